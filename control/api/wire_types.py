@@ -1,0 +1,72 @@
+"""Writes the console's TypeScript types from wire.py: `python -m control.api.wire_types > …/wire.ts`; knows no values."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+from control.api import wire
+
+HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
+_NAMES: dict[Any, str] = {
+    str: "string",
+    float: "number",
+    int: "number",
+    bool: "boolean",
+    bytes: "Uint8Array",
+    type(None): "null",
+    Any: "unknown",
+}
+
+
+def typescript() -> str:
+    """The whole file."""
+    structs = [s for _, s in inspect.getmembers(wire, _is_message)]
+    structs.sort(key=lambda s: inspect.getsourcelines(s)[1])
+    parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
+    parts += [_interface(s) for s in structs]
+    for name in ("ClientMessage", "ServerMessage"):
+        members = " | ".join(m.__name__ for m in get_args(getattr(wire, name)))
+        parts.append(f"export type {name} = {members};\n")
+    return "\n".join(parts)
+
+
+def _is_message(member: object) -> bool:
+    return inspect.isclass(member) and issubclass(member, msgspec.Struct) and member is not msgspec.Struct
+
+
+def _interface(struct: type[msgspec.Struct]) -> str:
+    lines = []
+    config = struct.__struct_config__
+    if config.tag is not None:
+        lines.append(f"  {config.tag_field}: {config.tag!r};".replace("'", '"'))
+    for field in msgspec.structs.fields(struct):
+        optional = "" if field.required else "?"
+        lines.append(f"  {field.encode_name}{optional}: {_type(field.type)};")
+    doc = inspect.getdoc(struct)
+    comment = f"/** {' '.join(doc.split())} */\n" if doc and not doc.startswith(f"{struct.__name__}(") else ""
+    return f"{comment}export interface {struct.__name__} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _type(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is list:
+        inner = _type(args[0])
+        return f"({inner})[]" if "|" in inner else f"{inner}[]"
+    if origin is dict:
+        return f"Record<string, {_type(args[1])}>"
+    if origin is Literal:
+        return " | ".join(f'"{a}"' for a in args)
+    if origin in (Union, types.UnionType):
+        return " | ".join(_type(a) for a in args)
+    if annotation in _NAMES:
+        return _NAMES[annotation]
+    return str(annotation.__name__)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(typescript())

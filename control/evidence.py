@@ -1,0 +1,135 @@
+"""What the server puts into the ledger, and how far that is durable, checkpointed and anchored; decides no content.
+
+Must not know commands or the twin: they hand over kinds and bodies.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.anchors import Anchorer
+from ledger.bundle import prove_from
+from ledger.entry import JSON, Entry, decode, encode
+from ledger.errors import AnchorError
+from ledger.log import Log
+from ledger.receipts import Receipt
+from ledger.writer import LogWriter
+from protocols.link import Clock
+from twin.errors import NotFound
+from twin.store import Batch, Store
+
+ANCHOR_EVERY_S = 10.0
+LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is left for catch_up
+HISTORY_BATCH = "history.batch"
+log = logging.getLogger("twinloop.evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the evidence reaches, in entries."""
+
+    recorded: int
+    checkpointed: int
+    anchored: int
+    anchored_time_s: float | None
+    failure: str | None
+
+
+class Evidence:
+    """The server's ledger: one log, one writer thread, one anchoring thread."""
+
+    def __init__(self, directory: Path, clock: Clock, on_anchor: Callable[[], None]) -> None:
+        self.log = Log.open(directory)
+        self.writer = LogWriter(self.log)
+        self.anchorer = Anchorer(directory)
+        self._clock = clock
+        self._on_anchor = on_anchor
+        self._stop = threading.Event()
+        self._anchor_failure: str | None = None
+        self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
+        self._thread.start()
+
+    def record(self, kind: str, body: Mapping[str, JSON], time_ns: int | None = None) -> Future[int]:
+        """Durable when the future resolves to the entry's index."""
+        when = self._clock() if time_ns is None else time_ns
+        return self.writer.submit(encode(Entry(kind, when, body)), LEDGER_WAIT_S)
+
+    def record_batch(self, batch: Batch) -> None:
+        """A batch of history was committed. Called on the history thread, in order of batches."""
+        self.record(HISTORY_BATCH, {"batch": batch.batch, "rows": batch.rows, "sha256": batch.digest})
+
+    def catch_up(self, store: Store) -> int:
+        """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""
+        last = -1
+        for index in range(self.log.size - 1, -1, -1):
+            entry = decode(self.log.read(index))
+            if entry.kind == HISTORY_BATCH:
+                last = int(entry.body["batch"])  # type: ignore[arg-type]
+                break
+        missing = store.batches_from(last + 1)
+        for batch in missing:
+            self.record_batch(batch)
+        return len(missing)
+
+    def reach(self) -> Reach:
+        last: Receipt | None = self.anchorer.last
+        failure = self.writer.failure
+        return Reach(
+            self.log.size,
+            self.log.signed.size,
+            last.size if last else 0,
+            float(last.block_time_s) if last else None,
+            str(failure) if failure else self._anchor_failure,
+        )
+
+    def entries(self, last: int) -> list[tuple[int, Entry]]:
+        """The newest entries, newest first."""
+        size = self.log.size
+        return [(i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - last), -1)]
+
+    def prove(self, index: int) -> dict[str, Any]:
+        """A bundle that proves one entry without us.
+
+        Raises:
+            NotFound: no entry has that index, or it is not yet under a checkpoint.
+        """
+        if not 0 <= index < self.log.signed.size:
+            raise NotFound(f"no checkpointed entry {index}", f"there are {self.log.signed.size}")
+        return prove_from(self.log, index, self.anchorer.receipts())
+
+    def close(self) -> None:
+        """Everything submitted durable, checkpointed and anchored where the chain answers; then all is closed."""
+        self.writer.close()
+        self._stop.set()
+        self._thread.join()
+        self.anchorer.close()
+        self.log.close()
+
+    def _anchor_for_ever(self) -> None:
+        self._anchor_once()
+        while not self._stop.wait(ANCHOR_EVERY_S):
+            self._anchor_once()
+        self._anchor_once()
+
+    def _anchor_once(self) -> None:
+        signed = self.log.signed
+        last = self.anchorer.last
+        if signed.size == 0 or (last is not None and last.size >= signed.size):
+            return
+        try:
+            self.anchorer.anchor(signed.size, signed.root)
+        except AnchorError as error:
+            if self._anchor_failure is None:
+                log.warning("anchoring failed: %s", error)
+            self._anchor_failure = str(error)
+            return
+        if self._anchor_failure is not None:
+            log.info("anchoring works again")
+        self._anchor_failure = None
+        self._on_anchor()

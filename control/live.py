@@ -1,0 +1,134 @@
+"""The live twin: takes what links hear into table, feed and history, and lets quality fall when it must.
+
+Runs on the event loop's thread only. Must not know protocols, commands or clients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.link import RAW_MAX, Clock, DeadLetter, LinkState
+from twin import quality
+from twin.feed import Feed
+from twin.history import History
+from twin.plant import Plant
+from twin.readings import Readings
+from twin.table import NEVER, PointTable, Snapshot
+
+STALE_AFTER_S = 10.0  # several periods of every link here: polls of 0.5 s, heartbeats of 1 s
+# What a rejected reading makes of its point: the last value stays, but nobody may take it for good.
+QUALITY_OF_REASON = {
+    "range": quality.BAD_OUT_OF_RANGE,
+    "unknown_address": quality.BAD_NODE_ID_UNKNOWN,
+    "nan": quality.BAD_SENSOR_FAILURE,
+}
+
+
+class LiveTwin:
+    """Implements the links' Sink."""
+
+    def __init__(self, plant: Plant, epoch: int, history: History, clock: Clock) -> None:
+        self.plant = plant
+        self.table = PointTable.sized(len(plant.points))
+        self.feed = Feed(len(plant.points), epoch)
+        self.history = history
+        self.counts: Counter[str] = Counter()
+        self.states: dict[str, LinkState] = {d.id: LinkState.CONNECTING for d in plant.devices}
+        self._clock = clock
+        self._ids: Mapping[str, NDArray[np.int32]] = {
+            d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
+        }
+        self._bound = np.array([p.id for p in plant.points if p.device], np.int32)
+
+    # --- Sink --------------------------------------------------------------------------------------------------------
+
+    def readings(self, batch: Readings) -> None:
+        changes = self.table.apply(batch)
+        self.feed.advance(changes.advanced)
+        self.history.record(changes.record)
+        self.counts["readings"] += len(batch)
+        self.counts["changes"] += len(changes.changed)
+        self.counts["late"] += changes.late
+        self.counts["duplicates"] += changes.duplicates
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        self.counts["dead_letters"] += 1
+        self.history.bury(
+            (letter.received_time, letter.device, letter.point, letter.address, letter.reason, letter.detail,
+             letter.raw[:RAW_MAX])
+        )  # fmt: skip
+        self._bump(letter.device, "rejected")
+        point = self.plant.point_of_name.get(letter.point)
+        if point is not None:
+            code = QUALITY_OF_REASON.get(letter.reason, quality.BAD)
+            self._degrade(np.array([point.id], np.int32), code)
+
+    def heard(self, device_id: str) -> None:
+        ids = self._ids[device_id]
+        alive = ids[quality.good_mask(self.table.columns.quality[ids])]
+        self.table.touch(alive, self._clock())
+        self.feed.advance(alive)
+
+    def link_state(self, device_id: str, state: LinkState, detail: str) -> None:
+        before = self.states.get(device_id)
+        self.states[device_id] = state
+        self._say(device_id, "state", math.nan, state.value)
+        self._say(device_id, "online", float(state is LinkState.ONLINE))
+        if state in (LinkState.OFFLINE, LinkState.STOPPED):
+            self._degrade(self._ids[device_id], quality.BAD_NO_COMMUNICATION)
+        if state is not before:
+            body = {"device": device_id, "state": state.value, "detail": detail}
+            self.feed.announce("link", self._clock(), body)
+
+    def metric(self, device_id: str, name: str, value: float) -> None:
+        self._say(device_id, "lag" if name == "lag_ms" else name, value)
+
+    # --- the twin's own care -----------------------------------------------------------------------------------------
+
+    def restore(self, last: Readings) -> None:
+        """State of before the restart: last usable values, not good until a device says them again."""
+        good = quality.good_mask(last.quality)
+        codes = np.where(good, np.uint32(quality.UNCERTAIN_LAST_USABLE), last.quality)
+        self.table.apply(Readings(last.point, last.value, codes.astype(np.uint32), last.source_time, NEVER, last.text))
+
+    def sweep(self) -> int:
+        """Lower the quality of points that nobody confirmed for STALE_AFTER_S; returns how many fell."""
+        columns = self.table.columns
+        received = columns.received_time[self._bound]
+        stale = (received < self._clock() - int(STALE_AFTER_S * 1e9)) & quality.good_mask(columns.quality[self._bound])
+        ids = self._bound[stale]
+        self._degrade(ids, quality.UNCERTAIN_LAST_USABLE)
+        return len(ids)
+
+    def snapshot(self) -> Snapshot:
+        return self.table.snapshot(self.feed.epoch, self.feed.seq, self._clock())
+
+    def _degrade(self, ids: NDArray[np.int32], code: int) -> None:
+        """Same value, same source time, worse quality; points never read stay as they are."""
+        columns = self.table.columns
+        ids = ids[(columns.source_time[ids] != NEVER) & (columns.quality[ids] != np.uint32(code))]
+        if len(ids):
+            text = {row: columns.text[int(i)] for row, i in enumerate(ids) if int(i) in columns.text}
+            # Not received from anybody: the age of the value goes on, history keeps when we noticed.
+            batch = Readings.of(ids, columns.value[ids], NEVER, code, columns.source_time[ids], text)
+            changes = self.table.apply(batch)
+            self.feed.advance(changes.advanced)
+            self.history.record(replace(changes.record, received_time=self._clock()))
+
+    def _say(self, device_id: str, name: str, value: float, text: str | None = None) -> None:
+        point = self.plant.point_of_name.get(f"{device_id}.{name}")
+        if point is not None:
+            texts = {} if text is None else {0: text}
+            self.readings(Readings.of([point.id], [value], self._clock(), text=texts))
+
+    def _bump(self, device_id: str, name: str) -> None:
+        point = self.plant.point_of_name.get(f"{device_id}.{name}")
+        if point is not None:
+            held = self.table.columns.value[point.id]
+            self._say(device_id, name, 1.0 if math.isnan(held) else held + 1.0)

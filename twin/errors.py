@@ -1,0 +1,98 @@
+"""Every error type of Twinloop and whose fault it is; must not know HTTP, WebSocket or exit codes (control/errors.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class TwinloopError(Exception):
+    """Base of all errors we raise on purpose.
+
+    Args:
+        message: what is wrong, naming the place.
+        hint: what to do about it.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class BadRequest(TwinloopError):
+    """The caller sent something that can never work as it stands."""
+
+    code = "bad_request"
+
+
+class NotFound(TwinloopError):
+    """The named thing does not exist."""
+
+    code = "not_found"
+
+
+class Conflict(TwinloopError):
+    """The request contradicts something already recorded."""
+
+    code = "conflict"
+
+
+class Denied(TwinloopError):
+    """The caller is not, or not sufficiently, authenticated."""
+
+    code = "denied"
+
+
+class Refused(TwinloopError):
+    """The request is well formed, but acting on it would not be safe or honest."""
+
+    code = "refused"
+
+
+class LimitExceeded(TwinloopError):
+    """A stated limit stopped the work; the message names the limit."""
+
+    code = "limit_exceeded"
+
+
+class Unavailable(TwinloopError):
+    """A part that is needed does not answer now; trying later may help."""
+
+    code = "unavailable"
+
+
+class DeviceFault(TwinloopError):
+    """A device answered with an error, or with something that is no answer."""
+
+    code = "device_fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a plant: where it is, what it is, and how to put it right."""
+
+    file: str
+    line: int
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}; {self.fix}"
+
+
+class BadPlant(TwinloopError):
+    """A plant definition with mistakes, all of them listed."""
+
+    code = "bad_plant"
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        lines = "\n".join(str(m) for m in self.mistakes)
+        super().__init__(f"the plant has {count} mistake{'s' if count != 1 else ''}\n{lines}")

@@ -1,0 +1,359 @@
+"""Reads a plant folder (plant.toml, DTDL Interfaces, points.csv) into a Plant, or lists every mistake in it.
+
+Must not know any protocol: what a protocol allows comes in as ProtocolRules.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twin import interface as dtdl
+from twin.errors import BadPlant, NotFound
+from twin.graph import circle_of_parts
+from twin.interface import Interface
+from twin.places import Mistakes, TomlLines, line_of
+from twin.plant import Device, Feedback, Plant, Point, Relationship, Twin, nearest
+from twin.pointsheet import read_points
+from twin.rules import ProtocolRules
+
+PLANT_FILE = "plant.toml"
+LINK_INTERFACE = "dtmi:twinloop:Link;1"
+"""Interface of the twin that every device gets: its link's own state as points."""
+
+_TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "plant": {"id": str, "name": str, "clock": str, "points": str, "interfaces": str},
+    "device": {"id": str, "protocol": str, "endpoint": str},
+    "twin": {"id": str, "interface": str, "name": str, "at": list},
+    "relationship": {"source": str, "name": str, "target": str},
+    "feedback": {"point": str, "feedback": str, "tolerance": (int, float), "within_s": (int, float)},
+    "model": {},
+}
+_NEEDED = {
+    "plant": ("id",),
+    "device": ("id", "protocol", "endpoint"),
+    "twin": ("id", "interface"),
+    "relationship": ("source", "name", "target"),
+    "feedback": ("point", "feedback"),
+}
+_LISTS = ("device", "twin", "relationship", "feedback")
+
+
+def load_plant(
+    folder: Path, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str] | None = None
+) -> Plant:
+    """The plant in `folder`, with the given devices' endpoints replaced.
+
+    Raises:
+        NotFound: there is no plant.toml.
+        BadPlant: it has mistakes; all of them are listed.
+    """
+    path = folder / PLANT_FILE
+    if not path.is_file():
+        raise NotFound(f"{folder} holds no {PLANT_FILE}", "name the folder of a plant")
+    mistakes = Mistakes()
+    try:
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        mistakes.add(PLANT_FILE, _toml_error_line(error), f"not TOML: {error}", "mend the syntax at this line")
+        raise BadPlant(mistakes.found) from None
+    except UnicodeDecodeError as error:
+        mistakes.add(PLANT_FILE, 1, f"not UTF-8: {error.reason} at byte {error.start}", "save the file as UTF-8")
+        raise BadPlant(mistakes.found) from None
+    sheet = _Sheet(document, TomlLines(text), mistakes)
+    sheet.check_tables()
+    head = sheet.head()
+    interfaces = _read_interfaces(folder, str(head.get("interfaces", "interfaces")), mistakes)
+    devices = _devices(sheet, protocols, endpoints or {})
+    twins = _twins(sheet, interfaces)
+    relationships = _relationships(sheet, twins, interfaces)
+    points = read_points(folder, str(head.get("points", "points.csv")), twins, interfaces, devices, protocols, mistakes)
+    known = {p.name: p for p in points}
+    feedbacks = _feedbacks(sheet, known)
+    clock = head.get("clock")
+    if clock is not None and clock not in known:
+        sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
+    if mistakes.found:
+        raise BadPlant(sorted(mistakes.found, key=lambda m: (m.file, m.line)))
+    link_twins = tuple(Twin(d.id, LINK_INTERFACE, f"Link {d.id}", None) for d in devices.values())
+    return Plant(
+        id=str(head["id"]),
+        name=str(head.get("name", head["id"])),
+        folder=str(folder),
+        interfaces=interfaces,
+        devices=tuple(devices.values()),
+        twins=(*twins.values(), *link_twins),
+        relationships=tuple(relationships),
+        points=(*points, *_link_points(devices, len(points))),
+        feedbacks=tuple(feedbacks),
+        clock=clock,
+        model=document.get("model", {}),
+    )
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """plant.toml as parsed, with the lines of everything in it."""
+
+    document: dict[str, Any]
+    lines: TomlLines
+    mistakes: Mistakes
+
+    def head(self) -> dict[str, Any]:
+        head = self.document.get("plant")
+        return head if isinstance(head, dict) else {}
+
+    def rows(self, table: str) -> list[tuple[int, dict[str, Any]]]:
+        """(index, row) of every usable row of a list table."""
+        rows = self.document.get(table, [])
+        if not isinstance(rows, list):
+            return []
+        needed = _NEEDED[table]
+        return [
+            (i, r) for i, r in enumerate(rows) if isinstance(r, dict) and all(isinstance(r.get(k), str) for k in needed)
+        ]
+
+    def mistake(self, table: str, index: int, key: str, message: str, fix: str) -> None:
+        self.mistakes.add(PLANT_FILE, self.lines.of(table, index, key), message, fix)
+
+    def check_tables(self) -> None:
+        """Unknown tables and keys, missing keys, wrong types."""
+        for table, content in self.document.items():
+            if table not in _TABLES:
+                self.mistake(table, 0, "", f"unknown table [{table}]", nearest(table, list(_TABLES)) or "remove it")
+            elif table in _LISTS and not isinstance(content, list):
+                self.mistake(table, 0, "", f"[{table}] stands alone", f"write it as [[{table}]]")
+            elif table not in _LISTS and not isinstance(content, dict):
+                self.mistake(table, 0, "", f"{table} must be one table", f"write it as [{table}]")
+            else:
+                rows = content if isinstance(content, list) else [content]
+                for index, row in enumerate(rows):
+                    self._check_row(table, index, row)
+        if not isinstance(self.document.get("plant"), dict):
+            self.mistakes.add(PLANT_FILE, 1, "there is no [plant] table", 'add [plant] with id = "…"')
+
+    def _check_row(self, table: str, index: int, row: Any) -> None:
+        keys = _TABLES[table]
+        if not isinstance(row, dict):
+            self.mistake(table, index, "", f"{table} {index + 1} is not a table", f"write it as [[{table}]]")
+            return
+        for needed in _NEEDED.get(table, ()):
+            if needed not in row:
+                self.mistake(table, index, "", f"{table} without {needed}", f"add {needed} = …")
+        for key, value in row.items():
+            expected = keys.get(key)
+            if expected is None:
+                if table not in ("device", "model"):  # devices carry their protocol's keys, models their own
+                    fix = nearest(key, list(keys)) or f"one of {', '.join(keys)}"
+                    self.mistake(table, index, key, f"{table} has an unknown key {key!r}", fix)
+            elif not isinstance(value, expected) or isinstance(value, bool):
+                wanted = "text" if expected is str else "a list" if expected is list else "a number"
+                self.mistake(table, index, key, f"{key} = {value!r} is not {wanted}", f"write {key} as {wanted}")
+
+
+def _read_interfaces(folder: Path, name: str, mistakes: Mistakes) -> dict[str, Interface]:
+    found: dict[str, Interface] = {}
+    texts: dict[str, str] = {}
+    paths = sorted((folder / name).glob("*.json"))
+    if not paths:
+        mistakes.add(PLANT_FILE, 1, f"folder {name}/ holds no Interface", f"put DTDL v3 files into {name}/*.json")
+    for path in paths:
+        file = f"{name}/{path.name}"
+        texts[file] = path.read_text("utf-8", errors="replace")
+        parsed, flaws = dtdl.parse(texts[file], file)
+        for flaw in flaws:
+            mistakes.add(file, flaw.line or line_of(texts[file], flaw.near), flaw.message, flaw.fix)
+        if parsed is not None:
+            if parsed.id in found:
+                other = found[parsed.id].file
+                mistakes.add(file, line_of(texts[file], '"@id"'), f"{parsed.id} is also in {other}", "keep one of them")
+            found[parsed.id] = parsed
+    whole, flaws_of = dtdl.inherit(found)
+    for interface, flaw in flaws_of:
+        line = line_of(texts[interface.file], flaw.near)
+        mistakes.add(interface.file, line, flaw.message, flaw.fix)
+    for interface in found.values():
+        for rule in interface.relationships.values():
+            if rule.target is not None and rule.target not in found:
+                line = line_of(texts[interface.file], f'"{rule.target}"')
+                fix = nearest(rule.target, list(found)) or "add that Interface"
+                mistakes.add(interface.file, line, f"{rule.name} targets unknown Interface {rule.target}", fix)
+    return whole
+
+
+def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str]) -> dict[str, Device]:
+    devices: dict[str, Device] = {}
+    for index, row in sheet.rows("device"):
+        identity, protocol = row["id"], row["protocol"]
+        endpoint = endpoints.get(identity, row["endpoint"])
+        rules = protocols.get(protocol)
+        if identity in devices:
+            sheet.mistake("device", index, "id", f"device {identity!r} is declared twice", "rename one of them")
+        if not dtdl.NAME.match(identity):
+            sheet.mistake("device", index, "id", f"device id {identity!r}", "use letters, digits and _, letter first")
+        if rules is None:
+            fix = f"one of {', '.join(protocols)}"
+            sheet.mistake("device", index, "protocol", f"unknown protocol {protocol!r}", fix)
+            devices.setdefault(identity, Device(identity, protocol, endpoint, {}))
+            continue
+        try:
+            rules.check_endpoint(endpoint)
+        except ValueError as error:
+            sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
+        settings = _settings(sheet, index, row, rules)
+        devices.setdefault(identity, Device(identity, protocol, endpoint, settings))
+    for identity in endpoints.keys() - devices.keys():
+        sheet.mistakes.add(PLANT_FILE, 1, f"an endpoint is given for unknown device {identity!r}", "name a device")
+    return devices
+
+
+def _settings(sheet: _Sheet, index: int, row: dict[str, Any], rules: ProtocolRules) -> dict[str, Any]:
+    settings: dict[str, Any] = {name: s.default for name, s in rules.settings.items()}
+    for key, value in row.items():
+        if key in _TABLES["device"]:
+            continue
+        setting = rules.settings.get(key)
+        if setting is None:
+            fix = nearest(key, list(rules.settings)) or f"one of {', '.join(rules.settings)}"
+            sheet.mistake("device", index, key, f"{row['protocol']} has no setting {key!r}", fix)
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = number if setting.type in (int, float) else isinstance(value, setting.type)
+        if setting.type is int and isinstance(value, float):
+            fits = False
+        if not fits:
+            wanted = setting.type.__name__
+            sheet.mistake("device", index, key, f"{key} = {value!r} is not a {wanted}", setting.help)
+        elif number and not setting.low <= value <= setting.high:
+            span = f"{setting.low:g} … {setting.high:g}"
+            sheet.mistake("device", index, key, f"{key} = {value!r} is outside {span}", setting.help)
+        elif setting.choices and value not in setting.choices:
+            sheet.mistake("device", index, key, f"{key} = {value!r}", f"one of {', '.join(setting.choices)}")
+        else:
+            settings[key] = setting.type(value)
+    return settings
+
+
+def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin]:
+    twins: dict[str, Twin] = {}
+    device_ids = {row["id"] for _, row in sheet.rows("device")}
+    for index, row in sheet.rows("twin"):
+        identity, interface = row["id"], row["interface"]
+        if identity in twins:
+            sheet.mistake("twin", index, "id", f"twin {identity!r} is declared twice", "rename one of them")
+            continue
+        if identity in device_ids:
+            sheet.mistake("twin", index, "id", f"twin {identity!r} has the id of a device", "rename one of them")
+        if not dtdl.NAME.match(identity):
+            sheet.mistake("twin", index, "id", f"twin id {identity!r}", "use letters, digits and _, letter first")
+        if interface not in interfaces:
+            fix = nearest(interface, interfaces) or "add that Interface"
+            sheet.mistake("twin", index, "interface", f"{identity} is of unknown Interface {interface}", fix)
+        at = row.get("at")
+        place = None
+        if isinstance(at, list):
+            if len(at) == 2 and all(isinstance(c, int | float) and not isinstance(c, bool) for c in at):
+                place = (float(at[0]), float(at[1]))
+            else:
+                sheet.mistake("twin", index, "at", f"at = {at!r}", "give two numbers: at = [x, y]")
+        twins[identity] = Twin(identity, interface, str(row.get("name", identity)), place)
+    return twins
+
+
+def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping[str, Interface]) -> list[Relationship]:
+    found: dict[Relationship, int] = {}
+    for index, row in sheet.rows("relationship"):
+        relationship = Relationship(row["source"], row["name"], row["target"])
+        for end in ("source", "target"):
+            if row[end] not in twins:
+                fix = nearest(row[end], twins) or "declare the twin"
+                sheet.mistake("relationship", index, end, f"{end} {row[end]!r} is no twin", fix)
+        if relationship in found:
+            sheet.mistake(
+                "relationship", index, "", f"{row['source']} {row['name']} {row['target']} twice", "remove one"
+            )
+            continue
+        found[relationship] = index
+        source, target = twins.get(row["source"]), twins.get(row["target"])
+        interface = interfaces.get(source.interface) if source else None
+        if interface is None:
+            continue
+        rule = interface.relationships.get(row["name"])
+        if rule is None:
+            fix = nearest(row["name"], list(interface.relationships)) or f"declare it in {interface.file}"
+            sheet.mistake("relationship", index, "name", f"{interface.kind} has no relationship {row['name']!r}", fix)
+        elif rule.target and target and not _is_a(target.interface, rule.target, interfaces):
+            message = f"{row['name']} leads to {rule.target}, but {target.id} is {target.interface}"
+            sheet.mistake("relationship", index, "target", message, "choose another target or Interface")
+    circle = circle_of_parts(found)
+    if circle:
+        shown = " → ".join([*(r.source for r in circle), circle[0].source])
+        sheet.mistake("relationship", found[circle[0]], "", f"parts form a circle: {shown}", "remove one of these")
+    return list(found)
+
+
+def _is_a(interface_id: str, ancestor: str, interfaces: Mapping[str, Interface]) -> bool:
+    """Whether an Interface is another or extends it, at any depth; circles end."""
+    seen: set[str] = set()
+    todo = [interface_id]
+    while todo:
+        current = todo.pop()
+        if current == ancestor:
+            return True
+        if current not in seen and current in interfaces:
+            seen.add(current)
+            todo.extend(interfaces[current].extends)
+    return False
+
+
+def _feedbacks(sheet: _Sheet, known: Mapping[str, Point]) -> list[Feedback]:
+    found: dict[str, Feedback] = {}
+    for index, row in sheet.rows("feedback"):
+        for key in ("point", "feedback"):
+            if row[key] not in known:
+                sheet.mistake(
+                    "feedback", index, key, f"{row[key]!r} is no point", nearest(row[key], known) or "name one"
+                )
+        target = known.get(row["point"])
+        if target is not None and not target.writable:
+            sheet.mistake("feedback", index, "point", f"{target.name} is not writable", "give it access rw")
+        if row["point"] in found:
+            sheet.mistake("feedback", index, "point", f"{row['point']} has two feedbacks", "keep one")
+        tolerance, within_s = row.get("tolerance", 0.0), row.get("within_s", 10.0)
+        if not isinstance(tolerance, int | float) or not isinstance(within_s, int | float):
+            continue  # said by check_tables
+        if tolerance < 0 or within_s <= 0:
+            sheet.mistake(
+                "feedback", index, "", f"tolerance {tolerance}, within_s {within_s}", "tolerance ≥ 0, within_s > 0"
+            )
+        found[row["point"]] = Feedback(row["point"], row["feedback"], float(tolerance), float(within_s))
+    return list(found.values())
+
+
+LINK_PROPERTIES = (
+    ("state", "string", ""),
+    ("online", "boolean", ""),
+    ("lag", "double", "ms"),
+    ("reconnects", "integer", ""),
+    ("rejected", "integer", ""),
+    ("dropped", "integer", ""),
+)
+
+
+def _link_points(devices: Mapping[str, Device], first_id: int) -> list[Point]:
+    """The state of every link as points of a twin named like the device."""
+    rows = [(d, *p) for d in devices for p in LINK_PROPERTIES]
+    return [
+        Point(first_id + i, f"{device}.{name}", device, name, type_, unit, "", "")
+        for i, (device, name, type_, unit) in enumerate(rows)
+    ]
+
+
+def _toml_error_line(error: tomllib.TOMLDecodeError) -> int:
+    """tomllib says `(at line 3, column 5)` in its message only."""
+    words = str(error).replace(",", " ").split()
+    return int(words[words.index("line") + 1]) if "line" in words else 1
