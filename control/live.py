@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +40,7 @@ class LiveTwin:
         self.history = history
         self.counts: Counter[str] = Counter()
         self.states: dict[str, LinkState] = {d.id: LinkState.CONNECTING for d in plant.devices}
+        self.on_link_change: Callable[[str], None] = lambda _: None
         self._clock = clock
         self._ids: Mapping[str, NDArray[np.int32]] = {
             d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
@@ -63,7 +64,6 @@ class LiveTwin:
             (letter.received_time, letter.device, letter.point, letter.address, letter.reason, letter.detail,
              letter.raw[:RAW_MAX])
         )  # fmt: skip
-        self._bump(letter.device, "rejected")
         point = self.plant.point_of_name.get(letter.point)
         if point is not None:
             code = QUALITY_OF_REASON.get(letter.reason, quality.BAD)
@@ -85,6 +85,7 @@ class LiveTwin:
         if state is not before:
             body = {"device": device_id, "state": state.value, "detail": detail}
             self.feed.announce("link", self._clock(), body)
+            self.on_link_change(device_id)
 
     def metric(self, device_id: str, name: str, value: float) -> None:
         self._say(device_id, "lag" if name == "lag_ms" else name, value)
@@ -126,9 +127,3 @@ class LiveTwin:
         if point is not None:
             texts = {} if text is None else {0: text}
             self.readings(Readings.of([point.id], [value], self._clock(), text=texts))
-
-    def _bump(self, device_id: str, name: str) -> None:
-        point = self.plant.point_of_name.get(f"{device_id}.{name}")
-        if point is not None:
-            held = self.table.columns.value[point.id]
-            self._say(device_id, name, 1.0 if math.isnan(held) else held + 1.0)

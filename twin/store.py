@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import numpy as np
@@ -109,6 +110,12 @@ class Store:
     def close(self) -> None:
         self._root.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def series_of(self, names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
         """The series id of every name, shape (len(names),); new names get new ids, for ever."""
         names_table = pa.table({"name": pa.array(names, pa.string())})
@@ -158,21 +165,46 @@ class Store:
         rows = self._root.execute("SELECT * FROM batches WHERE batch >= ? ORDER BY batch", [first]).fetchall()
         return [Batch(*r) for r in rows]
 
-    def recompute(self, con: duckdb.DuckDBPyConnection, batch: int) -> str | None:
-        """The digest of a batch as its rows stand now; None when it has no rows."""
-        columns = con.sql(
-            "SELECT series, value, quality, source_time, received_time, text FROM readings "
-            "WHERE batch = $batch ORDER BY row",
-            params={"batch": batch},
+    def recompute(self, con: duckdb.DuckDBPyConnection, first: int, last: int) -> dict[int, str]:
+        """Batch -> digest of its rows as they stand now, for batches `first` … `last` that have rows."""
+        table = con.sql(
+            "SELECT batch, series, value, quality, source_time, received_time, text FROM readings "
+            "WHERE batch BETWEEN $first AND $last ORDER BY batch, row",
+            params={"first": first, "last": last},
         ).to_arrow_table()
-        if columns.num_rows == 0:
-            return None
-        value = np.asarray(columns["value"].fill_null(np.nan).to_numpy(), np.float64)
-        rows = SeriesRows(
-            columns["series"].to_numpy(), value, columns["quality"].to_numpy(),
-            columns["source_time"].to_numpy(), columns["received_time"].to_numpy(), columns["text"].to_pylist(),
-        )  # fmt: skip
-        return digest(batch, rows, self.names())
+        names = self.names()
+        batch = table["batch"].to_numpy()
+        value = np.asarray(table["value"].fill_null(np.nan).to_numpy(), np.float64)
+        whole = [table[name].to_numpy() for name in ("series", "quality", "source_time", "received_time")]
+        text = table["text"].to_pylist()
+        edges = np.flatnonzero(np.diff(batch)) + 1
+        found: dict[int, str] = {}
+        for start, end in pairwise([0, *edges.tolist(), len(batch)] if len(batch) else []):
+            series, quality, source_time, received_time = (column[start:end] for column in whole)
+            rows = SeriesRows(series, value[start:end], quality, source_time, received_time, text[start:end])
+            number = int(batch[start])
+            found[number] = digest(number, rows, names) if names.keys() >= set(series.tolist()) else "series missing"
+        return found
+
+    def trend(self, name: str, start: int, end: int, most: int) -> list[tuple[int, float | None, int]]:
+        """(source time, value, quality) of one point in [start, end] ns, oldest first.
+
+        Beyond `most` rows each stretch of time keeps its lowest, highest and worst reading (M4-like decimation).
+        """
+        con = self.cursor()
+        rows = con.execute(
+            "WITH r AS (SELECT source_time t, CASE WHEN isnan(value) THEN NULL ELSE value END v, quality q "
+            "  FROM readings WHERE series = (SELECT id FROM series WHERE name = $name) AND source_time BETWEEN $start AND $end), "
+            "n AS (SELECT count(*) c FROM r), "
+            "b AS (SELECT *, (t - $start) * ($most // 3 + 1) // ($end - $start + 1) slot FROM r) "
+            "SELECT t, v, q FROM r WHERE (SELECT c FROM n) <= $most "
+            "UNION SELECT unnest([arg_min(t, v), arg_max(t, v), arg_max(t, q)]), "
+            "  unnest([min(v), max(v), arg_max(v, q)]), unnest([arg_min(q, v), arg_max(q, v), max(q)]) "
+            "  FROM b WHERE (SELECT c FROM n) > $most GROUP BY slot ORDER BY 1",
+            {"name": name, "start": start, "end": end, "most": most},
+        ).fetchall()
+        con.close()
+        return [(int(t), v, int(q)) for t, v, q in rows if t is not None and q is not None]
 
     def latest(self, known: Mapping[str, int], received_time: int) -> Readings | None:
         """The newest reading of every known name as point-id readings; None when history is empty."""

@@ -283,3 +283,8 @@ class ErrorBody(msgspec.Struct, frozen=True):
     message: str
     hint: str
     mistakes: list[str] = []
+
+
+def as_json(value: object) -> object:
+    """Values of SQL rows that JSON has no word for."""
+    return value.hex() if isinstance(value, bytes) else str(value)

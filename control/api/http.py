@@ -1,0 +1,170 @@
+"""The Starlette application: routes, sign-in, headers, errors, static console; must not know any route's meaning."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control.api import wire
+from control.api.openapi import document
+from control.api.part import Parts
+from control.api.routes import ROUTES, Call, Route, parse_body
+from control.api.ws import Console
+from control.errors import INTERNAL, codes, words
+from twin.errors import BadPlant, Denied, LimitExceeded
+
+BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
+COOKIE = "twinloop_session"
+STATIC = Path(__file__).parent / "static"
+HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        b"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        b"require-trusted-types-for 'script'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
+NOT_BUILT = "The console is not built. Run `make setup`, or `python control/console/build.py`.\n"
+log = logging.getLogger("twinloop.http")
+
+
+def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]) -> ASGIApp:
+    """The whole server. `hosts` are the Host headers it answers to (a foreign name means DNS rebinding)."""
+    routes: list[BaseRoute] = [
+        StarletteRoute(r.path, _endpoint(parts, r), methods=[r.method]) for r in sorted(ROUTES, key=lambda r: r.path)
+    ]
+    api_document = msgspec.json.encode(document(parts.version))
+
+    async def openapi(_: Request) -> Response:
+        return Response(api_document, media_type="application/json")
+
+    async def login(request: Request) -> Response:
+        session = parts.identity.log_in(request.query_params.get("token", ""))
+        parts.evidence.record("login", {"user": "operator", "by": "login link"})
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", path="/")
+        return answer
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        failure = parts.evidence.reach().failure or parts.live.history.failure
+        return PlainTextResponse(f"{failure or 'ready'}\n", 503 if failure else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    console = Console(parts, hosts)
+    routes += [
+        StarletteRoute("/openapi.json", openapi),
+        StarletteRoute("/login", login),
+        StarletteRoute("/healthz", healthz),
+        StarletteRoute("/readyz", readyz),
+        StarletteRoute("/metrics", metrics),
+        WebSocketRoute("/ws", console.serve),
+    ]
+    if (STATIC / "index.html").exists():
+        routes.append(Mount("/", StaticFiles(directory=STATIC, html=True)))
+    else:
+        routes.append(StarletteRoute("/", _not_built))
+    app = Starlette(routes=routes, exception_handlers={Exception: _answer_error})
+    return _Guard(app, hosts)
+
+
+async def _not_built(_: Request) -> Response:
+    return PlainTextResponse(NOT_BUILT, 503)
+
+
+def credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
+    """(session cookie, bearer token)."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return connection.cookies.get(COOKIE), token.strip() if scheme.lower() == "bearer" else None
+
+
+def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            caller = parts.identity.caller(*credentials(request))
+            body = parse_body(route, await request.body())
+            answer = await route.handler(parts, Call(caller, request.path_params, dict(request.query_params), body))
+            return Response(
+                msgspec.json.encode(answer, enc_hook=wire.as_json), route.status, media_type="application/json"
+            )
+        except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else
+            return await _answer_error(request, error)
+
+    return endpoint
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    found = codes(error)
+    if found is INTERNAL:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    message, hint = words(error)
+    mistakes = [str(m) for m in error.mistakes] if isinstance(error, BadPlant) else []
+    body = wire.ErrorBody(found.code, message, hint, mistakes)
+    return Response(msgspec.json.encode(body), found.http, media_type="application/json")
+
+
+class _Guard:
+    """Before everything: the Host must be ours, a changing request must come from our own page, bodies are bounded."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > BODY_MAX:
+                raise LimitExceeded(f"the body is larger than {BODY_MAX} bytes", "send less")
+            return message
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
+
+        try:
+            check_origin(request, self._hosts)
+        except Denied as error:
+            await (await _answer_error(request, error))(scope, receive, with_headers)
+            return
+        await self._app(scope, bounded, with_headers)
+
+
+def check_origin(connection: HTTPConnection, hosts: frozenset[str]) -> None:
+    """
+    Raises:
+        Denied: the Host header is not one of ours, or the request comes from another site's page.
+    """
+    host = connection.headers.get("host", "")
+    if host not in hosts:
+        raise Denied(f"unknown host {host!r}", f"open one of {', '.join(sorted(hosts))}")
+    origin = connection.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Denied(f"a page of {origin} may not call this server", "open the console itself")

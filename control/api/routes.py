@@ -1,0 +1,254 @@
+"""The HTTP routes as one table, from which the Starlette routes and the OpenAPI document are made.
+
+Handlers parse, ask the part that knows, and answer; they decide nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from control.api import wire
+from control.api.part import Parts
+from control.command import Command, Priority
+from control.identity import Caller
+from control.runtime import Request, as_body
+from control.whatif import Run, question
+from twin import query
+from twin.errors import BadRequest
+from twin.quality import is_good
+from twin.quality import name as quality_name
+
+TREND_MAX = 5_000  # points of one trend: more than a screen has columns
+COMMANDS_MAX = 1_000
+AUDIT_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated call: path and query values as text, the parsed body."""
+
+    caller: Caller
+    path: dict[str, Any]
+    query: dict[str, str]
+    body: Any
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        text = self.query.get(key)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise BadRequest(f"{key}={text!r}", f"give a number in {low:g} … {high:g}")
+        return value
+
+
+Handler = Callable[[Parts, Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row of the API: `takes` and `gives` are wire types; `query` names its query parameters."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    gives: Any
+    takes: Any = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
+async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
+    return parts.plant_info
+
+
+async def ticket(parts: Parts, call: Call) -> wire.Ticket:
+    from control.identity import TICKET_S
+
+    return wire.Ticket(parts.identity.ticket(call.caller), int(TICKET_S * 1000))
+
+
+async def login_link(parts: Parts, _: Call) -> dict[str, str]:
+    return {"path": f"/login?token={parts.identity.login_link()}"}
+
+
+async def points(parts: Parts, call: Call) -> dict[str, Any]:
+    point = parts.plant.point(call.path["name"])
+    columns = parts.live.table.columns
+    good = is_good(int(columns.quality[point.id]))
+    value = float(columns.value[point.id])
+    return {
+        "point": point.name, "value": value if value == value else None, "text": columns.text.get(point.id),
+        "unit": point.unit, "good": good, "quality": quality_name(int(columns.quality[point.id])),
+        "source_time": float(columns.source_time[point.id]) / 1e6, "revision": int(columns.revision[point.id]),
+        "desired": parts.commands.desired.get(point.id),
+    }  # fmt: skip
+
+
+async def run_query(parts: Parts, call: Call) -> wire.QueryResult:
+    """On a consistent moment of the columns, off the event loop; what the caller did before is in it."""
+    asked: wire.QueryRequest = call.body
+    columns = parts.live.table.columns.copy()
+    desired = dict(parts.commands.desired)
+    newest = await parts.commands.newest(query.ROWS_MAX)
+    await asyncio.wrap_future(parts.live.history.flush())
+    answer = await asyncio.to_thread(_answer, parts, asked, columns, desired, newest)
+    rows = [list(row) for row in answer.rows]
+    return wire.QueryResult(answer.columns, rows, answer.truncated, answer.elapsed_ms)
+
+
+def _answer(parts: Parts, asked: wire.QueryRequest, columns: Any, desired: Any, newest: list[Command]) -> query.Answer:
+    tables = parts.tables.at(columns, desired, newest)
+    return query.run(parts.store, tables, asked.sql, asked.limit)
+
+
+async def history(parts: Parts, call: Call) -> wire.Trend:
+    point = parts.plant.point(call.query.get("point", ""))
+    now_ms = parts.clock() / 1e6
+    start = call.number("from", now_ms - 3_600_000, 0, 1e15)
+    end = call.number("to", now_ms + 60_000, 0, 1e15)
+    most = int(call.number("max", 2_000, 2, TREND_MAX))
+    await asyncio.wrap_future(parts.live.history.flush())
+    rows = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
+    return wire.Trend(
+        point.name,
+        point.unit,
+        [t / 1e6 for t, _, _ in rows],
+        [v if is_good(q) and v is not None else None for _, v, q in rows],
+        [q for _, _, q in rows],
+    )
+
+
+async def submit(parts: Parts, call: Call) -> dict[str, Any]:
+    asked: wire.CommandRequest = call.body
+    request = Request(
+        asked.key, asked.point, asked.value, Priority[asked.priority.upper()], asked.deadline_s, asked.reason
+    )
+    return as_body(await parts.commands.submit(request, call.caller.name))
+
+
+async def commands(parts: Parts, call: Call) -> list[dict[str, Any]]:
+    limit = int(call.number("limit", 100, 1, COMMANDS_MAX))
+    return [as_body(c) for c in await parts.commands.newest(limit)]
+
+
+async def command(parts: Parts, call: Call) -> dict[str, Any]:
+    return as_body(await parts.commands.get(call.path["id"]))
+
+
+async def cancel(parts: Parts, call: Call) -> dict[str, Any]:
+    return as_body(await parts.commands.cancel(call.path["id"]))
+
+
+def _run(run: Run, whole: bool) -> wire.WhatIfRun:
+    result = run.result if whole else None
+    return wire.WhatIfRun(run.id, run.state.value, run.progress, run.started_at / 1e6, run.asked, result, run.error)
+
+
+async def start_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
+    asked: wire.WhatIfRequest = call.body
+    what = question(asked.scenarios, asked.limits, asked.horizon_s, asked.replications, asked.seed)
+    return _run(parts.whatifs.start(asked, what), whole=True)
+
+
+async def whatifs(parts: Parts, _: Call) -> list[wire.WhatIfRun]:
+    return [_run(r, whole=False) for r in parts.whatifs.all()]
+
+
+async def whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
+    return _run(parts.whatifs.get(call.path["id"]), whole=True)
+
+
+async def cancel_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
+    return _run(parts.whatifs.cancel(call.path["id"]), whole=False)
+
+
+async def audit(parts: Parts, call: Call) -> wire.AuditHead:
+    last = int(call.number("last", 100, 1, AUDIT_MAX))
+    entries = await asyncio.to_thread(parts.evidence.entries, last)
+    reach = parts.evidence.reach()
+
+    def level(index: int) -> str:
+        return "anchored" if index < reach.anchored else "checkpointed" if index < reach.checkpointed else "recorded"
+
+    shown = [wire.AuditEntry(i, e.kind, e.time_ns / 1e6, dict(e.body), level(i)) for i, e in entries]
+    anchored_ms = None if reach.anchored_time_s is None else reach.anchored_time_s * 1000
+    root = parts.evidence.log.root().hex()
+    return wire.AuditHead(reach.recorded, reach.checkpointed, reach.anchored, anchored_ms, root, shown)
+
+
+async def proof(parts: Parts, call: Call) -> dict[str, Any]:
+    index = int(call.path["index"]) if call.path["index"].isdigit() else -1
+    return await asyncio.to_thread(parts.evidence.prove, index)
+
+
+async def verify_history(parts: Parts, _: Call) -> dict[str, Any]:
+    await asyncio.wrap_future(parts.live.history.flush())
+    return await asyncio.to_thread(parts.check_history)
+
+
+API = "/api/v1"
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{API}/plant",
+        plant,
+        "The plant: devices, twins with their places, relationships, points",
+        wire.PlantInfo,
+    ),
+    Route("GET", f"{API}/points/{{name}}", points, "One point as it is now", dict),
+    Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
+    Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict),
+    Route("POST", f"{API}/query", run_query, "One SELECT over the twin", wire.QueryResult, wire.QueryRequest),
+    Route("GET", f"{API}/history", history, "One point over time", wire.Trend, query=("point", "from", "to", "max")),
+    Route("POST", f"{API}/commands", submit, "Submit a command", wire.CommandRecord, wire.CommandRequest, status=202),
+    Route("GET", f"{API}/commands", commands, "Newest commands first", list[wire.CommandRecord], query=("limit",)),
+    Route("GET", f"{API}/commands/{{id}}", command, "One command and its transitions", wire.CommandRecord),
+    Route("POST", f"{API}/commands/{{id}}/cancel", cancel, "Cancel a queued command", wire.CommandRecord),
+    Route(
+        "POST",
+        f"{API}/whatif",
+        start_whatif,
+        "Start a what-if from now",
+        wire.WhatIfRun,
+        wire.WhatIfRequest,
+        status=202,
+    ),
+    Route("GET", f"{API}/whatif", whatifs, "What-ifs, newest first, without results", list[wire.WhatIfRun]),
+    Route("GET", f"{API}/whatif/{{id}}", whatif, "One what-if and its result", wire.WhatIfRun),
+    Route("DELETE", f"{API}/whatif/{{id}}", cancel_whatif, "Cancel a what-if", wire.WhatIfRun),
+    Route(
+        "GET",
+        f"{API}/audit",
+        audit,
+        "Newest ledger entries and how far evidence reaches",
+        wire.AuditHead,
+        query=("last",),
+    ),
+    Route("GET", f"{API}/audit/{{index}}/proof", proof, "A bundle that proves one entry offline", dict),
+    Route("POST", f"{API}/audit/history", verify_history, "Recompute every history batch against the ledger", dict),
+)
+
+
+def parse_body(route: Route, raw: bytes) -> Any:
+    """
+    Raises:
+        BadRequest: not JSON, or not of the route's type; the message names the field.
+    """
+    if route.takes is None:
+        return None
+    try:
+        return msgspec.json.decode(raw or b"{}", type=route.takes)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"the body is not a {route.takes.__name__}: {error}", "see /openapi.json") from None
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None

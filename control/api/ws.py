@@ -1,0 +1,197 @@
+"""The console's WebSocket: sign-in by ticket, snapshot or resume, then coalesced state and every event.
+
+Must not know what events mean. One loop a client: a slow client gets fewer, larger deltas and no lost event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from control.api import wire
+from control.api.part import Parts
+from control.errors import codes, words
+from twin.errors import BadRequest, Denied, LimitExceeded, TwinloopError
+from twin.feed import Event, Overrun
+from twin.table import NEVER
+
+FRAME_S = 0.1  # ten frames a second: what an eye follows
+HEARTBEAT_S = 1.0
+AUTH_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 10.0  # a client that takes no byte for so long is gone or stuck
+CLIENTS_MAX = 200
+MESSAGE_MAX = 64_000  # bytes of one client message
+_decoder = msgspec.msgpack.Decoder(wire.ClientMessage)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Console:
+    """Serves /ws."""
+
+    def __init__(self, parts: Parts, hosts: frozenset[str]) -> None:
+        self._parts, self._hosts = parts, hosts
+        self.clients = 0
+
+    async def serve(self, socket: WebSocket) -> None:
+        from control.api.http import check_origin
+
+        try:
+            check_origin(socket, self._hosts)
+        except Denied:
+            await socket.close(4403)
+            return
+        if wire.SUBPROTOCOL not in socket.scope.get("subprotocols", []):
+            await socket.close(1002)
+            return
+        await socket.accept(wire.SUBPROTOCOL)
+        self.clients += 1
+        try:
+            if self.clients > CLIENTS_MAX:
+                raise LimitExceeded(f"{CLIENTS_MAX} clients are connected", "close one")
+            await self._session(socket)
+        except (TwinloopError, Overrun) as error:
+            await _refuse(socket, error)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            return  # gone; RuntimeError is what Starlette raises for a send after the close
+        finally:
+            self.clients -= 1
+
+    async def _session(self, socket: WebSocket) -> None:
+        parts = self._parts
+        await _send(socket, wire.Hello(wire.SUBPROTOCOL, parts.version))
+        async with asyncio.timeout(AUTH_TIMEOUT_S):
+            auth = await _receive(socket)
+            if not isinstance(auth, wire.Auth):
+                raise BadRequest("the first message must be auth", "send {t: 'auth', ticket}")
+            caller = parts.identity.redeem(auth.ticket)
+        feed = parts.live.feed
+        beat_ms = int(HEARTBEAT_S * 1000)
+        await _send(socket, wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name))
+        async with asyncio.timeout(AUTH_TIMEOUT_S):
+            sub = await _receive(socket)
+            if not isinstance(sub, wire.Sub):
+                raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")
+        ping = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(_listen(socket, ping))
+            sending = tasks.create_task(self._feed(socket, sub, ping))
+            await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            sending.cancel()
+            ended = next(t for t in (sending, listening) if t.done() and not t.cancelled())
+        ended.result()
+
+    async def _feed(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
+        try:
+            await self._push(socket, sub, ping)
+        except (TwinloopError, Overrun) as error:
+            await _refuse(socket, error)
+
+    async def _push(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
+        feed, clock = self._parts.live.feed, self._parts.clock
+        cursor = self._resumable(sub.position)
+        if cursor is None:
+            cursor = feed.seq
+            everything = np.arange(len(self._parts.plant.points), dtype=np.int32)
+            await _send(socket, wire.Snapshot(feed.epoch, cursor, self._columns(everything)))
+        silent_s = 0.0
+        while True:
+            head = feed.seq
+            events, ids = feed.events_since(cursor), feed.points_since(cursor)
+            columns = self._columns(ids) if len(ids) else None
+            for event in events:
+                await _send(socket, _event(event))
+            # The delta (or heartbeat) that closes a frame carries the cursor; events alone never move it.
+            if columns is not None:
+                await _send(socket, wire.Delta(head, columns))
+                silent_s = 0.0
+            elif events or silent_s >= HEARTBEAT_S or ping.is_set():
+                await _send(socket, wire.Heartbeat(head, clock() / 1e6))
+                silent_s = 0.0
+            ping.clear()
+            cursor = head
+            await asyncio.sleep(FRAME_S)
+            silent_s += FRAME_S
+
+    def _resumable(self, position: wire.Position | None) -> int | None:
+        """The cursor to go on from, None when a snapshot is needed."""
+        feed = self._parts.live.feed
+        if position is None or position.epoch != feed.epoch or position.seq > feed.seq:
+            return None
+        try:
+            feed.events_since(position.seq)
+        except Overrun:
+            return None
+        return position.seq
+
+    def _columns(self, ids: NDArray[np.int32]) -> wire.Columns:
+        columns = self._parts.live.table.columns
+        text = {str(int(i)): columns.text[int(i)] for i in ids if int(i) in columns.text} if columns.text else {}
+        return wire.Columns(
+            ids.astype("<u4").tobytes(),
+            columns.value[ids].astype("<f8").tobytes(),
+            columns.quality[ids].astype("<u4").tobytes(),
+            _milliseconds(columns.source_time[ids]),
+            _milliseconds(columns.received_time[ids]),
+            text,
+        )
+
+
+def _milliseconds(times: NDArray[np.int64]) -> bytes:
+    """ns -> little-endian f64 ms; NaN for never."""
+    return np.where(times == NEVER, np.nan, times / 1e6).astype("<f8").tobytes()
+
+
+def _event(event: Event) -> wire.Event:
+    return wire.Event(event.seq, event.kind, event.time / 1e6, event.body)
+
+
+async def _listen(socket: WebSocket, ping: asyncio.Event) -> None:
+    """What a subscribed client may still say: ping. Ends when the client goes."""
+    while True:
+        try:
+            message = await _receive(socket)
+            if not isinstance(message, wire.Ping):
+                raise BadRequest("only ping is taken after sub", "open a new connection to subscribe anew")
+        except BadRequest as error:
+            await _refuse(socket, error)
+            return
+        except WebSocketDisconnect:
+            return
+        ping.set()
+
+
+async def _receive(socket: WebSocket) -> Any:
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    data = message.get("bytes")
+    if data is None:
+        raise BadRequest("a text frame", "send msgpack in binary frames")
+    if len(data) > MESSAGE_MAX:
+        raise BadRequest(f"a message of {len(data)} bytes", f"at most {MESSAGE_MAX}")
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BadRequest(f"not a message of {wire.SUBPROTOCOL}: {error}", "see docs/wire.md") from None
+
+
+async def _send(socket: WebSocket, message: wire.ServerMessage) -> None:
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await socket.send_bytes(_encoder.encode(message))
+
+
+async def _refuse(socket: WebSocket, error: Exception) -> None:
+    """Say what is wrong, then close with the error's code."""
+    found = codes(error)
+    message, hint = words(error)
+    try:
+        await _send(socket, wire.Problem(found.code, message, hint))
+        await socket.close(found.ws or 1008)
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        return

@@ -1,0 +1,224 @@
+"""The composition root: reads as the drawing of the server. The real clock, chance and identities are made here only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from control import metrics
+from control.api.http import application
+from control.api.part import Parts, Tables, plant_info
+from control.client import SERVER_FILE
+from control.command_store import CommandStore
+from control.evidence import Evidence
+from control.identity import Identity
+from control.live import LiveTwin
+from control.runtime import CommandRuntime
+from control.whatif import WhatIfs
+from protocols.catalog import PROTOCOLS
+from protocols.link import Clock, Link
+from sim.model import model_mistakes
+from sim.runner import Runner
+from twin.errors import BadPlant, Mistake, Unavailable
+from twin.history import History
+from twin.plant import Plant
+from twin.plantfile import PLANT_FILE, load_plant
+from twin.store import Store
+
+SWEEP_EVERY_S = 1.0
+SHUTDOWN_S = 5  # what clients get to finish their requests
+RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
+log = logging.getLogger("twinloop")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the command line decides of a server."""
+
+    plant: Path
+    data: Path
+    host: str
+    port: int
+    endpoints: Mapping[str, str]
+    workers: int
+
+
+def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
+    """The plant with its model checked too.
+
+    Raises:
+        NotFound, BadPlant.
+    """
+    plant = load_plant(folder, RULES, endpoints)
+    mistakes = model_mistakes(plant) if plant.model else []
+    if mistakes:
+        raise BadPlant([Mistake(PLANT_FILE, 1, text, "see [model] in docs/plant.md") for text in mistakes])
+    return plant
+
+
+async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio.Event) -> None:
+    """Run the server until `stop` is set. `ready(url, login link)` is called once it listens."""
+    plant = read_plant(config.plant, config.endpoints)
+    clock: Clock = time.time_ns
+    epoch = clock()
+    with contextlib.ExitStack() as closing:
+        closing.enter_context(_only_one(config.data))
+        listener = closing.enter_context(_listen(config.host, config.port))
+        host, port = listener.getsockname()[:2]
+        url = f"http://{host}:{port}"
+        loop = asyncio.get_running_loop()
+
+        def told_of_anchor() -> None:
+            loop.call_soon_threadsafe(announce_anchor)
+
+        store = Store(config.data / "history.duckdb")
+        closing.callback(store.close)
+        evidence = Evidence(config.data / "ledger", clock, told_of_anchor)
+        closing.callback(evidence.close)
+        evidence.catch_up(store)
+        history = History(store, [p.name for p in plant.points], evidence.record_batch)
+        closing.callback(history.close)
+        live = LiveTwin(plant, epoch, history, clock)
+        last = store.latest({p.name: p.id for p in plant.points}, epoch)
+        if last is not None:
+            live.restore(last)
+
+        def announce_anchor() -> None:
+            reach = evidence.reach()
+            body = {"size": reach.recorded, "checkpointed": reach.checkpointed, "anchored": reach.anchored}
+            live.feed.announce("audit", clock(), body)
+
+        command_store = CommandStore(config.data / "commands.sqlite")
+        closing.callback(command_store.close)
+        links: dict[str, Link] = {}
+        commands = CommandRuntime(live, links, command_store, evidence, clock, _identity)
+        chance = random.Random(secrets.randbits(64))
+        live.on_link_change = commands.link_changed
+        for device in plant.devices:
+            points = plant.points_of_device(device.id)
+            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance)
+        whatifs = WhatIfs(live, Runner(config.workers), clock, _identity)
+        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
+        watch = metrics.LoopWatch()
+        parts = Parts(
+            plant=plant, plant_info=plant_info(plant, VERSION), tables=Tables(plant), live=live, store=store,
+            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, clock=clock, version=VERSION,
+        )  # fmt: skip
+        names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
+        web = _web(application(parts, metrics.registry(live, evidence, watch), names))
+        evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
+        whole: tuple[Coroutine[Any, Any, None], ...] = (
+            commands.run(),
+            whatifs.run(),
+            watch.run(),
+            _sweep(live),
+            *(link.run() for link in links.values()),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part) for part in whole]
+            serving = tasks.create_task(web.serve(sockets=[listener]))
+            _write_server_file(config.data, url)
+            ready(url, f"{url}/login?token={identity.login_link()}")
+            await stop.wait()
+            web.should_exit = True
+            await serving
+            for task in running:
+                task.cancel()
+        evidence.record("server.stop", {"epoch": epoch})
+        (config.data / SERVER_FILE).unlink(missing_ok=True)
+
+
+VERSION = version("twinloop")
+
+
+async def _sweep(live: LiveTwin) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        live.sweep()
+
+
+class _Web(uvicorn.Server):
+    """Signals are the composition root's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _web(app: Any) -> _Web:
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio", ws_per_message_deflate=False,
+        server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
+    )  # fmt: skip
+    return _Web(config)
+
+
+def _identity() -> str:
+    """Sortable by time, unguessable enough never to meet another: 12 hex digits of ms, 12 of chance."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """
+    Raises:
+        Unavailable: another server uses this data folder.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"{data} is in use by another server", "stop it, or choose another --data") from None
+        yield
+
+
+@contextlib.contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror}", "choose another --port") from None
+    with listener:
+        yield listener
+
+
+def _write_server_file(data: Path, url: str) -> None:
+    """How the command line finds this server."""
+    path = data / SERVER_FILE
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    draft.replace(path)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+def stop_with_stdin(stop: asyncio.Event) -> None:
+    """Stop when the process that started us is gone: it holds the other end of our stdin."""
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            asyncio.get_running_loop().remove_reader(0)
+            stop.set()
+
+    asyncio.get_running_loop().add_reader(0, read)

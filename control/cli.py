@@ -1,0 +1,406 @@
+"""The command line: parses words, asks the part that knows, prints. stdout is data, stderr is progress.
+
+Must not decide anything. Slow imports happen inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from control import show
+from control.client import Client
+from control.errors import codes, words
+from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
+from twin.errors import BadPlant, BadRequest
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="A digital twin of a plant, in lock-step with its devices."
+)
+command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow their life.")
+audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
+app.add_typer(command_app, name="command")
+app.add_typer(audit_app, name="audit")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
+Endpoint = Annotated[list[str] | None, typer.Option("--endpoint", help="Replace a device's endpoint: device=endpoint.")]
+PlantArgument = Annotated[str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water).")]
+POLL_S = 0.2
+SWITCH = {"on": 1.0, "true": 1.0, "off": 0.0, "false": 0.0}
+
+
+@app.command()
+def demo(
+    check: Annotated[bool, typer.Option("--check", help="Run the whole loop once, say whether it held, stop.")] = False,
+    json_: Json = False,
+    speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 60.0,
+    port: Annotated[int, typer.Option(help="Port of the console.")] = 8080,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated plant.")] = 1,
+    data: Data = None,
+) -> None:
+    """Start the Net3 water network as simulated devices, and the server with its console."""
+    from control import demo as demonstration
+
+    if check:
+        summary = demonstration.check(seed)
+        show.as_json(summary) if json_ else show.out.print_json(data=summary)
+        raise typer.Exit(0 if summary["ok"] else 1)
+    demonstration.run(data or DATA_ROOT / "demo", port, speed, seed)
+
+
+@app.command()
+def up(
+    plant: PlantArgument,
+    data: Data = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the console; 0 takes a free one.")] = 8080,
+    endpoint: Endpoint = None,
+    workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
+    lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Start the server of a plant."""
+    from control import app as server
+
+    folder = plant_folder(plant)
+    config = server.Config(
+        folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers
+    )
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        server.stop_on_signals(stop)
+        if lifeline:
+            server.stop_with_stdin(stop)
+
+        def ready(url: str, login: str) -> None:
+            show.err.print(f"Twinloop serves {folder} at {url}\nSign in once, within 15 minutes: {login}")
+            show.as_json({"url": url, "login": login})
+
+        await server.serve(config, ready, stop)
+
+    _run(serve)
+
+
+@app.command()
+def fleet(
+    plant: PlantArgument,
+    speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed of noise and demand.")] = 1,
+    start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
+    endpoint: Endpoint = None,
+    broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
+    lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Serve a plant's devices as simulated ones, on real sockets."""
+    from control import app as server
+    from scenarios.fleet import run_fleet
+    from sim.scenario import parse_duration_s
+
+    made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
+    start_s = None if start is None else parse_duration_s(start, "--start")
+
+    async def host() -> None:
+        stop = asyncio.Event()
+        server.stop_on_signals(stop)
+        if lifeline:
+            server.stop_with_stdin(stop)
+
+        def ready(found: Any) -> None:
+            show.err.print(f"{len(made.points)} points of {made.name} on {len(found)} devices, {speed:g} × plant time")
+            show.as_json({"endpoints": dict(found)})
+
+        await run_fleet(
+            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, on_ready=ready
+        )
+
+    _run(host)
+
+
+@app.command()
+def check(plant: PlantArgument, json_: Json = False) -> None:
+    """List every mistake in a plant, or say that there is none."""
+    from control import app as server
+
+    made = server.read_plant(plant_folder(plant), {})
+    counts = {"plant": made.id, "devices": len(made.devices), "twins": len(made.twins), "points": len(made.points)}
+    if json_:
+        show.as_json({**counts, "mistakes": []})
+    else:
+        show.out.print(
+            f"{made.name}: {counts['devices']} devices, {counts['twins']} twins, {counts['points']} points, no mistake"
+        )
+
+
+@app.command()
+def login(data: Data = None) -> None:
+    """Print a new one-time link to the console."""
+    client = Client(data_folder(data))
+    show.out.print(client.url + client.post("/login-link")["path"])
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str, typer.Argument(help="One SELECT over twins, relationships, points, history, dead_letters, commands.")
+    ],
+    data: Data = None,
+    limit: Annotated[int, typer.Option(help="Rows at most.")] = 1000,
+    json_: Json = False,
+) -> None:
+    """Ask the twin in SQL: the running server, or a stopped one's files."""
+    from control.offline import ask
+
+    folder = data_folder(data)
+    found = ask(folder, sql, limit)
+    if json_:
+        show.as_json(found)
+        return
+    show.table(found["columns"], found["rows"], "no rows")
+    if found["truncated"]:
+        show.err.print(f"only the first {len(found['rows'])} rows; ask for more with --limit")
+
+
+@app.command()
+def whatif(
+    scenarios: Annotated[list[str], typer.Argument(help="Such as 'pump_335.status=off for 4h'.")],
+    horizon: Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")] = "4h",
+    limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
+    replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed; the same state, question and seed give the same answer.")] = 1,
+    data: Data = None,
+    json_: Json = False,
+) -> None:
+    """What happens if …, from the plant's state right now. Ctrl-C cancels."""
+    from rich.progress import Progress
+
+    from sim.scenario import parse_duration_s
+
+    client = Client(data_folder(data))
+    body = {
+        "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],
+        "replications": replications, "seed": seed,
+    }  # fmt: skip
+    run = client.post("/whatif", body)
+    try:
+        with Progress(console=show.err, transient=True) as progress:
+            bar = progress.add_task("simulating", total=1.0)
+            while run["state"] == "running":
+                time.sleep(POLL_S)
+                run = client.get(f"/whatif/{run['id']}")
+                progress.update(bar, completed=run["progress"])
+    except KeyboardInterrupt:
+        client.delete(f"/whatif/{run['id']}")
+        show.err.print("cancelled")
+        raise typer.Exit(1) from None
+    if run["state"] != "done":
+        show.err.print(f"{run['state']}: {run['error']}")
+        raise typer.Exit(1)
+    show.as_json(run) if json_ else show.whatif(run["result"])
+
+
+@command_app.command("send")
+def command_send(
+    point: Annotated[str, typer.Argument(help="A writable point, such as pump_335.status.")],
+    value: Annotated[str, typer.Argument(help="A number, or on/off.")],
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key; a new one is made and printed when left out.")
+    ] = None,
+    priority: Annotated[str, typer.Option(help="emergency, safety, operator, schedule or optimiser.")] = "operator",
+    deadline: Annotated[str, typer.Option(help="Latest time to send it, such as 30s.")] = "30s",
+    reason: Annotated[str, typer.Option(help="Why; kept in the record.")] = "",
+    wait: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
+    data: Data = None,
+    json_: Json = False,
+) -> None:
+    """Submit a command and follow it until the process confirms it (exit code 0) or it ends otherwise (1)."""
+    import secrets
+
+    from sim.scenario import parse_duration_s
+
+    client = Client(data_folder(data))
+    body = {
+        "key": key or secrets.token_hex(8), "point": point, "value": _value(value), "priority": priority,
+        "deadline_s": parse_duration_s(deadline, "--deadline"), "reason": reason,
+    }  # fmt: skip
+    record = client.post("/commands", body)
+    if wait:
+        record = _follow(client, record)
+    show.as_json(record) if json_ else show.command(record)
+    raise typer.Exit(0 if record["status"] == "CONFIRMED" or not wait else 1)
+
+
+@command_app.command("list")
+def command_list(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20, data: Data = None, json_: Json = False
+) -> None:
+    """Newest commands first."""
+    found = Client(data_folder(data)).get("/commands", limit=limit)
+    if json_:
+        show.as_json(found)
+        return
+    rows = [
+        (
+            r["id"],
+            show.moment(r["transitions"][0]["time"]),
+            r["point"],
+            f"{r['value']:g}",
+            r["priority"],
+            r["status"],
+            r["author"],
+        )
+        for r in found
+    ]
+    show.table(("id", "submitted", "point", "value", "priority", "status", "author"), rows, "no commands yet")
+
+
+@command_app.command("show")
+def command_show(identity: str, data: Data = None, json_: Json = False) -> None:
+    """One command and its life."""
+    record = Client(data_folder(data)).get(f"/commands/{identity}")
+    show.as_json(record) if json_ else show.command(record)
+
+
+@command_app.command("cancel")
+def command_cancel(identity: str, data: Data = None, json_: Json = False) -> None:
+    """Cancel a command that was not sent yet."""
+    record = Client(data_folder(data)).post(f"/commands/{identity}/cancel")
+    show.as_json(record) if json_ else show.command(record)
+
+
+@command_app.command("watch")
+def command_watch(identity: str, data: Data = None, json_: Json = False) -> None:
+    """Follow a command to its end."""
+    client = Client(data_folder(data))
+    record = _follow(client, client.get(f"/commands/{identity}"))
+    show.as_json(record) if json_ else show.command(record)
+    raise typer.Exit(0 if record["status"] == "CONFIRMED" else 1)
+
+
+@audit_app.command("verify")
+def audit_verify(data: Data = None, json_: Json = False) -> None:
+    """Check log, signatures, anchors, chain and every history batch. Exit code 3 when something does not fit."""
+    from control.offline import verify
+
+    found = verify(data_folder(data))
+    if json_:
+        show.as_json(found)
+    else:
+        show.out.print(
+            f"{found['entries']} entries, {found['anchors_checked']} anchors, chain {found['chain']}, "
+            f"{found['history']['batches']} history batches: " + ("all fits" if found["ok"] else "DOES NOT FIT")
+        )
+        rows = [(p["place"], p["what"], p["hint"]) for p in found["problems"]]
+        show.table(("place", "what", "what to do"), rows, "no problem found")
+    raise typer.Exit(0 if found["ok"] else 3)
+
+
+@audit_app.command("prove")
+def audit_prove(
+    index: Annotated[int, typer.Argument(help="Index of a ledger entry (see `audit show`).")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout when left out.")] = None,
+    data: Data = None,
+) -> None:
+    """Export a bundle that proves one entry; `python -m ledger verify-bundle FILE` checks it anywhere."""
+    from ledger.bundle import prove
+
+    text = json.dumps(prove(data_folder(data) / "ledger", index), indent=1)
+    if output is None:
+        sys.stdout.write(text + "\n")
+    else:
+        output.write_text(text)
+        show.err.print(f"wrote {output}; check it with: python -m ledger verify-bundle {output}")
+
+
+@audit_app.command("show")
+def audit_show(
+    last: Annotated[int, typer.Option(help="How many, newest first.")] = 20, data: Data = None, json_: Json = False
+) -> None:
+    """Newest entries of the ledger and how far the evidence reaches."""
+    head = Client(data_folder(data)).get("/audit", last=last)
+    if json_:
+        show.as_json(head)
+        return
+    show.out.print(f"{head['size']} recorded, {head['checkpointed']} checkpointed, {head['anchored']} anchored")
+    rows = [
+        (e["index"], show.moment(e["time"]), e["kind"], e["evidence"], json.dumps(e["body"], ensure_ascii=False))
+        for e in head["entries"]
+    ]
+    show.table(("entry", "time", "kind", "evidence", "body"), rows, "no entries yet")
+
+
+@app.command()
+def bench(name: Annotated[str, typer.Argument(help="A file of tests/bench without .py, or all.")] = "all") -> None:
+    """Run a benchmark of the repository; prints one JSON line each."""
+    import subprocess
+
+    folder = Path("tests/bench")
+    files = sorted(folder.glob("*.py")) if name == "all" else [folder / f"{name}.py"]
+    if not files or not all(f.is_file() for f in files):
+        known = ", ".join(sorted(f.stem for f in folder.glob("*.py")))
+        raise BadRequest(f"no benchmark {name!r} in {folder}", f"run it in the repository; there are: {known}")
+    for file in files:
+        done = subprocess.run([sys.executable, "-m", f"tests.bench.{file.stem}"], check=False)
+        if done.returncode:
+            raise typer.Exit(1)
+
+
+def _follow(client: Client, record: dict[str, Any]) -> dict[str, Any]:
+    """Until it is final; UNKNOWN is waited for, too: it is being read back."""
+    shown = 0
+    while True:
+        for step in record["transitions"][shown:]:
+            show.err.print(f"{step['status']:<12} {step['detail']}")
+        shown = len(record["transitions"])
+        if record["final"]:
+            return record
+        time.sleep(POLL_S)
+        record = client.get(f"/commands/{record['id']}")
+
+
+def _value(text: str) -> float:
+    if text.lower() in SWITCH:
+        return SWITCH[text.lower()]
+    try:
+        return float(text)
+    except ValueError:
+        raise BadRequest(f"value {text!r}", "give a number, on or off") from None
+
+
+def _run(main: Any) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def main() -> None:
+    """Entry point: every error of ours becomes one line and its exit code."""
+    try:
+        app()
+    except BaseExceptionGroup as group:
+        _fail(_first(group))
+    except Exception as error:  # the outermost edge: one line and a code for ours, a traceback for a bug
+        _fail(error)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _fail(error: BaseException) -> None:
+    found = codes(error)
+    if found.code == "internal":
+        raise error
+    message, hint = words(error)
+    show.err.print(f"twinloop: {message}", markup=False)
+    if hint and not isinstance(error, BadPlant):
+        show.err.print(f"  {hint}", markup=False)
+    sys.exit(found.exit)

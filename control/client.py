@@ -1,0 +1,66 @@
+"""The running server as the command line sees it: found by its data folder, asked over HTTP; decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from control.errors import CODES
+from control.identity import TOKEN_FILE
+from twin.errors import TwinloopError, Unavailable
+
+SERVER_FILE = "server.json"
+TIMEOUT_S = 60.0  # a query may take 20 s, a check of history longer
+_KIND_OF_CODE = {c.code: kind for kind, c in CODES.items() if issubclass(kind, TwinloopError)}
+
+
+class Client:
+    """Raises the server's errors as our own types; Unavailable when it does not answer."""
+
+    def __init__(self, data: Path) -> None:
+        try:
+            found = json.loads((data / SERVER_FILE).read_text())
+            token = (data / TOKEN_FILE).read_text().strip()
+        except FileNotFoundError:
+            raise Unavailable(
+                f"no server runs on {data}", "start one with `twinloop up` or name its folder by --data"
+            ) from None
+        self.url: str = found["url"]
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            trust_env=False,
+        )
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._ask("GET", path, params=query)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._ask("POST", path, json=dict(body or {}))
+
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _ask(self, method: str, path: str, **how: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **how)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the server at {self.url} does not answer: {error}", "is it still running?") from None
+        if answer.is_success:
+            return answer.json()
+        try:
+            problem = answer.json()
+            kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
+        except (ValueError, KeyError):
+            raise TwinloopError(f"{self.url} answered {answer.status_code}", answer.text[:200]) from None
+        made = kind.__new__(kind)
+        TwinloopError.__init__(made, problem["message"], problem["hint"])
+        raise made

@@ -1,0 +1,77 @@
+"""Questions that are answered with or without a running server: SQL and the audit; must not print."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from control.api.wire import as_json
+from control.client import SERVER_FILE, Client
+from control.history_check import check_history
+from ledger.entry import decode
+from ledger.reader import read_payloads
+from ledger.verify import verify as verify_ledger
+from twin import query
+from twin.errors import Unavailable
+from twin.store import Store
+
+HISTORY_FILE = "history.duckdb"
+
+
+def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
+    """The running server's answer; without one, history and dead letters from the file.
+
+    Raises:
+        Unavailable: no server, and no history file.
+    """
+    found: dict[str, Any]
+    client = _running(data)
+    if client is not None:
+        found = client.post("/query", {"sql": sql, "limit": limit})
+        return found
+    with _history(data) as store:
+        answer = query.run(store, {}, sql, limit)
+    # The same words as from the server.
+    found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
+    return found
+
+
+def verify(data: Path) -> dict[str, Any]:
+    """The ledger's own check and that of every history batch, as one summary."""
+    directory = data / "ledger"
+    report = verify_ledger(directory)
+    client = _running(data)
+    if client is not None:
+        history = client.post("/audit/history")
+    else:
+        with _history(data) as store:
+            history = check_history(store, (decode(p) for p in read_payloads(directory)))
+    problems = [dataclasses.asdict(p) for p in report.problems] + history["problems"]
+    return {
+        "entries": report.entries, "root": report.root, "checkpointed": report.checkpoint_size,
+        "anchors_checked": report.anchors_checked, "chain": report.chain, "history": history,
+        "problems": problems, "ok": not problems,
+    }  # fmt: skip
+
+
+def _running(data: Path) -> Client | None:
+    """The server of this folder, if it answers; the file alone may be left over from a crash."""
+    if not (data / SERVER_FILE).is_file():
+        return None
+    client = Client(data)
+    try:
+        client.get("/commands", limit=1)
+    except Unavailable:
+        client.close()
+        return None
+    return client
+
+
+def _history(data: Path) -> Store:
+    path = data / HISTORY_FILE
+    if not path.is_file():
+        raise Unavailable(f"no server runs on {data} and it holds no {HISTORY_FILE}", "start one with `twinloop up`")
+    return Store(path, read_only=True)

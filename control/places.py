@@ -1,0 +1,64 @@
+"""Where plants and data folders are found from what people type; must not read what is in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import scenarios
+from twin.errors import BadRequest, NotFound
+from twin.plantfile import PLANT_FILE
+
+SHIPPED = Path(scenarios.__file__).parent
+DATA_ROOT = Path("var")
+
+
+def plant_folder(text: str) -> Path:
+    """A folder with a plant.toml, or the name of a shipped plant such as `water`.
+
+    Raises:
+        NotFound: neither.
+    """
+    for folder in (Path(text), SHIPPED / text):
+        if (folder / PLANT_FILE).is_file():
+            return folder
+    shipped = sorted(p.parent.name for p in SHIPPED.glob(f"*/{PLANT_FILE}"))
+    raise NotFound(f"no plant at {text!r}", f"name a folder with a {PLANT_FILE}, or one of {', '.join(shipped)}")
+
+
+def data_folder(given: Path | None) -> Path:
+    """The data folder meant: the given one, else the only one below var/, else the only one with a running server.
+
+    Raises:
+        NotFound, BadRequest: none, or several.
+    """
+    if given is not None:
+        if not given.is_dir():
+            raise NotFound(f"no data folder {given}", "name the folder given to `twinloop up --data`")
+        return given
+    found = sorted(p for p in DATA_ROOT.glob("*") if p.is_dir())
+    live = [p for p in found if (p / "server.json").is_file()]
+    choice = live if len(live) == 1 else found
+    if not choice:
+        raise NotFound("no data folder below var/", "start a server with `twinloop up PLANT`, or name one by --data")
+    if len(choice) > 1:
+        raise BadRequest(f"several data folders: {', '.join(map(str, choice))}", "name one by --data")
+    return choice[0]
+
+
+def endpoints(texts: list[str]) -> dict[str, str]:
+    """`plc=modbus://127.0.0.1:5020/1` … or `@FILE` with a JSON object, as a mapping.
+
+    Raises:
+        BadRequest: not of that form.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        if text.startswith("@"):
+            found |= json.loads(Path(text[1:]).read_text())
+            continue
+        device, equals, endpoint = text.partition("=")
+        if not equals or not device or not endpoint:
+            raise BadRequest(f"--endpoint {text!r}", "write it as device=endpoint")
+        found[device] = endpoint
+    return found

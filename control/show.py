@@ -1,0 +1,97 @@
+"""What the command line prints: data to stdout, progress and errors to stderr; must not fetch anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False)
+
+
+def as_json(value: Any) -> None:
+    """One JSON line on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
+    """A table, or one sentence when there is nothing."""
+    made = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    count = 0
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        count += 1
+    if count:
+        out.print(made)
+    else:
+        err.print(empty)
+
+
+def moment(time_ms: float | None) -> str:
+    """Local time to the second."""
+    return "" if time_ms is None else datetime.fromtimestamp(time_ms / 1000).astimezone().isoformat(" ", "seconds")
+
+
+def command(record: Mapping[str, Any]) -> None:
+    """One command and its life."""
+    out.print(f"command {record['id']}  [bold]{record['status']}[/bold]  {record['point']} = {record['value']:g}")
+    for step in record["transitions"]:
+        out.print(f"  {moment(step['time'])}  {step['status']:<12} {step['detail']}")
+
+
+def commands(records: Iterable[Mapping[str, Any]]) -> None:
+    """One line a command."""
+    columns = ("id", "submitted", "point", "value", "priority", "status", "author")
+    rows = [
+        (
+            r["id"],
+            moment(r["transitions"][0]["time"]),
+            r["point"],
+            f"{r['value']:g}",
+            r["priority"],
+            r["status"],
+            r["author"],
+        )
+        for r in records
+    ]
+    table(columns, rows, "no commands yet")
+
+
+def whatif(result: Mapping[str, Any]) -> None:
+    """The differences to the baseline, and the risk of each limit at the end."""
+    wall_s, count = result["wall_s"], result["replications"]
+    hours = result["horizon_s"] / 3600
+    out.print(
+        f"{count} paired replications over {hours:g} h from plant time {_clock(result['clock_s'])}, {wall_s:.1f} s"
+    )
+    baseline, *scenarios = result["outcomes"]
+    for outcome in scenarios:
+        out.print(f"\n[bold]{outcome['name']}[/bold] against {baseline['name']}")
+        rows = []
+        for name, difference in outcome["differences"].items():
+            half = difference["half_width"]
+            spread = "" if half is None else f"± {half:.3g}"
+            verdict = "" if difference["resolved"] else "not resolved"
+            rows.append(
+                (name, f"{baseline['kpis'][name]['mean']:.3f}", f"{outcome['kpis'][name]['mean']:.3f}",
+                 f"{difference['mean']:+.3f}", spread, verdict)
+            )  # fmt: skip
+        table(("figure", "baseline", "scenario", "difference", "95 %", ""), rows, "no figures")
+        for base, risk in zip(baseline["limits"], outcome["limits"], strict=True):
+            end, before = risk["probability"][-1], base["probability"][-1]
+            out.print(
+                f"P({risk['limit']} within {hours:g} h) = {end:.2f} ({risk['low'][-1]:.2f} … {risk['high'][-1]:.2f}),"
+                f" baseline {before:.2f}"
+            )
+
+
+def _clock(seconds: float) -> str:
+    day, rest = divmod(int(seconds), 86_400)
+    return f"day {day} {rest // 3600:02}:{rest % 3600 // 60:02}"

@@ -1,0 +1,151 @@
+"""What-ifs of the running server: each a snapshot, an experiment in worker processes, progress and a cancel.
+
+Must not know HTTP; the experiment itself lives in sim/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from control.errors import words
+from control.live import LiveTwin
+from protocols.link import Clock
+from sim.experiment import HORIZON_MAX_S, compare
+from sim.runner import Cancelled, Runner
+from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
+from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
+from twin.table import Snapshot
+
+RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
+RUNS_KEPT = 50  # results of ~100 kB each
+SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
+SAMPLE_MIN_S = 60.0
+
+
+class State(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, as parsed at the edge."""
+
+    scenarios: tuple[Scenario, ...]
+    limits: tuple[Limit, ...]
+    horizon_s: float
+    replications: int
+    seed: int
+
+
+def question(scenarios: list[str], limits: list[str], horizon_s: float, replications: int, seed: int) -> Question:
+    """
+    Raises:
+        BadRequest: a text that does not parse, naming the place; no scenario; a horizon out of bounds.
+    """
+    if not scenarios:
+        raise BadRequest("no scenario", "write at least one, such as pump_335.status=off for 4h")
+    if not 0 < horizon_s <= HORIZON_MAX_S:
+        raise BadRequest(f"horizon_s {horizon_s:g}", f"give a number in (0, {HORIZON_MAX_S:g}]")
+    if not 0 <= seed < 2**63:
+        raise BadRequest(f"seed {seed}", "give a whole number from 0 to 2⁶³ - 1")
+    parsed = tuple(parse_scenario(text) for text in scenarios)
+    return Question(parsed, tuple(parse_limit(text) for text in limits), horizon_s, replications, seed)
+
+
+@dataclass(slots=True)
+class Run:
+    """One what-if. `asked` is the request as it came, shown with the result."""
+
+    id: str
+    asked: Any
+    started_at: int
+    state: State = State.RUNNING
+    progress: float = 0.0
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
+
+
+class WhatIfs:
+    """Owned by the event loop; experiments block threads, replications burn worker processes."""
+
+    def __init__(self, live: LiveTwin, runner: Runner, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._live, self._runner, self._clock, self._new_id = live, runner, clock, new_id
+        self._runs: dict[str, Run] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Warm the workers, then hold the tasks of all experiments until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await asyncio.to_thread(self._runner.warm)
+                await asyncio.Event().wait()
+        finally:
+            for run in self._runs.values():
+                run.cancel.set()
+            await asyncio.to_thread(self._runner.close)
+
+    def start(self, asked: Any, what: Question) -> Run:
+        """From the twin's state right now.
+
+        Raises:
+            LimitExceeded: RUNNING_MAX experiments are running.
+        """
+        running = [r for r in self._runs.values() if r.state is State.RUNNING]
+        if len(running) >= RUNNING_MAX or self._tasks is None:
+            raise LimitExceeded(f"{len(running)} what-ifs are running", "wait for one or cancel it")
+        run = Run(self._new_id(), asked, self._clock())
+        self._runs[run.id] = run
+        while len(self._runs) > RUNS_KEPT:
+            del self._runs[next(i for i, r in self._runs.items() if r.state is not State.RUNNING)]
+        self._tasks.create_task(self._experiment(run, what, self._live.snapshot()))
+        return run
+
+    def get(self, identity: str) -> Run:
+        run = self._runs.get(identity)
+        if run is None:
+            raise NotFound(f"no what-if {identity!r}", f"the newest {RUNS_KEPT} are kept until the server stops")
+        return run
+
+    def all(self) -> list[Run]:
+        """Newest first."""
+        return list(self._runs.values())[::-1]
+
+    def cancel(self, identity: str) -> Run:
+        run = self.get(identity)
+        run.cancel.set()
+        return run
+
+    async def _experiment(self, run: Run, what: Question, snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, planned: int) -> None:
+            loop.call_soon_threadsafe(self._move, run, State.RUNNING, done / planned)
+
+        try:
+            result = await asyncio.to_thread(
+                compare, self._live.plant, snapshot, what.scenarios, self._runner,
+                horizon_s=what.horizon_s, sample_every_s=max(SAMPLE_MIN_S, what.horizon_s / SAMPLES), seed=what.seed,
+                replications=what.replications, limits=what.limits, progress=progress, cancel=run.cancel,
+            )  # fmt: skip
+            run.result = result.to_json()
+            self._move(run, State.DONE, 1.0)
+        except Cancelled:
+            self._move(run, State.CANCELLED, run.progress)
+        except TwinloopError as error:
+            run.error = ": ".join(part for part in words(error) if part)
+            self._move(run, State.FAILED, run.progress)
+
+    def _move(self, run: Run, state: State, progress: float) -> None:
+        if run.state is State.RUNNING:
+            run.state, run.progress = state, progress
+            body = {"id": run.id, "state": state.value, "progress": progress}
+            self._live.feed.announce("whatif", self._clock(), body)
