@@ -98,6 +98,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         last = store.latest({p.name: p.id for p in plant.points}, epoch)
         if last is not None:
             live.restore(last)
+        live.begin()
 
         def announce_anchor() -> None:
             reach = evidence.reach()

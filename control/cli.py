@@ -328,11 +328,7 @@ def audit_show(
         show.as_json(head)
         return
     show.out.print(f"{head['size']} recorded, {head['checkpointed']} checkpointed, {head['anchored']} anchored")
-    rows = [
-        (e["index"], show.moment(e["time"]), e["kind"], e["evidence"], json.dumps(e["body"], ensure_ascii=False))
-        for e in head["entries"]
-    ]
-    show.table(("entry", "time", "kind", "evidence", "body"), rows, "no entries yet")
+    show.audit(head["entries"])
 
 
 @app.command()

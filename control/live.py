@@ -22,6 +22,7 @@ from twin.readings import Readings
 from twin.table import NEVER, PointTable, Snapshot
 
 STALE_AFTER_S = 10.0  # several periods of every link here: polls of 0.5 s, heartbeats of 1 s
+COUNTERS = ("reconnects", "rejected", "dropped")  # of every link, cumulative
 # What a rejected reading makes of its point: the last value stays, but nobody may take it for good.
 QUALITY_OF_REASON = {
     "range": quality.BAD_OUT_OF_RANGE,
@@ -46,6 +47,13 @@ class LiveTwin:
             d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
         }
         self._bound = np.array([p.id for p in plant.points if p.device], np.int32)
+
+    def begin(self) -> None:
+        """Every link says that it is not there yet, and has counted nothing."""
+        for device in self.plant.devices:
+            self._say(device.id, "state", math.nan, LinkState.CONNECTING.value)
+            for name in ("online", *COUNTERS):
+                self._say(device.id, name, 0.0)
 
     # --- Sink --------------------------------------------------------------------------------------------------------
 

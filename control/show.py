@@ -11,8 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
+PIPE_WIDTH = 240  # columns of a table that no terminal bounds
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False)
+
+
+NO_WRAP = frozenset({"id", "entry", "index", "status"})  # columns that people copy from
 
 
 def as_json(value: Any) -> None:
@@ -23,7 +27,9 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> None:
     """A table, or one sentence when there is nothing."""
-    made = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        made.add_column(name, overflow="fold", no_wrap=name in NO_WRAP)
     count = 0
     for row in rows:
         made.add_row(*("" if cell is None else str(cell) for cell in row))
@@ -62,6 +68,18 @@ def commands(records: Iterable[Mapping[str, Any]]) -> None:
         for r in records
     ]
     table(columns, rows, "no commands yet")
+
+
+def audit(entries: Iterable[Mapping[str, Any]]) -> None:
+    """One line an entry; the body's short form."""
+    rows = [(e["index"], moment(e["time"]), e["kind"], e["evidence"], _gist(e["body"])) for e in entries]
+    table(("entry", "time", "kind", "evidence", "body"), rows, "no entries yet")
+
+
+def _gist(body: Mapping[str, Any]) -> str:
+    if "status" in body:
+        return f"{body['author']}: {body['point']} = {body['value']:g} {body['status']}, {body['detail']}"
+    return ", ".join(f"{k} {str(v)[:20]}" for k, v in body.items())
 
 
 def whatif(result: Mapping[str, Any]) -> None:
