@@ -1,0 +1,106 @@
+"""The protocols there are: their settings, checks and factories, one entry each; must not import their libraries."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import protocols.modbus.codec as modbus
+import protocols.mqtt.codec as mqtt
+import protocols.opcua.codec as opcua
+from protocols.link import Clock, Link, Sink
+from protocols.served import OnWrite, ServedDevice
+from twin.plant import Device, Point
+from twin.rules import ProtocolRules, Setting
+
+LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random], Link]
+DeviceFactory = Callable[[Device, Sequence[Point], OnWrite, Clock], ServedDevice]
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolEntry:
+    """One protocol: what the plant loader checks, and how to make its two sides."""
+
+    rules: ProtocolRules
+    link: LinkFactory
+    device: DeviceFactory
+
+
+def _opcua_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+    from protocols.opcua.link import OpcUaLink
+
+    return OpcUaLink(device, points, sink, clock, chance)
+
+
+def _opcua_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+    from protocols.opcua.device import OpcUaDevice
+
+    return OpcUaDevice(device, points, on_write, clock)
+
+
+def _modbus_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+    from protocols.modbus.link import ModbusLink
+
+    return ModbusLink(device, points, sink, clock, chance)
+
+
+def _modbus_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+    from protocols.modbus.device import ModbusDevice
+
+    return ModbusDevice(device, points, on_write, clock)
+
+
+def _mqtt_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+    from protocols.mqtt.link import MqttLink
+
+    return MqttLink(device, points, sink, clock, chance)
+
+
+def _mqtt_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+    from protocols.mqtt.device import MqttDevice
+
+    return MqttDevice(device, points, on_write, clock)
+
+
+_OPCUA_SETTINGS = {
+    "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
+    "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
+    "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
+    "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
+}
+
+_MODBUS_SETTINGS = {
+    "poll_s": Setting(float, 0.5, "seconds between two readings of everything", 0.01, 3600),
+    "timeout_s": Setting(float, 1.0, "seconds after which an answer counts as lost", 0.05, 60),
+    "connect_delay_s": Setting(float, 0.0, "seconds to leave the device alone after connecting", 0, 60),
+    "request_delay_s": Setting(float, 0.0, "seconds to leave the device alone between two requests", 0, 60),
+    "gap": Setting(int, 0, "unasked cells that one request may read across; 0 reads none", 0, 124),
+    "max_registers": Setting(int, 125, "registers of one request", 4, modbus.REGISTERS_MAX),
+    "match_transaction": Setting(bool, True, "false for gateways that do not echo transaction ids"),
+    "single_register_writes": Setting(bool, True, "false writes one register with function 16 instead of 6"),
+}
+
+_MQTT_SETTINGS = {
+    "format": Setting(str, "auto", "how payloads are written", choices=mqtt.FORMATS),
+    "qos": Setting(int, 1, "quality of service of the subscriptions", 0, 2),
+    "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
+    "prefix": Setting(str, None, "subscribe to everything below this topic; unknown topics become dead letters"),
+    "set_suffix": Setting(str, "/set", "what a point's topic ends with when it is written to"),
+    "keepalive_s": Setting(int, 15, "seconds of silence after which the broker is asked whether it lives", 1, 3600),
+    "timeout_s": Setting(float, 4.0, "seconds after which connecting counts as failed", 0.1, 60),
+    "retain": Setting(bool, False, "a simulated device lets the broker keep its last values"),
+    "pace_per_s": Setting(float, 1000.0, "messages a simulated device publishes in a second at most", 1, 1_000_000),
+}
+
+PROTOCOLS: Mapping[str, ProtocolEntry] = {
+    "opcua": ProtocolEntry(
+        ProtocolRules(_OPCUA_SETTINGS, opcua.check_endpoint, opcua.check_address), _opcua_link, _opcua_device
+    ),
+    "modbus": ProtocolEntry(
+        ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
+    ),
+    "mqtt": ProtocolEntry(
+        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address), _mqtt_link, _mqtt_device
+    ),
+}

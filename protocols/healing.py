@@ -1,0 +1,75 @@
+"""Runs one session after another so that a link heals itself; must not know any protocol or what a session does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from protocols.link import Backoff, LinkState, Sink
+
+log = logging.getLogger("twinloop.link")
+
+# A session that stood this long was a good one: the next failure starts again with the shortest wait. A shorter one
+# (a server that takes us in and throws us out) lets the waits go on growing.
+STEADY_S = 5.0
+
+Session = Callable[[Callable[[], None]], Awaitable[None]]
+"""One session: connect, call the given function when it delivers, go on until it breaks."""
+
+
+class Broken(Exception):
+    """The session cannot go on; the message is what an operator reads."""
+
+
+async def heal(device_id: str, sink: Sink, chance: random.Random, session: Session) -> None:
+    """Keep a session running until cancelled. Tells the sink every change of state, and the log each break and heal."""
+    backoff = Backoff(chance)
+    state = _State(device_id, sink)
+    loop = asyncio.get_running_loop()
+    try:
+        state.enter(LinkState.CONNECTING, "")
+        while True:
+            started = loop.time()
+            try:
+                await session(state.online)
+                detail = "the session ended"
+            except Broken as broken:
+                detail = str(broken)
+            if state.now is LinkState.ONLINE and loop.time() - started >= STEADY_S:
+                backoff.reset()
+            state.enter(LinkState.OFFLINE, detail)
+            await asyncio.sleep(backoff.next_s())
+    finally:
+        state.enter(LinkState.STOPPED, "")
+
+
+class _State:
+    """Where the link stands, told once a change."""
+
+    def __init__(self, device_id: str, sink: Sink) -> None:
+        self.now: LinkState | None = None
+        self._detail = ""
+        self._device_id = device_id
+        self._sink = sink
+        self._sessions = 0
+        self._broken = False
+
+    def online(self) -> None:
+        self._sessions += 1
+        if self._sessions > 1:
+            self._sink.metric(self._device_id, "reconnects", self._sessions - 1)
+        if self._broken:
+            log.info("link to %s is up again", self._device_id)
+        self._broken = False
+        self.enter(LinkState.ONLINE, "")
+
+    def enter(self, state: LinkState, detail: str) -> None:
+        if (state, detail) == (self.now, self._detail):
+            return
+        self.now, self._detail = state, detail
+        if state is LinkState.OFFLINE and not self._broken:
+            self._broken = True
+            log.warning("link to %s is down: %s", self._device_id, detail)
+        self._sink.link_state(self._device_id, state, detail)

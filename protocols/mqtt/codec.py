@@ -1,0 +1,259 @@
+"""MQTT payloads as values and back: topics, JSON pointers, times and qualities; pure, no broker and no clock.
+
+Sources: RFC 6901 (JSON pointer), MQTT 5.0 section 4.7 (topics), RFC 3339 (times).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgpack
+import orjson
+
+from twin.quality import BAD, GOOD, UNCERTAIN
+
+PAYLOAD_MAX = 1 << 20  # bytes of one payload; a thousand points with names take about 100 kB
+TOPIC_BYTES_MAX = 65535  # MQTT 5.0, 1.5.4
+DEPTH_MAX = 32  # parts of one pointer
+
+ENDPOINT_FORM = "mqtt://[user:password@]host:port"
+ADDRESS_FORM = "topic or topic#/json/pointer (without a pointer: /value)"
+FORMATS = ("auto", "json", "msgpack")
+DEFAULT_POINTER = ("value",)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MS_FROM = 1e11  # a number above this is in ms: as seconds it would lie beyond the year 5000, as ms it is 1973
+TIME_MAX_NS = 1 << 62  # year 2116
+_QUALITIES = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
+
+
+class Malformed(Exception):
+    """A payload that says nothing we understand: `reason` is a dead letter's."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A topic, and the path to the value in its payload."""
+
+    topic: str
+    pointer: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a payload says about one address; `stamp` in ns since 1970 UTC, None when it says no time."""
+
+    value: Any
+    quality: int
+    stamp: int | None
+
+
+def parse_endpoint(endpoint: str) -> tuple[str, int, str | None, str | None]:
+    """-> (host, port, user, password).
+
+    Raises:
+        ValueError: another form; the message gives the right one.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{error}; the form is {ENDPOINT_FORM}") from None
+    if parts.scheme != "mqtt" or not parts.hostname or port is None or parts.path not in ("", "/"):
+        raise ValueError(f"{endpoint!r} is not an MQTT endpoint; the form is {ENDPOINT_FORM}")
+    user = None if parts.username is None else unquote(parts.username)
+    password = None if parts.password is None else unquote(parts.password)
+    return parts.hostname, port, user, password
+
+
+def check_endpoint(endpoint: str) -> None:
+    """
+    Raises:
+        ValueError: not an MQTT endpoint.
+    """
+    parse_endpoint(endpoint)
+
+
+def parse_address(text: str) -> Address:
+    """
+    Raises:
+        ValueError: not a topic, or not a JSON pointer behind it.
+    """
+    topic, mark, rest = text.partition("#")
+    if not topic or "+" in topic or "\0" in topic or len(topic.encode(errors="replace")) > TOPIC_BYTES_MAX:
+        raise ValueError(f"{text!r} is not an MQTT address; the form is {ADDRESS_FORM}; wildcards name no point")
+    if not mark:
+        return Address(topic, DEFAULT_POINTER)
+    if rest and not rest.startswith("/"):
+        raise ValueError(f"{text!r}: a JSON pointer starts with /; the form is {ADDRESS_FORM}")
+    pointer = tuple(part.replace("~1", "/").replace("~0", "~") for part in rest.split("/")[1:])
+    if len(pointer) > DEPTH_MAX:
+        raise ValueError(f"{text!r}: a pointer has at most {DEPTH_MAX} parts")
+    return Address(topic, pointer)
+
+
+def check_address(text: str, point_type: str, writable: bool) -> None:
+    """
+    Raises:
+        ValueError: not an address, or one that cannot be written to although the point is writable.
+    """
+    address = parse_address(text)
+    if writable and any(part.isdigit() for part in address.pointer):
+        raise ValueError(f"{text!r}: a value inside a list cannot be written; make the pointer name members only")
+
+
+def decode_payload(payload: bytes, form: str) -> Any:
+    """The payload as plain values.
+
+    `auto` takes JSON where it is JSON and else msgpack, but no msgpack of a single small integer: every stray letter
+    is one of those (`x` is 120), and a value must not be believed by accident.
+
+    Raises:
+        Malformed: it is neither, or too large.
+    """
+    if len(payload) > PAYLOAD_MAX:
+        raise Malformed("overflow", f"a payload of {len(payload)} bytes; {PAYLOAD_MAX} are the limit")
+    if not payload:
+        raise Malformed("decode", "the payload is empty")
+    if form != "msgpack":
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            if form == "json":
+                raise Malformed("decode", f"not JSON: {error}") from None
+            if not 0x80 <= payload[0] <= 0xDF:
+                raise Malformed("decode", f"neither JSON ({error}) nor a msgpack document") from None
+    try:
+        return msgpack.unpackb(payload)
+    except (ValueError, OverflowError, TypeError) as error:
+        kinds = "neither JSON nor msgpack" if form == "auto" else "not msgpack"
+        raise Malformed("decode", f"{kinds}: {error or type(error).__name__}") from None
+
+
+def look_up(document: Any, pointer: Sequence[str]) -> Found | None:
+    """The value at the pointer with its neighbours `time` and `quality`; None when the document has no such place.
+
+    A bare scalar answers the default pointer. Where the value's own container says no time or quality, the whole
+    document's count.
+
+    Raises:
+        Malformed: the time or the quality makes no sense.
+    """
+    if not isinstance(document, dict | list):
+        at_root = tuple(pointer) in (DEFAULT_POINTER, ())
+        return Found(document, GOOD, None) if at_root else None
+    container: Any = None
+    value: Any = document
+    for part in pointer:
+        container = value
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and _is_index(part) and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    if isinstance(value, dict | list):
+        raise Malformed("type", f"the value is {_brief(value)}")
+    quality = _neighbour(document, container, "quality")
+    stamp = _neighbour(document, container, "time")
+    return Found(
+        value, GOOD if quality is None else parse_quality(quality), None if stamp is None else parse_time(stamp)
+    )
+
+
+def _is_index(part: str) -> bool:
+    """RFC 6901, 4: digits without a leading zero; nine of them are more than any payload holds."""
+    return part.isascii() and part.isdigit() and len(part) <= 9 and (part == "0" or part[0] != "0")
+
+
+def _neighbour(document: Any, container: Any, key: str) -> Any:
+    for place in (container, document):
+        if isinstance(place, dict) and place.get(key) is not None:
+            return place[key]
+    return None
+
+
+def parse_quality(said: Any) -> int:
+    """A status code of 32 bits, or one of the words good, uncertain and bad.
+
+    Raises:
+        Malformed: neither.
+    """
+    if isinstance(said, str) and said.lower() in _QUALITIES:
+        return _QUALITIES[said.lower()]
+    if isinstance(said, int) and not isinstance(said, bool) and 0 <= said < 2**32:
+        return said
+    raise Malformed("decode", f"{_brief(said)} is not a quality")
+
+
+def parse_time(said: Any) -> int:
+    """RFC 3339 text (UTC where it names no zone), or seconds or ms since 1970 -> ns since 1970 UTC.
+
+    Raises:
+        Malformed: neither.
+    """
+    try:
+        stamp = _time_ns(said)
+    except (ValueError, OverflowError, TypeError) as error:
+        raise Malformed("decode", f"{_brief(said)} is not a time: {error}") from None
+    if not 0 <= stamp < TIME_MAX_NS:
+        raise Malformed("decode", f"{_brief(said)} is not a time of our age")
+    return stamp
+
+
+def _brief(said: Any) -> str:
+    """A few words of what was said; never of its inside, which may be nested deeper than Python prints."""
+    if isinstance(said, dict | list):
+        return "an object" if isinstance(said, dict) else "a list"
+    return repr(str(said)[:80])
+
+
+def _time_ns(said: Any) -> int:
+    if isinstance(said, str):
+        moment = datetime.fromisoformat(said)
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return (aware - EPOCH) // timedelta(microseconds=1) * 1_000
+    if isinstance(said, bool) or not isinstance(said, int | float):
+        raise TypeError("it is neither text nor a number")
+    if not math.isfinite(said):
+        raise ValueError("it is not finite")
+    unit_ns = 1_000_000 if abs(said) >= MS_FROM else 1_000_000_000
+    return said * unit_ns if isinstance(said, int) else round(said * unit_ns)
+
+
+def time_text(time_ns: int) -> str:
+    """ns since 1970 UTC as RFC 3339 text, exact to the microsecond."""
+    return (EPOCH + timedelta(microseconds=time_ns // 1_000)).isoformat().replace("+00:00", "Z")
+
+
+def encode_payload(document: Any, form: str) -> bytes:
+    """`auto` writes JSON."""
+    return bytes(msgpack.packb(document)) if form == "msgpack" else orjson.dumps(document)
+
+
+def place(document: dict[str, Any], pointer: Sequence[str], value: Any, extra: dict[str, Any]) -> None:
+    """Put a value into a document at a pointer of member names, with its neighbours."""
+    container = document
+    for part in pointer[:-1]:
+        container = container.setdefault(part, {})
+    container.update(extra)
+    container[pointer[-1]] = value
+
+
+def encode_set(pointer: Sequence[str], value: Any, now: int, form: str) -> bytes:
+    """The payload of a write: the value at its pointer and the time beside it; a bare value where there is no pointer."""
+    if not pointer:
+        return encode_payload(value, form)
+    document: dict[str, Any] = {}
+    place(document, pointer, value, {"time": time_text(now)})
+    return encode_payload(document, form)

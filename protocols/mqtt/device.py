@@ -1,0 +1,130 @@
+"""A simulated MQTT device: publishes its points at a broker and takes writes; must not know how the values come about."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from protocols.believe import Unbelievable, twin_value, wire_value
+from protocols.healing import Broken, heal
+from protocols.link import Clock, DeadLetter, LinkState
+from protocols.mqtt import codec
+from protocols.mqtt.session import BrokerSession, Message
+from protocols.served import OnWrite
+from twin.plant import Device, Point
+from twin.quality import GOOD
+from twin.readings import Readings
+
+START_S = 5.0  # a broker that is not there by then is waited for in the background
+PACE_SLICE_S = 0.01  # messages are let go in slices of this length, so that a pace of 1,000/s is ten at a time
+
+
+class MqttDevice:
+    """See protocols.served.ServedDevice. MQTT cannot refuse a write: what `on_write` declines is simply not done."""
+
+    def __init__(self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> None:
+        settings = device.settings
+        self.endpoint = device.endpoint
+        self._device = device
+        self._on_write = on_write
+        self._points = {point.id: point for point in points}
+        self._address = {point.id: codec.parse_address(point.address) for point in points}
+        self._format = str(settings["format"])
+        self._retain = bool(settings["retain"])
+        self._slice = max(1, round(float(settings["pace_per_s"]) * PACE_SLICE_S))
+        self._pause_s = self._slice / float(settings["pace_per_s"])
+        suffix = str(settings["set_suffix"])
+        self._writable: dict[str, list[Point]] = {}
+        for point in points:
+            if point.writable:
+                self._writable.setdefault(self._address[point.id].topic + suffix, []).append(point)
+        self._session: BrokerSession | None = None
+        self._connected = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        # Jitter only spreads reconnects; seeded with the name, a fleet's runs replay.
+        chance = random.Random(self._device.id)
+        name = f"{self._device.id} (simulated)"
+        self._running = asyncio.create_task(heal(name, _NobodyListens(), chance, self._live), name=name)
+        try:
+            async with asyncio.timeout(START_S):
+                await self._connected.wait()
+        except TimeoutError:
+            pass
+
+    async def stop(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+        documents: dict[str, Any] = {}
+        for point_id, value in values.items():
+            point, address = self._points[point_id], self._address[point_id]
+            wire = _wire(point, wire_value(point, value))
+            if not address.pointer:
+                documents[address.topic] = wire
+                continue
+            about = {"time": codec.time_text(source_time), "quality": quality.get(point_id, GOOD)}
+            codec.place(documents.setdefault(address.topic, {}), address.pointer, wire, about)
+        for count, (topic, document) in enumerate(documents.items()):
+            if count and count % self._slice == 0:
+                await asyncio.sleep(self._pause_s)
+            session = self._session
+            if session is None:
+                return
+            session.send(topic, codec.encode_payload(document, self._format), self._retain)
+
+    async def _live(self, online: Callable[[], None]) -> None:
+        settings = self._device.settings
+        session = BrokerSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
+        try:
+            timeout_s = float(settings["timeout_s"])
+            await session.open(list(self._writable), int(settings["qos"]), int(settings["keepalive_s"]), timeout_s)
+            self._session = session
+            self._connected.set()
+            online()
+            session.hand_over.start()
+            raise Broken(await session.lost)
+        finally:
+            self._session = None
+            await session.close()
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.retained:
+                continue  # a write that the broker kept is not a write of now
+            points = self._writable.get(message.topic.decode(errors="replace"), [])
+            try:
+                document = codec.decode_payload(message.payload, self._format)
+                for point in points:
+                    found = codec.look_up(document, self._address[point.id].pointer)
+                    if found is not None:
+                        self._on_write(point, twin_value(point, found.value)[0])
+            except (codec.Malformed, Unbelievable):
+                continue  # a device does not act on what it does not understand
+
+
+def _wire(point: Point, value: float) -> Any:
+    """The number as JSON and msgpack should carry it; what JSON cannot carry (NaN) becomes null."""
+    if point.type == "boolean":
+        return value == 1.0
+    return int(value) if point.type == "integer" and value.is_integer() else value
+
+
+class _NobodyListens:
+    """A simulated device's connection is nobody's link."""
+
+    def readings(self, batch: Readings) -> None: ...
+
+    def dead_letter(self, letter: DeadLetter) -> None: ...
+
+    def heard(self, device_id: str) -> None: ...
+
+    def link_state(self, device_id: str, state: LinkState, detail: str) -> None: ...
+
+    def metric(self, device_id: str, name: str, value: float) -> None: ...

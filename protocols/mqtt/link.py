@@ -1,0 +1,155 @@
+"""The MQTT link: subscribes to the topics of its points at a broker and publishes writes; must not know the point table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+from protocols.believe import wire_value
+from protocols.delivery import Batch, Delivery
+from protocols.healing import Broken, heal
+from protocols.link import Clock, Sink, Verdict, WriteOutcome
+from protocols.mqtt import codec
+from protocols.mqtt.session import BrokerSession, Message
+from twin.plant import Device, Point
+from twin.quality import BAD_NODE_ID_UNKNOWN, GOOD, UNCERTAIN_LAST_USABLE
+from twin.readings import Readings
+
+CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
+
+
+class MqttLink:
+    """A device reached through a broker. See protocols.link.Link.
+
+    The broker's answers prove that the broker lives, not that the device does, so this link never calls `heard`:
+    only a reading makes a value young again.
+    """
+
+    def __init__(
+        self, device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random
+    ) -> None:
+        settings = device.settings
+        self._device = device
+        self._sink = sink
+        self._clock = clock
+        self._chance = chance
+        self._delivery = Delivery(device.id, sink, clock)
+        self._format = str(settings["format"])
+        self._qos = int(settings["qos"])
+        self._version = str(settings["version"])
+        self._keepalive_s = int(settings["keepalive_s"])
+        self._timeout_s = float(settings["timeout_s"])
+        self._set_suffix = str(settings["set_suffix"])
+        self._prefix = str(settings["prefix"] or "").rstrip("/")
+        self._address = {p.id: codec.parse_address(p.address) for p in points}
+        self._bound: dict[str, list[tuple[Point, tuple[str, ...]]]] = {}
+        for point in points:
+            address = self._address[point.id]
+            self._bound.setdefault(address.topic, []).append((point, address.pointer))
+        self._session: BrokerSession | None = None
+        self._dropped = 0
+
+    async def run(self) -> None:
+        await heal(self._device.id, self._sink, self._chance, self._live)
+
+    async def write(self, point: Point, value: float, timeout_s: float) -> Verdict:
+        session = self._session
+        if session is None:
+            return Verdict(WriteOutcome.NOT_SENT, "the link is down")
+        address = self._address[point.id]
+        payload = codec.encode_set(
+            address.pointer, _plain(point, wire_value(point, value)), self._clock(), self._format
+        )
+        return await session.send_acknowledged(address.topic + self._set_suffix, payload, timeout_s)
+
+    async def read(self, point: Point, timeout_s: float) -> Readings | None:
+        """None, always: MQTT has no question that a device would have to answer."""
+        return None
+
+    async def _live(self, online: Callable[[], None]) -> None:
+        client_id = f"twinloop-{self._device.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}"
+        session = BrokerSession(self._device.endpoint, self._version, client_id, self._take)
+        try:
+            refused = await session.open(self._filters(), self._qos, self._keepalive_s, self._timeout_s)
+            self._session = session
+            online()
+            session.hand_over.start()
+            self._report_refused(refused)
+            raise Broken(await session.lost)
+        finally:
+            self._session = None
+            self._dropped += session.hand_over.dropped
+            session.hand_over.dropped = 0
+            await session.close()
+
+    def _filters(self) -> list[str]:
+        """What to subscribe to. Topics under the prefix come with its one wildcard, and not twice."""
+        inside = f"{self._prefix}/"
+        topics = [topic for topic in self._bound if not (self._prefix and topic.startswith(inside))]
+        return [f"{inside}#", *topics] if self._prefix else topics
+
+    def _report_refused(self, topics: Sequence[str]) -> None:
+        for topic in topics:
+            batch = self._delivery.batch()
+            for point, _ in self._bound.get(topic, ()):
+                self._delivery.reject(topic, "unknown_address", "the broker refuses to subscribe", b"", point.name)
+                batch.add_quality(point, BAD_NODE_ID_UNKNOWN)
+            batch.deliver()
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        """One batch a turn of the loop."""
+        batch = self._delivery.batch()
+        for message in messages:
+            self._take_one(batch, message)
+        batch.deliver()
+        session = self._session
+        if session is not None and session.hand_over.dropped:
+            self._dropped += session.hand_over.dropped
+            session.hand_over.dropped = 0
+            self._sink.metric(self._device.id, "dropped", self._dropped)
+
+    def _take_one(self, batch: Batch, message: Message) -> None:
+        topic = message.topic.decode(errors="replace")
+        bound = self._bound.get(topic)
+        if bound is None:
+            # Under the prefix we hear our own writes too.
+            if topic.removesuffix(self._set_suffix) not in self._bound:
+                self._delivery.reject(topic, "unknown_address", "no point is bound to this topic", message.payload)
+            return
+        try:
+            document = codec.decode_payload(message.payload, self._format)
+        except codec.Malformed as fault:
+            for point, _ in bound:
+                self._delivery.reject(topic, fault.reason, fault.detail, message.payload, point.name)
+            return
+        said = [self._take_value(batch, message, topic, document, *binding) for binding in bound]
+        if not any(said):
+            for point, pointer in bound:
+                detail = f"the payload has no /{'/'.join(pointer)}"
+                self._delivery.reject(topic, "decode", detail, message.payload, point.name)
+
+    def _take_value(
+        self, batch: Batch, message: Message, topic: str, document: object, point: Point, pointer: tuple[str, ...]
+    ) -> bool:
+        """Whether the document says anything about the point, believable or not."""
+        try:
+            found = codec.look_up(document, pointer)
+        except codec.Malformed as fault:
+            self._delivery.reject(topic, fault.reason, fault.detail, message.payload, point.name)
+            return True
+        if found is None:
+            return False
+        # A retained value is what the broker remembers, not what the device says now.
+        retained = message.retained and found.quality == GOOD
+        quality = UNCERTAIN_LAST_USABLE if retained else found.quality
+        batch.add(point, found.value, quality, found.stamp, topic, message.payload)
+        return True
+
+
+def _plain(point: Point, wire: float) -> bool | int | float:
+    """The number as a device of the point's type expects it."""
+    if point.type == "boolean":
+        return wire == 1.0
+    if point.type == "integer" and float(wire).is_integer():
+        return int(wire)
+    return wire
