@@ -76,7 +76,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
     """Run the server until `stop` is set. `ready(url, login link)` is called once it listens."""
     plant = read_plant(config.plant, config.endpoints)
     clock: Clock = time.time_ns
-    epoch = clock()
+    # Milliseconds: browsers hold whole numbers up to 2^53 only.
+    epoch = clock() // 1_000_000
     with contextlib.ExitStack() as closing:
         closing.enter_context(_only_one(config.data))
         listener = closing.enter_context(_listen(config.host, config.port))
@@ -95,7 +96,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         history = History(store, [p.name for p in plant.points], evidence.record_batch)
         closing.callback(history.close)
         live = LiveTwin(plant, epoch, history, clock)
-        last = store.latest({p.name: p.id for p in plant.points}, epoch)
+        last = store.latest({p.name: p.id for p in plant.points}, clock())
         if last is not None:
             live.restore(last)
         live.begin()

@@ -100,6 +100,7 @@ def fleet(
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
     from control import app as server
+    from control.logs import configure
     from scenarios.fleet import run_fleet
     from sim.scenario import parse_duration_s
 
@@ -120,7 +121,9 @@ def fleet(
             made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, on_ready=ready
         )
 
-    _run(host)
+    configure()
+    # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.
+    asyncio.run(host())
 
 
 @app.command()
@@ -372,6 +375,9 @@ def _value(text: str) -> float:
 def _run(main: Any) -> None:
     import uvloop
 
+    from control.logs import configure
+
+    configure()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 PIPE_WIDTH = 240  # columns of a table that no terminal bounds
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 NO_WRAP = frozenset({"id", "entry", "index", "status"})  # columns that people copy from

@@ -62,7 +62,11 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`."""
+    """Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`.
+
+    The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a
+    resume an event may come again, and its `seq` tells.
+    """
 
     seq: int
     kind: str
@@ -71,7 +75,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
-    """Alive. `seq` is the head sent to this client so far: a client that is behind it has lost frames."""
+    """Alive, and the end of a frame that had no delta: the client now holds everything up to `seq`."""
 
     seq: int
     time: float

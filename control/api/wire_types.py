@@ -47,8 +47,8 @@ def _interface(struct: type[msgspec.Struct]) -> str:
     for field in msgspec.structs.fields(struct):
         optional = "" if field.required else "?"
         lines.append(f"  {field.encode_name}{optional}: {_type(field.type)};")
-    doc = inspect.getdoc(struct)
-    comment = f"/** {' '.join(doc.split())} */\n" if doc and not doc.startswith(f"{struct.__name__}(") else ""
+    doc = struct.__dict__.get("__doc__")
+    comment = f"/** {' '.join(doc.split())} */\n" if doc else ""
     return f"{comment}export interface {struct.__name__} {{\n" + "\n".join(lines) + "\n}\n"
 
 

@@ -16,6 +16,7 @@ from twin.quality import BAD_NODE_ID_UNKNOWN, GOOD, UNCERTAIN_LAST_USABLE
 from twin.readings import Readings
 
 CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
+LAG_EVERY_NS = 1_000_000_000  # a point of its own: once a second is as often as links tell theirs
 
 
 class MqttLink:
@@ -48,6 +49,7 @@ class MqttLink:
             self._bound.setdefault(address.topic, []).append((point, address.pointer))
         self._session: BrokerSession | None = None
         self._dropped = 0
+        self._lag_told_at = 0
 
     async def run(self) -> None:
         await heal(self._device.id, self._sink, self._chance, self._live)
@@ -101,7 +103,12 @@ class MqttLink:
         batch = self._delivery.batch()
         for message in messages:
             self._take_one(batch, message)
-        batch.deliver()
+        readings = batch.deliver()
+        if readings is not None and readings.received_time - self._lag_told_at >= LAG_EVERY_NS:
+            # How old the newest value was when it came: all that MQTT shows of the way it took.
+            self._lag_told_at = readings.received_time
+            lag_ms = (readings.received_time - int(readings.source_time.max())) / 1e6
+            self._sink.metric(self._device.id, "lag_ms", max(0.0, lag_ms))
         session = self._session
         if session is not None and session.hand_over.dropped:
             self._dropped += session.hand_over.dropped

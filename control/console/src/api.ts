@@ -1,0 +1,80 @@
+// The HTTP side of the server, one function a route; must not know components or the WebSocket.
+import type {
+  AuditHead, CommandRecord, CommandRequest, ErrorBody, PlantInfo, Ticket, Trend, WhatIfRequest, WhatIfRun,
+} from "./wire";
+
+const PREFIX = "api/v1";
+
+/** The server's own words on what went wrong, with the HTTP status; status 0 when there was no answer. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly body: ErrorBody,
+  ) {
+    super(body.message);
+  }
+}
+
+export const plant = (): Promise<PlantInfo> => call("GET", "/plant");
+export const ticket = (): Promise<Ticket> => call("POST", "/ticket");
+
+export const commands = (limit: number): Promise<CommandRecord[]> => call("GET", `/commands?limit=${limit}`);
+export const sendCommand = (request: CommandRequest): Promise<CommandRecord> => call("POST", "/commands", request);
+export const cancelCommand = (id: string): Promise<CommandRecord> => call("POST", `/commands/${part(id)}/cancel`);
+
+export const whatIfs = (): Promise<WhatIfRun[]> => call("GET", "/whatif");
+export const whatIf = (id: string): Promise<WhatIfRun> => call("GET", `/whatif/${part(id)}`);
+export const startWhatIf = (request: WhatIfRequest): Promise<WhatIfRun> => call("POST", "/whatif", request);
+export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/whatif/${part(id)}`);
+
+export const audit = (last: number): Promise<AuditHead> => call("GET", `/audit?last=${last}`);
+export const auditProof = (index: number): Promise<unknown> => call("GET", `/audit/${index}/proof`);
+
+/** `from` and `to` in ms since 1970; at most `max` samples come back. */
+export function history(point: string, from: number, to: number, max: number): Promise<Trend> {
+  return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
+}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(PREFIX + path, {
+      method,
+      credentials: "same-origin",
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError(0, {
+      code: "unreachable",
+      message: "The server does not answer.",
+      hint: "Check that it runs; the console goes on by itself once it does.",
+    });
+  }
+  const text = await response.text();
+  if (!response.ok) throw new ApiError(response.status, errorBody(response.status, text));
+  return (text === "" ? null : JSON.parse(text)) as T;
+}
+
+/** A proxy in between may answer in its own words: never show those as if they were ours. */
+function errorBody(status: number, text: string): ErrorBody {
+  try {
+    const body = JSON.parse(text) as Partial<ErrorBody>;
+    if (typeof body.message === "string") {
+      return { code: body.code ?? "error", message: body.message, hint: body.hint ?? "", mistakes: body.mistakes ?? [] };
+    }
+  } catch {
+    // Not JSON: fall through.
+  }
+  return { code: `http-${status}`, message: `The server answered with HTTP status ${status}.`, hint: "" };
+}
+
+/** Any thrown thing as something that can be shown. */
+export function asErrorBody(error: unknown): ErrorBody {
+  if (error instanceof ApiError) return error.body;
+  return { code: "console", message: error instanceof Error ? error.message : String(error), hint: "" };
+}
+
+function part(text: string): string {
+  return encodeURIComponent(text);
+}

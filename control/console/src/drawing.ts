@@ -1,0 +1,141 @@
+// Where marks and pipes of the plant drawing lie; must not know values or components.
+import type { PlantInfo, RelationshipInfo, TwinInfo } from "./wire";
+
+export type Shape = "tank" | "pump" | "junction" | "reservoir" | "station" | "meter" | "other";
+
+export interface Mark {
+  twin: TwinInfo;
+  shape: Shape;
+}
+
+export interface Pipe {
+  key: string;
+  from: TwinInfo;
+  to: TwinInfo;
+}
+
+/** The drawing's own space; its shape is about that of the screen area it fills. */
+export const WIDTH = 1000;
+export const HEIGHT = 680;
+const MARGIN_X = 64;
+const MARGIN_Y = 44;
+
+// Says who owns whom, not what flows where.
+const NOT_DRAWN = "contains";
+const SHAPE_OF_KIND: Record<string, Shape> = {
+  tank: "tank",
+  pump: "pump",
+  junction: "junction",
+  reservoir: "reservoir",
+  pumpstation: "station",
+  station: "station",
+  pipe: "meter",
+};
+// Painted in this order: what matters more lies on top.
+const ORDER: Shape[] = ["junction", "meter", "other", "reservoir", "station", "pump", "tank"];
+
+/** Large marks carry a label at every zoom; the others only when near, chosen or pointed at. */
+export function isLarge(shape: Shape): boolean {
+  return shape !== "junction" && shape !== "meter";
+}
+
+export function shapeOf(twin: TwinInfo): Shape {
+  const kind = twin.kind.toLowerCase().replaceAll(/[^a-z]/g, "");
+  return SHAPE_OF_KIND[kind] ?? "other";
+}
+
+/** Twins that are part of the topology; others (the network itself, links to devices) are only listed. */
+export function marksOf(plant: PlantInfo): Mark[] {
+  const connected = new Set(plant.relationships.filter(isDrawn).flatMap((r) => [r.source, r.target]));
+  return plant.twins
+    .filter((t) => connected.has(t.id))
+    .map((twin) => ({ twin, shape: shapeOf(twin) }))
+    .sort((a, b) => ORDER.indexOf(a.shape) - ORDER.indexOf(b.shape));
+}
+
+export function pipesOf(plant: PlantInfo): Pipe[] {
+  const twinOfId = new Map(plant.twins.map((t) => [t.id, t]));
+  const pipes = new Map<string, Pipe>();
+  for (const r of plant.relationships.filter(isDrawn)) {
+    const from = twinOfId.get(r.source);
+    const to = twinOfId.get(r.target);
+    if (from && to) pipes.set(`${r.source} ${r.target}`, { key: `${r.source} ${r.target}`, from, to });
+  }
+  return [...pipes.values()];
+}
+
+/** Direction of a metered pipe's positive flow in degrees, clockwise from right; null when the graph does not tell. */
+export function flowAngles(plant: PlantInfo): Map<string, number> {
+  const twinOfId = new Map(plant.twins.map((t) => [t.id, t]));
+  const end = (id: string, name: string): TwinInfo | undefined =>
+    twinOfId.get(plant.relationships.find((r) => r.source === id && r.name === name)?.target ?? "");
+  const angles = new Map<string, number>();
+  for (const twin of plant.twins) {
+    const from = end(twin.id, "leaves");
+    const to = end(twin.id, "reaches");
+    if (!from || !to) continue;
+    const a = place(from);
+    const b = place(to);
+    angles.set(twin.id, (Math.atan2(b.y - a.y, b.x - a.x) * 180) / Math.PI);
+  }
+  return angles;
+}
+
+export function place(twin: TwinInfo): { x: number; y: number } {
+  return { x: MARGIN_X + twin.x * (WIDTH - 2 * MARGIN_X), y: MARGIN_Y + twin.y * (HEIGHT - 2 * MARGIN_Y) };
+}
+
+/** The mark nearest in a direction: what an arrow key moves to. Sideways distance counts double. */
+export function neighbour(marks: readonly Mark[], from: TwinInfo, dx: number, dy: number): TwinInfo | undefined {
+  const at = place(from);
+  let best: TwinInfo | undefined;
+  let least = Infinity;
+  for (const { twin } of marks) {
+    const p = place(twin);
+    const along = (p.x - at.x) * dx + (p.y - at.y) * dy;
+    const across = Math.abs((p.x - at.x) * dy) + Math.abs((p.y - at.y) * dx);
+    const cost = along + 2 * across;
+    if (along > 0.5 && cost < least) [best, least] = [twin, cost];
+  }
+  return best;
+}
+
+/** Pan and zoom: screen = place * scale + offset. */
+export interface Camera {
+  scale: number;
+  x: number;
+  y: number;
+}
+
+export const SCALE_MOST = 14;
+
+/** Zooms so that the point under (x, y) stays where it is; never smaller than the whole drawing. */
+export function zoomed(camera: Camera, factor: number, x: number, y: number): Camera {
+  const scale = Math.min(SCALE_MOST, Math.max(1, camera.scale * factor));
+  const ratio = scale / camera.scale;
+  return held({ scale, x: x - (x - camera.x) * ratio, y: y - (y - camera.y) * ratio });
+}
+
+export function panned(camera: Camera, dx: number, dy: number): Camera {
+  return held({ ...camera, x: camera.x + dx, y: camera.y + dy });
+}
+
+/** Puts a twin in the middle, near enough to read its neighbours. */
+export function centred(twin: TwinInfo, scale: number): Camera {
+  const p = place(twin);
+  return held({ scale, x: WIDTH / 2 - p.x * scale, y: HEIGHT / 2 - p.y * scale });
+}
+
+// The drawing can be pushed aside, never lost.
+function held(camera: Camera): Camera {
+  const slack = 0.25;
+  const bound = (offset: number, size: number): number =>
+    Math.min(size * slack, Math.max(size * (1 - slack) - size * camera.scale, offset));
+  return camera.scale <= 1.001
+    ? { scale: 1, x: 0, y: 0 }
+    : { scale: camera.scale, x: bound(camera.x, WIDTH), y: bound(camera.y, HEIGHT) };
+}
+
+function isDrawn(r: RelationshipInfo): boolean {
+  return r.name !== NOT_DRAWN;
+}

@@ -1,0 +1,113 @@
+// The console's point table: typed arrays indexed by the point's dense id; must not know sockets or components.
+import type { Batch } from "./columns";
+import { Look, lookOf } from "./freshness";
+import type { PointInfo } from "./wire";
+
+/** Samples kept per point for sparks: two minutes at two changes a second. */
+export const SPARK_LENGTH = 240;
+
+export class PointTable {
+  readonly value: Float64Array;
+  readonly quality: Uint32Array;
+  readonly source: Float64Array;
+  readonly received: Float64Array;
+  readonly look: Uint8Array;
+  readonly text = new Map<number, string>();
+  /** Frame number of each point's latest change: a view asks "newer than the one I drew?". */
+  readonly frame: Uint32Array;
+  frames = 0;
+  private readonly idOfName = new Map<string, number>();
+  private readonly sparkTime: Float64Array;
+  private readonly sparkValue: Float64Array;
+  private readonly sparkCount: Uint32Array;
+
+  constructor(readonly points: readonly PointInfo[]) {
+    const size = 1 + points.reduce((most, p) => Math.max(most, p.id), -1);
+    this.value = new Float64Array(size).fill(NaN);
+    this.quality = new Uint32Array(size);
+    this.source = new Float64Array(size);
+    this.received = new Float64Array(size);
+    this.look = new Uint8Array(size).fill(Look.none);
+    this.frame = new Uint32Array(size);
+    this.sparkTime = new Float64Array(size * SPARK_LENGTH);
+    this.sparkValue = new Float64Array(size * SPARK_LENGTH);
+    this.sparkCount = new Uint32Array(size);
+    for (const p of points) this.idOfName.set(p.name, p.id);
+  }
+
+  id(name: string): number | undefined {
+    return this.idOfName.get(name);
+  }
+
+  /** A snapshot replaces everything held; a delta only what it names. Points we do not know are left out. */
+  apply(batch: Batch, replace: boolean): void {
+    if (replace) this.forget();
+    this.frames += 1;
+    for (let i = 0; i < batch.length; i++) {
+      const id = batch.point[i]!;
+      if (id >= this.value.length) continue;
+      this.value[id] = batch.value[i]!;
+      this.quality[id] = batch.quality[i]!;
+      this.source[id] = batch.source[i]!;
+      this.received[id] = batch.received[i]!;
+      this.frame[id] = this.frames;
+      this.remember(id);
+    }
+    for (const [key, text] of Object.entries(batch.text)) {
+      const id = this.idOfName.get(key) ?? Number(key);
+      if (id < this.value.length) this.text.set(id, text);
+    }
+  }
+
+  /**
+   * When a value was last heard of. One kept from before the server's restart has not been received in this life of
+   * it: its source time tells its age.
+   */
+  heard(id: number): number {
+    const received = this.received[id]!;
+    return Number.isNaN(received) ? this.source[id]! : received;
+  }
+
+  /** Looks depend on age too, so this runs on every drawn frame and once a second between. */
+  judge(now: number): void {
+    for (const p of this.points) {
+      this.look[p.id] = lookOf(this.quality[p.id]!, this.heard(p.id), now, p.device !== "");
+    }
+  }
+
+  /** How many points have each look, in the order of `LOOK_NAMES`. */
+  tally(): number[] {
+    const counts = [0, 0, 0, 0, 0];
+    for (const p of this.points) counts[this.look[p.id]!]! += 1;
+    return counts;
+  }
+
+  /** The latest samples of one point, oldest first; a NaN value is a gap. */
+  spark(id: number): { time: Float64Array; value: Float64Array } {
+    const count = this.sparkCount[id] ?? 0;
+    const kept = Math.min(count, SPARK_LENGTH);
+    const time = new Float64Array(kept);
+    const value = new Float64Array(kept);
+    for (let i = 0; i < kept; i++) {
+      const at = id * SPARK_LENGTH + ((count - kept + i) % SPARK_LENGTH);
+      time[i] = this.sparkTime[at]!;
+      value[i] = this.sparkValue[at]!;
+    }
+    return { time, value };
+  }
+
+  private remember(id: number): void {
+    const at = id * SPARK_LENGTH + (this.sparkCount[id]! % SPARK_LENGTH);
+    this.sparkTime[at] = this.heard(id);
+    this.sparkValue[at] = this.quality[id]! >>> 30 === 0 ? this.value[id]! : NaN;
+    this.sparkCount[id]! += 1;
+  }
+
+  private forget(): void {
+    this.value.fill(NaN);
+    this.quality.fill(0);
+    this.source.fill(0);
+    this.received.fill(0);
+    this.text.clear();
+  }
+}

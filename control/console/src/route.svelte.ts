@@ -1,0 +1,36 @@
+// Which view is open, kept in the address (#/trends?points=a,b) so that it can be linked to.
+export const VIEWS = ["plant", "trends", "commands", "whatif", "audit"] as const;
+export type View = (typeof VIEWS)[number];
+
+class Route {
+  view = $state<View>("plant");
+  query = $state.raw(new URLSearchParams());
+
+  constructor() {
+    window.addEventListener("hashchange", () => this.read());
+    this.read();
+  }
+
+  open(view: View, query: Record<string, string> = {}): void {
+    window.location.hash = address(view, query);
+  }
+
+  /** Notes a choice in the address without a new step in the browser's history. */
+  note(query: Record<string, string>): void {
+    this.query = new URLSearchParams(query);
+    history.replaceState(null, "", address(this.view, query));
+  }
+
+  private read(): void {
+    const [name, query] = window.location.hash.replace(/^#\/?/, "").split("?");
+    this.view = VIEWS.find((v) => v === name) ?? "plant";
+    this.query = new URLSearchParams(query ?? "");
+  }
+}
+
+function address(view: View, query: Record<string, string>): string {
+  const words = new URLSearchParams(query).toString().replaceAll("%2C", ",");
+  return `#/${view}${words === "" ? "" : `?${words}`}`;
+}
+
+export const route = new Route();

@@ -1,0 +1,216 @@
+// What the whole console shares: the plant, its live values, links, commands and how fresh all of it is.
+import * as api from "./api";
+import { decodeColumns } from "./columns";
+import { Connection } from "./connection";
+import { CHECK_EVERY_MS, ClockOffset, screenIsStale } from "./freshness";
+import { PointTable } from "./points";
+import type {
+  AuditHead, CommandRecord, ErrorBody, Event as WireEvent, PlantInfo, PointInfo, ServerMessage, TwinInfo, WhatIfRun,
+} from "./wire";
+
+export type Phase = "loading" | "ready" | "signed-out" | "failed";
+
+export interface LinkState {
+  device: string;
+  state: string;
+  detail: string;
+}
+
+/** Progress of a what-if as an event tells it; the run itself is fetched. */
+export type WhatIfNews = Pick<WhatIfRun, "id" | "state" | "progress">;
+export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
+
+const COMMANDS_KEPT = 200;
+const RETRY_PLANT_MS = 2_000;
+
+export class Session {
+  phase = $state<Phase>("loading");
+  problem = $state.raw<ErrorBody | null>(null);
+  plant = $state.raw<PlantInfo | null>(null);
+  table = $state.raw(new PointTable([]));
+  user = $state("");
+  /** Grows at most once per animation frame, when values changed: whoever shows values reads it. */
+  tick = $state(0);
+  /** The server's clock, advanced four times a second: whoever shows ages reads it. */
+  now = $state(Date.now());
+  /** Grows with every connection and return to the screen: what frames keep up to date must then be fetched anew. */
+  generation = $state(0);
+  stale = $state(false);
+  /** Server time of the last frame or heartbeat; null before the first. */
+  lastFrame = $state<number | null>(null);
+  tally = $state.raw<number[]>([0, 0, 0, 0, 0]);
+  commands = $state.raw<CommandRecord[] | null>(null);
+  commandsProblem = $state.raw<ErrorBody | null>(null);
+  whatIfNews = $state.raw<WhatIfNews | null>(null);
+  auditNews = $state.raw<AuditNews | null>(null);
+  twinOfId = $derived(new Map<string, TwinInfo>(this.plant?.twins.map((t) => [t.id, t])));
+  pointOfName = $derived(new Map<string, PointInfo>(this.plant?.points.map((p) => [p.name, p])));
+  pointsOfTwin = $derived(Map.groupBy(this.plant?.points ?? [], (p) => p.twin));
+  writable = $derived((this.plant?.points ?? []).filter((p) => p.writable));
+  /** Commands may be sent only while what the screen shows can be believed. */
+  locked = $derived(this.stale || this.lastFrame === null);
+
+  private readonly linkEvents = $state<Record<string, LinkState>>({});
+  private readonly clock = new ClockOffset();
+  private aliveAt = performance.now();
+  private drawing = false;
+  private connection: Connection | null = null;
+
+  async start(): Promise<void> {
+    setInterval(() => this.check(), CHECK_EVERY_MS);
+    // A hidden page draws no frames, so trends have a hole: a hole must not be drawn over with a straight line.
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.generation += 1;
+    });
+    await this.loadPlant();
+  }
+
+  /** The latest word on one device: an event when there was one, else the point that carries the state. */
+  link(device: string): LinkState {
+    void this.tick;
+    const id = this.table.id(`${device}.state`);
+    const text = id === undefined ? undefined : this.table.text.get(id);
+    const event = this.linkEvents[device];
+    return event ?? { device, state: text ?? "unknown", detail: "" };
+  }
+
+  async loadCommands(): Promise<void> {
+    try {
+      this.commands = await api.commands(COMMANDS_KEPT);
+      this.commandsProblem = null;
+    } catch (error) {
+      this.commandsProblem = this.notice(error);
+    }
+  }
+
+  /** Newest first, one row a command, whoever sent it and however we heard of it. */
+  keepCommand(record: CommandRecord): void {
+    const others = (this.commands ?? []).filter((c) => c.id !== record.id);
+    const at = this.commands?.findIndex((c) => c.id === record.id) ?? -1;
+    others.splice(at < 0 ? 0 : at, 0, record);
+    this.commands = others.slice(0, COMMANDS_KEPT);
+  }
+
+  /** Every error of the API passes here: a lost session ends the view it happened in. */
+  notice(error: unknown): ErrorBody {
+    if (error instanceof api.ApiError && error.status === 401) this.phase = "signed-out";
+    return api.asErrorBody(error);
+  }
+
+  private async loadPlant(): Promise<void> {
+    try {
+      const plant = await api.plant();
+      this.table = new PointTable(plant.points);
+      this.plant = plant;
+      this.problem = null;
+      this.phase = "ready";
+      this.aliveAt = performance.now();
+      this.connect();
+    } catch (error) {
+      this.problem = this.notice(error);
+      if ((this.phase as Phase) === "signed-out") return;
+      this.phase = "failed";
+      setTimeout(() => void this.loadPlant(), RETRY_PLANT_MS);
+    }
+  }
+
+  private connect(): void {
+    this.connection = new Connection(
+      {
+        ticket: async () => (await api.ticket()).ticket,
+        open: (protocol) => new WebSocket(new URL("ws", document.baseURI).href.replace(/^http/, "ws"), protocol),
+        refused: (error) => error instanceof api.ApiError && error.status === 401,
+      },
+      {
+        message: (message) => this.receive(message),
+        alive: () => {
+          this.aliveAt = performance.now();
+          this.lastFrame = this.serverNow();
+          this.setStale(false);
+        },
+        closed: () => undefined,
+        signedOut: () => {
+          this.phase = "signed-out";
+        },
+      },
+    );
+    void this.connection.start();
+  }
+
+  private receive(message: ServerMessage): void {
+    switch (message.t) {
+      case "welcome":
+        this.user = message.user;
+        this.clock.observe(message.time, Date.now());
+        this.generation += 1;
+        break;
+      case "heartbeat":
+        this.clock.observe(message.time, Date.now());
+        break;
+      case "snapshot":
+        this.table.apply(decodeColumns(message.columns), true);
+        this.draw();
+        break;
+      case "delta":
+        this.table.apply(decodeColumns(message.columns), false);
+        this.draw();
+        break;
+      case "event":
+        this.happened(message);
+        break;
+    }
+  }
+
+  private happened(event: WireEvent): void {
+    switch (event.kind) {
+      case "command":
+        this.keepCommand(event.body as unknown as CommandRecord);
+        break;
+      case "link": {
+        const link = event.body as unknown as LinkState;
+        this.linkEvents[link.device] = link;
+        break;
+      }
+      case "whatif":
+        this.whatIfNews = event.body as unknown as WhatIfNews;
+        break;
+      case "audit":
+        this.auditNews = event.body as unknown as AuditNews;
+        break;
+    }
+  }
+
+  /** Frames may come faster than the screen draws: many of them make one drawing. */
+  private draw(): void {
+    if (this.drawing) return;
+    this.drawing = true;
+    requestAnimationFrame(() => {
+      this.drawing = false;
+      this.judge();
+      this.tick += 1;
+    });
+  }
+
+  private check(): void {
+    if (this.phase !== "ready") return;
+    this.setStale(screenIsStale(performance.now() - this.aliveAt));
+    this.judge();
+    this.now = this.serverNow();
+  }
+
+  private judge(): void {
+    this.table.judge(this.serverNow());
+    const tally = this.table.tally();
+    if (tally.some((count, look) => count !== this.tally[look])) this.tally = tally;
+  }
+
+  private setStale(stale: boolean): void {
+    if (stale !== this.stale) this.stale = stale;
+  }
+
+  private serverNow(): number {
+    return Date.now() + this.clock.offset;
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,251 @@
+// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.
+
+export const SUBPROTOCOL = "twinloop.v1.msgpack";
+
+/** N points as little-endian columns in msgpack `bin`. point u32, value f64, quality u32, source and received f64 (ms since 1970), each N long; text for text points. */
+export interface Columns {
+  point: Uint8Array;
+  value: Uint8Array;
+  quality: Uint8Array;
+  source: Uint8Array;
+  received: Uint8Array;
+  text: Record<string, string>;
+}
+
+/** First frame; the client answers with `auth`. */
+export interface Hello {
+  t: "hello";
+  protocol: string;
+  version: string;
+}
+
+/** The ticket was good. A heartbeat comes at least every `heartbeat_ms`; `time` is the server's clock. */
+export interface Welcome {
+  t: "welcome";
+  epoch: number;
+  seq: number;
+  heartbeat_ms: number;
+  time: number;
+  user: string;
+}
+
+/** All points as they are at `(epoch, seq)`: replace everything held. */
+export interface Snapshot {
+  t: "snapshot";
+  epoch: number;
+  seq: number;
+  columns: Columns;
+}
+
+/** The points that advanced since the last snapshot or delta sent to this client, each with its latest value. */
+export interface Delta {
+  t: "delta";
+  seq: number;
+  columns: Columns;
+}
+
+/** Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+export interface Event {
+  t: "event";
+  seq: number;
+  kind: string;
+  time: number;
+  body: Record<string, unknown>;
+}
+
+/** Alive, and the end of a frame that had no delta: the client now holds everything up to `seq`. */
+export interface Heartbeat {
+  t: "heartbeat";
+  seq: number;
+  time: number;
+}
+
+/** An error and what to do; the codes are those of HTTP. Some are followed by a close. */
+export interface Problem {
+  t: "error";
+  code: string;
+  message: string;
+  hint: string;
+}
+
+/** The last moment a client holds completely. */
+export interface Position {
+  epoch: number;
+  seq: number;
+}
+
+/** A one-time ticket from POST /api/v1/ticket. */
+export interface Auth {
+  t: "auth";
+  ticket: string;
+}
+
+/** Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot. */
+export interface Sub {
+  t: "sub";
+  from?: Position | null;
+}
+
+/** Asks for a heartbeat now. */
+export interface Ping {
+  t: "ping";
+}
+
+export interface DeviceInfo {
+  id: string;
+  protocol: string;
+  endpoint: string;
+}
+
+/** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout. */
+export interface TwinInfo {
+  id: string;
+  interface: string;
+  kind: string;
+  name: string;
+  x: number;
+  y: number;
+}
+
+export interface RelationshipInfo {
+  source: string;
+  name: string;
+  target: string;
+}
+
+/** `low`/`high` are absent when the range is open. */
+export interface PointInfo {
+  id: number;
+  name: string;
+  twin: string;
+  property: string;
+  type: string;
+  unit: string;
+  device: string;
+  writable: boolean;
+  low: number | null;
+  high: number | null;
+}
+
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. */
+export interface PlantInfo {
+  id: string;
+  name: string;
+  version: string;
+  devices: DeviceInfo[];
+  twins: TwinInfo[];
+  relationships: RelationshipInfo[];
+  points: PointInfo[];
+  clock: string | null;
+}
+
+/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. */
+export interface CommandRequest {
+  key: string;
+  point: string;
+  value: number;
+  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
+  deadline_s?: number;
+  reason?: string;
+}
+
+export interface CommandTransition {
+  status: string;
+  time: number;
+  detail: string;
+}
+
+/** One command and all that happened to it. `final` statuses never change again. */
+export interface CommandRecord {
+  id: string;
+  key: string;
+  point: string;
+  value: number;
+  priority: string;
+  deadline: number;
+  reason: string;
+  author: string;
+  status: string;
+  final: boolean;
+  observed: number | null;
+  transitions: CommandTransition[];
+}
+
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. */
+export interface WhatIfRequest {
+  scenarios: string[];
+  horizon_s?: number;
+  limits?: string[];
+  replications?: number;
+  seed?: number;
+}
+
+/** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. */
+export interface WhatIfRun {
+  id: string;
+  state: string;
+  progress: number;
+  started: number;
+  request: WhatIfRequest;
+  result: Record<string, unknown> | null;
+  error: string | null;
+}
+
+/** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. */
+export interface QueryRequest {
+  sql: string;
+  limit?: number;
+}
+
+export interface QueryResult {
+  columns: string[];
+  rows: unknown[][];
+  truncated: boolean;
+  elapsed_ms: number;
+}
+
+/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). */
+export interface Trend {
+  point: string;
+  unit: string;
+  time: number[];
+  value: (number | null)[];
+  quality: number[];
+}
+
+/** `evidence` is `recorded`, `checkpointed` or `anchored`. */
+export interface AuditEntry {
+  index: number;
+  kind: string;
+  time: number;
+  body: Record<string, unknown>;
+  evidence: string;
+}
+
+/** GET /api/v1/audit: the newest entries, newest first, and how far the evidence reaches. */
+export interface AuditHead {
+  size: number;
+  checkpointed: number;
+  anchored: number;
+  anchored_time: number | null;
+  root: string;
+  entries: AuditEntry[];
+}
+
+/** POST /api/v1/ticket: good for one WebSocket within `expires_ms`. */
+export interface Ticket {
+  ticket: string;
+  expires_ms: number;
+}
+
+/** Every HTTP error. */
+export interface ErrorBody {
+  code: string;
+  message: string;
+  hint: string;
+  mistakes?: string[];
+}
+
+export type ClientMessage = Auth | Sub | Ping;
+
+export type ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Problem;

@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { difference, duration, plantTime, quantity, shortDuration } from "./words";
+
+test("plant time is day and time of day", () => {
+  expect(plantTime(0)).toBe("day 0, 00:00");
+  expect(plantTime(86_400 + 7 * 3600 + 5 * 60 + 59)).toBe("day 1, 07:05");
+  expect(plantTime(NaN)).toBe("unknown");
+});
+
+test("durations are coarse and never jump a unit", () => {
+  expect([400, 9_960, 59_400, 7_500_000, 200_000_000].map(duration)).toEqual(["0.4 s", "10 s", "59 s", "2 h 05", "2 d"]);
+});
+
+test("durations of scenarios are what the server reads", () => {
+  expect([14_400, 5_400, 45].map(shortDuration)).toEqual(["4h", "90m", "45s"]);
+});
+
+test("quantities keep about four digits and differences their sign", () => {
+  expect([3.14159, 123.456, 1234.5, NaN].map(quantity)).toEqual(["3.14", "123.5", "1235", "–"].map(String));
+  expect([0.5, -0.5, 0].map(difference)).toEqual(["+0.50", "−0.50", "±0.00"]);
+});

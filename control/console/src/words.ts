@@ -1,0 +1,84 @@
+// Numbers, times and ages as people read them; must not know where they come from.
+import type { PointInfo } from "./wire";
+
+const DAY_S = 86_400;
+
+/** Seconds of plant time as `day 2, 07:05` (day 0 is the first). */
+export function plantTime(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "unknown";
+  const day = Math.floor(seconds / DAY_S);
+  const minutes = Math.floor((seconds - day * DAY_S) / 60);
+  return `day ${day}, ${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+}
+
+export function wallTime(ms: number): string {
+  const at = new Date(ms);
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
+
+/** Date only when it is not today: most times on the screen are. */
+export function dateTime(ms: number, now: number = Date.now()): string {
+  const at = new Date(ms);
+  if (at.toDateString() === new Date(now).toDateString()) return wallTime(ms);
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${wallTime(ms)}`;
+}
+
+/** A length of time, coarse: `0.4 s`, `12 s`, `3 min`, `2 h 05`, `4 d`. */
+export function duration(ms: number): string {
+  const s = Math.max(0, ms) / 1000;
+  if (s < 9.95) return `${s.toFixed(1)} s`;
+  if (s < 60) return `${Math.round(s)} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < DAY_S) return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))}`;
+  return `${Math.floor(s / DAY_S)} d`;
+}
+
+/** Between two steps of one thing: milliseconds matter there. */
+export function lapse(ms: number): string {
+  return ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : duration(ms);
+}
+
+/** Seconds as scenarios write them: `4h`, `90m`, `45s`. */
+export function shortDuration(seconds: number): string {
+  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
+  if (seconds % 60 === 0) return `${seconds / 60}m`;
+  return `${seconds}s`;
+}
+
+/** About four digits that matter, no flicker between lengths. */
+export function quantity(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1000) return value.toFixed(0);
+  if (size >= 100) return value.toFixed(1);
+  return value.toFixed(2);
+}
+
+/** With a sign: differences. */
+export function difference(value: number): string {
+  return Number.isFinite(value) ? `${value > 0 ? "+" : value < 0 ? "−" : "±"}${quantity(Math.abs(value))}` : "–";
+}
+
+/** The value alone, without its unit; booleans in the words of what they say. */
+export function valueWords(point: PointInfo, value: number, text: string | undefined): string {
+  if (text !== undefined) return text;
+  if (Number.isNaN(value)) return "–";
+  if (point.type === "boolean") return booleanWords(point.property, value !== 0);
+  if (point.type === "integer") return value.toFixed(0);
+  return quantity(value);
+}
+
+export function booleanWords(property: string, on: boolean): string {
+  if (property === "running") return on ? "running" : "stopped";
+  if (property.endsWith("open") || property === "bypass") return on ? "open" : "closed";
+  return on ? "on" : "off";
+}
+
+export function title(name: string): string {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+function two(n: number): string {
+  return String(n).padStart(2, "0");
+}
