@@ -26,6 +26,15 @@ $(CONSOLE): $(CONSOLE_SOURCES) | $(SETUP)
 run: setup
 	$(BIN)/twinloop demo
 
+.PHONY: docs pictures
+
+docs: setup
+	$(BIN)/python -m control.api.wire_types > control/console/src/wire.ts
+	$(BIN)/python -m typer control.cli utils docs --name twinloop --output docs/cli.md
+
+pictures: setup
+	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py
+
 test: setup lint
 	$(BIN)/python -m pytest
 

@@ -94,10 +94,10 @@ def run(data: Path, port: int, speed: float, seed: int) -> None:
     """Fleet and server until Ctrl-C or until one of them ends."""
     with ExitStack() as stack:
         show.err.print("starting the simulated devices …")
-        fleet = stack.enter_context(Child(_fleet_words(speed, seed), None))
+        fleet = stack.enter_context(Child(fleet_words(speed, seed), None))
         endpoints = fleet.first_line()["endpoints"]
         show.err.print("starting the server …")
-        server = stack.enter_context(Child(_server_words(data, port, endpoints), None))
+        server = stack.enter_context(Child(server_words(data, port, endpoints), None))
         server.first_line()
         show.err.print(f"Plant time runs {speed:g} times as fast as yours. Ctrl-C stops everything.")
         try:
@@ -143,10 +143,10 @@ def _loop(
     summary: dict[str, Any],
     problems: list[str],
 ) -> None:
-    fleet = stack.enter_context(Child(_fleet_words(CHECK_SPEED, seed), errors))
+    fleet = stack.enter_context(Child(fleet_words(CHECK_SPEED, seed), errors))
     children.append(fleet)
     endpoints = fleet.first_line()["endpoints"]
-    server = stack.enter_context(Child(_server_words(data, 0, endpoints), errors))
+    server = stack.enter_context(Child(server_words(data, 0, endpoints), errors))
     children.append(server)
     server.first_line()
     client = Client(data)
@@ -165,7 +165,7 @@ def _loop(
         problems.append("the server did not stop cleanly")
     last_batch = int(offline.ask(data, "SELECT coalesce(max(batch), -1) FROM history", 1)["rows"][0][0])
     values = _last_values(data, last_batch)
-    again = stack.enter_context(Child(_server_words(data, 0, endpoints), errors))
+    again = stack.enter_context(Child(server_words(data, 0, endpoints), errors))
     children.append(again)
     again.first_line()
     client = Client(data)
@@ -180,7 +180,7 @@ def _loop(
     problems.extend(f"after the restart: {name} is not the same" for name, held in same.items() if not held)
 
 
-def _fleet_words(speed: float, seed: int) -> list[str]:
+def fleet_words(speed: float, seed: int) -> list[str]:
     free = {
         "scada": "opc.tcp://127.0.0.1:0/twinloop",
         "plc": "modbus://127.0.0.1:0/1",
@@ -190,7 +190,7 @@ def _fleet_words(speed: float, seed: int) -> list[str]:
     return words + [word for device, endpoint in free.items() for word in ("--endpoint", f"{device}={endpoint}")]
 
 
-def _server_words(data: Path, port: int, endpoints: dict[str, str]) -> list[str]:
+def server_words(data: Path, port: int, endpoints: dict[str, str]) -> list[str]:
     words = ["up", PLANT, "--data", str(data), "--port", str(port)]
     return words + [word for device, endpoint in endpoints.items() for word in ("--endpoint", f"{device}={endpoint}")]
 

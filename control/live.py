@@ -46,6 +46,8 @@ class LiveTwin:
         self._ids: Mapping[str, NDArray[np.int32]] = {
             d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
         }
+        # Points that `sweep` lowered although their link stayed online: they hold again once the device is heard.
+        self._swept = np.zeros(len(plant.points), np.bool_)
         self._bound = np.array([p.id for p in plant.points if p.device], np.int32)
 
     def begin(self) -> None:
@@ -59,6 +61,7 @@ class LiveTwin:
 
     def readings(self, batch: Readings) -> None:
         changes = self.table.apply(batch)
+        self._swept[changes.advanced] = False
         self.feed.advance(changes.advanced)
         self.history.record(changes.record)
         self.counts["readings"] += len(batch)
@@ -75,10 +78,12 @@ class LiveTwin:
         point = self.plant.point_of_name.get(letter.point)
         if point is not None:
             code = QUALITY_OF_REASON.get(letter.reason, quality.BAD)
-            self._degrade(np.array([point.id], np.int32), code)
+            self._requalify(np.array([point.id], np.int32), code)
 
     def heard(self, device_id: str) -> None:
         ids = self._ids[device_id]
+        self._requalify(ids[self._swept[ids]], quality.GOOD)  # we were away, not the device
+        self._swept[ids] = False
         alive = ids[quality.good_mask(self.table.columns.quality[ids])]
         self.table.touch(alive, self._clock())
         self.feed.advance(alive)
@@ -89,7 +94,8 @@ class LiveTwin:
         self._say(device_id, "state", math.nan, state.value)
         self._say(device_id, "online", float(state is LinkState.ONLINE))
         if state in (LinkState.OFFLINE, LinkState.STOPPED):
-            self._degrade(self._ids[device_id], quality.BAD_NO_COMMUNICATION)
+            self._swept[self._ids[device_id]] = False
+            self._requalify(self._ids[device_id], quality.BAD_NO_COMMUNICATION)
         if state is not before:
             body = {"device": device_id, "state": state.value, "detail": detail}
             self.feed.announce("link", self._clock(), body)
@@ -112,14 +118,15 @@ class LiveTwin:
         received = columns.received_time[self._bound]
         stale = (received < self._clock() - int(STALE_AFTER_S * 1e9)) & quality.good_mask(columns.quality[self._bound])
         ids = self._bound[stale]
-        self._degrade(ids, quality.UNCERTAIN_LAST_USABLE)
+        self._requalify(ids, quality.UNCERTAIN_LAST_USABLE)
+        self._swept[ids] = True
         return len(ids)
 
     def snapshot(self) -> Snapshot:
         return self.table.snapshot(self.feed.epoch, self.feed.seq, self._clock())
 
-    def _degrade(self, ids: NDArray[np.int32], code: int) -> None:
-        """Same value, same source time, worse quality; points never read stay as they are."""
+    def _requalify(self, ids: NDArray[np.int32], code: int) -> None:
+        """Same value, same source time, other quality; points never read stay as they are."""
         columns = self.table.columns
         ids = ids[(columns.source_time[ids] != NEVER) & (columns.quality[ids] != np.uint32(code))]
         if len(ids):

@@ -44,9 +44,15 @@ class Conflict(TwinloopError):
 
 
 class Denied(TwinloopError):
-    """The caller is not, or not sufficiently, authenticated."""
+    """The caller has not shown who they are."""
 
     code = "denied"
+
+
+class Forbidden(TwinloopError):
+    """The request comes from where none may come from: another site's page, a foreign host name."""
+
+    code = "forbidden"
 
 
 class Refused(TwinloopError):

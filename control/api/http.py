@@ -23,7 +23,7 @@ from control.api.part import Parts
 from control.api.routes import ROUTES, Call, Route, parse_body
 from control.api.ws import Console
 from control.errors import INTERNAL, codes, words
-from twin.errors import BadPlant, Denied, LimitExceeded
+from twin.errors import BadPlant, Forbidden, LimitExceeded
 
 BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 COOKIE = "twinloop_session"
@@ -151,7 +151,7 @@ class _Guard:
 
         try:
             check_origin(request, self._hosts)
-        except Denied as error:
+        except Forbidden as error:
             await (await _answer_error(request, error))(scope, receive, with_headers)
             return
         await self._app(scope, bounded, with_headers)
@@ -160,11 +160,11 @@ class _Guard:
 def check_origin(connection: HTTPConnection, hosts: frozenset[str]) -> None:
     """
     Raises:
-        Denied: the Host header is not one of ours, or the request comes from another site's page.
+        Forbidden: the Host header is not one of ours, or the request comes from another site's page.
     """
     host = connection.headers.get("host", "")
     if host not in hosts:
-        raise Denied(f"unknown host {host!r}", f"open one of {', '.join(sorted(hosts))}")
+        raise Forbidden(f"unknown host {host!r}", f"open one of {', '.join(sorted(hosts))}")
     origin = connection.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
-        raise Denied(f"a page of {origin} may not call this server", "open the console itself")
+        raise Forbidden(f"a page of {origin} may not call this server", "open the console itself")

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from control.api import wire
 from control.api.part import Parts
 from control.errors import codes, words
-from twin.errors import BadRequest, Denied, LimitExceeded, TwinloopError
+from twin.errors import BadRequest, Forbidden, LimitExceeded, TwinloopError
 from twin.feed import Event, Overrun
 from twin.table import NEVER
 
@@ -42,7 +42,7 @@ class Console:
 
         try:
             check_origin(socket, self._hosts)
-        except Denied:
+        except Forbidden:
             await socket.close(4403)
             return
         if wire.SUBPROTOCOL not in socket.scope.get("subprotocols", []):

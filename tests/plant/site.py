@@ -14,7 +14,7 @@ from typing import IO, Any, TypeVar
 import psutil
 
 from control.client import Client
-from control.demo import Child, _fleet_words, _server_words
+from control.demo import Child, fleet_words, server_words
 
 MARK = "TWINLOOP_TEST_SITE"
 WAIT_S = 60.0
@@ -46,14 +46,14 @@ class Site:
         self.login = ""
 
     def start_fleet(self, speed: float, seed: int = 1, start: str = "6h") -> dict[str, str]:
-        words = _fleet_words(speed, seed)
+        words = fleet_words(speed, seed)
         words[words.index("6h")] = start
         self.fleet = self._child(words)
         self.endpoints = self.fleet.first_line()["endpoints"]
         return self.endpoints
 
     def start_server(self, plant: str = "water", **endpoints: str) -> Client:
-        words = _server_words(self.data, 0, {**self.endpoints, **endpoints})
+        words = server_words(self.data, 0, {**self.endpoints, **endpoints})
         words[1] = plant
         self.server = self._child(words)
         self.login = self.server.first_line()["login"]

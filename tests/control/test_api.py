@@ -1,0 +1,298 @@
+"""HTTP and WebSocket of a real server process whose devices are all dead: sign-in, errors, limits, resume."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import msgpack
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from control.api.http import BODY_MAX, HEADERS
+from control.api.routes import ROUTES
+from control.api.wire import SUBPROTOCOL
+from control.client import Client
+from control.identity import TOKEN_FILE
+from tests.plant.site import Site, site, until
+from twin import errors
+
+POINTS = 142
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
+    """A server of the water plant without its fleet."""
+    with site(tmp_path_factory.mktemp("api")) as made:
+        dead = {"scada": "opc.tcp://127.0.0.1:9/x", "plc": "modbus://127.0.0.1:9/1", "pressures": "mqtt://127.0.0.1:9"}
+        client = made.start_server(**dead)
+        yield made, client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def client(running: tuple[Site, Client]) -> Client:
+    return running[1]
+
+
+@pytest.fixture(scope="module")
+def http(running: tuple[Site, Client]) -> Iterator[httpx.Client]:
+    token = (running[0].data / TOKEN_FILE).read_text()
+    with httpx.Client(base_url=running[1].url, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as made:
+        yield made
+
+
+def filled(path: str) -> str:
+    return path.replace("{name}", "tank_1.level").replace("{id}", "nothing").replace("{index}", "0")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+def test_no_route_answers_a_stranger(client: Client, route: Any) -> None:
+    answer = httpx.request(route.method, client.url + filled(route.path), trust_env=False)
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "denied"
+    wrong = httpx.request(
+        route.method, client.url + filled(route.path), headers={"Authorization": "Bearer x"}, trust_env=False
+    )
+    assert wrong.status_code == 401
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+def test_no_route_breaks_on_an_empty_or_garbled_request(http: httpx.Client, route: Any) -> None:
+    query = {"limit": "x", "last": "-1", "max": "nan"}
+    for content in (b"", b"{", b"[]", b"null", b'{"unknown": 1}', b"\xff\xfe"):
+        answer = http.request(route.method, filled(route.path), content=content, params=query)
+        assert answer.status_code < 500
+        if answer.is_error:
+            assert answer.json()["message"]
+
+
+def test_a_request_by_another_name_or_from_another_page_is_refused(http: httpx.Client) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        answer = http.get("/api/v1/plant", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def test_every_answer_carries_the_security_headers(http: httpx.Client) -> None:
+    for path in ("/", "/api/v1/plant", "/openapi.json", "/healthz", "/metrics", "/nothing"):
+        answer = http.get(path)
+        assert all(answer.headers[name.decode()] == value.decode() for name, value in HEADERS), path
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(http: httpx.Client) -> None:
+    answer = http.post("/api/v1/query", content=b" " * (BODY_MAX + 10))
+    assert (answer.status_code, answer.json()["code"]) == (429, "limit_exceeded")
+
+
+def test_the_openapi_document_describes_every_route_and_resolves(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    described = {(m.upper(), p) for p, methods in document["paths"].items() for m in methods}
+    assert described == {(r.method, r.path) for r in ROUTES}
+
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if key == "$ref":
+                    yield inner
+                else:
+                    yield from references(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from references(inner)
+
+    names = {r.rpartition("/")[2] for r in references(document)}
+    assert names <= set(document["components"]["schemas"])
+
+
+def test_the_plant_has_a_place_for_every_twin(client: Client) -> None:
+    plant = client.get("/plant")
+    assert len(plant["points"]) == POINTS
+    assert all(0 <= t["x"] <= 1 and 0 <= t["y"] <= 1 for t in plant["twins"])
+
+
+BAD_COMMANDS = [
+    ({"key": "k", "point": "pump_335.staus", "value": 1}, errors.NotFound, "did you mean pump_335.status"),
+    ({"key": "k", "point": "pump_335.running", "value": 1}, errors.Refused, "not writable"),
+    ({"key": "k", "point": "pump_335.speed", "value": 1e9}, errors.BadRequest, "outside"),
+    (
+        {"key": "k", "point": "pump_335.status", "value": "on"},
+        errors.BadRequest,
+        "Expected `float`, got `str` - at `$.value`",
+    ),
+    ({"key": "k", "point": "pump_335.status"}, errors.BadRequest, "missing required field `value`"),
+    ({"key": "k", "point": "pump_335.status", "value": 1, "prio": 1}, errors.BadRequest, "unknown field `prio`"),
+    ({"key": "k", "point": "pump_335.status", "value": 1, "priority": "urgent"}, errors.BadRequest, "urgent"),
+    ({"key": "k", "point": "pump_335.status", "value": 1, "deadline_s": -1}, errors.BadRequest, "deadline_s"),
+]
+
+
+@pytest.mark.parametrize(("body", "error", "said"), BAD_COMMANDS)
+def test_a_bad_command_says_what_and_where(
+    client: Client, body: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error) as caught:
+        client.post("/commands", body)
+    assert said in str(caught.value)
+
+
+def test_a_command_for_a_dead_device_waits_expires_and_its_key_is_kept(client: Client) -> None:
+    body = {"key": "waits", "point": "pump_335.status", "value": 1.0, "deadline_s": 1.0}
+    first = client.post("/commands", body)
+    assert first["status"] == "QUEUED"
+    assert client.post("/commands", body)["id"] == first["id"]
+    with pytest.raises(errors.Conflict):
+        client.post("/commands", {**body, "value": 0.0})
+    done = until(lambda: client.get(f"/commands/{first['id']}"), lambda c: c["final"])
+    assert done["status"] == "EXPIRED"
+    assert client.post("/commands", body)["status"] == "EXPIRED"
+    with pytest.raises(errors.Conflict):
+        client.post(f"/commands/{first['id']}/cancel")
+
+
+def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client: Client) -> None:
+    run = client.post("/whatif", {"scenarios": ["pump_335.status=off for 4h"]})
+    run = until(lambda: client.get(f"/whatif/{run['id']}"), lambda r: r["state"] != "running")
+    assert run["state"] == "failed"
+    assert "tank_1.level" in run["error"]
+    assert "tank_3.level" in run["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"scenarios": []}, "no scenario"),
+        ({"scenarios": ["pump_335.status"]}, "pump_335.status"),
+        ({"scenarios": ["pump_335.status=off"], "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
+        ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon_s"),
+        ({"scenarios": ["pump_335.status=off"], "seed": -1}, "seed"),
+    ],
+)
+def test_a_whatif_that_cannot_be_read_says_where(client: Client, body: dict[str, Any], said: str) -> None:
+    with pytest.raises(errors.BadRequest) as caught:
+        client.post("/whatif", body)
+    assert said in str(caught.value)
+
+
+def test_sql_reads_every_table_and_nothing_else(client: Client) -> None:
+    for name in ("twins", "relationships", "points", "history", "dead_letters", "commands"):
+        client.post("/query", {"sql": f"SELECT count(*) FROM {name}"})
+    for sql in ("DELETE FROM readings", "SELECT * FROM read_text('/etc/passwd')", "SELEC 1"):
+        with pytest.raises(errors.BadRequest):
+            client.post("/query", {"sql": sql})
+
+
+def test_no_point_looks_good_while_its_device_is_dead(client: Client) -> None:
+    found = client.post("/query", {"sql": "SELECT count(*) FROM points WHERE device <> '' AND quality >> 30 = 0"})
+    assert found["rows"] == [[0]]
+
+
+# --- WebSocket -------------------------------------------------------------------------------------------------------
+
+
+def ticket(client: Client) -> str:
+    return str(client.post("/ticket")["ticket"])
+
+
+def opened(client: Client, **more: Any) -> connect:
+    return connect(client.url.replace("http", "ws") + "/ws", subprotocols=[SUBPROTOCOL], proxy=None, **more)  # type: ignore[list-item]
+
+
+async def say(socket: ClientConnection, **message: Any) -> None:
+    await socket.send(msgpack.packb(message))
+
+
+async def hear(socket: ClientConnection, *kinds: str) -> dict[str, Any]:
+    """The next message of one of these kinds."""
+    async with asyncio.timeout(10):
+        while True:
+            message: dict[str, Any] = msgpack.unpackb(await socket.recv())
+            if message["t"] in kinds:
+                return message
+
+
+async def subscribed(
+    socket: ClientConnection, client: Client, position: dict[str, int] | None = None
+) -> dict[str, Any]:
+    assert (await hear(socket, "hello"))["protocol"] == SUBPROTOCOL
+    await say(socket, t="auth", ticket=await asyncio.to_thread(ticket, client))
+    welcome = await hear(socket, "welcome")
+    await say(socket, t="sub", **{"from": position})
+    return welcome
+
+
+async def test_a_client_gets_everything_then_heartbeats(client: Client) -> None:
+    async with opened(client) as socket:
+        welcome = await subscribed(socket, client)
+        snapshot = await hear(socket, "snapshot")
+        columns = snapshot["columns"]
+        assert len(columns["point"]) == 4 * POINTS
+        assert len(columns["value"]) == 8 * POINTS
+        assert struct.unpack(f"<{POINTS}I", columns["point"]) == tuple(range(POINTS))
+        assert snapshot["epoch"] == welcome["epoch"] < 2**53
+        first = await hear(socket, "heartbeat", "delta")
+        second = await hear(socket, "heartbeat", "delta")
+        assert second["seq"] >= first["seq"] >= snapshot["seq"]
+
+
+async def test_a_client_that_comes_back_gets_what_it_missed_and_no_snapshot(client: Client) -> None:
+    async with opened(client) as socket:
+        await subscribed(socket, client)
+        snapshot = await hear(socket, "snapshot")
+    body = {"key": "missed", "point": "pump_335.status", "value": 1.0, "deadline_s": 0.1}
+    record = await asyncio.to_thread(client.post, "/commands", body)
+    async with opened(client) as socket:
+        await subscribed(socket, client, {"epoch": snapshot["epoch"], "seq": snapshot["seq"]})
+        event = await hear(socket, "event", "snapshot")
+        while event["kind"] != "command" or event["body"]["id"] != record["id"]:
+            event = await hear(socket, "event", "snapshot")
+        assert event["t"] == "event"
+        assert event["seq"] > snapshot["seq"]
+
+
+@pytest.mark.parametrize("wrong", [{"epoch": 1, "seq": 0}, {"epoch": 0, "seq": 2**60}])
+async def test_a_client_of_another_epoch_starts_from_a_snapshot(client: Client, wrong: dict[str, int]) -> None:
+    async with opened(client) as socket:
+        await subscribed(socket, client, wrong)
+        assert (await hear(socket, "snapshot", "delta", "event", "heartbeat"))["t"] == "snapshot"
+
+
+async def test_a_ticket_is_good_once(client: Client) -> None:
+    used = await asyncio.to_thread(ticket, client)
+    async with opened(client) as socket:
+        await say(socket, t="auth", ticket=used)
+        await hear(socket, "welcome")
+    async with opened(client) as socket:
+        await say(socket, t="auth", ticket=used)
+        problem = await hear(socket, "error")
+        assert problem["code"] == "denied"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["text", b"", b"\xc1", b"\x81", msgpack.packb({"t": "fly"}), msgpack.packb({"t": "sub"}), msgpack.packb([1]),
+     msgpack.packb({"t": "auth"}), msgpack.packb({"t": "auth", "ticket": 5}), b"\x00" * 70_000],
+    ids=range(10),
+)  # fmt: skip
+async def test_a_malformed_frame_gets_an_error_and_a_close_and_hurts_nobody(client: Client, frame: str | bytes) -> None:
+    async with opened(client) as good, opened(client) as bad:
+        await subscribed(good, client)
+        await bad.send(frame)
+        assert (await hear(bad, "error"))["code"] == "bad_request"
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await bad.recv()
+        await hear(good, "heartbeat", "delta")
+
+
+async def test_a_page_of_another_site_cannot_open_a_socket(client: Client) -> None:
+    with pytest.raises((InvalidHandshake, ConnectionClosed)):
+        async with opened(client, origin="http://evil.example") as socket:
+            await socket.recv()

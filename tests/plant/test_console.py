@@ -1,0 +1,179 @@
+"""The console in a real browser on a whole site: each view's main job, STALE when frames stop, and going on after."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+
+from control.client import Client
+from tests.plant.site import Site, live, site, until
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+)
+PICTURES = os.environ.get("TWINLOOP_PICTURES")
+"""Folder for screenshots: `make pictures` writes those of the README and the guides."""
+chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+if chromium is None and os.environ.get("CI"):
+    raise RuntimeError("chromium is missing: .ci/run installs it")
+pytestmark = [
+    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
+    pytest.mark.timeout(170),
+]
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
+    with site(tmp_path_factory.mktemp("site")) as running:
+        running.start_fleet(speed=60)
+        client = running.start_server()
+        until(lambda: live(client), lambda found: found[0] == found[1])
+        yield running, client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def signed_in(plant: tuple[Site, Client]) -> Iterator[tuple[Page, list[str]]]:
+    """One page, signed in by the printed link, and everything the browser complained about."""
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.on("console", hear)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(plant[0].login)
+        yield page, complaints
+        browser.close()
+
+
+@pytest.fixture
+def page(signed_in: tuple[Page, list[str]]) -> Page:
+    return signed_in[0]
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+
+
+def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> None:
+    expect(page.get_by_test_id("live-count")).to_have_attribute("data-live", "142", timeout=15_000)
+    page.get_by_test_id("twin-tank_1").locator("rect").first.click()
+    value = page.get_by_test_id("point-value-tank_1.level")
+    expect(value).to_have_attribute("data-look", "good")
+    expect(value).to_contain_text(re.compile(r"\d+\.\d+"))
+    for device in ("scada", "plc", "pressures"):
+        expect(page.get_by_test_id(f"link-{device}")).to_have_attribute("data-state", "online")
+    page.wait_for_timeout(2_000)
+    picture(page, "plant")
+
+
+def test_a_trend_draws_history_and_goes_on(page: Page) -> None:
+    page.goto(page.url.split("#")[0] + "#/trends?points=tank_1.level,pump_335.flow&range=300")
+    expect(page.get_by_test_id("trend-chart-tank_1.level").locator("canvas")).to_be_visible()
+    page.wait_for_timeout(500)
+    picture(page, "trends")
+
+
+def test_a_command_is_reviewed_sent_and_shown_done_only_when_confirmed(page: Page, plant: tuple[Site, Client]) -> None:
+    page.keyboard.press("Escape")
+    page.get_by_test_id("tab-commands").click()
+    page.get_by_test_id("command-point").select_option("pump_335.status")
+    page.get_by_test_id("command-value").select_option("0")
+    page.get_by_test_id("command-reason").fill("browser test")
+    page.get_by_test_id("command-review").click()
+    expect(page.get_by_test_id("command-summary")).to_contain_text("pump_335.status")
+    page.get_by_test_id("command-send").click()
+    row = page.get_by_test_id("command-row").first
+    expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=15_000)
+    assert plant[1].get("/commands", limit=1)[0]["reason"] == "browser test"
+    picture(page, "commands")
+
+
+def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
+    page.get_by_test_id("tab-whatif").click()
+    page.get_by_test_id("whatif-scenario").fill("pump_335.status=on for 4h")
+    page.get_by_test_id("whatif-limits").fill("tank_1.level<3")
+    page.get_by_test_id("whatif-run").click()
+    expect(page.get_by_test_id("whatif-chart").locator("canvas")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("whatif-result")).to_contain_text("tank_1.level")
+    page.wait_for_timeout(500)
+    picture(page, "whatif")
+
+
+def test_a_whatif_that_cannot_be_read_says_where_and_how(page: Page) -> None:
+    page.get_by_test_id("whatif-scenario").fill("pump_335.status=sideways")
+    page.get_by_test_id("whatif-run").click()
+    expect(page.get_by_test_id("error").first).to_contain_text("sideways")
+
+
+def test_the_audit_lists_entries_and_how_far_the_evidence_reaches(page: Page) -> None:
+    page.get_by_test_id("tab-audit").click()
+    expect(page.get_by_test_id("audit-row").first).to_be_visible()
+    expect(page.get_by_test_id("audit-anchored")).to_contain_text(re.compile(r"[1-9]"), timeout=30_000)
+    picture(page, "audit")
+
+
+def test_a_paused_server_is_stale_within_three_seconds_and_commands_are_locked(
+    page: Page, plant: tuple[Site, Client]
+) -> None:
+    page.get_by_test_id("tab-commands").click()
+    page.get_by_test_id("command-point").select_option("pump_10.status")
+    page.get_by_test_id("command-value").select_option("1")
+    expect(page.get_by_test_id("command-review")).to_be_enabled()
+    server = plant[0].server
+    assert server is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        expect(page.get_by_test_id("stale-bar")).to_be_visible(timeout=3_000)
+        expect(page.get_by_test_id("stale-bar")).to_contain_text("STALE")
+        expect(page.get_by_test_id("command-review")).to_be_disabled()
+        picture(page, "stale")
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    expect(page.get_by_test_id("stale-bar")).to_be_hidden(timeout=10_000)
+    expect(page.get_by_test_id("command-review")).to_be_enabled()
+
+
+def test_a_command_sent_elsewhere_while_away_is_there_after_the_reconnect(
+    page: Page, plant: tuple[Site, Client]
+) -> None:
+    page.context.set_offline(True)
+    expect(page.get_by_test_id("stale-bar")).to_be_visible(timeout=15_000)
+    record = plant[1].post(
+        "/commands", {"key": "away", "point": "pump_335.status", "value": 1.0, "reason": "while away"}
+    )
+    until(lambda: plant[1].get(f"/commands/{record['id']}"), lambda c: c["status"] == "CONFIRMED")
+    page.context.set_offline(False)
+    row = page.get_by_test_id("command-row").filter(has_text="while away")
+    expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=20_000)
+
+
+def test_a_login_link_works_once_and_without_one_nothing_is_shown(page: Page, plant: tuple[Site, Client]) -> None:
+    browser = page.context.browser
+    assert browser is not None
+    stranger = browser.new_context().new_page()
+    answer = stranger.goto(plant[0].login)
+    assert answer is not None
+    assert answer.status == 401
+    stranger.goto(plant[1].url)
+    expect(stranger.get_by_test_id("signed-out")).to_be_visible()
+    stranger.context.close()
+
+
+def test_the_browser_never_complained(signed_in: tuple[Page, list[str]]) -> None:
+    harmless = re.compile(r"ERR_INTERNET_DISCONNECTED|WebSocket connection to|status of 40[01]")
+    assert [c for c in signed_in[1] if not harmless.search(c)] == []
