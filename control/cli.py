@@ -340,10 +340,13 @@ def bench(name: Annotated[str, typer.Argument(help="A file of tests/bench withou
     import subprocess
 
     folder = Path("tests/bench")
-    files = sorted(folder.glob("*.py")) if name == "all" else [folder / f"{name}.py"]
+    known = sorted(f for f in folder.glob("*.py") if f.stem != "__init__")
+    files = known if name == "all" else [folder / f"{name}.py"]
     if not files or not all(f.is_file() for f in files):
-        known = ", ".join(sorted(f.stem for f in folder.glob("*.py")))
-        raise BadRequest(f"no benchmark {name!r} in {folder}", f"run it in the repository; there are: {known}")
+        raise BadRequest(
+            f"no benchmark {name!r} in {folder}",
+            f"run it in the repository; there are: {', '.join(f.stem for f in known)}",
+        )
     for file in files:
         done = subprocess.run([sys.executable, "-m", f"tests.bench.{file.stem}"], check=False)
         if done.returncode:
