@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from control.command import FINAL, Command, Priority, Status, Transition
 
@@ -20,7 +21,7 @@ CREATE TABLE IF NOT EXISTS transitions (
   detail TEXT NOT NULL, entry INTEGER, PRIMARY KEY (command, n));
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 """
-_COLUMNS = "id, key, author, point, value, priority, deadline, reason, status, observed"
+_COLUMNS = "id, author, key, point, value, priority, deadline, reason, status, observed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class CommandStore:
             for c in commands:
                 row = (
                     c.id,
-                    c.key,
                     c.author,
+                    c.key,
                     c.point,
                     c.value,
                     int(c.priority),
@@ -109,14 +110,19 @@ class CommandStore:
 
     def _read(self, where: str, values: tuple[object, ...]) -> list[Command]:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM commands WHERE {where}", values).fetchall()
-        return [self._command(row) for row in rows]
+        steps: dict[str, list[Transition]] = {row[0]: [] for row in rows}
+        found = self._db.execute(
+            "SELECT command, status, time, detail FROM transitions "
+            f"WHERE command IN (SELECT id FROM commands WHERE {where}) ORDER BY command, n",
+            values,
+        )
+        for command, status, time, detail in found:
+            steps[command].append(Transition(Status(status), time, detail))
+        return [_command(row, tuple(steps[row[0]])) for row in rows]
 
-    def _command(self, row: tuple[object, ...]) -> Command:
-        identity, key, author, point, value, priority, deadline, reason, status, observed = row
-        steps = self._db.execute(
-            "SELECT status, time, detail FROM transitions WHERE command = ? ORDER BY n", (identity,)
-        ).fetchall()
-        return Command(
-            str(identity), str(key), str(author), str(point), float(value), Priority(priority), int(deadline),  # type: ignore[arg-type, call-overload]
-            str(reason), Status(status), tuple(Transition(Status(s), t, d) for s, t, d in steps), observed,  # type: ignore[arg-type]
-        )  # fmt: skip
+
+def _command(row: tuple[Any, ...], steps: tuple[Transition, ...]) -> Command:
+    identity, author, key, point, value, priority, deadline, reason, status, observed = row
+    return Command(
+        identity, key, author, point, value, Priority(priority), deadline, reason, Status(status), steps, observed
+    )

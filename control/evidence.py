@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from ledger.anchors import Anchorer
 from ledger.bundle import prove_from
 from ledger.entry import JSON, Entry, decode, encode
-from ledger.errors import AnchorError
+from ledger.errors import AnchorError, LedgerError
 from ledger.log import Log
 from ledger.receipts import Receipt
 from ledger.writer import LogWriter
@@ -25,7 +26,7 @@ from twin.errors import NotFound
 from twin.store import Batch, Store
 
 ANCHOR_EVERY_S = 10.0
-LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is left for catch_up
+LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held
 HISTORY_BATCH = "history.batch"
 log = logging.getLogger("twinloop.evidence")
 
@@ -50,19 +51,37 @@ class Evidence:
         self.anchorer = Anchorer(directory)
         self._clock = clock
         self._on_anchor = on_anchor
+        self._held: deque[Batch] = deque()
         self._stop = threading.Event()
         self._anchor_failure: str | None = None
         self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
         self._thread.start()
 
-    def record(self, kind: str, body: Mapping[str, JSON], time_ns: int | None = None) -> Future[int]:
-        """Durable when the future resolves to the entry's index."""
+    def record(
+        self, kind: str, body: Mapping[str, JSON], time_ns: int | None = None, wait_s: float = 0.0
+    ) -> Future[int]:
+        """Durable when the future resolves to the entry's index. Waits at most `wait_s` for room in the queue.
+
+        Raises:
+            LedgerError: nothing can be recorded now; the message says why.
+        """
         when = self._clock() if time_ns is None else time_ns
-        return self.writer.submit(encode(Entry(kind, when, body)), LEDGER_WAIT_S)
+        return self.writer.submit(encode(Entry(kind, when, body)), wait_s)
 
     def record_batch(self, batch: Batch) -> None:
-        """A batch of history was committed. Called on the history thread, in order of batches."""
-        self.record(HISTORY_BATCH, {"batch": batch.batch, "rows": batch.rows, "sha256": batch.digest})
+        """A batch of history was committed. Called on the history thread, in order of batches.
+
+        What the ledger cannot take now is held and goes first the next time; after a stop `catch_up` finds it.
+        """
+        self._held.append(batch)
+        try:
+            while self._held:
+                first = self._held[0]
+                body: dict[str, JSON] = {"batch": first.batch, "rows": first.rows, "sha256": first.digest}
+                self.record(HISTORY_BATCH, body, wait_s=LEDGER_WAIT_S)
+                self._held.popleft()
+        except LedgerError as error:
+            log.error("%d history batches wait for the ledger: %s", len(self._held), error)
 
     def catch_up(self, store: Store) -> int:
         """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""

@@ -15,7 +15,7 @@ from ledger.entry import decode
 from ledger.reader import read_payloads
 from ledger.verify import verify as verify_ledger
 from twin import query
-from twin.errors import Unavailable
+from twin.errors import BadRequest, Unavailable
 from twin.store import Store
 
 HISTORY_FILE = "history.duckdb"
@@ -33,7 +33,10 @@ def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
         found = client.post("/query", {"sql": sql, "limit": limit})
         return found
     with _history(data) as store:
-        answer = query.run(store, {}, sql, limit)
+        try:
+            answer = query.run(store, {}, sql, limit)
+        except BadRequest as error:
+            raise BadRequest(error.message, "no server runs here: only history and dead_letters can be asked") from None
     # The same words as from the server.
     found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
     return found

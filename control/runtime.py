@@ -6,6 +6,7 @@ Runs on the event loop. Must not know HTTP or the console.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +26,12 @@ from control.command import (
     submitted,
     supersedes,
 )
-from control.command_store import CommandStore
+from control.command_store import CommandStore, Unaudited
 from control.evidence import Evidence
 from control.live import LiveTwin
+from ledger.errors import LedgerError
 from protocols.link import Clock, Link, LinkState, WriteOutcome
-from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, Refused
+from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, Refused, Unavailable
 from twin.plant import Feedback, Plant, Point
 from twin.quality import is_good
 
@@ -41,8 +43,10 @@ DEADLINE_MAX_S = 24 * 3600.0
 KEY_MAX = 200  # characters
 REASON_MAX = 1_000  # characters
 AUDIT_BATCH = 500  # transitions handed to the ledger at once
+AUDIT_RETRY_S = 1.0
 DEFAULT_WITHIN_S = 10.0
 T = TypeVar("T")
+log = logging.getLogger("twinloop.commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,13 @@ class CommandRuntime:
             BadRequest, NotFound, Refused: it can never work so.
             Conflict: the key was used for another request.
             LimitExceeded: the device's queue is full (emergencies always fit).
+            Unavailable: the ledger takes nothing, so the command could not be audited.
         """
         point = self._check(request)
+        if self._evidence.writer.failure is not None:
+            raise Unavailable(
+                f"nothing can be audited: {self._evidence.writer.failure}", "no command is taken until it can"
+            )
         async with self._steps:
             before = await self._on_disk(self._store.by_key, author, request.key)
             now = self._clock()
@@ -329,14 +338,22 @@ class CommandRuntime:
             self._unaudited.clear()
             for_ledger = await self._on_disk(self._store.unaudited)
             for start in range(0, len(for_ledger), AUDIT_BATCH):
-                rows = for_ledger[start : start + AUDIT_BATCH]
-                futures = [
-                    self._evidence.record("command", _entry(r.command, r.n), r.command.transitions[r.n].time)
-                    for r in rows
-                ]
-                indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
-                done = [(r.command.id, r.n, i) for r, i in zip(rows, indexes, strict=True)]
-                await self._on_disk(self._store.audited, done)
+                await self._audit_rows(for_ledger[start : start + AUDIT_BATCH])
+
+    async def _audit_rows(self, rows: list[Unaudited]) -> None:
+        try:
+            futures = [
+                self._evidence.record("command", _entry(r.command, r.n), r.command.transitions[r.n].time) for r in rows
+            ]
+            indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+        except LedgerError as error:  # they stay unaudited in the store, which is the outbox
+            log.error("%d transitions wait for the ledger: %s", len(rows), error)
+            await asyncio.sleep(AUDIT_RETRY_S)
+            await self._forget_audited()
+            self._unaudited.set()
+            return
+        done = [(r.command.id, r.n, i) for r, i in zip(rows, indexes, strict=True)]
+        await self._on_disk(self._store.audited, done)
 
     async def _forget_audited(self) -> None:
         """After a crash between ledger and store: entries that exist are not written twice."""

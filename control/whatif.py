@@ -6,6 +6,7 @@ Must not know HTTP; the experiment itself lives in sim/.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
 RUNS_KEPT = 50  # results of ~100 kB each
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
 SAMPLE_MIN_S = 60.0
+log = logging.getLogger("twinloop.whatif")
 
 
 class State(StrEnum):
@@ -142,6 +144,10 @@ class WhatIfs:
             self._move(run, State.CANCELLED, run.progress)
         except TwinloopError as error:
             run.error = ": ".join(part for part in words(error) if part)
+            self._move(run, State.FAILED, run.progress)
+        except Exception:  # a model's own fault must not end the server that watches the plant
+            log.exception("what-if %s failed", run.id)
+            run.error = "something went wrong inside the simulation: the server's log has the details"
             self._move(run, State.FAILED, run.progress)
 
     def _move(self, run: Run, state: State, progress: float) -> None:

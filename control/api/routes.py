@@ -26,6 +26,7 @@ from twin.quality import name as quality_name
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 COMMANDS_MAX = 1_000
 AUDIT_MAX = 1_000
+QUERY_COMMANDS_MAX = 20_000  # the newest ones are the table `commands`
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ async def run_query(parts: Parts, call: Call) -> wire.QueryResult:
     asked: wire.QueryRequest = call.body
     columns = parts.live.table.columns.copy()
     desired = dict(parts.commands.desired)
-    newest = await parts.commands.newest(query.ROWS_MAX)
+    newest = await parts.commands.newest(QUERY_COMMANDS_MAX)
     await asyncio.wrap_future(parts.live.history.flush())
     answer = await asyncio.to_thread(_answer, parts, asked, columns, desired, newest)
     rows = [list(row) for row in answer.rows]
