@@ -83,14 +83,17 @@ class Console:
             await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
             listening.cancel()
             sending.cancel()
-            ended = next(t for t in (sending, listening) if t.done() and not t.cancelled())
-        ended.result()
 
     async def _feed(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
+        """Push until the client is gone, too slow or told to start anew."""
         try:
             await self._push(socket, sub, ping)
+        except TimeoutError:
+            await _refuse(socket, LimitExceeded(f"nothing was taken for {SEND_TIMEOUT_S:g} s", "resume when you can"))
         except (TwinloopError, Overrun) as error:
             await _refuse(socket, error)
+        except (WebSocketDisconnect, RuntimeError):
+            return
 
     async def _push(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
         feed, clock = self._parts.live.feed, self._parts.clock

@@ -296,3 +296,19 @@ async def test_a_page_of_another_site_cannot_open_a_socket(client: Client) -> No
     with pytest.raises((InvalidHandshake, ConnectionClosed)):
         async with opened(client, origin="http://evil.example") as socket:
             await socket.recv()
+
+
+async def test_a_client_that_takes_nothing_is_let_go_and_the_server_stays_calm(running: tuple[Site, Client]) -> None:
+    """A stalled reader: its socket fills; others do not notice, and no error reaches the log."""
+    client = running[1]
+    async with opened(client, max_queue=1) as stalled, opened(client) as good:
+        await subscribed(stalled, client)
+        await subscribed(good, client)
+        stalled.transport.pause_reading()
+        for _ in range(5):
+            await hear(good, "heartbeat", "delta")
+        stalled.transport.abort()
+        for _ in range(3):
+            await hear(good, "heartbeat", "delta")
+    running[0]._messages.flush()
+    assert "Traceback" not in (running[0].data.parent / "messages.log").read_text()
