@@ -6,7 +6,7 @@ SETUP := .venv/.setup
 CONSOLE := control/api/static/index.html
 CONSOLE_SOURCES := $(shell find control/console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: setup run test bench lint soak clean
+.PHONY: console-test setup run test bench lint soak clean
 
 setup: $(SETUP) $(CONSOLE)
 
@@ -35,8 +35,13 @@ docs: setup
 pictures: setup
 	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py
 
-test: setup lint
+test: setup lint console-test
 	$(BIN)/python -m pytest
+
+console-test: $(CONSOLE)
+	@if command -v npm >/dev/null; then \
+	  npm --prefix control/console run --silent check && npm --prefix control/console run --silent test; \
+	else echo "console tests skipped: npm is not on PATH"; fi
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600

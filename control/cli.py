@@ -323,10 +323,13 @@ def audit_prove(
 
 @audit_app.command("show")
 def audit_show(
-    last: Annotated[int, typer.Option(help="How many, newest first.")] = 20, data: Data = None, json_: Json = False
+    last: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    kind: Annotated[str, typer.Option(help="Only this kind, such as command.")] = "",
+    data: Data = None,
+    json_: Json = False,
 ) -> None:
     """Newest entries of the ledger and how far the evidence reaches."""
-    head = Client(data_folder(data)).get("/audit", last=last)
+    head = Client(data_folder(data)).get("/audit", last=last, kind=kind)
     if json_:
         show.as_json(head)
         return

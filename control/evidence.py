@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from twin.store import Batch, Store
 ANCHOR_EVERY_S = 10.0
 LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held
 HISTORY_BATCH = "history.batch"
+KINDS = ("command", HISTORY_BATCH, "login", "server.start", "server.stop")
+SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
 log = logging.getLogger("twinloop.evidence")
 
 
@@ -107,10 +110,13 @@ class Evidence:
             str(failure) if failure else self._anchor_failure,
         )
 
-    def entries(self, last: int) -> list[tuple[int, Entry]]:
-        """The newest entries, newest first."""
+    def entries(self, last: int, kind: str | None = None) -> list[tuple[int, Entry]]:
+        """The newest entries, newest first; with `kind` those of it among the newest SCAN_MAX."""
         size = self.log.size
-        return [(i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - last), -1)]
+        if kind is None:
+            return [(i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - last), -1)]
+        scanned = ((i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - SCAN_MAX), -1))
+        return list(islice(((i, e) for i, e in scanned if e.kind == kind), last))
 
     def prove(self, index: int) -> dict[str, Any]:
         """A bundle that proves one entry without us.

@@ -15,6 +15,7 @@ import msgspec
 from control.api import wire
 from control.api.part import Parts
 from control.command import Command, Priority
+from control.evidence import KINDS
 from control.identity import Caller
 from control.runtime import Request, as_body
 from control.whatif import Run, question
@@ -175,7 +176,10 @@ async def cancel_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
 
 async def audit(parts: Parts, call: Call) -> wire.AuditHead:
     last = int(call.number("last", 100, 1, AUDIT_MAX))
-    entries = await asyncio.to_thread(parts.evidence.entries, last)
+    kind = call.query.get("kind") or None
+    if kind is not None and kind not in KINDS:
+        raise BadRequest(f"kind={kind!r}", f"one of {', '.join(KINDS)}")
+    entries = await asyncio.to_thread(parts.evidence.entries, last, kind)
     reach = parts.evidence.reach()
 
     def level(index: int) -> str:
@@ -184,7 +188,7 @@ async def audit(parts: Parts, call: Call) -> wire.AuditHead:
     shown = [wire.AuditEntry(i, e.kind, e.time_ns / 1e6, dict(e.body), level(i)) for i, e in entries]
     anchored_ms = None if reach.anchored_time_s is None else reach.anchored_time_s * 1000
     root = parts.evidence.log.root().hex()
-    return wire.AuditHead(reach.recorded, reach.checkpointed, reach.anchored, anchored_ms, root, shown)
+    return wire.AuditHead(reach.recorded, reach.checkpointed, reach.anchored, anchored_ms, root, list(KINDS), shown)
 
 
 async def proof(parts: Parts, call: Call) -> dict[str, Any]:
@@ -233,7 +237,7 @@ ROUTES: tuple[Route, ...] = (
         audit,
         "Newest ledger entries and how far evidence reaches",
         wire.AuditHead,
-        query=("last",),
+        query=("last", "kind"),
     ),
     Route("GET", f"{API}/audit/{{index}}/proof", proof, "A bundle that proves one entry offline", dict),
     Route("POST", f"{API}/audit/history", verify_history, "Recompute every history batch against the ledger", dict),

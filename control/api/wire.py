@@ -263,13 +263,14 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 
 class AuditHead(msgspec.Struct, frozen=True):
-    """GET /api/v1/audit: the newest entries, newest first, and how far the evidence reaches."""
+    """GET /api/v1/audit: the newest entries, newest first, how far the evidence reaches, and all kinds there are."""
 
     size: int
     checkpointed: int
     anchored: int
     anchored_time: float | None
     root: str
+    kinds: list[str]
     entries: list[AuditEntry]
 
 

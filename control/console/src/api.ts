@@ -27,7 +27,8 @@ export const whatIf = (id: string): Promise<WhatIfRun> => call("GET", `/whatif/$
 export const startWhatIf = (request: WhatIfRequest): Promise<WhatIfRun> => call("POST", "/whatif", request);
 export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/whatif/${part(id)}`);
 
-export const audit = (last: number): Promise<AuditHead> => call("GET", `/audit?last=${last}`);
+export const audit = (last: number, kind: string): Promise<AuditHead> =>
+  call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
 export const auditProof = (index: number): Promise<unknown> => call("GET", `/audit/${index}/proof`);
 
 /** `from` and `to` in ms since 1970; at most `max` samples come back. */

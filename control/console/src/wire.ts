@@ -222,13 +222,14 @@ export interface AuditEntry {
   evidence: string;
 }
 
-/** GET /api/v1/audit: the newest entries, newest first, and how far the evidence reaches. */
+/** GET /api/v1/audit: the newest entries, newest first, how far the evidence reaches, and all kinds there are. */
 export interface AuditHead {
   size: number;
   checkpointed: number;
   anchored: number;
   anchored_time: number | null;
   root: string;
+  kinds: string[];
   entries: AuditEntry[];
 }
 
