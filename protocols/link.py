@@ -75,7 +75,10 @@ class Sink(Protocol):
     def dead_letter(self, letter: DeadLetter) -> None: ...
 
     def heard(self, device_id: str) -> None:
-        """The device proved to be alive and its subscriptions valid: its unchanged values still hold."""
+        """The device proved to be alive and its subscriptions valid: its unchanged values still hold.
+
+        For links that are told of changes only. One that polls confirms each value by reading it.
+        """
 
     def link_state(self, device_id: str, state: LinkState, detail: str) -> None: ...
 

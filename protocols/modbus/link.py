@@ -209,9 +209,7 @@ class ModbusLink:
                 self._take(block, data)
             else:
                 blocks[:0] = self._refused(block, data)
-        if answered:
-            self._sink.heard(self._device.id)
-        return answered
+        return answered  # no `heard`: each block confirms its own cells, and one that stays silent confirms nothing
 
     def _refused(self, block: codec.Block, refusal: codec.DeviceException) -> list[codec.Block]:
         """Narrow down which cells the device does not have; returns what to read instead, at once."""

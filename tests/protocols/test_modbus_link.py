@@ -119,7 +119,7 @@ async def test_all_four_tables_all_orders_and_units_arrive(bench: Bench) -> None
             assert sink.quality(id) == GOOD
         await bench.publish({0: 3.0, 5: 0.0})
         await until(lambda: sink.value(0) == 3.0 and sink.value(5) == 0.0, "changes arrive")
-        await until(lambda: sink.beats > 2, "the device counts as heard")
+        assert sink.beats == 0, "each reading confirms its own cell; nothing vouches for the others"
         assert sink.metrics["lag_ms"] > 0
     assert sink.letters == []
     assert sink.states == [LinkState.CONNECTING, LinkState.ONLINE, LinkState.STOPPED]
