@@ -37,6 +37,7 @@ from sim.model import model_mistakes
 from sim.runner import Runner
 from twin.errors import BadPlant, Mistake, Unavailable
 from twin.history import History
+from twin.places import TomlLines
 from twin.plant import Plant
 from twin.plantfile import PLANT_FILE, load_plant
 from twin.store import Store
@@ -68,7 +69,8 @@ def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
     plant = load_plant(folder, RULES, endpoints)
     mistakes = model_mistakes(plant) if plant.model else []
     if mistakes:
-        raise BadPlant([Mistake(PLANT_FILE, 1, text, "see [model] in docs/plant.md") for text in mistakes])
+        line = TomlLines((folder / PLANT_FILE).read_text("utf-8")).of("model")
+        raise BadPlant([Mistake(PLANT_FILE, line, text, "see [model] in docs/plant.md") for text in mistakes])
     return plant
 
 
@@ -90,7 +92,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
 
         store = Store(config.data / "history.duckdb")
         closing.callback(store.close)
-        evidence = Evidence(config.data / "ledger", clock, told_of_anchor)
+        evidence = Evidence(config.data / "ledger", plant.id, clock, told_of_anchor)
         closing.callback(evidence.close)
         evidence.catch_up(store)
         history = History(store, [p.name for p in plant.points], evidence.record_batch)
@@ -100,6 +102,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         if last is not None:
             live.restore(last)
         live.begin()
+        live.on_audited = lambda ids: evidence.record_points(plant, live.table.columns, ids)
 
         def announce_anchor() -> None:
             reach = evidence.reach()

@@ -6,6 +6,7 @@ Must not decide anything. Slow imports happen inside the commands that need them
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sys
 import time
@@ -131,7 +132,13 @@ def check(plant: PlantArgument, json_: Json = False) -> None:
     """List every mistake in a plant, or say that there is none."""
     from control import app as server
 
-    made = server.read_plant(plant_folder(plant), {})
+    try:
+        made = server.read_plant(plant_folder(plant), {})
+    except BadPlant as error:
+        if json_:
+            show.as_json({"mistakes": [dataclasses.asdict(m) for m in error.mistakes]})
+            raise typer.Exit(codes(error).exit) from None
+        raise
     counts = {"plant": made.id, "devices": len(made.devices), "twins": len(made.twins), "points": len(made.points)}
     if json_:
         show.as_json({**counts, "mistakes": []})

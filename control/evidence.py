@@ -6,6 +6,7 @@ Must not know commands or the twin: they hand over kinds and bodies.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ledger.anchors import Anchorer
 from ledger.bundle import prove_from
@@ -24,12 +28,14 @@ from ledger.receipts import Receipt
 from ledger.writer import LogWriter
 from protocols.link import Clock
 from twin.errors import NotFound
+from twin.plant import Plant
 from twin.store import Batch, Store
+from twin.table import Columns
 
 ANCHOR_EVERY_S = 10.0
 LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held
 HISTORY_BATCH = "history.batch"
-KINDS = ("command", HISTORY_BATCH, "login", "server.start", "server.stop")
+KINDS = ("command", "point", HISTORY_BATCH, "login", "server.start", "server.stop")
 SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
 log = logging.getLogger("twinloop.evidence")
 
@@ -48,8 +54,8 @@ class Reach:
 class Evidence:
     """The server's ledger: one log, one writer thread, one anchoring thread."""
 
-    def __init__(self, directory: Path, clock: Clock, on_anchor: Callable[[], None]) -> None:
-        self.log = Log.open(directory)
+    def __init__(self, directory: Path, plant_id: str, clock: Clock, on_anchor: Callable[[], None]) -> None:
+        self.log = Log.open(directory, f"twinloop.local/{plant_id}")
         self.writer = LogWriter(self.log)
         self.anchorer = Anchorer(directory)
         self._clock = clock
@@ -85,6 +91,22 @@ class Evidence:
                 self._held.popleft()
         except LedgerError as error:
             log.error("%d history batches wait for the ledger: %s", len(self._held), error)
+
+    def record_points(self, plant: Plant, columns: Columns, ids: NDArray[np.int32]) -> None:
+        """Changes of points that their `audit` column names, one entry each; their batch of history is recorded, too."""
+        for i in ids.tolist():
+            value = float(columns.value[i])
+            body: dict[str, JSON] = {
+                "point": plant.points[i].name,
+                "value": value if math.isfinite(value) else None,
+                "text": columns.text.get(i),
+                "quality": int(columns.quality[i]),
+                "source_time_ns": int(columns.source_time[i]),
+            }
+            try:
+                self.record("point", body)
+            except LedgerError as error:
+                log.error("the change of %s has no entry of its own: %s", plant.points[i].name, error)
 
     def catch_up(self, store: Store) -> int:
         """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""

@@ -42,6 +42,8 @@ class LiveTwin:
         self.counts: Counter[str] = Counter()
         self.states: dict[str, LinkState] = {d.id: LinkState.CONNECTING for d in plant.devices}
         self.on_link_change: Callable[[str], None] = lambda _: None
+        self.on_audited: Callable[[NDArray[np.int32]], None] = lambda _: None
+        self._audited = np.array([p.audit for p in plant.points], np.bool_)
         self._clock = clock
         self._ids: Mapping[str, NDArray[np.int32]] = {
             d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
@@ -64,6 +66,9 @@ class LiveTwin:
         self._swept[changes.advanced] = False
         self.feed.advance(changes.advanced)
         self.history.record(changes.record)
+        audited = changes.changed[self._audited[changes.changed]]
+        if len(audited):
+            self.on_audited(audited)
         self.counts["readings"] += len(batch)
         self.counts["changes"] += len(changes.changed)
         self.counts["late"] += changes.late

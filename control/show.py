@@ -11,9 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from twin.quality import name as quality_name
+
 PIPE_WIDTH = 240  # columns of a table that no terminal bounds
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 NO_WRAP = frozenset({"id", "entry", "index", "status"})  # columns that people copy from
@@ -77,6 +79,8 @@ def audit(entries: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _gist(body: Mapping[str, Any]) -> str:
+    if "point" in body and "quality" in body:
+        return f"{body['point']} = {body['text'] or body['value']} {quality_name(body['quality'])}"
     if "status" in body:
         return f"{body['author']}: {body['point']} = {body['value']:g} {body['status']}, {body['detail']}"
     return ", ".join(f"{k} {str(v)[:20]}" for k, v in body.items())

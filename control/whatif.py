@@ -16,7 +16,7 @@ from typing import Any
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
-from sim.experiment import HORIZON_MAX_S, compare
+from sim.experiment import HORIZON_MAX_S, check_question, compare
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
 from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
@@ -76,6 +76,10 @@ class Run:
     cancel: threading.Event = field(default_factory=threading.Event)
 
 
+def _sample_every_s(what: Question) -> float:
+    return max(SAMPLE_MIN_S, what.horizon_s / SAMPLES)
+
+
 class WhatIfs:
     """Owned by the event loop; experiments block threads, replications burn worker processes."""
 
@@ -99,8 +103,15 @@ class WhatIfs:
         """From the twin's state right now.
 
         Raises:
+            BadRequest: an unknown point, a value or count out of range.
+            Refused: the twin does not know the plant's state well enough to start.
             LimitExceeded: RUNNING_MAX experiments are running.
         """
+        snapshot = self._live.snapshot()
+        check_question(
+            self._live.plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
+            replications=what.replications, limits=what.limits,
+        )  # fmt: skip
         running = [r for r in self._runs.values() if r.state is State.RUNNING]
         if len(running) >= RUNNING_MAX or self._tasks is None:
             raise LimitExceeded(f"{len(running)} what-ifs are running", "wait for one or cancel it")
@@ -108,7 +119,7 @@ class WhatIfs:
         self._runs[run.id] = run
         while len(self._runs) > RUNS_KEPT:
             del self._runs[next(i for i, r in self._runs.items() if r.state is not State.RUNNING)]
-        self._tasks.create_task(self._experiment(run, what, self._live.snapshot()))
+        self._tasks.create_task(self._experiment(run, what, snapshot))
         return run
 
     def get(self, identity: str) -> Run:
@@ -135,7 +146,7 @@ class WhatIfs:
         try:
             result = await asyncio.to_thread(
                 compare, self._live.plant, snapshot, what.scenarios, self._runner,
-                horizon_s=what.horizon_s, sample_every_s=max(SAMPLE_MIN_S, what.horizon_s / SAMPLES), seed=what.seed,
+                horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
                 replications=what.replications, limits=what.limits, progress=progress, cancel=run.cancel,
             )  # fmt: skip
             run.result = result.to_json()

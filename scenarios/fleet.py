@@ -58,6 +58,10 @@ async def run_fleet(
         OSError: an endpoint cannot be served.
     """
     kind = str(plant.model.get("kind", ""))
+    if not plant.model:
+        raise BadRequest(
+            f"plant {plant.id} has no [model]", "nothing knows how to move its simulated devices without one"
+        )
     if kind not in MOVERS:
         raise BadRequest(f"nothing moves a plant of model kind {kind!r}", f"one of {', '.join(MOVERS)}")
     if not 0 < speed <= SPEED_MAX:

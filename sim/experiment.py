@@ -74,16 +74,7 @@ def compare(
         Cancelled: `cancel` was set.
     """
     begun = time.perf_counter()
-    model = read_model(plant)
-    job = Job(
-        model=model,
-        start=start_state(plant, model, snapshot),
-        scenarios=(BASELINE, *scenarios),
-        outputs=tuple(dict.fromkeys((*(model.outputs if outputs is None else outputs), *(x.point for x in limits)))),
-        horizon_s=float(horizon_s),
-        sample_every_s=float(sample_every_s),
-        seed=seed,
-    )
+    job = _job(plant, snapshot, scenarios, outputs, limits, float(horizon_s), float(sample_every_s), seed)
     _check(plant, job, replications, precision)
     block, stopped = _replicate(job, runner, replications, precision, progress, cancel)
     result = _result(plant, job, block, stopped, limits)
@@ -107,6 +98,47 @@ def _result(plant: Plant, job: Job, block: Block, stopped: str, limits: Sequence
         units={name: plant.point(name).unit for name in job.outputs},
         outcomes=_outcomes(job, block, limits),
         wall_s=0.0,
+    )
+
+
+def check_question(
+    plant: Plant,
+    snapshot: Snapshot,
+    scenarios: Sequence[Scenario],
+    *,
+    horizon_s: float,
+    sample_every_s: float = 600.0,
+    replications: int = 64,
+    outputs: Sequence[str] | None = None,
+    limits: Sequence[Limit] = (),
+) -> None:
+    """Raise at once (milliseconds) what `compare` would raise of the question and the state; simulates nothing.
+
+    Raises:
+        BadRequest, Refused: as `compare`.
+    """
+    _check(plant, _job(plant, snapshot, scenarios, outputs, limits, horizon_s, sample_every_s, 0), replications, None)
+
+
+def _job(
+    plant: Plant,
+    snapshot: Snapshot,
+    scenarios: Sequence[Scenario],
+    outputs: Sequence[str] | None,
+    limits: Sequence[Limit],
+    horizon_s: float,
+    sample_every_s: float,
+    seed: int,
+) -> Job:
+    model = read_model(plant)
+    return Job(
+        model=model,
+        start=start_state(plant, model, snapshot),
+        scenarios=(BASELINE, *scenarios),
+        outputs=tuple(dict.fromkeys((*(model.outputs if outputs is None else outputs), *(x.point for x in limits)))),
+        horizon_s=horizon_s,
+        sample_every_s=sample_every_s,
+        seed=seed,
     )
 
 

@@ -5,6 +5,7 @@ Must not know any protocol: what a protocol allows comes in as ProtocolRules.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from twin.pointsheet import read_points
 from twin.rules import ProtocolRules
 
 PLANT_FILE = "plant.toml"
+PLANT_ID = re.compile(r"^[\w.-]{1,64}$", re.ASCII)
+"""It becomes part of the ledger's name."""
 LINK_INTERFACE = "dtmi:twinloop:Link;1"
 """Interface of the twin that every device gets: its link's own state as points."""
 
@@ -67,6 +70,8 @@ def load_plant(
     sheet = _Sheet(document, TomlLines(text), mistakes)
     sheet.check_tables()
     head = sheet.head()
+    if not PLANT_ID.match(str(head.get("id", "x"))):
+        sheet.mistake("plant", 0, "id", f"plant id {head['id']!r}", "use letters, digits, dot, - and _")
     interfaces = _read_interfaces(folder, str(head.get("interfaces", "interfaces")), mistakes)
     devices = _devices(sheet, protocols, endpoints or {})
     twins = _twins(sheet, interfaces)

@@ -129,6 +129,8 @@ def _point(
         row.mistake(
             f"{name} is written, but its Interface does not allow it", 'make it a Property with "writable": true'
         )
+    if writable and cells["type"] == "string":
+        row.mistake(f"{name} is text, and commands carry numbers", "give it access r")
     scale, offset, unit = _scaling(row, field)
     _check_binding(row, devices, protocols, writable)
     low, high = row.number("low", -math.inf), row.number("high", math.inf)

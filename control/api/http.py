@@ -61,6 +61,13 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
         answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", path="/")
         return answer
 
+    async def logout(request: Request) -> Response:
+        session, _ = credentials(request)
+        parts.identity.log_out(session or "")
+        answer = Response(status_code=204)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -75,6 +82,7 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
     routes += [
         StarletteRoute("/openapi.json", openapi),
         StarletteRoute("/login", login),
+        StarletteRoute("/logout", logout, methods=["POST"]),
         StarletteRoute("/healthz", healthz),
         StarletteRoute("/readyz", readyz),
         StarletteRoute("/metrics", metrics),

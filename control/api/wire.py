@@ -82,7 +82,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
 
 
 class Problem(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
-    """An error and what to do; the codes are those of HTTP. Some are followed by a close."""
+    """An error and what to do; the codes are those of HTTP. A close with the error's close code follows."""
 
     code: str
     message: str

@@ -64,18 +64,16 @@ class Console:
     async def _session(self, socket: WebSocket) -> None:
         parts = self._parts
         await _send(socket, wire.Hello(wire.SUBPROTOCOL, parts.version))
-        async with asyncio.timeout(AUTH_TIMEOUT_S):
-            auth = await _receive(socket)
-            if not isinstance(auth, wire.Auth):
-                raise BadRequest("the first message must be auth", "send {t: 'auth', ticket}")
-            caller = parts.identity.redeem(auth.ticket)
+        auth = await _first(socket, "auth")
+        if not isinstance(auth, wire.Auth):
+            raise BadRequest("the first message must be auth", "send {t: 'auth', ticket}")
+        caller = parts.identity.redeem(auth.ticket)
         feed = parts.live.feed
         beat_ms = int(HEARTBEAT_S * 1000)
         await _send(socket, wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name))
-        async with asyncio.timeout(AUTH_TIMEOUT_S):
-            sub = await _receive(socket)
-            if not isinstance(sub, wire.Sub):
-                raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")
+        sub = await _first(socket, "sub")
+        if not isinstance(sub, wire.Sub):
+            raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")
         ping = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(_listen(socket, ping))
@@ -167,6 +165,14 @@ async def _listen(socket: WebSocket, ping: asyncio.Event) -> None:
         except WebSocketDisconnect:
             return
         ping.set()
+
+
+async def _first(socket: WebSocket, kind: str) -> Any:
+    try:
+        async with asyncio.timeout(AUTH_TIMEOUT_S):
+            return await _receive(socket)
+    except TimeoutError:
+        raise BadRequest(f"no {kind} came in {AUTH_TIMEOUT_S:g} s", "send it at once") from None
 
 
 async def _receive(socket: WebSocket) -> Any:

@@ -154,11 +154,10 @@ def test_a_command_for_a_dead_device_waits_expires_and_its_key_is_kept(client: C
 
 
 def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client: Client) -> None:
-    run = client.post("/whatif", {"scenarios": ["pump_335.status=off for 4h"]})
-    run = until(lambda: client.get(f"/whatif/{run['id']}"), lambda r: r["state"] != "running")
-    assert run["state"] == "failed"
-    assert "tank_1.level" in run["error"]
-    assert "tank_3.level" in run["error"]
+    with pytest.raises(errors.Refused) as caught:
+        client.post("/whatif", {"scenarios": ["pump_335.status=off for 4h"]})
+    assert "tank_1.level" in str(caught.value)
+    assert "tank_3.level" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +295,17 @@ async def test_a_page_of_another_site_cannot_open_a_socket(client: Client) -> No
     with pytest.raises((InvalidHandshake, ConnectionClosed)):
         async with opened(client, origin="http://evil.example") as socket:
             await socket.recv()
+
+
+def test_signing_out_ends_the_session(running: tuple[Site, Client]) -> None:
+    client = running[1]
+    with httpx.Client(base_url=client.url, trust_env=False) as browser:
+        assert browser.get(client.post("/login-link")["path"]).status_code == 303
+        assert browser.get("/api/v1/plant").status_code == 200
+        cookie = dict(browser.cookies)
+        assert browser.post("/logout").status_code == 204
+        assert browser.get("/api/v1/plant").status_code == 401
+        assert httpx.get(f"{client.url}/api/v1/plant", cookies=cookie, trust_env=False).status_code == 401
 
 
 async def test_a_client_that_takes_nothing_is_let_go_and_the_server_stays_calm(running: tuple[Site, Client]) -> None:

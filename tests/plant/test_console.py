@@ -174,6 +174,11 @@ def test_a_login_link_works_once_and_without_one_nothing_is_shown(page: Page, pl
     stranger.context.close()
 
 
+def test_signing_out_shows_nothing_of_the_plant_any_more(page: Page) -> None:
+    page.get_by_test_id("sign-out").click()
+    expect(page.get_by_test_id("signed-out")).to_be_visible()
+
+
 def test_the_browser_never_complained(signed_in: tuple[Page, list[str]]) -> None:
     harmless = re.compile(r"ERR_INTERNET_DISCONNECTED|WebSocket connection to|status of 40[01]")
     assert [c for c in signed_in[1] if not harmless.search(c)] == []

@@ -29,6 +29,9 @@ export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/w
 
 export const audit = (last: number, kind: string): Promise<AuditHead> =>
   call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
+export async function signOut(): Promise<void> {
+  await fetch("/logout", { method: "POST" });
+}
 export const auditProof = (index: number): Promise<unknown> => call("GET", `/audit/${index}/proof`);
 
 /** `from` and `to` in ms since 1970; at most `max` samples come back. */

@@ -137,6 +137,12 @@ export class Session {
     void this.connection.start();
   }
 
+  /** Ends the session; the page starts anew, signed out, and takes its socket with it. */
+  async signOut(): Promise<void> {
+    await api.signOut();
+    location.reload();
+  }
+
   private receive(message: ServerMessage): void {
     switch (message.t) {
       case "welcome":

@@ -60,7 +60,7 @@ export interface Heartbeat {
   time: number;
 }
 
-/** An error and what to do; the codes are those of HTTP. Some are followed by a close. */
+/** An error and what to do; the codes are those of HTTP. A close with the error's close code follows. */
 export interface Problem {
   t: "error";
   code: string;
