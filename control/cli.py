@@ -61,7 +61,7 @@ def up(
     plant: PlantArgument,
     data: Data = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the console; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the console; 0 takes a free one.")] = 8080,
     endpoint: Endpoint = None,
     workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 
 from control.api.wire import as_json
 from control.client import SERVER_FILE, Client
+from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
-from ledger.entry import decode
+from ledger.entry import Entry, decode
+from ledger.errors import LedgerError
 from ledger.reader import read_payloads
 from ledger.verify import verify as verify_ledger
 from twin import query
@@ -19,6 +23,7 @@ from twin.errors import BadRequest, Unavailable
 from twin.store import Store
 
 HISTORY_FILE = "history.duckdb"
+COMMANDS_FILE = "commands.sqlite"
 
 
 def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
@@ -43,21 +48,49 @@ def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
 
 
 def verify(data: Path) -> dict[str, Any]:
-    """The ledger's own check and that of every history batch, as one summary."""
+    """The ledger's own check, that of every history batch and that of every command, as one summary."""
     directory = data / "ledger"
+    problems: list[dict[str, Any]] = []
+    commands: Found = {}
+    if (data / COMMANDS_FILE).is_file():
+        try:
+            commands = read_commands(data / COMMANDS_FILE)
+        except sqlite3.Error as error:
+            problems.append(_damaged(COMMANDS_FILE, error))
     report = verify_ledger(directory)
-    client = _running(data)
-    if client is not None:
-        history = client.post("/audit/history")
-    else:
-        with _history(data) as store:
-            history = check_history(store, (decode(p) for p in read_payloads(directory)))
-    problems = [dataclasses.asdict(p) for p in report.problems] + history["problems"]
+    problems += [dataclasses.asdict(p) for p in report.problems]
+    history: dict[str, Any] = {"batches": 0, "waiting": 0, "problems": [], "ok": False}
+    try:
+        entries = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
+        problems += check_commands(commands, entries)
+        history = _check_history(data, list(entries.values()))
+    except LedgerError as error:
+        problems.append(_damaged("ledger", error))
+    except (Unavailable, duckdb.Error) as error:
+        problems.append(_damaged(HISTORY_FILE, error))
+    problems += history["problems"]
     return {
         "entries": report.entries, "root": report.root, "checkpointed": report.checkpoint_size,
         "anchors_checked": report.anchors_checked, "chain": report.chain, "history": history,
         "problems": problems, "ok": not problems,
     }  # fmt: skip
+
+
+def _check_history(data: Path, entries: list[Entry]) -> dict[str, Any]:
+    client = _running(data)
+    if client is not None:
+        found: dict[str, Any] = client.post("/audit/history")
+        return found
+    with _history(data) as store:
+        return check_history(store, entries)
+
+
+def _damaged(file: str, error: Exception) -> dict[str, str]:
+    return {
+        "place": file,
+        "what": f"cannot be checked: {str(error).splitlines()[0]}",
+        "hint": "restore it from a back-up",
+    }
 
 
 def _running(data: Path) -> Client | None:

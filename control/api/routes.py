@@ -192,7 +192,8 @@ async def audit(parts: Parts, call: Call) -> wire.AuditHead:
 
 
 async def proof(parts: Parts, call: Call) -> dict[str, Any]:
-    index = int(call.path["index"]) if call.path["index"].isdigit() else -1
+    text = call.path["index"]
+    index = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
     return await asyncio.to_thread(parts.evidence.prove, index)
 
 
@@ -255,5 +256,5 @@ def parse_body(route: Route, raw: bytes) -> Any:
         return msgspec.json.decode(raw or b"{}", type=route.takes)
     except msgspec.ValidationError as error:
         raise BadRequest(f"the body is not a {route.takes.__name__}: {error}", "see /openapi.json") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None

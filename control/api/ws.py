@@ -186,7 +186,7 @@ async def _receive(socket: WebSocket) -> Any:
         raise BadRequest(f"a message of {len(data)} bytes", f"at most {MESSAGE_MAX}")
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise BadRequest(f"not a message of {wire.SUBPROTOCOL}: {error}", "see docs/wire.md") from None
 
 

@@ -1,0 +1,59 @@
+"""The command store against the ledger: a changed, forged or removed command is named."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from control.command import Command, Priority, Status, moved, submitted
+from control.command_check import check_commands, read_commands
+from control.command_store import CommandStore
+from control.runtime import _entry
+from ledger.entry import Entry
+
+
+def life() -> Command:
+    now = time.time_ns()
+    command = submitted("c1", "k", "me", "pump.status", 1.0, Priority.OPERATOR, now + 10**9, "why", now)
+    for status in (Status.SENT, Status.REFUSED):
+        command = moved(command, status, now, "said")
+    return command
+
+
+def problems(path: Path, tampering: str) -> list[str]:
+    command = life()
+    store = CommandStore(path)
+    store.save([command])
+    entries = {n: Entry("command", t.time, _entry(command, n)) for n, t in enumerate(command.transitions)}
+    store.audited([(command.id, n, n) for n in entries])
+    store.close()
+    database = sqlite3.connect(path)
+    database.executescript(tampering)
+    database.close()
+    return [f"{p['place']} {p['what']}" for p in check_commands(read_commands(path), entries)]
+
+
+def test_an_untouched_store_fits(tmp_path: Path) -> None:
+    assert problems(tmp_path / "commands.sqlite", "") == []
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE commands SET status = 'CONFIRMED'",
+        "UPDATE commands SET value = 0",
+        "UPDATE commands SET author = 'you'",
+        "UPDATE commands SET deadline = deadline + 1",
+        "UPDATE transitions SET detail = 'other' WHERE n = 1",
+        "UPDATE transitions SET status = 'CONFIRMED' WHERE n = 2; UPDATE commands SET status = 'CONFIRMED'",
+        "DELETE FROM transitions WHERE n = 1",
+        "DELETE FROM transitions; DELETE FROM commands",
+        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1 FROM commands;"
+        "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7)",
+    ],
+)
+def test_a_change_behind_the_ledgers_back_is_named(tmp_path: Path, tampering: str) -> None:
+    assert problems(tmp_path / "commands.sqlite", tampering)
