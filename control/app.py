@@ -81,8 +81,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
     epoch = clock() // 1_000_000
     with contextlib.ExitStack() as closing:
-        closing.enter_context(_only_one(config.data))
         listener = closing.enter_context(_listen(config.host, config.port))
+        closing.enter_context(_only_one(config.data))  # second: a port in use leaves no folder behind
         host, port = listener.getsockname()[:2]
         url = f"http://{host}:{port}"
         loop = asyncio.get_running_loop()

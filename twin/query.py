@@ -22,6 +22,8 @@ from twin.store import Store
 from twin.table import NEVER, Columns
 
 ROWS_MAX = 100_000
+ROWS_AT_ONCE = 256
+ANSWER_BYTES_MAX = 16_000_000  # ten times what a person reads, and a fraction of a second to encode
 TIMEOUT_S = 20.0
 STATEMENT_MAX = 100_000  # characters
 HISTORY_VIEW = """
@@ -122,7 +124,7 @@ def run(store: Store, tables: Mapping[str, pa.Table], sql: str, limit: int) -> A
         timer.start()
         con.execute(sql)
         columns = [d[0] for d in con.description or []]
-        rows = con.fetchmany(limit + 1)
+        rows = _fetch(con, limit + 1)
     except duckdb.InterruptException:
         raise LimitExceeded(f"the query ran longer than {TIMEOUT_S:g} s", "narrow it by time or point") from None
     except duckdb.OutOfMemoryException as error:
@@ -135,6 +137,23 @@ def run(store: Store, tables: Mapping[str, pa.Table], sql: str, limit: int) -> A
         timer.cancel()
         con.close()
     return Answer(columns, rows[:limit], len(rows) > limit, (time.perf_counter() - started) * 1000)
+
+
+def _fetch(con: duckdb.DuckDBPyConnection, most: int) -> list[tuple[Any, ...]]:
+    """At most `most` rows and ANSWER_BYTES_MAX of text and blobs."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while len(rows) < most:
+        part = con.fetchmany(min(ROWS_AT_ONCE, most - len(rows)))
+        if not part:
+            break
+        size += sum(len(cell) for row in part for cell in row if isinstance(cell, str | bytes | list | dict))
+        if size > ANSWER_BYTES_MAX:
+            raise LimitExceeded(
+                f"the answer is larger than {ANSWER_BYTES_MAX} bytes", "ask for fewer or shorter columns"
+            )
+        rows += part
+    return rows
 
 
 def check(sql: str) -> None:

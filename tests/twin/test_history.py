@@ -154,3 +154,8 @@ def test_a_query_that_runs_too_long_is_stopped_and_says_which_limit(
 def test_more_rows_than_asked_for_are_cut_and_said(store: Store) -> None:
     answer = query.run(store, {}, "SELECT * FROM range(100)", 7)
     assert (len(answer.rows), answer.truncated) == (7, True)
+
+
+def test_an_answer_that_is_too_large_is_stopped_and_says_which_limit(store: Store) -> None:
+    with pytest.raises(LimitExceeded, match="16000000 bytes"):
+        query.run(store, {}, "SELECT repeat('x', 100000) FROM range(5000)", 5000)
