@@ -27,10 +27,10 @@ from ledger.log import Log
 from ledger.receipts import Receipt
 from ledger.writer import LogWriter
 from protocols.link import Clock
+from twin.columns import Columns
 from twin.errors import NotFound
 from twin.plant import Plant
 from twin.store import Batch, Store
-from twin.table import Columns
 
 ANCHOR_EVERY_S = 10.0
 LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held

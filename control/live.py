@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from protocols.link import RAW_MAX, Clock, DeadLetter, LinkState
 from twin import quality
+from twin.columns import NEVER, Snapshot
 from twin.feed import Feed
 from twin.history import History
 from twin.plant import Plant
 from twin.readings import Readings
-from twin.table import NEVER, PointTable, Snapshot
+from twin.table import PointTable
 
 STALE_AFTER_S = 10.0  # several periods of every link here: polls of 0.5 s, heartbeats of 1 s
 COUNTERS = ("reconnects", "rejected", "dropped")  # of every link, cumulative

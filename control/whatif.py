@@ -19,8 +19,8 @@ from protocols.link import Clock
 from sim.experiment import HORIZON_MAX_S, check_question, compare
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
+from twin.columns import Snapshot
 from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
-from twin.table import Snapshot
 
 RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
 RUNS_KEPT = 50  # results of ~100 kB each

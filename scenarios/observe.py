@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from scenarios.mover import Measured, Mover
+from twin.columns import Snapshot
 from twin.plant import Plant
 from twin.readings import Readings
-from twin.table import PointTable, Snapshot
+from twin.table import PointTable
 
 
 def observe(plant: Plant, mover: Mover, elapsed_s: float, taken_at: int) -> Snapshot:

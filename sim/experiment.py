@@ -19,9 +19,9 @@ from sim.scenario import BASELINE, Limit, Scenario
 from sim.start import start_state
 from sim.statistics import QUANTILES, fan, half_width, paired_difference, violated_by, wilson
 from sim.streams import SEED_MAX
+from twin.columns import Snapshot
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
-from twin.table import Snapshot
 
 HORIZON_MAX_S = 7 * 86_400.0  # demand beliefs say nothing useful past a week
 SCENARIOS_MAX = 8  # more options need ranking and selection, not paired intervals

@@ -11,9 +11,9 @@ import numpy as np
 from sim.epanet import LinkInput
 from sim.model import Channel, Model, twin_units
 from twin import quality
+from twin.columns import Snapshot
 from twin.errors import Refused
 from twin.plant import Plant, Point
-from twin.table import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

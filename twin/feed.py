@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.readings import once
+
 # State is coalesced, so the ring only saves work; past it a consumer gets the union by a scan of one column.
 DELTAS_MAX = 512
+# Sorting the union of deltas costs as much as the scan once they hold this part of all points.
+SCAN_SHARE = 16
 # Events are never dropped for a consumer that keeps up with this many; one that does not is told so (Overrun).
 EVENTS_MAX = 8192
 
@@ -59,16 +63,24 @@ class Feed:
 
     def points_since(self, seq: int) -> NDArray[np.int32]:
         """Ids that advanced after `seq`, each once, ascending: coalesced state for any cursor, however old."""
-        if seq >= self.seq:
-            return np.empty(0, np.int32)
-        recent: list[NDArray[np.int32]] = []
+        recent: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+        few = len(self._point_seq) // SCAN_SHARE
         for at, ids in reversed(self._deltas):
             if at <= seq:
-                return np.unique(np.concatenate(recent)) if recent else np.empty(0, np.int32)
+                return once(np.concatenate(recent))
             recent.append(ids)
-        if len(self._deltas) < DELTAS_MAX:
-            return np.unique(np.concatenate(recent)) if recent else np.empty(0, np.int32)
+            few -= len(ids)
+            if few < 0:
+                return self._scan(seq)
+        return once(np.concatenate(recent)) if len(self._deltas) < DELTAS_MAX else self._scan(seq)
+
+    def _scan(self, seq: int) -> NDArray[np.int32]:
         return np.flatnonzero(self._point_seq > seq).astype(np.int32)
+
+    def grow(self, size: int) -> None:
+        """Room for more points, after those there are."""
+        more = np.zeros(size - len(self._point_seq), np.uint64)
+        self._point_seq = np.concatenate([self._point_seq, more])
 
     def events_since(self, seq: int) -> list[Event]:
         """Events after `seq` in order.

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from twin import quality
+from twin.columns import NEVER, Columns
 from twin.errors import BadRequest, LimitExceeded
 from twin.plant import Plant
 from twin.store import Store
-from twin.table import NEVER, Columns
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 256

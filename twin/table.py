@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.quality import BAD_WAITING_FOR_INITIAL_DATA
-from twin.readings import Readings
+from twin.columns import Columns, Snapshot
+from twin.errors import BadRequest
+from twin.readings import Readings, once
+from twin.scatter import CHANGED, CONFIRMED, CONFLICT, DUPLICATE, LATE, QUIET, scatter
 
-NEVER = np.iinfo(np.int64).min
+_NO_TEXT = np.empty(0, np.bool_)
+_NO_EXPECTATION = np.empty(0, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,14 @@ class ChangeSet:
     """What one `apply` did.
 
     Attributes:
-        advanced: ids whose reading is now newer, shape (A,), ascending.
-        changed: the part of `advanced` whose value, text or quality differs from before, shape (C,), ascending.
-        record: the readings that history keeps: the changed ones and those older than the current one.
-        late: how many readings were older than the current one.
-        duplicates: how many readings said again what the table already held.
+        advanced: ids whose reading is now newer, shape (A,), ascending, each once.
+        changed: the part of `advanced` whose value, text or quality differs from before, shape (C,), likewise.
+        record: the readings that history keeps, in the order of the batch: those that changed something and those
+            older than what was held.
+        late: how many readings were older than what was held.
+        duplicates: how many readings said again what was held.
+        quiet: how many readings differed by no more than the point's dead band: only the age is renewed.
+        conflicts: rows of the batch whose point was not at the expected revision, shape (X,); nothing was done.
     """
 
     advanced: NDArray[np.int32]
@@ -30,96 +36,64 @@ class ChangeSet:
     record: Readings
     late: int
     duplicates: int
-
-
-@dataclass(slots=True)
-class Columns:
-    """The state of N points; every array has shape (N,)."""
-
-    value: NDArray[np.float64]
-    quality: NDArray[np.uint32]
-    source_time: NDArray[np.int64]
-    received_time: NDArray[np.int64]
-    revision: NDArray[np.uint64]
-    text: dict[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def empty(cls, size: int) -> Columns:
-        """N points that have never been read: NaN, BadWaitingForInitialData, revision 0."""
-        return cls(
-            np.full(size, np.nan),
-            np.full(size, BAD_WAITING_FOR_INITIAL_DATA, np.uint32),
-            np.full(size, NEVER, np.int64),
-            np.full(size, NEVER, np.int64),
-            np.zeros(size, np.uint64),
-        )
-
-    def copy(self) -> Columns:
-        return Columns(
-            self.value.copy(),
-            self.quality.copy(),
-            self.source_time.copy(),
-            self.received_time.copy(),
-            self.revision.copy(),
-            dict(self.text),
-        )
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The twin at one moment: a copy that nobody changes.
-
-    Attributes:
-        epoch: the feed's epoch.
-        seq: the feed's last change contained in the columns.
-        taken_at: ns since 1970 UTC.
-        columns: one row a point.
-    """
-
-    epoch: int
-    seq: int
-    taken_at: int
-    columns: Columns
-
-    def fork(self) -> PointTable:
-        """A writable table that starts from this moment and never touches the live one."""
-        return PointTable(self.columns.copy())
+    quiet: int
+    conflicts: NDArray[np.intp]
 
 
 class PointTable:
     """One row a point. `apply` is the only way a reported value changes."""
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, deadband: NDArray[np.float64] | None = None) -> None:
+        """`deadband`: shape (N,), in each point's unit; a change of no more than this is noise. None for none."""
         self.columns = columns
+        self._deadband = np.zeros(len(columns)) if deadband is None else deadband
 
     @classmethod
-    def sized(cls, size: int) -> PointTable:
-        return cls(Columns.empty(size))
+    def sized(cls, size: int, deadband: NDArray[np.float64] | None = None) -> PointTable:
+        return cls(Columns.empty(size), deadband)
 
     def __len__(self) -> int:
         return len(self.columns)
 
-    def apply(self, batch: Readings) -> ChangeSet:
-        """Take a batch of readings.
+    def apply(self, batch: Readings, expected: NDArray[np.uint64] | None = None) -> ChangeSet:
+        """Take a batch of readings, one after the other.
 
-        Of several readings of one point the newest by source time counts (the last one in the batch when equal).
-        A reading older than the current one leaves the table alone and goes to history; one that repeats the current
-        one in time, value and quality is dropped and counted.
+        A reading older than the one held leaves the table alone and goes to history; one that repeats it in time,
+        value and quality is dropped and counted. Within the dead band (OPC UA Part 8, absolute dead band: against
+        the last value held) the value stays and its age is renewed.
+
+        Args:
+            expected: revision that each row's point must have, shape (B,); rows that find another do nothing.
+
+        Raises:
+            BadRequest: `expected` is given and a point stands twice in the batch.
         """
-        rows = _newest_rows(batch.point, batch.source_time)
-        ids = batch.point[rows]
-        older = batch.source_time[rows] < self.columns.source_time[ids]
-        differs = self._differs(batch, rows)
-        repeats = (batch.source_time[rows] == self.columns.source_time[ids]) & ~differs
-        taken = ~older & ~repeats
-        late_rows = np.setdiff1d(np.arange(len(batch)), rows[taken | repeats])
-        self._store(batch, rows[taken], rows[taken & differs])
-        record_rows = np.sort(np.concatenate([rows[taken & differs], late_rows]))
+        if expected is not None and len(once(batch.point)) != len(batch):
+            raise BadRequest("a conditional update names a point twice", "send one reading a point")
+        columns = self.columns
+        outcome = np.empty(len(batch), np.uint8)
+        scatter(
+            batch.point, batch.value, batch.quality, batch.source_time, batch.received_time,
+            self._text_differs(batch), _NO_EXPECTATION if expected is None else expected,
+            columns.value, columns.quality, columns.source_time, columns.received_time, columns.revision,
+            self._deadband, outcome,
+        )  # fmt: skip
+        changed = outcome == CHANGED
+        for row in sorted(batch.text):
+            if changed[row]:
+                columns.text[int(batch.point[row])] = batch.text[row]
+        kinds = np.bincount(outcome, minlength=CONFLICT + 1)
+        advanced_ids = once(batch.point[outcome <= QUIET])
+        only_changes = kinds[CONFIRMED] == kinds[QUIET] == 0
+        recorded = changed | (outcome == LATE)
         return ChangeSet(
-            ids[taken], ids[taken & differs], batch.take(record_rows), len(late_rows), int(np.count_nonzero(repeats))
+            advanced=advanced_ids,
+            changed=advanced_ids if only_changes else once(batch.point[changed]),
+            record=batch if recorded.all() else batch.take(np.flatnonzero(recorded)),
+            late=int(kinds[LATE]),
+            duplicates=int(kinds[DUPLICATE]),
+            quiet=int(kinds[QUIET]),
+            conflicts=np.flatnonzero(outcome == CONFLICT),
         )
 
     def touch(self, ids: NDArray[np.int32], received_time: int) -> None:
@@ -129,38 +103,32 @@ class PointTable:
     def snapshot(self, epoch: int, seq: int, taken_at: int) -> Snapshot:
         return Snapshot(epoch, seq, taken_at, self.columns.copy())
 
-    def _differs(self, batch: Readings, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Where value, text or quality is not what the table holds, shape (len(rows),)."""
-        ids = batch.point[rows]
-        value, held = batch.value[rows], self.columns.value[ids]
-        differs: NDArray[np.bool_] = (value != held) & ~(np.isnan(value) & np.isnan(held))
-        differs |= batch.quality[rows] != self.columns.quality[ids]
-        if batch.text:
-            for position, row in enumerate(rows):
-                new = batch.text.get(int(row))
-                if new is not None and new != self.columns.text.get(int(ids[position])):
-                    differs[position] = True
+    @classmethod
+    def fork(cls, snapshot: Snapshot, deadband: NDArray[np.float64] | None = None) -> PointTable:
+        """A writable table that starts from a moment and never touches the live one."""
+        return cls(snapshot.columns.copy(), deadband)
+
+    def grow(self, size: int, deadband: NDArray[np.float64]) -> None:
+        """Points that have never been read, after those there are; `deadband` of all, shape (size,)."""
+        self.columns = self.columns.grown(size)
+        self._deadband = deadband
+
+    def _text_differs(self, batch: Readings) -> NDArray[np.bool_]:
+        """Where a row's text is not what the table will hold when the row's turn comes, shape (B,) or (0,)."""
+        if not batch.text:
+            return _NO_TEXT
+        differs = np.zeros(len(batch), np.bool_)
+        rows = np.array(sorted(batch.text))
+        with_text = np.isin(batch.point, batch.point[rows]).nonzero()[0]  # a row without text may move the time
+        text: dict[int, str | None] = {}
+        newest: dict[int, int] = {}
+        for row, point in zip(with_text.tolist(), batch.point[with_text].tolist(), strict=True):
+            time = int(batch.source_time[row])
+            if time < newest.get(point, int(self.columns.source_time[point])):
+                continue
+            newest[point] = time
+            new = batch.text.get(row)
+            if new is not None:
+                differs[row] = new != text.get(point, self.columns.text.get(point))
+                text[point] = new
         return differs
-
-    def _store(self, batch: Readings, rows: NDArray[np.intp], changed_rows: NDArray[np.intp]) -> None:
-        columns, ids = self.columns, batch.point[rows]
-        columns.value[ids] = batch.value[rows]
-        columns.quality[ids] = batch.quality[rows]
-        columns.source_time[ids] = batch.source_time[rows]
-        columns.received_time[ids] = np.maximum(columns.received_time[ids], batch.received_time)
-        columns.revision[batch.point[changed_rows]] += np.uint64(1)
-        if batch.text:
-            for row in rows:
-                new = batch.text.get(int(row))
-                if new is not None:
-                    columns.text[int(batch.point[row])] = new
-
-
-def _newest_rows(point: NDArray[np.int32], source_time: NDArray[np.int64]) -> NDArray[np.intp]:
-    """For every point in the batch the row of its newest reading, ordered by point id."""
-    order: NDArray[np.intp] = np.lexsort((source_time, point))  # stable: equal times keep the batch's order
-    if len(order) == 0:
-        return order
-    last_of_point = np.append(point[order][1:] != point[order][:-1], True)
-    newest: NDArray[np.intp] = order[last_of_point]
-    return newest

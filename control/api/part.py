@@ -18,11 +18,11 @@ from control.live import LiveTwin
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.link import Clock
+from twin.columns import Columns
 from twin.graph import TwinGraph
 from twin.plant import Plant
 from twin.query import TwinTables
 from twin.store import Store
-from twin.table import Columns
 
 
 class Tables:

@@ -16,9 +16,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from control.api import wire
 from control.api.part import Parts
 from control.errors import codes, words
+from twin.columns import NEVER
 from twin.errors import BadRequest, Forbidden, LimitExceeded, TwinloopError
 from twin.feed import Event, Overrun
-from twin.table import NEVER
 
 FRAME_S = 0.1  # ten frames a second: what an eye follows
 HEARTBEAT_S = 1.0

@@ -13,10 +13,10 @@ from control.live import STALE_AFTER_S, LiveTwin
 from protocols.link import DeadLetter, LinkState
 from tests.control.plants import plant
 from twin import quality, query
+from twin.columns import NEVER
 from twin.history import History
 from twin.readings import Readings
 from twin.store import Store
-from twin.table import NEVER
 
 SECOND = 10**9
 

@@ -9,10 +9,11 @@ import pytest
 
 from protocols.catalog import PROTOCOLS
 from sim.model import Model, read_model
+from twin.columns import Snapshot
 from twin.plant import Plant
 from twin.plantfile import load_plant
 from twin.readings import Readings
-from twin.table import PointTable, Snapshot
+from twin.table import PointTable
 
 WATER = Path(__file__).parents[2] / "scenarios" / "water"
 NOW = 1_700_000_000_000_000_000

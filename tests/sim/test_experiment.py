@@ -19,9 +19,9 @@ from sim.result import Result
 from sim.runner import Cancelled, Runner
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, parse_scenario
 from sim.start import start_state
+from twin.columns import Snapshot
 from twin.errors import BadRequest, Refused
 from twin.plant import Plant
-from twin.table import Snapshot
 
 TRIP = parse_scenario("pump_335.status=off for 2h", "trip")
 HOUR_S = 3600.0

@@ -17,9 +17,9 @@ from sim.model import Model
 from sim.runner import Runner
 from sim.scenario import BASELINE
 from sim.start import start_state
+from twin.columns import Snapshot
 from twin.errors import Unavailable
 from twin.plant import Plant
-from twin.table import Snapshot
 
 PARENT = """
 import os, sys, time

@@ -9,10 +9,10 @@ import pytest
 from sim.epanet import LinkInput
 from sim.model import Model
 from sim.start import start_state
+from twin.columns import Snapshot
 from twin.errors import Refused
 from twin.plant import Plant
 from twin.quality import BAD_SENSOR_FAILURE
-from twin.table import Snapshot
 
 
 def test_the_start_is_what_the_instruments_read(plant: Plant, model: Model, morning: Snapshot) -> None:

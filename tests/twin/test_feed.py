@@ -14,9 +14,9 @@ def ids(*points: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     return np.array(points, np.int32)
 
 
-@given(st.lists(st.sets(st.integers(0, 9), max_size=4), max_size=30), st.integers(0, 30))
-def test_a_cursor_gets_exactly_the_points_that_advanced_after_it(moves: list[set[int]], cursor: int) -> None:
-    feed = Feed(10, epoch=1)
+@given(st.lists(st.sets(st.integers(0, 9), max_size=4), max_size=30), st.integers(0, 30), st.sampled_from([10, 1000]))
+def test_a_cursor_gets_exactly_the_points_that_advanced_after_it(moves: list[set[int]], cursor: int, size: int) -> None:
+    feed = Feed(size, epoch=1)  # 10: answered by a scan, 1000: from the ring
     after: set[int] = set()
     for move in moves:
         seq = feed.advance(ids(*sorted(move)))
