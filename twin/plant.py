@@ -9,6 +9,7 @@ from typing import Any
 
 from twin.errors import NotFound
 from twin.interface import Interface
+from twin.schema import Schema
 
 Number = float
 
@@ -49,7 +50,7 @@ class Point:
     Attributes:
         id: dense id, the row in the point table.
         name: `twin.property`.
-        type: `double`, `integer`, `boolean` or `string`.
+        type: `double`, `integer`, `boolean`, `string`, `enum` or `object`.
         unit: symbol of the value's unit in the twin, "" when it has none.
         device: id of the device, "" for points that Twinloop computes itself (link states).
         address: the device's own words for it; its protocol parses them.
@@ -57,6 +58,8 @@ class Point:
         low, high: the range outside which a reading is not believed.
         writable: whether commands may target it.
         audit: whether each of its changes becomes a ledger entry.
+        deadband: in `unit`; changes of the value up to it are not worth a record of their own; 0 records all.
+        schema: what its values look like, for `enum`, `object` and texts of a set form.
     """
 
     id: int
@@ -73,6 +76,8 @@ class Point:
     high: float = float("inf")
     writable: bool = False
     audit: bool = False
+    deadband: float = 0.0
+    schema: Schema | None = None
 
 
 @dataclass(frozen=True, slots=True)
