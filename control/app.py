@@ -95,7 +95,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         evidence = Evidence(config.data / "ledger", plant.id, clock, told_of_anchor)
         closing.callback(evidence.close)
         evidence.catch_up(store)
-        history = History(store, [p.name for p in plant.points], evidence.record_batch)
+        history = History(store, plant.points.column("name").to_pylist(), evidence.record_batch)
         closing.callback(history.close)
         live = LiveTwin(plant, epoch, history, clock)
         last = store.latest({p.name: p.id for p in plant.points}, clock())

@@ -37,21 +37,21 @@ class LiveTwin:
 
     def __init__(self, plant: Plant, epoch: int, history: History, clock: Clock) -> None:
         self.plant = plant
-        self.table = PointTable.sized(len(plant.points))
-        self.feed = Feed(len(plant.points), epoch)
+        self.table = PointTable.sized(plant.points.size, plant.points.numbers("deadband"))
+        self.feed = Feed(plant.points.size, epoch)
         self.history = history
         self.counts: Counter[str] = Counter()
         self.states: dict[str, LinkState] = {d.id: LinkState.CONNECTING for d in plant.devices}
         self.on_link_change: Callable[[str], None] = lambda _: None
         self.on_audited: Callable[[NDArray[np.int32]], None] = lambda _: None
-        self._audited = np.array([p.audit for p in plant.points], np.bool_)
+        self._audited = plant.points.flagged("audit")
         self._clock = clock
         self._ids: Mapping[str, NDArray[np.int32]] = {
-            d.id: np.array([p.id for p in plant.points_of_device(d.id)], np.int32) for d in plant.devices
+            d.id: plant.points.where("device", d.id) for d in plant.devices
         }
         # Points that `sweep` lowered although their link stayed online: they hold again once the device is heard.
-        self._swept = np.zeros(len(plant.points), np.bool_)
-        self._bound = np.array([p.id for p in plant.points if p.device], np.int32)
+        self._swept = np.zeros(plant.points.size, np.bool_)
+        self._bound = np.concatenate([np.empty(0, np.int32), *self._ids.values()])
 
     def begin(self) -> None:
         """Every link says that it is not there yet, and has counted nothing."""
@@ -74,6 +74,7 @@ class LiveTwin:
         self.counts["changes"] += len(changes.changed)
         self.counts["late"] += changes.late
         self.counts["duplicates"] += changes.duplicates
+        self.counts["quiet"] += changes.quiet
 
     def dead_letter(self, letter: DeadLetter) -> None:
         self.counts["dead_letters"] += 1

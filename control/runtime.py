@@ -32,7 +32,8 @@ from control.live import LiveTwin
 from ledger.errors import LedgerError
 from protocols.link import Clock, Link, LinkState, WriteOutcome
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, Refused, Unavailable
-from twin.plant import Feedback, Plant, Point
+from twin.plant import Feedback, Plant
+from twin.points import Point
 from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from twin.plant import Point
+from twin.points import Point
 
 # A source clock may run ahead by this much before its time is not believed: common NTP drift plus leap smearing.
 SOURCE_AHEAD_MAX_NS = 60 * 1_000_000_000

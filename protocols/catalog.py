@@ -11,7 +11,8 @@ import protocols.mqtt.codec as mqtt
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
 from protocols.served import OnWrite, ServedDevice
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.rules import ProtocolRules, Setting
 
 LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random], Link]

@@ -8,7 +8,7 @@ from typing import Any
 
 from protocols.believe import Unbelievable, source_time, twin_value
 from protocols.link import RAW_MAX, Clock, DeadLetter, Sink
-from twin.plant import Point
+from twin.points import Point
 from twin.readings import Readings
 
 # One reason of one point (or of no known point) may send so many letters a window; the rest are only counted, so that

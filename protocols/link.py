@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from twin.plant import Point
+from twin.points import Point
 from twin.readings import Readings
 
 Clock = Callable[[], int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from twin.plant import Point
+from twin.points import Point
 
 OnWrite = Callable[[Point, float], bool]
 """A client wrote this value (twin's unit); True accepts it, False makes the device refuse it."""

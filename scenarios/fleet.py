@@ -14,7 +14,8 @@ from protocols.link import Clock
 from protocols.served import ServedDevice
 from scenarios.mover import Mover
 from twin.errors import BadRequest
-from twin.plant import Device, Plant, Point
+from twin.plant import Device, Plant
+from twin.points import Point
 
 PUBLISH_S = 0.5  # wall time between two publications: the fastest that a person can follow
 SPEED_MAX = 3600.0  # an hour of plant time a second: past it one publication skips whole demand patterns

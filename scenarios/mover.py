@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from twin.plant import Point
+from twin.points import Point
 
 
 @dataclass(frozen=True, slots=True)

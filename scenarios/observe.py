@@ -22,6 +22,6 @@ def snapshot_of(plant: Plant, measured: Measured, mover: Mover, taken_at: int) -
     """The table after one delivery of everything."""
     values = {**measured.values, **mover.settings()}
     codes = [measured.quality.get(i, 0) for i in values]
-    table = PointTable.sized(len(plant.points))
+    table = PointTable.sized(plant.points.size)
     table.apply(Readings.of(list(values), list(values.values()), taken_at, codes))
     return table.snapshot(epoch=1, seq=1, taken_at=taken_at)

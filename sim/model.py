@@ -11,7 +11,8 @@ from typing import Any
 
 from sim.epanet import LINK_QUANTITIES, NODE_QUANTITIES
 from twin.errors import BadRequest
-from twin.plant import Plant, Point, nearest
+from twin.plant import Plant, nearest
+from twin.points import Point
 from twin.units import UNITS as KNOWN_UNITS
 from twin.units import conversion
 

@@ -13,7 +13,8 @@ from sim.model import Channel, Model, twin_units
 from twin import quality
 from twin.columns import Snapshot
 from twin.errors import Refused
-from twin.plant import Plant, Point
+from twin.plant import Plant
+from twin.points import Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from twin.errors import NotFound
 from twin.interface import Interface
-from twin.schema import Schema
+from twin.points import ByName, Point, Points
 
 Number = float
+NEAREST_MAX = 20_000  # names compared for a hint: a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +46,6 @@ class Relationship:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One property or telemetry value of one twin, and its binding to a device.
-
-    Attributes:
-        id: dense id, the row in the point table.
-        name: `twin.property`.
-        type: `double`, `integer`, `boolean`, `string`, `enum` or `object`.
-        unit: symbol of the value's unit in the twin, "" when it has none.
-        device: id of the device, "" for points that Twinloop computes itself (link states).
-        address: the device's own words for it; its protocol parses them.
-        scale, offset: twin value = wire value * scale + offset (unit conversion folded in).
-        low, high: the range outside which a reading is not believed.
-        writable: whether commands may target it.
-        audit: whether each of its changes becomes a ledger entry.
-        deadband: in `unit`; changes of the value up to it are not worth a record of their own; 0 records all.
-        schema: what its values look like, for `enum`, `object` and texts of a set form.
-    """
-
-    id: int
-    name: str
-    twin: str
-    property: str
-    type: str
-    unit: str
-    device: str
-    address: str
-    scale: float = 1.0
-    offset: float = 0.0
-    low: float = float("-inf")
-    high: float = float("inf")
-    writable: bool = False
-    audit: bool = False
-    deadband: float = 0.0
-    schema: Schema | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Feedback:
     """How a command on `point` is confirmed: `feedback` comes within `tolerance` of the value in time."""
 
@@ -101,14 +66,18 @@ class Plant:
     devices: tuple[Device, ...]
     twins: tuple[Twin, ...]
     relationships: tuple[Relationship, ...]
-    points: tuple[Point, ...]
+    points: Points
     feedbacks: tuple[Feedback, ...]
     clock: str | None
     model: Mapping[str, Any]
 
     @cached_property
+    def twin_of_id(self) -> Mapping[str, Twin]:
+        return {t.id: t for t in self.twins}
+
+    @cached_property
     def point_of_name(self) -> Mapping[str, Point]:
-        return {p.name: p for p in self.points}
+        return ByName(self.points)
 
     @cached_property
     def device_of_id(self) -> Mapping[str, Device]:
@@ -119,7 +88,7 @@ class Plant:
         return {f.point: f for f in self.feedbacks}
 
     def points_of_device(self, device_id: str) -> tuple[Point, ...]:
-        return tuple(p for p in self.points if p.device == device_id)
+        return tuple(self.points.some(self.points.where("device", device_id)))
 
     def point(self, name: str) -> Point:
         """
@@ -136,5 +105,5 @@ def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
     """A hint with the names most like the unknown one."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    close = get_close_matches(name, islice(known, NEAREST_MAX), n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else ""

@@ -17,7 +17,8 @@ from twin.errors import BadPlant, NotFound
 from twin.graph import circle_of_parts
 from twin.interface import Interface
 from twin.places import Mistakes, TomlLines, line_of
-from twin.plant import Device, Feedback, Plant, Point, Relationship, Twin, nearest
+from twin.plant import Device, Feedback, Plant, Relationship, Twin, nearest
+from twin.points import Point, Points
 from twin.pointsheet import read_points
 from twin.rules import ProtocolRules
 
@@ -93,7 +94,7 @@ def load_plant(
         devices=tuple(devices.values()),
         twins=(*twins.values(), *link_twins),
         relationships=tuple(relationships),
-        points=(*points, *_link_points(devices, len(points))),
+        points=Points.of((*points, *_link_points(devices, len(points)))),
         feedbacks=tuple(feedbacks),
         clock=clock,
         model=document.get("model", {}),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from twin.interface import Field, Interface
 from twin.places import Mistakes
-from twin.plant import Device, Point, Twin, nearest
+from twin.plant import Device, Twin, nearest
+from twin.points import Point
 from twin.rules import ProtocolRules
 from twin.units import UNITS, conversion
 

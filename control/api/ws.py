@@ -98,7 +98,7 @@ class Console:
         cursor = self._resumable(sub.position)
         if cursor is None:
             cursor = feed.seq
-            everything = np.arange(len(self._parts.plant.points), dtype=np.int32)
+            everything = np.arange(len(self._parts.live.table), dtype=np.int32)
             await _send(socket, wire.Snapshot(feed.epoch, cursor, self._columns(everything)))
         silent_s = 0.0
         while True:

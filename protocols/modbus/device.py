@@ -18,7 +18,8 @@ from protocols.link import Clock
 from protocols.modbus import codec
 from protocols.modbus.codec import Address, Table
 from protocols.served import OnWrite
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 
 STOP_S = 2.0
 _TABLE_OF_FUNCTION = {

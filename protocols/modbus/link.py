@@ -12,7 +12,8 @@ from protocols.delivery import Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.modbus import codec
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN
 from twin.readings import Readings
 

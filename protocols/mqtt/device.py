@@ -13,7 +13,8 @@ from protocols.link import Clock, DeadLetter, LinkState
 from protocols.mqtt import codec
 from protocols.mqtt.session import BrokerSession, Message
 from protocols.served import OnWrite
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.quality import GOOD
 from twin.readings import Readings
 

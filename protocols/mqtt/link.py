@@ -11,7 +11,8 @@ from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.mqtt import codec
 from protocols.mqtt.session import BrokerSession, Message
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.quality import BAD_NODE_ID_UNKNOWN, GOOD, UNCERTAIN_LAST_USABLE
 from twin.readings import Readings
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from twin.plant import Point
+from twin.points import Point
 from twin.quality import GOOD
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

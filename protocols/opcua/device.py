@@ -14,7 +14,8 @@ from protocols.believe import Unbelievable, twin_value, wire_value
 from protocols.link import Clock
 from protocols.opcua import codec
 from protocols.served import OnWrite
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.quality import BAD_OUT_OF_RANGE, BAD_WAITING_FOR_INITIAL_DATA, GOOD
 
 NAMESPACES_MAX = 64  # namespaces that the points' addresses may use on one simulated device

@@ -18,7 +18,8 @@ from protocols.delivery import Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.opcua import codec
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.readings import Readings
 
 ITEMS_PER_CALL_MAX = 1000  # when the server states no limit of its own: what Siemens controllers take at once

@@ -15,7 +15,8 @@ from scenarios.mover import Measured
 from sim.epanet import Hydraulics, LinkInput
 from sim.model import QUANTITIES, Channel, read_model
 from sim.streams import stream
-from twin.plant import Plant, Point
+from twin.plant import Plant
+from twin.points import Point
 from twin.quality import UNCERTAIN
 
 STEP_S = 60  # hydraulic step of the true plant: finer than any what-if's

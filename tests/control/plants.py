@@ -19,7 +19,8 @@ from protocols.catalog import PROTOCOLS
 from protocols.link import Link
 from protocols.served import ServedDevice
 from twin.history import History
-from twin.plant import Device, Feedback, Plant, Point
+from twin.plant import Device, Feedback, Plant
+from twin.points import Point, Points
 from twin.store import Store
 
 DEADLINE_S = 10.0
@@ -38,7 +39,7 @@ def plant(endpoint: str) -> Plant:
         Point(4, "plc.state", "plc", "state", "string", "", "", ""),
     )
     feedback = (Feedback("pump.status", "pump.running", 0.0, 1.0),)
-    return Plant("test", "Test", "", {}, (plc, dead), (), (), points, feedback, None, {})
+    return Plant("test", "Test", "", {}, (plc, dead), (), (), Points.of(points), feedback, None, {})
 
 
 @dataclass

@@ -13,7 +13,8 @@ from typing import Any
 
 from protocols.catalog import PROTOCOLS
 from protocols.link import DeadLetter, Link, LinkState
-from twin.plant import Device, Point
+from twin.plant import Device
+from twin.points import Point
 from twin.readings import Readings
 
 DEADLINE_S = 8.0

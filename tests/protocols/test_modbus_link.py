@@ -29,7 +29,7 @@ from tests.protocols.protocol_bench import (
     seeded,
     until,
 )
-from twin.plant import Point
+from twin.points import Point
 from twin.quality import BAD_DEVICE_FAILURE, BAD_NODE_ID_UNKNOWN, GOOD, severity
 
 LEVEL = point(0, "input:0:float32", low=0.0, high=10.0)

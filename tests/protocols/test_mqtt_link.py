@@ -36,7 +36,7 @@ from tests.protocols.protocol_bench import (
     seeded,
     until,
 )
-from twin.plant import Point
+from twin.points import Point
 from twin.quality import BAD, GOOD, UNCERTAIN_LAST_USABLE
 
 LEVEL = point(0, "plant/tank/level", low=0.0, high=10.0)

@@ -1,0 +1,191 @@
+"""All points of a plant as columns, so that a million fit in a fraction of a gigabyte; must not know their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from twin.schema import Schema
+
+CHUNK = 50_000  # points as Python objects at a time: some 20 MB
+_WORDS = ("twin", "property", "type", "unit", "device")  # few distinct words: kept once, referred to by number
+_TEXTS = ("name", "address")
+_NUMBERS = ("scale", "offset", "low", "high", "deadband")
+_FLAGS = ("writable", "audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One property or telemetry value of one twin, and its binding to a device.
+
+    Attributes:
+        id: dense id, the row in the point table.
+        name: `twin.property`.
+        type: `double`, `integer`, `boolean`, `string`, `enum` or `object`.
+        unit: symbol of the value's unit in the twin, "" when it has none.
+        device: id of the device, "" for points that Twinloop computes itself (link states).
+        address: the device's own words for it; its protocol parses them.
+        scale, offset: twin value = wire value * scale + offset (unit conversion folded in).
+        low, high: the range outside which a reading is not believed.
+        writable: whether commands may target it.
+        audit: whether each of its changes becomes a ledger entry.
+        deadband: in `unit`; changes of the value up to it are not worth a record of their own; 0 records all.
+        schema: what its values look like, for `enum`, `object` and texts of a set form.
+    """
+
+    id: int
+    name: str
+    twin: str
+    property: str
+    type: str
+    unit: str
+    device: str
+    address: str
+    scale: float = 1.0
+    offset: float = 0.0
+    low: float = float("-inf")
+    high: float = float("inf")
+    writable: bool = False
+    audit: bool = False
+    deadband: float = 0.0
+    schema: Schema | None = None
+
+
+class Points:
+    """Rows of points; the row is the point's id. A retired point keeps its row, and nothing else finds it any more.
+
+    Iterating gives the points that are not retired, `len` counts them, `size` counts the rows.
+    """
+
+    def __init__(self, columns: Mapping[str, pa.Array], schemas: Mapping[int, Schema], retired: NDArray[np.bool_]):
+        self._columns = columns
+        self._schemas = schemas
+        self.retired = retired
+        hashes = np.fromiter(map(_hash, columns["name"].to_pylist()), np.uint32, len(retired))
+        self._by_hash = np.argsort(hashes).astype(np.int32)
+        self._hashes = hashes[self._by_hash]
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> Self:
+        """From points with ids 0, 1, 2, …; consumed bit by bit."""
+        parts: dict[str, list[pa.Array]] = {name: [_empty(name)] for name in (*_TEXTS, *_WORDS, *_NUMBERS, *_FLAGS)}
+        schemas: dict[int, Schema] = {}
+        rest = iter(points)
+        while some := list(islice(rest, CHUNK)):
+            for name, arrays in parts.items():
+                arrays.append(pa.array([getattr(p, name) for p in some], _empty(name).type))
+            schemas |= {p.id: p.schema for p in some if p.schema is not None}
+        columns = {name: _joined(name, arrays) for name, arrays in parts.items()}
+        return cls(columns, schemas, np.zeros(len(columns["name"]), np.bool_))
+
+    @property
+    def size(self) -> int:
+        return len(self.retired)
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(~self.retired))
+
+    def __iter__(self) -> Iterator[Point]:
+        for start in range(0, self.size, CHUNK):
+            some = self._some(np.arange(start, min(start + CHUNK, self.size)))
+            yield from (p for p in some if not self.retired[p.id])
+
+    def __getitem__(self, identity: int) -> Point:
+        """The point with that id, retired or not."""
+        return self._some(np.array([identity]))[0]
+
+    def column(self, name: str) -> pa.Array:
+        """One attribute of every row, shape (size,)."""
+        return self._columns[name]
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        numbers: NDArray[np.float64] = self._columns[name].to_numpy()
+        return numbers
+
+    def where(self, name: str, word: str) -> NDArray[np.int32]:
+        """Ids of the points whose twin, property, type, unit or device is `word`, ascending; retired ones left out."""
+        column = self._columns[name]
+        at = column.dictionary.index(word).as_py()
+        found: NDArray[np.bool_] = column.indices.to_numpy() == at
+        return np.flatnonzero(found & ~self.retired).astype(np.int32)
+
+    def flagged(self, name: str) -> NDArray[np.bool_]:
+        flags: NDArray[np.bool_] = self._columns[name].to_numpy(zero_copy_only=False)
+        return flags
+
+    def some(self, ids: NDArray[np.int32]) -> list[Point]:
+        return self._some(ids)
+
+    def id_of(self, name: str) -> int | None:
+        """The id of the point of that name, None when there is none."""
+        wanted = _hash(name)
+        row = int(np.searchsorted(self._hashes, wanted))
+        while row < self.size and self._hashes[row] == wanted:
+            identity = int(self._by_hash[row])
+            if not self.retired[identity] and self._columns["name"][identity].as_py() == name:
+                return identity
+            row += 1
+        return None
+
+    def changed(self, added: Iterable[Point], retired: Iterable[int]) -> Points:
+        """These rows and the added points after them, whose ids go on from `size`."""
+        more = Points.of(added)
+        columns = {name: _joined(name, [column, more.column(name)]) for name, column in self._columns.items()}
+        gone = np.concatenate([self.retired, more.retired])
+        gone[list(retired)] = True
+        return Points(columns, {**self._schemas, **more._schemas}, gone)
+
+    def _some(self, ids: NDArray[Any]) -> list[Point]:
+        rows = pa.array(ids)
+        cells = {name: column.take(rows).to_pylist() for name, column in self._columns.items()}
+        names = list(cells)
+        return [
+            Point(id=int(i), schema=self._schemas.get(int(i)), **dict(zip(names, row, strict=True)))
+            for i, row in zip(ids, zip(*cells.values(), strict=True), strict=True)
+        ]
+
+
+class ByName(Mapping[str, Point]):
+    """Points by name, without a dictionary of a million names."""
+
+    def __init__(self, points: Points) -> None:
+        self._points = points
+
+    def __getitem__(self, name: str) -> Point:
+        found = self._points.id_of(name)
+        if found is None:
+            raise KeyError(name)
+        return self._points[found]
+
+    def __iter__(self) -> Iterator[str]:
+        return (p.name for p in self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._points.id_of(name) is not None
+
+
+def _hash(name: str) -> int:
+    """The same in every process, unlike `hash`."""
+    return crc32(name.encode())
+
+
+def _empty(name: str) -> pa.Array:
+    if name in _WORDS:
+        return pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    return pa.array([], pa.string() if name in _TEXTS else pa.bool_() if name in _FLAGS else pa.float64())
+
+
+def _joined(name: str, arrays: list[pa.Array]) -> pa.Array:
+    if name in _WORDS:
+        return pa.chunked_array(arrays).unify_dictionaries().combine_chunks()
+    return pa.concat_arrays(arrays)
