@@ -46,9 +46,7 @@ class LiveTwin:
         self.on_audited: Callable[[NDArray[np.int32]], None] = lambda _: None
         self._audited = plant.points.flagged("audit")
         self._clock = clock
-        self._ids: Mapping[str, NDArray[np.int32]] = {
-            d.id: plant.points.where("device", d.id) for d in plant.devices
-        }
+        self._ids: Mapping[str, NDArray[np.int32]] = {d.id: plant.points.where("device", d.id) for d in plant.devices}
         # Points that `sweep` lowered although their link stayed online: they hold again once the device is heard.
         self._swept = np.zeros(plant.points.size, np.bool_)
         self._bound = np.concatenate([np.empty(0, np.int32), *self._ids.values()])

@@ -19,7 +19,7 @@ from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.link import Clock
 from twin.columns import Columns
-from twin.graph import TwinGraph
+from twin.drawing import layout
 from twin.plant import Plant
 from twin.query import TwinTables
 from twin.store import Store
@@ -82,7 +82,7 @@ class Parts:
 
 def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
     """The plant as the console draws it."""
-    places = TwinGraph(plant).layout()
+    places = layout(plant)
     kinds = {i.id: i.kind for i in plant.interfaces.values()}
     return wire.PlantInfo(
         plant.id,
