@@ -64,12 +64,12 @@ class Columns:
         """These rows become what they are in `other`."""
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
             mine[ids] = theirs[ids]
-        if other.text or self.text:
-            for i in ids.tolist():
-                if i in other.text:
-                    self.text[i] = other.text[i]
-                else:
-                    self.text.pop(i, None)
+        if len(ids) < len(other.text):
+            self.text |= {i: other.text[i] for i in ids.tolist() if i in other.text}
+        elif other.text:
+            taken = np.zeros(len(self), np.bool_)
+            taken[ids] = True
+            self.text |= {i: text for i, text in other.text.items() if taken[i]}
 
     def __len__(self) -> int:
         return len(self.value)

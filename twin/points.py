@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from twin.schema import Schema
 
-CHUNK = 50_000  # points as Python objects at a time: some 20 MB
+CHUNK = 10_000  # points as Python objects at a time: some 4 MB
 _WORDS = ("twin", "property", "type", "unit", "device")  # few distinct words: kept once, referred to by number
 _TEXTS = ("name", "address")
 _NUMBERS = ("scale", "offset", "low", "high", "deadband")
@@ -68,22 +69,22 @@ class Points:
         self._columns = columns
         self._schemas = schemas
         self.retired = retired
-        hashes = np.fromiter(map(_hash, columns["name"].to_pylist()), np.uint32, len(retired))
+        hashes = np.concatenate([np.empty(0, np.uint32), *map(_hashes, _chunks(columns["name"]))])
         self._by_hash = np.argsort(hashes).astype(np.int32)
         self._hashes = hashes[self._by_hash]
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Self:
         """From points with ids 0, 1, 2, …; consumed bit by bit."""
-        parts: dict[str, list[pa.Array]] = {name: [_empty(name)] for name in (*_TEXTS, *_WORDS, *_NUMBERS, *_FLAGS)}
+        columns = {name: _column(name) for name in (*_TEXTS, *_WORDS, *_NUMBERS, *_FLAGS)}
         schemas: dict[int, Schema] = {}
         rest = iter(points)
         while some := list(islice(rest, CHUNK)):
-            for name, arrays in parts.items():
-                arrays.append(pa.array([getattr(p, name) for p in some], _empty(name).type))
+            for name, column in columns.items():
+                column.extend([getattr(p, name) for p in some])
             schemas |= {p.id: p.schema for p in some if p.schema is not None}
-        columns = {name: _joined(name, arrays) for name, arrays in parts.items()}
-        return cls(columns, schemas, np.zeros(len(columns["name"]), np.bool_))
+        made = {name: columns.pop(name).array() for name in list(columns)}
+        return cls(made, schemas, np.zeros(len(made["name"]), np.bool_))
 
     @property
     def size(self) -> int:
@@ -106,7 +107,7 @@ class Points:
         return self._columns[name]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        numbers: NDArray[np.float64] = self._columns[name].to_numpy()
+        numbers: NDArray[np.float64] = self._columns[name].dictionary_decode().to_numpy()
         return numbers
 
     def where(self, name: str, word: str) -> NDArray[np.int32]:
@@ -137,7 +138,7 @@ class Points:
     def changed(self, added: Iterable[Point], retired: Iterable[int]) -> Points:
         """These rows and the added points after them, whose ids go on from `size`."""
         more = Points.of(added)
-        columns = {name: _joined(name, [column, more.column(name)]) for name, column in self._columns.items()}
+        columns = {name: _joined([column, more.column(name)]) for name, column in self._columns.items()}
         gone = np.concatenate([self.retired, more.retired])
         gone[list(retired)] = True
         return Points(columns, {**self._schemas, **more._schemas}, gone)
@@ -179,13 +180,73 @@ def _hash(name: str) -> int:
     return crc32(name.encode())
 
 
-def _empty(name: str) -> pa.Array:
-    if name in _WORDS:
-        return pa.array([], pa.dictionary(pa.int32(), pa.string()))
-    return pa.array([], pa.string() if name in _TEXTS else pa.bool_() if name in _FLAGS else pa.float64())
+def _hashes(names: pa.Array) -> NDArray[np.uint32]:
+    return np.fromiter(map(_hash, names.to_pylist()), np.uint32, len(names))
 
 
-def _joined(name: str, arrays: list[pa.Array]) -> pa.Array:
-    if name in _WORDS:
-        return pa.chunked_array(arrays).unify_dictionaries().combine_chunks()
+def _chunks(column: pa.Array) -> Iterator[pa.Array]:
+    return (column.slice(start, CHUNK) for start in range(0, len(column), CHUNK))
+
+
+def _joined(arrays: list[pa.Array]) -> pa.Array:
+    if any(isinstance(a, pa.DictionaryArray) for a in arrays):
+        plain = [a.dictionary_decode() if isinstance(a, pa.DictionaryArray) else a for a in arrays]
+        return _narrow(pa.concat_arrays(plain).dictionary_encode())
     return pa.concat_arrays(arrays)
+
+
+def _narrow(words: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same with the smallest numbers that tell the words apart: most columns have few."""
+    count = len(words.dictionary)
+    kind = pa.int8() if count < 2**7 else pa.int16() if count < 2**15 else pa.int32()
+    return pa.DictionaryArray.from_arrays(words.indices.cast(kind), words.dictionary)
+
+
+class _Texts:
+    """Grows in place: Arrow's own builders, used bit by bit, leave as much unused memory behind as they fill."""
+
+    def __init__(self) -> None:
+        self._ends, self._data = array("i", [0]), bytearray()
+
+    def extend(self, texts: list[str]) -> None:
+        for text in texts:
+            self._data += text.encode()
+            self._ends.append(len(self._data))
+
+    def array(self) -> pa.Array:
+        buffers = [None, pa.py_buffer(self._ends), pa.py_buffer(self._data)]
+        return pa.Array.from_buffers(pa.string(), len(self._ends) - 1, buffers)
+
+
+class _Words:
+    """Few distinct texts or numbers: each kept once, referred to by number."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self._kind = kind
+        self._numbers, self._codes = dict[Any, int](), array("i")
+
+    def extend(self, words: list[Any]) -> None:
+        numbers = self._numbers
+        self._codes.extend(numbers.setdefault(word, len(numbers)) for word in words)
+
+    def array(self) -> pa.Array:
+        codes = pa.Array.from_buffers(pa.int32(), len(self._codes), [None, pa.py_buffer(self._codes)])
+        return _narrow(pa.DictionaryArray.from_arrays(codes, pa.array(list(self._numbers), self._kind)))
+
+
+class _Flags:
+    def __init__(self) -> None:
+        self._flags = bytearray()
+
+    def extend(self, flags: list[bool]) -> None:
+        self._flags.extend(flags)
+
+    def array(self) -> pa.Array:
+        bits = np.packbits(np.frombuffer(self._flags, np.uint8), bitorder="little")
+        return pa.Array.from_buffers(pa.bool_(), len(self._flags), [None, pa.py_buffer(bits.data)])
+
+
+def _column(name: str) -> _Texts | _Words | _Flags:
+    if name in _TEXTS:
+        return _Texts()
+    return _Flags() if name in _FLAGS else _Words(pa.float64() if name in _NUMBERS else pa.string())

@@ -7,34 +7,40 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from twin import quality
-from twin.columns import NEVER, Columns
+from twin.columns import Columns
 from twin.errors import BadRequest, LimitExceeded
+from twin.graph import TwinGraph
+from twin.moment import Moment
 from twin.plant import Plant
+from twin.points import Points
+from twin.statement import FORMS, POINT_COLUMNS, Call, calls, check, macros
 from twin.store import Store
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 256
 ANSWER_BYTES_MAX = 16_000_000  # ten times what a person reads, and a fraction of a second to encode
 TIMEOUT_S = 20.0
-STATEMENT_MAX = 100_000  # characters
-HISTORY_VIEW = """
+_NAMES = " ".join(f"WHEN {code} THEN '{name}'" for code, name in quality.NAMES.items())
+SETUP = f"""
+SET python_enable_replacements = false;
+CREATE OR REPLACE TEMP MACRO quality_name(code) AS CASE code {_NAMES}
+  ELSE CASE code >> 30 WHEN 0 THEN 'Good' WHEN 1 THEN 'Uncertain' ELSE 'Bad' END END;
 CREATE OR REPLACE TEMP VIEW history AS
 SELECT s.name AS point, CASE WHEN isnan(r.value) THEN NULL ELSE r.value END AS value, r.text, r.quality,
-  coalesce(q.name, CASE r.quality >> 30 WHEN 0 THEN 'Good' WHEN 1 THEN 'Uncertain' ELSE 'Bad' END) AS quality_name,
-  make_timestamp_ns(r.source_time) AS source_time,
+  quality_name(r.quality) AS quality_name, make_timestamp_ns(r.source_time) AS source_time,
   make_timestamp_ns(r.received_time) AS received_time, r.batch
-FROM readings r JOIN series s ON s.id = r.series LEFT JOIN quality_names q ON q.code = r.quality
+FROM readings r JOIN series s ON s.id = r.series;
+{macros()}
 """
-QUALITY_NAMES = pa.table({"code": pa.array(quality.NAMES, pa.uint32()), "name": list(quality.NAMES.values())})
+NO_POINTS = Moment(0, Columns.empty(0)).table(Points.of(()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,96 +53,136 @@ class Answer:
     elapsed_ms: float
 
 
-class TwinTables:
-    """The plant and one moment of its columns as Arrow tables."""
+class PlantTables:
+    """The tables of a plant that change only with the plant: `twins`, `relationships`, and reach over them."""
 
     def __init__(self, plant: Plant) -> None:
+        self.graph = TwinGraph(plant)
         kinds = {i.id: i.kind for i in plant.interfaces.values()}
-        self.twins = pa.table(
-            {
-                "id": [t.id for t in plant.twins],
-                "interface": [t.interface for t in plant.twins],
-                "kind": [kinds.get(t.interface, "Link") for t in plant.twins],
-                "name": [t.name for t in plant.twins],
-            }
-        )
-        self.relationships = pa.table(
-            {
-                "source": pa.array([r.source for r in plant.relationships], pa.string()),
-                "name": pa.array([r.name for r in plant.relationships], pa.string()),
-                "target": pa.array([r.target for r in plant.relationships], pa.string()),
-            }
-        )
-        self._fixed = {
-            "id": pa.array([p.id for p in plant.points], pa.int32()),
-            "name": [p.name for p in plant.points],
-            "twin": [p.twin for p in plant.points],
-            "property": [p.property for p in plant.points],
-            "type": [p.type for p in plant.points],
-            "unit": [p.unit for p in plant.points],
-            "device": [p.device for p in plant.points],
-            "address": [p.address for p in plant.points],
-            "writable": [p.writable for p in plant.points],
+        interfaces = [t.interface for t in plant.twins]
+        self.tables = {
+            "twins": pa.table(
+                {
+                    "id": pa.array([t.id for t in plant.twins], pa.string()),
+                    "interface": _words(interfaces),
+                    "kind": _words([kinds.get(i, "Link") for i in interfaces]),
+                    "name": pa.array([t.name for t in plant.twins], pa.string()),
+                }
+            ),
+            "relationships": pa.table(
+                {
+                    "source": pa.array([r.source for r in plant.relationships], pa.string()),
+                    "name": _words([r.name for r in plant.relationships]),
+                    "target": pa.array([r.target for r in plant.relationships], pa.string()),
+                }
+            ),
         }
 
-    def points(self, columns: Columns, desired: Mapping[int, float]) -> pa.Table:
-        """One row a point, with reported and desired value; never-read values and times are NULL."""
-        count = len(columns)
-        unread = columns.source_time == NEVER
-        wanted = np.full(count, np.nan)
-        for point, value in desired.items():
-            wanted[point] = value
-        return pa.table(
-            {
-                **self._fixed,
-                "value": pa.array(columns.value, mask=np.isnan(columns.value)),
-                "text": pa.array([columns.text.get(i) for i in range(count)], pa.string()),
-                "quality": columns.quality,
-                "quality_name": [quality.name(int(q)) for q in columns.quality],
-                "source_time": pa.array(columns.source_time, pa.timestamp("ns"), mask=unread),
-                "received_time": pa.array(columns.received_time, pa.timestamp("ns"), mask=unread),
-                "revision": columns.revision,
-                "desired": pa.array(wanted, mask=np.isnan(wanted)),
-            }
-        )
+    def reach(self, call: Call) -> pa.Table:
+        """(id, hops) of the twins that `upstream_of`, `downstream_of` or `parts_of` names.
+
+        Raises:
+            NotFound: there is no such twin.
+            BadRequest: hops is no whole number.
+        """
+        words = call.arguments
+        hops = words["hops"]
+        if hops and not (hops.isascii() and hops.isdigit()):
+            raise BadRequest(f"{call.name}: hops {hops!r}", "give a whole number")
+        most = int(hops) if hops else None
+        along = words.get("along") or None
+        names = None if along is None else [name.strip() for name in along.split(",")]
+        match call.name:
+            case "parts_of":
+                found = self.graph.parts(words["twin"], most)
+            case "upstream_of":
+                found = self.graph.upstream(words["twin"], names, most)
+            case _:
+                found = self.graph.downstream(words["twin"], names, most)
+        return pa.table({"id": pa.array(found, pa.string()), "hops": pa.array(found.values(), pa.int32())})
 
 
-def run(store: Store, tables: Mapping[str, pa.Table], sql: str, limit: int) -> Answer:
-    """One SELECT over the given tables, `history` and `dead_letters`.
+def _words(texts: list[str]) -> pa.Array:
+    """Few distinct texts, each kept once."""
+    return pa.array(texts, pa.string()).dictionary_encode()
 
-    Raises:
-        BadRequest: it is no single SELECT, or DuckDB cannot make sense of it; the message names the place.
-        LimitExceeded: it ran longer than TIMEOUT_S or needs more memory than the store's limit.
-    """
-    check(sql)
-    limit = max(1, min(limit, ROWS_MAX))
-    con = store.cursor()
-    timer = threading.Timer(TIMEOUT_S, con.interrupt)
-    timer.daemon = True
-    started = time.perf_counter()
-    try:
-        con.execute("SET python_enable_replacements = false")
-        con.register("quality_names", QUALITY_NAMES)
-        con.execute(HISTORY_VIEW)
-        for table_name, table in tables.items():
-            con.register(table_name, table)
-        con.execute("BEGIN TRANSACTION READ ONLY")
-        timer.start()
-        con.execute(sql)
-        columns = [d[0] for d in con.description or []]
-        rows = _fetch(con, limit + 1)
-    except duckdb.InterruptException:
-        raise LimitExceeded(f"the query ran longer than {TIMEOUT_S:g} s", "narrow it by time or point") from None
-    except duckdb.OutOfMemoryException as error:
-        raise LimitExceeded(f"the query needs more memory than allowed: {error}", "aggregate or narrow it") from None
-    except duckdb.Error as error:
-        raise BadRequest(
-            str(error).strip(), "tables: twins, relationships, points, history, dead_letters, commands"
-        ) from None
-    finally:
-        timer.cancel()
-        con.close()
-    return Answer(columns, rows[:limit], len(rows) > limit, (time.perf_counter() - started) * 1000)
+
+class Queries:
+    """Runs SELECTs on a store through a few connections that are set up once. `run` may be called from many threads."""
+
+    def __init__(self, store: Store, timeout_s: float = TIMEOUT_S) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+
+    def run(
+        self,
+        tables: Mapping[str, pa.Table],
+        sql: str,
+        limit: int,
+        resolve: Callable[[Call], pa.Table] | None = None,
+    ) -> Answer:
+        """One SELECT over the given tables, `history` and `dead_letters`.
+
+        Args:
+            tables: by name; `point_rows` (Moment.table) is what the view `points` shows.
+            resolve: the table that answers a use of `at`, `branch`, `upstream_of` … in the statement; None where
+                nothing can.
+
+        Raises:
+            BadRequest: it is no single SELECT, or DuckDB cannot make sense of it; the message names the place.
+            LimitExceeded: it ran longer than the time limit or needs more memory than the store's limit.
+        """
+        check(sql)
+        limit = max(1, min(limit, ROWS_MAX))
+        started = time.perf_counter()
+        con = self._idle.pop() if self._idle else self._connect()
+        timer = threading.Timer(self._timeout_s, con.interrupt)
+        timer.daemon = True
+        clean = False
+        try:
+            answers = {call.key: _resolved(call, resolve) for call in calls(con, sql)}
+            for name, table in {**tables, **answers}.items():
+                con.register(name, table)
+            con.execute("BEGIN TRANSACTION READ ONLY")
+            timer.start()
+            con.execute(sql)
+            columns = [d[0] for d in con.description or []]
+            rows = _fetch(con, limit + 1)
+            timer.cancel()
+            con.execute("ROLLBACK")
+            for name in (*tables, *answers):
+                con.unregister(name)
+            con.register("point_rows", NO_POINTS)
+            clean = time.perf_counter() - started < self._timeout_s  # else an interrupt may still be on its way to it
+        except duckdb.InterruptException:
+            raise LimitExceeded(
+                f"the query ran longer than {self._timeout_s:g} s", "narrow it by time or point"
+            ) from None
+        except duckdb.OutOfMemoryException as error:
+            raise LimitExceeded(
+                f"the query needs more memory than allowed: {error}", "aggregate or narrow it"
+            ) from None
+        except duckdb.Error as error:
+            known = ["points", "history", "dead_letters", *(n for n in tables if n != "point_rows"), *FORMS]
+            raise BadRequest(str(error).strip(), f"tables: {', '.join(known)}") from None
+        finally:
+            timer.cancel()
+            self._idle.append(con) if clean else con.close()
+        return Answer(columns, rows[:limit], len(rows) > limit, (time.perf_counter() - started) * 1000)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        con = self._store.cursor()
+        con.execute(SETUP)
+        con.register("point_rows", NO_POINTS)
+        con.execute(f"CREATE OR REPLACE TEMP VIEW points AS SELECT {POINT_COLUMNS} FROM point_rows")
+        return con
+
+
+def _resolved(call: Call, resolve: Callable[[Call], pa.Table] | None) -> pa.Table:
+    if resolve is None:
+        raise BadRequest(f"{call.name} needs a running server", "start one with `twinloop up`")
+    return resolve(call)
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, most: int) -> list[tuple[Any, ...]]:
@@ -154,20 +200,3 @@ def _fetch(con: duckdb.DuckDBPyConnection, most: int) -> list[tuple[Any, ...]]:
             )
         rows += part
     return rows
-
-
-def check(sql: str) -> None:
-    """
-    Raises:
-        BadRequest: anything but one SELECT.
-    """
-    if len(sql) > STATEMENT_MAX:
-        raise BadRequest(f"the statement has {len(sql)} characters", f"at most {STATEMENT_MAX} are taken")
-    try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
-        raise BadRequest(str(error).strip(), "write one SELECT") from None
-    if len(statements) != 1:
-        raise BadRequest(f"{len(statements)} statements", "send exactly one SELECT")
-    if statements[0].type != duckdb.StatementType.SELECT:
-        raise BadRequest(f"{statements[0].type.name} is not allowed: queries only read", "write one SELECT")

@@ -1,0 +1,150 @@
+"""A SELECT as it is asked: that it is one, which moments and reaches it names; pure but for DuckDB's own parser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from twin.errors import BadRequest
+
+STATEMENT_MAX = 100_000  # characters
+CALLS_MAX = 16  # of one statement: each moment is a table of all points
+KEY = "|"
+POINT_COLUMNS = (
+    "id, name, twin, property, type, unit, device, address, writable, value, text, quality, "
+    "quality_name(quality) AS quality_name, source_time, received_time, revision, desired"
+)
+"""Columns of `points`, over the table that Moment.table makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A table function of ours: its parameters with their defaults, None for those that must be given; what it gives."""
+
+    parameters: Mapping[str, str | None]
+    gives: str
+    example: str
+
+
+FORMS: Mapping[str, Form] = {
+    "at": Form({"moment": None, "known": ""}, POINT_COLUMNS, "at('2026-11-21 06:00', known := '2026-11-21 07:00')"),
+    "branch": Form({"name": None, "moment": ""}, POINT_COLUMNS, "branch('lab') or branch('a1b2/1', moment := '+2h')"),
+    "downstream_of": Form({"twin": None, "hops": "", "along": ""}, "*", "downstream_of('pump_335', hops := 2)"),
+    "upstream_of": Form({"twin": None, "hops": "", "along": ""}, "*", "upstream_of('tank_1', along := 'feeds')"),
+    "parts_of": Form({"twin": None, "hops": ""}, "*", "parts_of('site')"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of a table function of ours, with every parameter as text.
+
+    `key` is the name of the table that answers it: the macro of the same name builds it from the same texts.
+    """
+
+    name: str
+    arguments: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        return KEY.join([self.name, *self.arguments.values()])
+
+
+def macros() -> str:
+    """SQL that defines the table functions: each reads the table registered under the call's key."""
+    made = []
+    for name, form in FORMS.items():
+        parameters = ", ".join(p if d is None else f"{p} := '{d}'" for p, d in form.parameters.items())
+        key = f" || '{KEY}' || ".join([f"'{name}'", *(f"{p}::VARCHAR" for p in form.parameters)])
+        made.append(
+            f'CREATE OR REPLACE TEMP MACRO "{name}"({parameters}) AS TABLE SELECT {form.gives} FROM query_table({key})'
+        )
+    return ";\n".join(made)
+
+
+def check(sql: str) -> None:
+    """
+    Raises:
+        BadRequest: anything but one SELECT.
+    """
+    if len(sql) > STATEMENT_MAX:
+        raise BadRequest(f"the statement has {len(sql)} characters", f"at most {STATEMENT_MAX} are taken")
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise BadRequest(str(error).strip(), "write one SELECT") from None
+    if len(statements) != 1:
+        raise BadRequest(f"{len(statements)} statements", "send exactly one SELECT")
+    if statements[0].type != duckdb.StatementType.SELECT:
+        raise BadRequest(f"{statements[0].type.name} is not allowed: queries only read", "write one SELECT")
+
+
+def calls(con: duckdb.DuckDBPyConnection, sql: str) -> list[Call]:
+    """Every use of our table functions in a statement that `check` has passed, each key once.
+
+    Raises:
+        BadRequest: an argument is no constant, unknown or missing, or there are more than CALLS_MAX.
+    """
+    if not any(name in sql.lower() for name in FORMS):
+        return []
+    [(text,)] = con.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
+    tree: dict[str, Any] = json.loads(text)
+    found = {call.key: call for call in map(_call, _functions(tree, sql))}
+    if len(found) > CALLS_MAX:
+        raise BadRequest(f"{len(found)} moments and reaches in one statement", f"at most {CALLS_MAX} are taken")
+    return list(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A function node of DuckDB's parse tree and where it stands."""
+
+    name: str
+    arguments: list[dict[str, Any]]
+    place: str
+
+
+def _functions(node: Any, sql: str) -> Iterator[_Used]:
+    todo = [node]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo += node
+        elif isinstance(node, dict):
+            if node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"].lower() in FORMS:
+                position = node.get("query_location", 0)
+                position = position if position <= len(sql) else 0
+                head = sql.encode()[:position].decode(errors="ignore")
+                place = f"line {head.count(chr(10)) + 1}, column {len(head) - head.rfind(chr(10))}"
+                function = node["function"]
+                yield _Used(function["function_name"].lower(), function["arguments"], place)
+            todo += node.values()
+
+
+def _call(used: _Used) -> Call:
+    form = FORMS[used.name]
+    given: dict[str, str] = {}
+    names = list(form.parameters)
+    for position, argument in enumerate(used.arguments):
+        name = argument.get("name") or (names[position] if position < len(names) else "")
+        if name not in form.parameters or name in given:
+            what = f"{used.name} at {used.place} takes {', '.join(names)}"
+            raise BadRequest(what, f"write it as {form.example}")
+        given[name] = _constant(argument["expression"], used, name, form)
+    missing = [p for p, default in form.parameters.items() if default is None and p not in given]
+    if missing:
+        raise BadRequest(f"{used.name} at {used.place} needs {missing[0]}", f"write it as {form.example}")
+    whole = {p: given.get(p, default or "") for p, default in form.parameters.items()}
+    return Call(used.name, whole)
+
+
+def _constant(expression: dict[str, Any], used: _Used, name: str, form: Form) -> str:
+    literal = expression.get("literal", {})
+    if expression.get("class") != "CONSTANT" or literal.get("kind") not in ("STRING", "INTEGER"):
+        what = f"{name} of {used.name} at {used.place} is no constant"
+        raise BadRequest(what, f"write a text or a whole number there, as in {form.example}")
+    return str(literal["text"])
