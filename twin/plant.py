@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from twin.errors import NotFound
+from twin.errors import NotFound, Notice
 from twin.interface import Interface
+from twin.nearest import nearest as nearest
 from twin.schema import Schema
 
 Number = float
@@ -105,6 +106,7 @@ class Plant:
     feedbacks: tuple[Feedback, ...]
     clock: str | None
     model: Mapping[str, Any]
+    notices: tuple[Notice, ...] = ()
 
     @cached_property
     def point_of_name(self) -> Mapping[str, Point]:
@@ -130,11 +132,3 @@ class Plant:
         if found is None:
             raise NotFound(f"no point is called {name!r}", nearest(name, self.point_of_name))
         return found
-
-
-def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """A hint with the names most like the unknown one."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else ""
