@@ -41,6 +41,8 @@ def twin_value(point: Point, wire: Any) -> tuple[float, str | None]:
         if point.type != "boolean":
             raise Unbelievable("type", f"{point.name} is {point.type}, got boolean {wire!r}")
         return float(wire), None
+    if isinstance(wire, str) and point.schema is not None:  # DTDL's decimal travels as text
+        wire = _settled(point, wire)
     if not isinstance(wire, int | float):
         raise Unbelievable("type", f"{point.name} is {point.type}, got {brief(wire)}")
     return _number(point, wire), None
@@ -55,14 +57,19 @@ def _choice(point: Point, wire: Any) -> tuple[float, str]:
 
 
 def _structure(point: Point, wire: Any) -> str:
+    try:
+        return canonical(_settled(point, wire))
+    except Misfit as misfit:
+        raise Unbelievable("schema", f"{point.name}: {misfit}") from None
+
+
+def _settled(point: Point, wire: Any) -> Any:
     if point.schema is None:
         raise Unbelievable("schema", f"{point.name} is structured, and nothing says how")
     try:
-        return canonical(settle(point.schema, wire))
+        return settle(point.schema, wire)
     except Misfit as misfit:
         raise Unbelievable("schema", f"{point.name}: {misfit}") from None
-    except RecursionError:
-        raise Unbelievable("schema", f"{point.name}: nested too deep") from None
 
 
 def _text(point: Point, wire: Any) -> str:
@@ -71,10 +78,7 @@ def _text(point: Point, wire: Any) -> str:
     if len(wire) > TEXT_MAX:
         raise Unbelievable("overflow", f"{point.name}: a text of {len(wire)} characters; {TEXT_MAX} are the limit")
     if point.schema is not None:
-        try:
-            settle(point.schema, wire)
-        except Misfit as misfit:
-            raise Unbelievable("schema", f"{point.name}: {misfit}") from None
+        _settled(point, wire)
     return wire
 
 

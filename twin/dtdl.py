@@ -12,6 +12,7 @@ from typing import Any
 
 from twin.dtdl_rules import (
     CONTENTS,
+    EXTENSIONS,
     INTERFACE_ID_MAX,
     RESERVED,
     UNSUPPORTED_CONTEXT,
@@ -29,6 +30,7 @@ from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import in_english
 
 FILE_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
+QUANTITATIVE = EXTENSIONS["quantitativeTypes"]
 NESTED_MAX = 10  # Interfaces inside one another, as deep as `extends` may go
 
 
@@ -44,7 +46,6 @@ class Parsed:
 def parse(text: str, file: str) -> Parsed:
     """Every Interface in a document, with every mistake and notice, each with its line."""
     page = Page(file, text)
-    found: list[Interface] = []
     try:
         if len(text) > FILE_MAX:
             raise ValueError(f"{len(text)} characters; {FILE_MAX} are the limit")
@@ -53,14 +54,20 @@ def parse(text: str, file: str) -> Parsed:
         return Parsed((), (Mistake(file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line"),), ())
     except (ValueError, RecursionError) as error:
         return Parsed((), (Mistake(file, 1, f"not readable: {error}", "make it smaller and less deep"),), ())
-    parts = document if isinstance(document, list) else [document]
-    for index, part in enumerate(parts):
-        path: JsonPath = (index,) if isinstance(document, list) else ()
-        if isinstance(part, dict):
-            _Reader(page, found).interface(part, path, (), 0)
-        else:
-            page.mistake(path, "an Interface is a JSON object", 'start with { "@context": …, "@type": "Interface" }')
+    found = read_interfaces(page, document, ())
     return Parsed(tuple(found), tuple(page.mistakes), tuple(page.notices))
+
+
+def read_interfaces(page: Page, said: Any, path: JsonPath) -> list[Interface]:
+    """The Interfaces of a document, or of the part of one that stands at `path`; what is wrong goes to the page."""
+    found: list[Interface] = []
+    for index, part in enumerate(said if isinstance(said, list) else [said]):
+        place: JsonPath = (*path, index) if isinstance(said, list) else path
+        if isinstance(part, dict):
+            _Reader(page, found).interface(part, place, (), 0)
+        else:
+            page.mistake(place, "an Interface is a JSON object", 'start with { "@context": …, "@type": "Interface" }')
+    return found
 
 
 @dataclass(slots=True)
@@ -116,7 +123,7 @@ class _Reader:
             commands=contents.commands,
             schemas=shared,
             semantic=page.types(said, path, ("Interface",))[1],
-            contexts=contexts[1:],
+            contexts=tuple(c for c in contexts[1:] if extension_of(c) is not QUANTITATIVE),
             own=self._own(said, contents),
             words=words,
             version=version.number,

@@ -39,22 +39,24 @@ class Version:
     multiplicity_max: int | None
     arrays_in_properties: bool
     may_be_empty: bool  # an Enum without values, an Object without fields
+    units_need_context: bool  # units and semantic types come with an extension
     size_max: int  # bytes of one Interface's text
 
 
 VERSIONS = {
     "dtmi:dtdl:context;2": Version(
         2, re.compile(rf"dtmi:{SEGMENT}(?::{SEGMENT})*;[1-9]\d{{0,8}}", re.ASCII),
-        64, 300, 2, 100, 30, 300, 500, False, False, 1 << 20,
+        64, 300, 2, 100, 30, 300, 500, False, False, False, 1 << 20,
     ),
     "dtmi:dtdl:context;3": Version(
         3, re.compile(rf"dtmi:{SEGMENT}(?::{SEGMENT})*(?:;[1-9]\d{{0,8}}(?:\.[1-9]\d{{0,5}})?)?", re.ASCII),
-        512, 100_000, None, None, None, None, None, True, True, 1 << 20,
+        512, 100_000, None, None, None, None, None, True, True, True, 1 << 20,
     ),
 }  # fmt: skip
 NEWEST = VERSIONS["dtmi:dtdl:context;3"]
 ANY_DTMI = NEWEST.dtmi
 CONTEXT = "dtmi:dtdl:context;3"
+QUANTITIES = "dtmi:dtdl:extension:quantitativeTypes;1"
 UNSUPPORTED_CONTEXT = re.compile(r"dtmi:dtdl:context;\d+(?:\.\d+)?")
 
 _WORDS = frozenset({"@id", "@type", "comment", "description", "displayName"})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twin.dtdl_rules import ONLY_V4, SCHEMA_DEPTH_MAX, standard_schema, standard_unit
+from twin.dtdl_rules import ONLY_V4, QUANTITIES, SCHEMA_DEPTH_MAX, standard_schema, standard_unit
 from twin.nearest import nearest
 from twin.page import Page
 from twin.places import JsonPath
@@ -110,6 +110,9 @@ class Schemas:
             return ""
         unit = standard_unit(name) if isinstance(name, str) else None
         place = (*path, "unit")
+        if self.page.version.units_need_context and not any("unit" in e.keys for e in self.page.extensions):
+            meaning = f"it is read all the same; other readers want {QUANTITIES} in @context"
+            self.page.notice(place, "a unit without the quantitative types extension", meaning)
         if unit is None:
             fix = nearest(str(name), UNIT_OF_DTDL) or "use a name of the quantitative types extension"
             self.page.mistake(place, f"unit {name!r} is not known", fix)
@@ -206,15 +209,17 @@ def named_schemas(said: Any, path: JsonPath) -> dict[str, tuple[dict[str, Any], 
     found: dict[str, tuple[dict[str, Any], JsonPath]] = {}
     if isinstance(said, list):
         for index, inner in enumerate(said):
-            found |= named_schemas(inner, (*path, index))
+            if not (isinstance(inner, dict) and "Interface" in _kinds(inner)):
+                found |= named_schemas(inner, (*path, index))
     elif isinstance(said, dict):
-        types = said.get("@type")
-        kinds = types if isinstance(types, list) else [types]
-        if path and "Interface" in kinds and len(path) > 1:
-            return found
-        if isinstance(said.get("@id"), str) and any(k in COMPLEX for k in kinds):
+        if isinstance(said.get("@id"), str) and any(k in COMPLEX for k in _kinds(said)):
             found[said["@id"]] = (said, path)
         for key, inner in said.items():
-            if isinstance(inner, dict | list):
+            if isinstance(inner, list) or (isinstance(inner, dict) and "Interface" not in _kinds(inner)):
                 found |= named_schemas(inner, (*path, key))
     return found
+
+
+def _kinds(said: dict[str, Any]) -> list[Any]:
+    types = said.get("@type")
+    return types if isinstance(types, list) else [types]

@@ -84,7 +84,7 @@ class Interface:
         fields, relationships, components, commands: with what it inherits, and fields of components under dotted
             names, once `read_models` has joined it to others.
         schemas: complex schemas that its contents name by id.
-        contexts: of the language extensions it uses.
+        contexts: of the language extensions it uses, but that of units, which follows from its contents.
         own: names it declares itself, in its author's order.
         version, file, line: of the document it was read from.
     """

@@ -5,7 +5,7 @@ Must not know plants. Source: Digital Twins Definition Language v2 and v3, "Inte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -32,19 +32,30 @@ def read_models(texts: Mapping[str, str]) -> Models:
     Args:
         texts: file name -> its text.
     """
+    parsed = [dtdl.parse(texts[file], file) for file in sorted(texts)]
+    joined = join((i for p in parsed for i in p.interfaces), texts)
+    return Models(
+        joined.interfaces,
+        (*(m for p in parsed for m in p.mistakes), *joined.mistakes),
+        (*(n for p in parsed for n in p.notices), *joined.notices),
+    )
+
+
+def join(interfaces: Iterable[Interface], texts: Mapping[str, str]) -> Models:
+    """Interfaces as they were read, with what they inherit and are made of.
+
+    Args:
+        texts: of the files they come from, to name lines.
+    """
     found: dict[str, Interface] = {}
     joining = _Joining(texts, found)
-    for file in sorted(texts):
-        parsed = dtdl.parse(texts[file], file)
-        joining.mistakes += parsed.mistakes
-        joining.notices += parsed.notices
-        for interface in parsed.interfaces:
-            first = found.get(interface.id)
-            if first is not None:
-                where = f"{first.file}:{first.line}"
-                joining.mistake(interface, '"@id"', f"{interface.id} is also in {where}", "keep one of them")
-            else:
-                found[interface.id] = interface
+    for interface in interfaces:
+        first = found.get(interface.id)
+        if first is not None:
+            where = f"{first.file}:{first.line}"
+            joining.mistake(interface, '"@id"', f"{interface.id} is also in {where}", "keep one of them")
+        else:
+            found[interface.id] = interface
     for interface in found.values():
         joining.fold(interface, ())
     whole = {i: joining.with_components(joining.done[i]) for i in found}
@@ -71,7 +82,7 @@ class _Joining:
         self.notices.append(Notice(interface.file, self._line(interface, near), what, meaning))
 
     def _line(self, interface: Interface, near: str) -> int:
-        return line_of(self.texts[interface.file], near, interface.line)
+        return line_of(self.texts.get(interface.file, ""), near, interface.line)
 
     # --- extends -----------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ def line_of(text: str, near: str, after: int = 1) -> int:
     """The line, from line `after` on, where `near` first stands as a value, else as anything, else `after`."""
     start = 0
     for _ in range(after - 1):
-        start = text.find("\n", start) + 1
+        start = text.find("\n", start) + 1 or len(text)
     if near:
         for pattern in (re.compile(r":\s*" + re.escape(near)), re.compile(re.escape(near))):
             found = pattern.search(text, start)

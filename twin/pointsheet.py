@@ -20,7 +20,9 @@ OPTIONAL = ("low", "high", "deadband")
 TYPES = ("double", "integer", "boolean", "string", "enum", "object")
 NUMBERS = ("double", "integer")
 ACCESS = {"r": False, "rw": True}
-PLAIN = frozenset(s for s in map(Primitive, PRIMITIVES) if point_type(s) != "string") | {Primitive("string")}
+PLAIN = frozenset(s for s in map(Primitive, PRIMITIVES) if point_type(s) != "string" and s.name != "decimal") | {
+    Primitive("string")
+}
 AUDIT = {"no": False, "yes": True, "": False}
 
 
