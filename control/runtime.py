@@ -35,6 +35,7 @@ from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, Refused, 
 from twin.plant import Feedback, Plant
 from twin.points import Point
 from twin.quality import is_good
+from twin.schema import Enum, offer
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
@@ -255,7 +256,7 @@ class CommandRuntime:
         if rule is not None:
             return rule
         point = self.plant.point(command.point)
-        step = abs(point.scale) if point.type != "boolean" else 0.0
+        step = abs(point.scale) if point.type not in ("boolean", "enum") else 0.0
         tolerance = max(step / 2 if point.type == "integer" else 0.0, 1e-6 * abs(command.value))
         return Feedback(point.name, point.name, tolerance, DEFAULT_WITHIN_S)
 
@@ -269,6 +270,8 @@ class CommandRuntime:
             raise BadRequest(f"the reason has {len(request.reason)} characters", f"at most {REASON_MAX}")
         if not math.isfinite(request.value):
             raise BadRequest(f"value {request.value} is not a finite number", "give a number")
+        if isinstance(point.schema, Enum) and point.schema.index_of(request.value) is None:
+            raise BadRequest(f"{request.value:g} is no value of {point.name}", f"one of {offer(point.schema)}")
         if point.type == "boolean" and request.value not in (0.0, 1.0):
             raise BadRequest(f"{point.name} is boolean, got {request.value:g}", "give 0 or 1")
         if point.type == "integer" and point.scale == 1.0 and request.value != int(request.value):

@@ -1,4 +1,4 @@
-"""Which decoded values are believed: finite, in range, of the point's type; pure, the same for every protocol."""
+"""Which decoded values are believed: finite, in range, of the point's type and shape; pure, the same for every protocol."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from twin.points import Point
+from twin.schema import Enum, Misfit, brief, canonical, offer, settle
 
 # A source clock may run ahead by this much before its time is not believed: common NTP drift plus leap smearing.
 SOURCE_AHEAD_MAX_NS = 60 * 1_000_000_000
@@ -22,24 +23,63 @@ class Unbelievable(Exception):
 
 
 def twin_value(point: Point, wire: Any) -> tuple[float, str | None]:
-    """The wire's value in the twin's unit: (number, None), or (NaN, text) for a text point.
+    """The wire's value in the twin's unit.
+
+    (number, None) for numbers; (NaN, text) for texts; (code, name) for an enum, said by number, name or text; (NaN,
+    canonical JSON) for a structured value.
 
     Raises:
-        Unbelievable: wrong type, NaN or infinite, or outside the point's range.
+        Unbelievable: wrong type or shape, NaN or infinite, or outside the point's range.
     """
+    if point.type == "enum":
+        return _choice(point, wire)
+    if point.type == "object":
+        return math.nan, _structure(point, wire)
     if point.type == "string":
-        if not isinstance(wire, str):
-            raise Unbelievable("type", f"{point.name} is text, got {type(wire).__name__} {wire!r}")
-        if len(wire) > TEXT_MAX:
-            raise Unbelievable("overflow", f"{point.name}: a text of {len(wire)} characters; {TEXT_MAX} are the limit")
-        return math.nan, wire
+        return math.nan, _text(point, wire)
     if isinstance(wire, bool):
         if point.type != "boolean":
             raise Unbelievable("type", f"{point.name} is {point.type}, got boolean {wire!r}")
         return float(wire), None
+    if isinstance(wire, str) and point.schema is not None:  # DTDL's decimal travels as text
+        wire = _settled(point, wire)
     if not isinstance(wire, int | float):
-        raise Unbelievable("type", f"{point.name} is {point.type}, got {type(wire).__name__} {str(wire)[:80]!r}")
+        raise Unbelievable("type", f"{point.name} is {point.type}, got {brief(wire)}")
     return _number(point, wire), None
+
+
+def _choice(point: Point, wire: Any) -> tuple[float, str]:
+    enum = enum_of(point)
+    index = enum.index_of(wire)
+    if index is None:
+        raise Unbelievable("enum", f"{point.name}: {brief(wire)} is none of {offer(enum)}")
+    return float(enum.code(index)), enum.values[index].name
+
+
+def _structure(point: Point, wire: Any) -> str:
+    try:
+        return canonical(_settled(point, wire))
+    except Misfit as misfit:
+        raise Unbelievable("schema", f"{point.name}: {misfit}") from None
+
+
+def _settled(point: Point, wire: Any) -> Any:
+    if point.schema is None:
+        raise Unbelievable("schema", f"{point.name} is structured, and nothing says how")
+    try:
+        return settle(point.schema, wire)
+    except Misfit as misfit:
+        raise Unbelievable("schema", f"{point.name}: {misfit}") from None
+
+
+def _text(point: Point, wire: Any) -> str:
+    if not isinstance(wire, str):
+        raise Unbelievable("type", f"{point.name} is text, got {brief(wire)}")
+    if len(wire) > TEXT_MAX:
+        raise Unbelievable("overflow", f"{point.name}: a text of {len(wire)} characters; {TEXT_MAX} are the limit")
+    if point.schema is not None:
+        _settled(point, wire)
+    return wire
 
 
 def _number(point: Point, wire: float) -> float:
@@ -72,5 +112,31 @@ def source_time(stamp: int, received_time: int) -> int:
 
 
 def wire_value(point: Point, value: float) -> float:
-    """The inverse of `twin_value` for numbers."""
+    """The inverse of `twin_value` for numbers; an enum's code is what goes out."""
     return (value - point.offset) / point.scale
+
+
+def plain_value(point: Point, value: float) -> bool | int | float | str:
+    """`wire_value` in the shape of the point's type, for protocols whose values carry their type.
+
+    An enum of texts goes out as its text.
+    """
+    wire = wire_value(point, value)
+    if point.type == "boolean":
+        return wire == 1.0
+    if point.type == "enum":
+        index = enum_of(point).index_of(wire)
+        return int(wire) if index is None else enum_of(point).values[index].value
+    if point.type == "integer" and wire.is_integer():
+        return int(wire)
+    return wire
+
+
+def enum_of(point: Point) -> Enum:
+    """
+    Raises:
+        Unbelievable: the point's Interface lists no values.
+    """
+    if not isinstance(point.schema, Enum):
+        raise Unbelievable("enum", f"{point.name} is an enum, and nothing lists its values")
+    return point.schema

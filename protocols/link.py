@@ -49,7 +49,8 @@ class DeadLetter:
         device: device id.
         point: point name when the address was understood, else "".
         address: topic, register or node it came from.
-        reason: one of `decode`, `type`, `nan`, `range`, `unknown_address`, `truncated`, `overflow`, `source_time`.
+        reason: one of `decode`, `type`, `nan`, `range`, `enum`, `schema`, `unknown_address`, `truncated`, `overflow`,
+            `source_time`.
         detail: the reason in words.
         raw: the bytes as received.
         received_time: ns since 1970 UTC.

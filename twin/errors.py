@@ -92,13 +92,27 @@ class Mistake:
         return f"{self.file}:{self.line}: {self.message}; {self.fix}"
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something in a document that is right but not fully supported: where, what, and what it means for the user."""
+
+    file: str
+    line: int
+    what: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}; {self.meaning}"
+
+
 class BadPlant(TwinloopError):
     """A plant definition with mistakes, all of them listed."""
 
     code = "bad_plant"
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+    def __init__(self, mistakes: Sequence[Mistake], notices: Sequence[Notice] = ()) -> None:
         self.mistakes = tuple(mistakes)
+        self.notices = tuple(notices)
         count = len(self.mistakes)
         lines = "\n".join(str(m) for m in self.mistakes)
         super().__init__(f"the plant has {count} mistake{'s' if count != 1 else ''}\n{lines}")

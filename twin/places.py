@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 
@@ -9,6 +10,8 @@ from twin.errors import Mistake
 
 _TABLE = re.compile(r"^\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
 _KEY = re.compile(r"^\s*(\"[^\"]+\"|[\w.-]+)\s*=")
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,\n]|[^\s{}\[\]:,"]+')
+JsonPath = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -46,11 +49,55 @@ class TomlLines:
         return self._keys.get((table, index, key)) or self._tables.get((table, index)) or 1
 
 
-def line_of(text: str, near: str) -> int:
-    """The line where `near` first stands as a value, else as anything, else 1."""
+class JsonLines:
+    """Line numbers of all values in a JSON text that has been read without error. Lines count from 1."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[JsonPath, int] = {(): 1}
+        path: list[str | int] = []  # the last part: a key, or the index of the element that comes next
+        line, is_key = 1, False
+        for token in _JSON_TOKEN.findall(text):
+            if token == "\n":
+                line += 1
+            elif token in ("{", "["):
+                self._lines.setdefault(tuple(path), line)
+                path.append("" if token == "{" else 0)
+                is_key = token == "{"
+            elif token in ("}", "]"):
+                path.pop()
+                is_key = False
+            elif token == ",":
+                last = path[-1]
+                is_key = isinstance(last, str)
+                path[-1] = "" if isinstance(last, str) else last + 1
+            elif token == ":":
+                is_key = False
+            elif is_key:
+                path[-1] = json.loads(token)
+                self._lines[tuple(path)] = line
+            else:
+                self._lines.setdefault(tuple(path), line)
+
+    def of(self, path: JsonPath) -> int:
+        """The line of what stands at the path, else of the innermost thing around it."""
+        while path not in self._lines:
+            path = path[:-1]
+        return self._lines[path]
+
+
+def json_path(path: JsonPath) -> str:
+    """`contents[2].schema`, "" for the whole document."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def line_of(text: str, near: str, after: int = 1) -> int:
+    """The line, from line `after` on, where `near` first stands as a value, else as anything, else `after`."""
+    start = 0
+    for _ in range(after - 1):
+        start = text.find("\n", start) + 1 or len(text)
     if near:
         for pattern in (re.compile(r":\s*" + re.escape(near)), re.compile(re.escape(near))):
-            found = pattern.search(text)
+            found = pattern.search(text, start)
             if found:
                 return text.count("\n", 0, found.start()) + 1
-    return 1
+    return after

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
-from twin.errors import NotFound
+from twin.errors import NotFound, Notice
 from twin.interface import Interface
+from twin.nearest import nearest as nearest
 from twin.points import ByName, Point, Points
 
 Number = float
-NEAREST_MAX = 20_000  # names compared for a hint: a fraction of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,7 @@ class Plant:
     feedbacks: tuple[Feedback, ...]
     clock: str | None
     model: Mapping[str, Any]
+    notices: tuple[Notice, ...] = ()
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:
@@ -99,11 +99,3 @@ class Plant:
         if found is None:
             raise NotFound(f"no point is called {name!r}", nearest(name, self.point_of_name))
         return found
-
-
-def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
-    """A hint with the names most like the unknown one."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, islice(known, NEAREST_MAX), n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else ""

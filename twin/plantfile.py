@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twin import interface as dtdl
-from twin.errors import BadPlant, NotFound
+from twin.errors import BadPlant, NotFound, Notice
 from twin.graph import circle_of_parts
-from twin.interface import Interface
-from twin.places import Mistakes, TomlLines, line_of
+from twin.interface import NAME, Interface
+from twin.models import is_a, read_models
+from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Twin, nearest
 from twin.points import Point, Points
 from twin.pointsheet import read_points
@@ -58,7 +59,7 @@ def load_plant(
     path = folder / PLANT_FILE
     if not path.is_file():
         raise NotFound(f"{folder} holds no {PLANT_FILE}", "name the folder of a plant")
-    mistakes = Mistakes()
+    mistakes, notices = Mistakes(), list[Notice]()
     try:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)
@@ -73,7 +74,7 @@ def load_plant(
     head = sheet.head()
     if not PLANT_ID.match(str(head.get("id", "x"))):
         sheet.mistake("plant", 0, "id", f"plant id {head['id']!r}", "use letters, digits, dot, - and _")
-    interfaces = _read_interfaces(folder, str(head.get("interfaces", "interfaces")), mistakes)
+    interfaces = _read_interfaces(folder, str(head.get("interfaces", "interfaces")), mistakes, notices)
     devices = _devices(sheet, protocols, endpoints or {})
     twins = _twins(sheet, interfaces)
     relationships = _relationships(sheet, twins, interfaces)
@@ -84,7 +85,7 @@ def load_plant(
     if clock is not None and clock not in known:
         sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
     if mistakes.found:
-        raise BadPlant(sorted(mistakes.found, key=lambda m: (m.file, m.line)))
+        raise BadPlant(sorted(mistakes.found, key=lambda m: (m.file, m.line)), notices)
     link_twins = tuple(Twin(d.id, LINK_INTERFACE, f"Link {d.id}", None) for d in devices.values())
     return Plant(
         id=str(head["id"]),
@@ -98,6 +99,7 @@ def load_plant(
         feedbacks=tuple(feedbacks),
         clock=clock,
         model=document.get("model", {}),
+        notices=tuple(sorted(notices, key=lambda n: (n.file, n.line))),
     )
 
 
@@ -161,34 +163,22 @@ class _Sheet:
                 self.mistake(table, index, key, f"{key} = {value!r} is not {wanted}", f"write {key} as {wanted}")
 
 
-def _read_interfaces(folder: Path, name: str, mistakes: Mistakes) -> dict[str, Interface]:
-    found: dict[str, Interface] = {}
-    texts: dict[str, str] = {}
+def _read_interfaces(folder: Path, name: str, mistakes: Mistakes, notices: list[Notice]) -> Mapping[str, Interface]:
     paths = sorted((folder / name).glob("*.json"))
     if not paths:
-        mistakes.add(PLANT_FILE, 1, f"folder {name}/ holds no Interface", f"put DTDL v3 files into {name}/*.json")
+        mistakes.add(PLANT_FILE, 1, f"folder {name}/ holds no Interface", f"put DTDL files into {name}/*.json")
+    texts: dict[str, str] = {}
     for path in paths:
-        file = f"{name}/{path.name}"
-        texts[file] = path.read_text("utf-8", errors="replace")
-        parsed, flaws = dtdl.parse(texts[file], file)
-        for flaw in flaws:
-            mistakes.add(file, flaw.line or line_of(texts[file], flaw.near), flaw.message, flaw.fix)
-        if parsed is not None:
-            if parsed.id in found:
-                other = found[parsed.id].file
-                mistakes.add(file, line_of(texts[file], '"@id"'), f"{parsed.id} is also in {other}", "keep one of them")
-            found[parsed.id] = parsed
-    whole, flaws_of = dtdl.inherit(found)
-    for interface, flaw in flaws_of:
-        line = line_of(texts[interface.file], flaw.near)
-        mistakes.add(interface.file, line, flaw.message, flaw.fix)
-    for interface in found.values():
-        for rule in interface.relationships.values():
-            if rule.target is not None and rule.target not in found:
-                line = line_of(texts[interface.file], f'"{rule.target}"')
-                fix = nearest(rule.target, list(found)) or "add that Interface"
-                mistakes.add(interface.file, line, f"{rule.name} targets unknown Interface {rule.target}", fix)
-    return whole
+        try:
+            texts[f"{name}/{path.name}"] = path.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            message = f"not UTF-8: {error.reason} at byte {error.start}"
+            mistakes.add(f"{name}/{path.name}", 1, message, "save the file as UTF-8")
+    models = read_models(texts)
+    for found in models.mistakes:
+        mistakes.add(found.file, found.line, found.message, found.fix)
+    notices += models.notices
+    return models.interfaces
 
 
 def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str]) -> dict[str, Device]:
@@ -199,7 +189,7 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
         rules = protocols.get(protocol)
         if identity in devices:
             sheet.mistake("device", index, "id", f"device {identity!r} is declared twice", "rename one of them")
-        if not dtdl.NAME.match(identity):
+        if not NAME.match(identity):
             sheet.mistake("device", index, "id", f"device id {identity!r}", "use letters, digits and _, letter first")
         if rules is None:
             fix = f"one of {', '.join(protocols)}"
@@ -254,7 +244,7 @@ def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin
             continue
         if identity in device_ids:
             sheet.mistake("twin", index, "id", f"twin {identity!r} has the id of a device", "rename one of them")
-        if not dtdl.NAME.match(identity):
+        if not NAME.match(identity):
             sheet.mistake("twin", index, "id", f"twin id {identity!r}", "use letters, digits and _, letter first")
         if interface not in interfaces:
             fix = nearest(interface, interfaces) or "add that Interface"
@@ -272,6 +262,7 @@ def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin
 
 def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping[str, Interface]) -> list[Relationship]:
     found: dict[Relationship, int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for index, row in sheet.rows("relationship"):
         relationship = Relationship(row["source"], row["name"], row["target"])
         for end in ("source", "target"):
@@ -284,6 +275,7 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
             )
             continue
         found[relationship] = index
+        counts[row["source"], row["name"]] += 1
         source, target = twins.get(row["source"]), twins.get(row["target"])
         interface = interfaces.get(source.interface) if source else None
         if interface is None:
@@ -292,7 +284,10 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
         if rule is None:
             fix = nearest(row["name"], list(interface.relationships)) or f"declare it in {interface.file}"
             sheet.mistake("relationship", index, "name", f"{interface.kind} has no relationship {row['name']!r}", fix)
-        elif rule.target and target and not _is_a(target.interface, rule.target, interfaces):
+        elif rule.most is not None and counts[row["source"], row["name"]] > rule.most:
+            message = f"{row['source']} has more than {rule.most} relationships {rule.name!r}"
+            sheet.mistake("relationship", index, "", message, "remove one, or raise maxMultiplicity")
+        elif rule.target and target and not is_a(target.interface, rule.target, interfaces):
             message = f"{row['name']} leads to {rule.target}, but {target.id} is {target.interface}"
             sheet.mistake("relationship", index, "target", message, "choose another target or Interface")
     circle = circle_of_parts(found)
@@ -300,20 +295,6 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
         shown = " → ".join([*(r.source for r in circle), circle[0].source])
         sheet.mistake("relationship", found[circle[0]], "", f"parts form a circle: {shown}", "remove one of these")
     return list(found)
-
-
-def _is_a(interface_id: str, ancestor: str, interfaces: Mapping[str, Interface]) -> bool:
-    """Whether an Interface is another or extends it, at any depth; circles end."""
-    seen: set[str] = set()
-    todo = [interface_id]
-    while todo:
-        current = todo.pop()
-        if current == ancestor:
-            return True
-        if current not in seen and current in interfaces:
-            seen.add(current)
-            todo.extend(interfaces[current].extends)
-    return False
 
 
 def _feedbacks(sheet: _Sheet, known: Mapping[str, Point]) -> list[Feedback]:

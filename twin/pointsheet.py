@@ -13,12 +13,17 @@ from twin.places import Mistakes
 from twin.plant import Device, Twin, nearest
 from twin.points import Point
 from twin.rules import ProtocolRules
+from twin.schema import PRIMITIVES, Primitive, Schema, point_type
 from twin.units import UNITS, conversion
 
 NEEDED = ("point", "device", "address", "type", "unit", "scale", "access", "audit")
-OPTIONAL = ("low", "high")
-TYPES = ("double", "integer", "boolean", "string")
+OPTIONAL = ("low", "high", "deadband")
+TYPES = ("double", "integer", "boolean", "string", "enum", "object")
+NUMBERS = ("double", "integer")
 ACCESS = {"r": False, "rw": True}
+PLAIN = frozenset(s for s in map(Primitive, PRIMITIVES) if point_type(s) != "string" and s.name != "decimal") | {
+    Primitive("string")
+}
 AUDIT = {"no": False, "yes": True, "": False}
 
 
@@ -130,8 +135,9 @@ def _point(
         row.mistake(
             f"{name} is written, but its Interface does not allow it", 'make it a Property with "writable": true'
         )
-    if writable and cells["type"] == "string":
-        row.mistake(f"{name} is text, and commands carry numbers", "give it access r")
+    if writable and cells["type"] in ("string", "object"):
+        what = "text" if cells["type"] == "string" else "structured"
+        row.mistake(f"{name} is {what}, and commands carry numbers", "give it access r")
     scale, offset, unit = _scaling(row, field)
     _check_binding(row, devices, protocols, writable)
     low, high = row.number("low", -math.inf), row.number("high", math.inf)
@@ -140,8 +146,34 @@ def _point(
     kind = cells["type"]
     return Point(
         identity, name, twin_id, property_name, kind, unit, cells["device"], cells["address"],
-        scale, offset, low, high, writable, audit,
+        scale, offset, low, high, writable, audit, _deadband(row, low, high), _schema(field),
     )  # fmt: skip
+
+
+def _schema(field: Field | None) -> Schema | None:
+    """Of values that are more than a number, a truth or any text."""
+    return None if field is None or field.schema in PLAIN else field.schema
+
+
+def _deadband(row: _Row, low: float, high: float) -> float:
+    """Absolute, in the Interface's unit; 0 when there is none."""
+    text = row.cells.get("deadband", "")
+    if not text:
+        return 0.0
+    share = text.endswith("%")
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0) or (share and value > 100):
+        row.mistake(f"deadband {text!r}", "write a number in the Interface's unit, 0 or more, or a share such as 1%")
+    elif row.cells["type"] not in NUMBERS:
+        row.mistake(f"a deadband for a point of type {row.cells['type']}", "leave it empty; only numbers have one")
+    elif share and not math.isfinite(high - low):
+        row.mistake(f"deadband {text} of an open range", "give low and high, or write the deadband as a number")
+    else:
+        return (high - low) * value / 100 if share else value
+    return 0.0
 
 
 def _choice(row: _Row, key: str, choices: Mapping[str, bool]) -> bool:
@@ -166,6 +198,9 @@ def _scaling(row: _Row, field: Field | None) -> tuple[float, float, str]:
         row.mistake("scale 0 would make every value 0", "write the factor from wire to unit, or leave it empty")
     symbol = row.cells["unit"]
     unit = UNITS.get(symbol)
+    kind = row.cells["type"]
+    if kind in ("string", "enum", "object") and (scale != 1 or symbol):
+        row.mistake(f"a point of type {kind} with a scale or a unit", "leave both empty; they are for numbers")
     if unit is None:
         row.mistake(
             f"unknown unit {symbol!r}", nearest(symbol, list(UNITS)) or f"one of {', '.join(u for u in UNITS if u)}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from twin.words import Words
+from twin.words import NO_WORDS, Words
 
 CANONICAL_MAX = 16_384  # characters of one structured value: four pages; what is longer is a document, not a reading
 
@@ -41,7 +41,7 @@ class EnumValue:
 
     name: str
     value: int | str
-    words: Words = Words()
+    words: Words = NO_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Enum:
 
     valued: str
     values: tuple[EnumValue, ...]
-    words: Words = Words()
+    words: Words = NO_WORDS
 
     def code(self, index: int) -> int:
         """The number that stands for a value in the twin: the integer itself, for text its position from 0."""
@@ -77,7 +77,7 @@ class Member:
     schema: Schema
     unit: str = ""
     semantic: tuple[str, ...] = ()
-    words: Words = Words()
+    words: Words = NO_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Object:
     """Named fields; any of them may be absent from a value, none may be added."""
 
     members: tuple[Member, ...]
-    words: Words = Words()
+    words: Words = NO_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Array:
     """Any number of elements of one schema."""
 
     element: Schema
-    words: Words = Words()
+    words: Words = NO_WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Map:
 
     key: Member
     value: Member
-    words: Words = Words()
+    words: Words = NO_WORDS
 
 
 Schema = Primitive | Geometry | Enum | Object | Array | Map

@@ -30,6 +30,9 @@ class Words:
     extra: tuple[tuple[str, str], ...] = ()
 
 
+NO_WORDS = Words()
+
+
 def in_english(text: LocalText, otherwise: str) -> str:
     """The English text, else the first of any language, else `otherwise`."""
     by_language = dict(text)

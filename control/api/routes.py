@@ -15,6 +15,7 @@ import msgspec
 from control.api import wire
 from control.api.part import Parts
 from control.command import Command, Priority
+from control.command_value import number_of
 from control.evidence import KINDS
 from control.identity import Caller
 from control.runtime import Request, as_body
@@ -132,9 +133,8 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
 
 async def submit(parts: Parts, call: Call) -> dict[str, Any]:
     asked: wire.CommandRequest = call.body
-    request = Request(
-        asked.key, asked.point, asked.value, Priority[asked.priority.upper()], asked.deadline_s, asked.reason
-    )
+    value = number_of(parts.live.plant.point(asked.point), asked.value)
+    request = Request(asked.key, asked.point, value, Priority[asked.priority.upper()], asked.deadline_s, asked.reason)
     return as_body(await parts.commands.submit(request, call.caller.name))
 
 

@@ -173,11 +173,14 @@ class PlantInfo(msgspec.Struct, frozen=True):
 
 
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /api/v1/commands. The same key with the same body gets the same answer for ever."""
+    """POST /api/v1/commands. The same key with the same body gets the same answer for ever.
+
+    A value of an enum may be given by its name.
+    """
 
     key: str
     point: str
-    value: float
+    value: float | str
     priority: Literal["emergency", "safety", "operator", "schedule", "optimiser"] = "operator"
     deadline_s: float = 30.0
     reason: str = ""

@@ -162,12 +162,13 @@ def check_address(text: str, point_type: str, writable: bool) -> None:
         ValueError: not an address, or not one for a point of this type and access.
     """
     address = parse_address(text)
-    if point_type == "string":
-        raise ValueError(f"{text!r}: Modbus carries no text points")
+    if point_type in ("string", "object"):
+        raise ValueError(f"{text!r}: Modbus carries no {'text' if point_type == 'string' else 'structured'} points")
     if address.table in BIT_TABLES and point_type != "boolean":
         raise ValueError(f"{text!r} is one bit, the point is {point_type}; make the point boolean or use a register")
-    if address.table not in BIT_TABLES and address.type.startswith("float") and point_type == "boolean":
-        raise ValueError(f"{text!r} is {address.type}, the point is boolean; use a coil or an integer type")
+    if address.table not in BIT_TABLES and address.type.startswith("float") and point_type in ("boolean", "enum"):
+        instead = "a coil or an integer type" if point_type == "boolean" else "an integer type"
+        raise ValueError(f"{text!r} is {address.type}, the point is {point_type}; use {instead}")
     if writable and address.table in (Table.DISCRETE, Table.INPUT):
         raise ValueError(f"{text!r} is read-only in Modbus; writable points are coil or holding")
 

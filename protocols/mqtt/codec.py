@@ -140,16 +140,20 @@ def decode_payload(payload: bytes, form: str) -> Any:
         raise Malformed("decode", f"{kinds}: {error or type(error).__name__}") from None
 
 
-def look_up(document: Any, pointer: Sequence[str]) -> Found | None:
+def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> Found | None:
     """The value at the pointer with its neighbours `time` and `quality`; None when the document has no such place.
 
-    A bare scalar answers the default pointer. Where the value's own container says no time or quality, the whole
-    document's count.
+    Args:
+        structured: objects and lists are values, too.
+
+    A bare scalar, or a bare list where a structured value is wanted, answers the default pointer. Where the value's own
+    container says no time or quality, the whole document's count.
 
     Raises:
         Malformed: the time or the quality makes no sense.
     """
-    if not isinstance(document, dict | list):
+    is_bare = not isinstance(document, dict | list) or (structured and isinstance(document, list))
+    if is_bare and (not isinstance(document, list) or tuple(pointer) == DEFAULT_POINTER):
         at_root = tuple(pointer) in (DEFAULT_POINTER, ())
         return Found(document, GOOD, None) if at_root else None
     container: Any = None
@@ -162,8 +166,10 @@ def look_up(document: Any, pointer: Sequence[str]) -> Found | None:
             value = value[int(part)]
         else:
             return None
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) and not structured:
         raise Malformed("type", f"the value is {_brief(value)}")
+    if value is document:  # then what lies inside it is the value's own
+        return Found(value, GOOD, None)
     quality = _neighbour(document, container, "quality")
     stamp = _neighbour(document, container, "time")
     return Found(

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from protocols.believe import Unbelievable, twin_value, wire_value
+from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
 from protocols.link import Clock, DeadLetter, LinkState
 from protocols.mqtt import codec
@@ -66,7 +66,7 @@ class MqttDevice:
         documents: dict[str, Any] = {}
         for point_id, value in values.items():
             point, address = self._points[point_id], self._address[point_id]
-            wire = _wire(point, wire_value(point, value))
+            wire = plain_value(point, value)
             if not address.pointer:
                 documents[address.topic] = wire
                 continue
@@ -103,18 +103,11 @@ class MqttDevice:
             try:
                 document = codec.decode_payload(message.payload, self._format)
                 for point in points:
-                    found = codec.look_up(document, self._address[point.id].pointer)
+                    found = codec.look_up(document, self._address[point.id].pointer, point.type == "object")
                     if found is not None:
                         self._on_write(point, twin_value(point, found.value)[0])
             except (codec.Malformed, Unbelievable):
                 continue  # a device does not act on what it does not understand
-
-
-def _wire(point: Point, value: float) -> Any:
-    """The number as JSON and msgpack should carry it; what JSON cannot carry (NaN) becomes null."""
-    if point.type == "boolean":
-        return value == 1.0
-    return int(value) if point.type == "integer" and value.is_integer() else value
 
 
 class _NobodyListens:

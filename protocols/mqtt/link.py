@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from protocols.believe import wire_value
+from protocols.believe import plain_value
 from protocols.delivery import Batch, Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
@@ -60,9 +60,7 @@ class MqttLink:
         if session is None:
             return Verdict(WriteOutcome.NOT_SENT, "the link is down")
         address = self._address[point.id]
-        payload = codec.encode_set(
-            address.pointer, _plain(point, wire_value(point, value)), self._clock(), self._format
-        )
+        payload = codec.encode_set(address.pointer, plain_value(point, value), self._clock(), self._format)
         return await session.send_acknowledged(address.topic + self._set_suffix, payload, timeout_s)
 
     async def read(self, point: Point, timeout_s: float) -> Readings | None:
@@ -141,7 +139,7 @@ class MqttLink:
     ) -> bool:
         """Whether the document says anything about the point, believable or not."""
         try:
-            found = codec.look_up(document, pointer)
+            found = codec.look_up(document, pointer, point.type == "object")
         except codec.Malformed as fault:
             self._delivery.reject(topic, fault.reason, fault.detail, message.payload, point.name)
             return True
@@ -152,12 +150,3 @@ class MqttLink:
         quality = UNCERTAIN_LAST_USABLE if retained else found.quality
         batch.add(point, found.value, quality, found.stamp, topic, message.payload)
         return True
-
-
-def _plain(point: Point, wire: float) -> bool | int | float:
-    """The number as a device of the point's type expects it."""
-    if point.type == "boolean":
-        return wire == 1.0
-    if point.type == "integer" and float(wire).is_integer():
-        return int(wire)
-    return wire

@@ -128,8 +128,10 @@ def node_type(point: Point) -> str:
     """Name of the Variant type that a simulated device gives the point's node."""
     if point.type == "boolean":
         return "Boolean"
-    if point.type == "string":
+    if point.type in ("string", "object"):
         return "String"
+    if point.type == "enum":
+        return "Int32"  # Part 3, 8.14: the base type of enumerations
     if point.type == "integer" and point.scale == 1.0 and float(point.offset).is_integer():
         return "Int64"
     return "Double"

@@ -61,7 +61,7 @@ class OpcUaDevice:
         space = self._server.iserver.aspace
         for point_id, value in values.items():
             point = self._points[point_id]
-            if point.type == "string":
+            if point.type in ("string", "object"):
                 continue
             variant, status = self._said(point, value, quality.get(point_id, GOOD))
             await space.write_attribute_value(
@@ -143,6 +143,6 @@ class _Gate:
         except Unbelievable as doubt:
             too_far = doubt.reason in ("range", "nan")
             return int(ua.StatusCodes.BadOutOfRange if too_far else ua.StatusCodes.BadTypeMismatch)
-        if text is not None or not self._on_write(point, value):
+        if (text is not None and point.type != "enum") or not self._on_write(point, value):
             return int(ua.StatusCodes.BadUserAccessDenied)
         return None

@@ -13,7 +13,7 @@ from typing import Any
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClientState
 
-from protocols.believe import wire_value
+from protocols.believe import plain_value, wire_value
 from protocols.delivery import Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
@@ -96,7 +96,9 @@ class OpcUaLink:
         except FAILURES as failure:
             return Verdict(WriteOutcome.NOT_SENT, f"the node's type could not be read: {_words(failure)}")
         try:
-            wire = codec.variant_value(kind.name, wire_value(point, value))
+            said = plain_value(point, value)
+            is_text = isinstance(said, str) and kind is ua.VariantType.String
+            wire = said if is_text else codec.variant_value(kind.name, wire_value(point, value))
         except ValueError as misfit:
             return Verdict(WriteOutcome.REFUSED, str(misfit))
         return await self._send(client, point, ua.Variant(wire, kind), deadline)

@@ -129,8 +129,8 @@ def test_a_target_of_the_wrong_interface_is_refused(tmp_path: Path) -> None:
 
 
 INTERFACE_MISTAKES = [
-    (TANK.replace("context;3", "context;2"), "is not DTDL v3"),
-    (TANK.replace('"schema": "double"', '"schema": "quad"'), "schema quad is not supported"),
+    (TANK.replace("context;3", "context;4"), "not supported: dtmi:dtdl:context;4"),
+    (TANK.replace('"schema": "double"', '"schema": "quad"'), "schema quad is not known"),
     (TANK.replace('"metre"', '"meter"'), "unit 'meter' is not known"),
     (TANK.replace("dtmi:test:Tank;1", "tank"), "@id 'tank' is not a DTMI"),
     (TANK.replace('"level"', '"valve"'), "valve is declared twice"),
@@ -139,7 +139,7 @@ INTERFACE_MISTAKES = [
     (interface("Tank", [], extends="dtmi:test:Tank;1"), "extends itself"),
     (
         interface("Tank", [{"@type": "Component", "name": "c", "schema": "dtmi:x;1"}]),
-        "Component c is not supported yet",
+        "component c is of unknown Interface dtmi:x;1",
     ),
 ]
 

@@ -139,11 +139,11 @@ export interface PlantInfo {
   clock: string | null;
 }
 
-/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. */
+/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name. */
 export interface CommandRequest {
   key: string;
   point: string;
-  value: number;
+  value: number | string;
   priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
   deadline_s?: number;
   reason?: string;

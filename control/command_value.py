@@ -1,0 +1,28 @@
+"""What a command's value means: a number, a switch's word or the name of an enum's value; must not know transports."""
+
+from __future__ import annotations
+
+from twin.errors import BadRequest
+from twin.points import Point
+from twin.schema import Enum, offer
+
+SWITCH = {"on": 1.0, "true": 1.0, "off": 0.0, "false": 0.0}
+
+
+def number_of(point: Point, said: float | str) -> float:
+    """The number that a command on the point carries. Numbers are not checked here: the runtime checks them all.
+
+    Raises:
+        BadRequest: a text that means no value of the point.
+    """
+    if not isinstance(said, str):
+        return said
+    if isinstance(point.schema, Enum):
+        index = point.schema.index_of(said)
+        if index is None:
+            raise BadRequest(f"{said[:80]!r} is no value of {point.name}", f"one of {offer(point.schema)}")
+        return float(point.schema.code(index))
+    number = SWITCH.get(said.lower())
+    if number is None:
+        raise BadRequest(f"value {said[:80]!r} of {point.name}", "give a number, on or off")
+    return number

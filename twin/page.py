@@ -1,0 +1,164 @@
+"""One document while it is read: where in it mistakes and notices stand; must not know what the document means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from twin.dtdl_rules import (
+    COMMENT_MAX,
+    DESCRIPTION_MAX,
+    DISPLAY_MAX,
+    DTMI_MAX,
+    KEYS,
+    NEWEST,
+    SAME_TYPE,
+    Extension,
+    Version,
+    term_of,
+)
+from twin.errors import Mistake, Notice
+from twin.interface import NAME
+from twin.nearest import nearest
+from twin.places import JsonLines, JsonPath
+from twin.units import DIMENSIONS_OF_SEMANTIC
+from twin.words import DEFAULT_LANGUAGE, LocalText, Words
+
+
+@dataclass
+class Page:
+    """Collects what is wrong and what is not supported in one text, each with its line."""
+
+    file: str
+    text: str
+    mistakes: list[Mistake] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    version: Version = NEWEST
+    extensions: tuple[Extension, ...] = ()
+
+    @cached_property
+    def lines(self) -> JsonLines:
+        return JsonLines(self.text)
+
+    def mistake(self, path: JsonPath, message: str, fix: str) -> None:
+        found = Mistake(self.file, self.lines.of(path), message, fix)
+        if found not in self.mistakes:
+            self.mistakes.append(found)
+
+    def notice(self, path: JsonPath, what: str, meaning: str) -> None:
+        found = Notice(self.file, self.lines.of(path), what, meaning)
+        if found not in self.notices:
+            self.notices.append(found)
+
+    # --- what every element has ---------------------------------------------------------------------------------------
+
+    def types(self, element: dict[str, Any], path: JsonPath, allowed: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+        """(the one of `allowed` that it is, "" for none, its semantic types); says what is wrong or not known."""
+        said = element.get("@type")
+        listed = said if isinstance(said, list) else [] if said is None else [said]
+        names = [term_of(t) for t in listed if isinstance(t, str)]
+        kinds = [k for k in allowed if k in names or any(k in SAME_TYPE.get(n, ()) for n in names)]
+        if len(names) != len(listed):
+            self.mistake((*path, "@type"), f"@type {said!r} is not text", "write the names of types")
+        if len(kinds) > 1:
+            self.mistake(
+                (*path, "@type"), f"@type {said!r} is several things at once", f"keep one of {', '.join(kinds)}"
+            )
+        semantic = tuple(n for n in names if n not in allowed and n not in SAME_TYPE)
+        for name in semantic:
+            if name not in DIMENSIONS_OF_SEMANTIC and not any(name in e.types for e in self.extensions):
+                hint = nearest(name, [*DIMENSIONS_OF_SEMANTIC, *(t for e in self.extensions for t in e.types)])
+                self.notice(
+                    (*path, "@type"), f"type {name} is not known", hint or "kept for export, without effect here"
+                )
+        return kinds[0] if kinds else "", semantic
+
+    def words(self, element: dict[str, Any], path: JsonPath, kind: str) -> Words:
+        """Names and descriptions, and the keys of extensions; unknown keys are named."""
+        identity = element.get("@id", "")
+        if kind != "Interface" and identity and not self.is_dtmi(identity):
+            self.mistake((*path, "@id"), f"@id {identity!r} is not a DTMI", "use the form dtmi:company:area:name;1")
+            identity = ""
+        comment = element.get("comment", "")
+        if not isinstance(comment, str) or len(comment) > COMMENT_MAX:
+            self.mistake(
+                (*path, "comment"), "comment is not a text in limits", f"text of at most {COMMENT_MAX} characters"
+            )
+            comment = ""
+        return Words(
+            self._local(element, path, "displayName", DISPLAY_MAX),
+            self._local(element, path, "description", DESCRIPTION_MAX),
+            comment,
+            "" if kind == "Interface" else str(identity),
+            self._extra(element, path, kind),
+        )
+
+    def _extra(self, element: dict[str, Any], path: JsonPath, kind: str) -> tuple[tuple[str, str], ...]:
+        kept: list[tuple[str, str]] = []
+        for key in element.keys() - KEYS[kind]:
+            meaning = next((e.meaning for e in self.extensions if key in e.keys), None)
+            if meaning:
+                kept.append((key, json.dumps(element[key], sort_keys=True, separators=(",", ":"))))
+                self.notice((*path, key), f"{key} belongs to a language extension", meaning)
+            else:
+                hint = nearest(key, [k for k in KEYS[kind] if not k.startswith("@")])
+                meaning = f"{hint} It is left out" if hint else "it is left out"
+                self.notice((*path, key), f"{kind} has no key {key!r}", meaning)
+        return tuple(sorted(kept))
+
+    def _local(self, element: dict[str, Any], path: JsonPath, key: str, limit: int) -> LocalText:
+        said = element.get(key)
+        if said is None:
+            return ()
+        pairs = said if isinstance(said, dict) else {DEFAULT_LANGUAGE: said}
+        for language, text in pairs.items():
+            if not isinstance(text, str):
+                self.mistake((*path, key), f"{key} {text!r} is not text", 'write text, or { "en": text }')
+                return ()
+            if len(text) > limit:
+                place = (*path, key, language) if isinstance(said, dict) else (*path, key)
+                self.mistake(place, f"{key} has {len(text)} characters", f"at most {limit}")
+        return tuple(pairs.items())
+
+    def name(self, element: dict[str, Any], path: JsonPath, what: str) -> str | None:
+        """The element's name when the language allows it."""
+        name = element.get("name")
+        if name is None:
+            self.mistake(path, f"{what} without name", 'add "name": …')
+        elif not isinstance(name, str) or not NAME.match(name):
+            self.mistake(
+                (*path, "name"), f"name {name!r} is not allowed in DTDL", "letters, digits and _, letter first"
+            )
+        elif len(name) > self.version.name_max:
+            limit = f"DTDL v{self.version.number} allows {self.version.name_max}"
+            self.mistake((*path, "name"), f"the name {name[:40]}… has {len(name)} characters", limit)
+        else:
+            return name
+        return None
+
+    def flag(self, element: dict[str, Any], path: JsonPath, key: str) -> bool:
+        said = element.get(key, False)
+        if not isinstance(said, bool):
+            self.mistake((*path, key), f"{key} {said!r} is neither true nor false", "write true or false")
+        return said is True
+
+    def elements(self, element: dict[str, Any], path: JsonPath, key: str) -> list[tuple[dict[str, Any], JsonPath]]:
+        """The objects under a key that holds one object or a list of them, with their paths."""
+        said = element.get(key)
+        if said is None:
+            return []
+        listed = said if isinstance(said, list) else [said]
+        found = []
+        for index, inner in enumerate(listed):
+            place = (*path, key, index) if isinstance(said, list) else (*path, key)
+            if isinstance(inner, dict):
+                found.append((inner, place))
+            else:
+                self.mistake(place, f"{str(inner)[:80]!r} in {key} is not an object", "use { … }")
+        return found
+
+    def is_dtmi(self, said: Any) -> bool:
+        return isinstance(said, str) and len(said) <= DTMI_MAX and self.version.dtmi.fullmatch(said) is not None
