@@ -40,7 +40,7 @@ def test_untouched_history_fits(parts: tuple[Store, Evidence]) -> None:
     assert problems(*parts) == []
 
 
-ADDED = "INSERT INTO readings VALUES ({}, 0, 1, 9.0, NULL, 0, 1, 1)"
+ADDED = "INSERT INTO readings VALUES ({}, 0, 1, 9.0, NULL, 0, 1, 1, false)"
 
 
 @pytest.mark.parametrize(
