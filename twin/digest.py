@@ -76,19 +76,33 @@ class SeriesNames:
     def __init__(self, names: Mapping[int, str]) -> None:
         self.names: dict[int, str] = {}
         self._hashes: NDArray[np.uint8] = np.zeros((0, 32), np.uint8)
+        self._known: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.add(names)
 
     def add(self, names: Mapping[int, str]) -> None:
-        size = max([len(self._hashes), *(i + 1 for i in names)])
-        grown = np.zeros((size, 32), np.uint8)
-        grown[: len(self._hashes)] = self._hashes
+        size = max(len(self._hashes), max(names, default=-1) + 1)
+        grown, known = np.zeros((size, 32), np.uint8), np.zeros(size, np.bool_)
+        grown[: len(self._hashes)], known[: len(self._known)] = self._hashes, self._known
         for number, name in names.items():
             grown[number] = np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint8)
+            known[number] = True
         self.names.update(names)
-        self._hashes = grown
+        self._hashes, self._known = grown, known
 
-    def __contains__(self, series: int) -> bool:
-        return series in self.names
+    def used(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The distinct ids, ascending.
+
+        Raises:
+            KeyError: one of them has no name.
+        """
+        if len(series) and not (0 <= series.min() and series.max() < len(self._known)):
+            raise KeyError(f"series {series.min()} … {series.max()}: one of them has no name")
+        seen = np.zeros(len(self._known), np.bool_)
+        seen[series] = True
+        nameless = np.flatnonzero(seen & ~self._known)
+        if len(nameless):
+            raise KeyError(f"series {nameless[0]} has no name")
+        return np.flatnonzero(seen).astype(np.int32)
 
     def hashes(self, series: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Shape (len(series), 32): SHA-256 of each name in UTF-8."""
@@ -101,10 +115,7 @@ def digest(batch: int, rows: SeriesRows, names: SeriesNames, version: int = DIGE
     Raises:
         KeyError: a series of the batch has no name, or nobody knows that version.
     """
-    used = np.unique(rows.series)
-    missing = [s for s in used.tolist() if s not in names]
-    if missing:
-        raise KeyError(f"series {missing[0]} has no name")
+    used = names.used(rows.series)
     hashed = hashlib.sha256()
     for part in _PARTS[version](batch, rows, names, used):
         hashed.update(part)

@@ -101,9 +101,10 @@ class Store:
         since = self._since_frame + count
         framed = since >= self._interval.length(len(self._names.names))
         with registered(con, new_rows=_arrow(batch, rows)), transaction(con):
-            con.execute("INSERT INTO readings SELECT * FROM new_rows")
+            # One call: between two of them the interpreter may be away in other threads.
             con.execute(
-                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", [batch, count, made.digest, DIGEST_VERSION, *bounds]
+                "INSERT INTO readings SELECT * FROM new_rows; INSERT INTO batches VALUES "
+                f"({batch}, {count}, '{made.digest}', {DIGEST_VERSION}, {bounds[0]}, {bounds[1]})"
             )
             if framed:
                 keyframes.write_frame(con, batch)
