@@ -41,6 +41,7 @@ from twin.places import TomlLines
 from twin.plant import Plant
 from twin.plantfile import PLANT_FILE, load_plant
 from twin.store import Store
+from twin.upkeep import Upkeep
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5  # what clients get to finish their requests
@@ -76,6 +77,7 @@ def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
 
 async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio.Event) -> None:
     """Run the server until `stop` is set. `ready(url, login link)` is called once it listens."""
+    os.umask(0o077)  # whatever is made below the data folder is its owner's
     plant = read_plant(config.plant, config.endpoints)
     clock: Clock = time.time_ns
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
@@ -95,7 +97,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         evidence = Evidence(config.data / "ledger", plant.id, clock, told_of_anchor)
         closing.callback(evidence.close)
         evidence.catch_up(store)
-        history = History(store, [p.name for p in plant.points], evidence.record_batch)
+        upkeep = Upkeep(plant.retention, clock, evidence.record_retention)
+        history = History(store, [p.name for p in plant.points], evidence.record_batch, upkeep)
         closing.callback(history.close)
         live = LiveTwin(plant, epoch, history, clock)
         last = store.latest({p.name: p.id for p in plant.points}, clock())

@@ -59,7 +59,7 @@ def verify(data: Path) -> dict[str, Any]:
             problems.append(_damaged(COMMANDS_FILE, error))
     report = verify_ledger(directory)
     problems += [dataclasses.asdict(p) for p in report.problems]
-    history: dict[str, Any] = {"batches": 0, "waiting": 0, "problems": [], "ok": False}
+    history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
     try:
         entries = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
         problems += check_commands(commands, entries)

@@ -95,7 +95,7 @@ class SeriesNames:
         Raises:
             KeyError: one of them has no name.
         """
-        if len(series) and not (0 <= series.min() and series.max() < len(self._known)):
+        if len(series) and not (series.min() >= 0 and series.max() < len(self._known)):
             raise KeyError(f"series {series.min()} … {series.max()}: one of them has no name")
         seen = np.zeros(len(self._known), np.bool_)
         seen[series] = True

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import duckdb
@@ -51,6 +52,10 @@ class _Taken:
     errand: _Errand | None = None
     going: bool = True
     rows: int = 0
+
+    @property
+    def readings(self) -> int:
+        return self.rows - len(self.letters)
 
 
 class History:
@@ -106,7 +111,7 @@ class History:
 
     def append(self, rows: SeriesRows) -> Future[Batch]:
         """Commit rows that are no news, such as an import's, as a batch of their own. Never blocks."""
-        return self.between(lambda: self._commit(self.store.cursor(), rows))
+        return self.between(lambda: self._commit(self._con, rows))
 
     def close(self) -> None:
         """Everything given before is durable; may be called again."""
@@ -131,26 +136,33 @@ class History:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        con = self.store.cursor()
+        self._con = self.store.cursor()
         going = True
         while going:
             taken = self._gather()
             going = taken.going
-            try:
-                if taken.deliveries:
-                    self._commit(con, self._rows(taken.deliveries))
-                if taken.letters:
-                    self.store.append_dead_letters(con, taken.letters)
-                if taken.errand is None and going:
-                    self._keep_up(con)
-                self.failure = None
-            except duckdb.Error as error:  # a full disk: say so, count it, keep trying with what comes next
-                self.failure = str(error).splitlines()[0]
-                self.overflow += taken.rows
-                con = self.store.cursor()
+            if taken.deliveries:
+                self._try(partial(self._take, taken.deliveries), taken.readings)
+            if taken.letters:
+                self._try(partial(self.store.append_dead_letters, self._con, taken.letters), len(taken.letters))
             if taken.errand is not None:
                 taken.errand.work()
-        con.close()
+            if going:
+                self._try(self._keep_up, 0)
+        self._con.close()
+
+    def _try(self, work: Callable[[], object], rows: int) -> None:
+        """A full disk stops nothing: say so, count what is lost, keep trying with what comes next."""
+        try:
+            work()
+            self.failure = None
+        except duckdb.Error as error:
+            self.failure = str(error).splitlines()[0]
+            self.overflow += rows
+            self._con = self.store.cursor()
+
+    def _take(self, deliveries: Sequence[_Delivery]) -> None:
+        self._commit(self._con, self._rows(deliveries))
 
     def _commit(self, con: duckdb.DuckDBPyConnection, rows: SeriesRows) -> Batch:
         made = self.store.append(con, self._next, rows)
@@ -158,13 +170,13 @@ class History:
         self._on_batch(made)
         return made
 
-    def _keep_up(self, con: duckdb.DuckDBPyConnection) -> None:
+    def _keep_up(self) -> None:
         """Missing keyframes and due roll-ups: one every UPKEEP_EVERY_S, and more while no reading waits."""
         now = time.monotonic()
         going = now - self._kept_up_at >= UPKEEP_EVERY_S
         while going:
             self._kept_up_at = now
-            worked = self.store.frame_missing(con) or (self._upkeep is not None and self._upkeep.step(con))
+            worked = self.store.frame_missing(self._con) or (self._upkeep is not None and self._upkeep.step(self._con))
             going = worked and not self._queue
 
     def _gather(self) -> _Taken:

@@ -9,6 +9,7 @@ from typing import Any
 
 from twin.errors import NotFound
 from twin.interface import Interface
+from twin.retention import KEEP_EVERYTHING, Retention
 
 Number = float
 
@@ -100,6 +101,7 @@ class Plant:
     feedbacks: tuple[Feedback, ...]
     clock: str | None
     model: Mapping[str, Any]
+    retention: Retention = KEEP_EVERYTHING
 
     @cached_property
     def point_of_name(self) -> Mapping[str, Point]:

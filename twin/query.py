@@ -20,6 +20,7 @@ from twin.errors import BadRequest, LimitExceeded
 from twin.plant import Plant
 from twin.store import Store
 from twin.table import NEVER, Columns
+from twin.tiers import VIEWS
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 256
@@ -118,6 +119,7 @@ def run(store: Store, tables: Mapping[str, pa.Table], sql: str, limit: int) -> A
         con.execute("SET python_enable_replacements = false")
         con.register("quality_names", QUALITY_NAMES)
         con.execute(HISTORY_VIEW)
+        con.execute(VIEWS)
         for table_name, table in tables.items():
             con.register(table_name, table)
         con.execute("BEGIN TRANSACTION READ ONLY")
@@ -131,7 +133,8 @@ def run(store: Store, tables: Mapping[str, pa.Table], sql: str, limit: int) -> A
         raise LimitExceeded(f"the query needs more memory than allowed: {error}", "aggregate or narrow it") from None
     except duckdb.Error as error:
         raise BadRequest(
-            str(error).strip(), "tables: twins, relationships, points, history, dead_letters, commands"
+            str(error).strip(),
+            "tables: twins, relationships, points, history, history_1s, history_1min, history_1h, dead_letters, commands",
         ) from None
     finally:
         timer.cancel()

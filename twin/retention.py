@@ -29,6 +29,9 @@ class Retention:
         return {"1s": self.second, "1min": self.minute, "1h": self.hour}[name]
 
 
+KEEP_EVERYTHING = Retention()
+
+
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """Batches `first` … `last` that leave the file, and what can still be asked afterwards (ns since 1970 UTC)."""
