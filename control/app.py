@@ -23,12 +23,14 @@ import uvicorn
 
 from control import metrics
 from control.api.http import application
-from control.api.part import Parts, Tables, plant_info
+from control.api.part import Parts, plant_info
+from control.branches import Branches
 from control.client import SERVER_FILE
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.identity import Identity
 from control.live import LiveTwin
+from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
@@ -41,6 +43,7 @@ from twin.places import TomlLines
 from twin.plant import Plant
 from twin.plantfile import PLANT_FILE, load_plant
 from twin.store import Store
+from twin.upkeep import Upkeep
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5  # what clients get to finish their requests
@@ -76,6 +79,7 @@ def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
 
 async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio.Event) -> None:
     """Run the server until `stop` is set. `ready(url, login link)` is called once it listens."""
+    os.umask(0o077)  # whatever is made below the data folder is its owner's
     plant = read_plant(config.plant, config.endpoints)
     clock: Clock = time.time_ns
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
@@ -95,7 +99,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         evidence = Evidence(config.data / "ledger", plant.id, clock, told_of_anchor)
         closing.callback(evidence.close)
         evidence.catch_up(store)
-        history = History(store, plant.points.column("name").to_pylist(), evidence.record_batch)
+        upkeep = Upkeep(plant.retention, clock, evidence.record_retention)
+        history = History(store, plant.points.column("name").to_pylist(), evidence.record_batch, upkeep)
         closing.callback(history.close)
         live = LiveTwin(plant, epoch, history, clock)
         last = store.latest({p.name: p.id for p in plant.points}, clock())
@@ -119,10 +124,13 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             points = plant.points_of_device(device.id)
             links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance)
         whatifs = WhatIfs(live, Runner(config.workers), clock, _identity)
+        branches = Branches(live, whatifs, clock)
+        questions = Questions(live, store, commands, branches)
+        closing.callback(questions.close)
         identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
         watch = metrics.LoopWatch()
         parts = Parts(
-            plant=plant, plant_info=plant_info(plant, VERSION), tables=Tables(plant), live=live, store=store,
+            plant=plant, plant_info=plant_info(plant, VERSION), questions=questions, branches=branches, live=live, store=store,
             evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, clock=clock, version=VERSION,
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from control import show
+from control.cli_branch import branch_app
 from control.client import Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -28,6 +29,7 @@ command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow t
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
+app.add_typer(branch_app, name="branch")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
@@ -161,13 +163,20 @@ def query(
     ],
     data: Data = None,
     limit: Annotated[int, typer.Option(help="Rows at most.")] = 1000,
+    at: Annotated[str, typer.Option(help="The points as of a past moment: 2026-11-21T06:00Z, or -15m.")] = "",
+    known: Annotated[str, typer.Option(help="… as it was known at this moment.")] = "",
+    branch: Annotated[str, typer.Option(help="The points of a branch, or of a what-if as id/1.")] = "",
     json_: Json = False,
 ) -> None:
-    """Ask the twin in SQL: the running server, or a stopped one's files."""
+    """Ask the twin in SQL: the running server, or a stopped one's files.
+
+    In the statement at('-1h'), branch('lab'), upstream_of('tank_1'), downstream_of('pump_335', hops := 2) and
+    parts_of('site') are tables.
+    """
     from control.offline import ask
 
     folder = data_folder(data)
-    found = ask(folder, sql, limit)
+    found = ask(folder, sql, limit, at, known, branch)
     if json_:
         show.as_json(found)
         return
@@ -183,6 +192,7 @@ def whatif(
     limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
     replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed; the same state, question and seed give the same answer.")] = 1,
+    branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
     data: Data = None,
     json_: Json = False,
 ) -> None:
@@ -194,7 +204,7 @@ def whatif(
     client = Client(data_folder(data))
     body = {
         "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],
-        "replications": replications, "seed": seed,
+        "replications": replications, "seed": seed, "branch": branch,
     }  # fmt: skip
     run = client.post("/whatif", body)
     try:

@@ -30,12 +30,14 @@ from protocols.link import Clock
 from twin.columns import Columns
 from twin.errors import NotFound
 from twin.plant import Plant
+from twin.retention import Expiry
 from twin.store import Batch, Store
 
 ANCHOR_EVERY_S = 10.0
 LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held
 HISTORY_BATCH = "history.batch"
-KINDS = ("command", "point", HISTORY_BATCH, "login", "server.start", "server.stop")
+HISTORY_RETENTION = "history.retention"
+KINDS = ("command", "point", HISTORY_BATCH, HISTORY_RETENTION, "login", "server.start", "server.stop")
 SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
 log = logging.getLogger("twinloop.evidence")
 
@@ -91,6 +93,19 @@ class Evidence:
                 self._held.popleft()
         except LedgerError as error:
             log.error("%d history batches wait for the ledger: %s", len(self._held), error)
+
+    def record_retention(self, expiry: Expiry) -> bool:
+        """Batches are about to leave history. True once that is durable; else they stay. On the history thread."""
+        body: dict[str, JSON] = {
+            "first": expiry.first, "last": expiry.last, "batches": expiry.batches, "rows": expiry.rows,
+            "oldest_as_of_ns": expiry.oldest_as_of, "oldest_known_at_ns": expiry.oldest_known_at,
+        }  # fmt: skip
+        try:
+            self.record(HISTORY_RETENTION, body, wait_s=LEDGER_WAIT_S).result(LEDGER_WAIT_S)
+        except (LedgerError, TimeoutError) as error:
+            log.error("batches %d to %d stay although they have expired: %s", expiry.first, expiry.last, error)
+            return False
+        return True
 
     def record_points(self, plant: Plant, columns: Columns, ids: NDArray[np.int32]) -> None:
         """Changes of points that their `audit` column names, one entry each; their batch of history is recorded, too."""

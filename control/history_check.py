@@ -3,45 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from control.evidence import HISTORY_BATCH
+from control.evidence import HISTORY_BATCH, HISTORY_RETENTION
 from ledger.entry import Entry
 from twin.store import Store
 
 BATCHES_AT_ONCE = 500  # keeps a check of months of history under some 100 MB
 PROBLEMS_MAX = 100
-BATCH_FIRST, BATCH_LAST = -(2**63), 2**63 - 1
+BATCH_FIRST, BATCH_LAST = -(2**62), 2**63 - 1
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """What the ledger says of history: digests by batch, and the spans of batches that were let go."""
+
+    digests: dict[int, str] = field(default_factory=dict)
+    let_go: list[tuple[int, int]] = field(default_factory=list)
+
+    def expired(self, batch: int) -> bool:
+        return any(first <= batch <= last for first, last in self.let_go)
 
 
 def check_history(store: Store, entries: Iterable[Entry]) -> dict[str, Any]:
-    """{"batches", "waiting", "problems": [{"place", "what", "hint"}], "ok"}.
+    """{"batches", "expired", "waiting", "problems": [{"place", "what", "hint"}], "ok"}.
 
-    Altered, missing and added batches are named. `waiting` counts batches committed after the newest entry, as a crash
-    leaves them: the server records them when it starts.
+    Altered, missing and added batches are named. `expired` counts batches that are gone under a `history.retention`
+    entry. `waiting` counts batches committed after the newest entry, as a crash leaves them: the server records them
+    when it starts.
     """
-    recorded = {int(str(e.body["batch"])): str(e.body["sha256"]) for e in entries if e.kind == HISTORY_BATCH}
+    recorded = _recorded(entries)
     problems: list[dict[str, str]] = []
-    numbers = sorted(recorded)
+    numbers = sorted(recorded.digests)
     con = store.cursor()
-    first = BATCH_FIRST
+    first, expired = BATCH_FIRST, 0
     for start in range(0, len(numbers), BATCHES_AT_ONCE):
         part = numbers[start : start + BATCHES_AT_ONCE]
         found = store.recompute(con, first, part[-1])
         first = part[-1] + 1
         for batch in part:
-            if found.get(batch) != recorded[batch]:
-                what = "its rows are gone" if batch not in found else "its rows are not what the ledger recorded"
-                hint = f"SELECT * FROM history WHERE batch = {batch}; compare with a back-up"
-                problems.append({"place": f"history batch {batch}", "what": what, "hint": hint})
-        problems += [_unknown(batch) for batch in found.keys() - recorded.keys()]
+            if batch not in found and recorded.expired(batch):
+                expired += 1
+            elif found.get(batch) != recorded.digests[batch]:
+                problems.append(_unlike(batch, gone=batch not in found))
+        problems += [_unknown(batch) for batch in found.keys() - recorded.digests.keys()]
     found = store.recompute(con, first, BATCH_LAST)
     waiting = {b.batch: b.digest for b in store.batches_from(first)}  # read second: a batch may come in between
     problems += [_unknown(batch) for batch, digest in found.items() if waiting.get(batch) != digest]
     con.close()
     return {
-        "batches": len(recorded), "waiting": len(waiting), "problems": problems[:PROBLEMS_MAX], "ok": not problems
+        "batches": len(recorded.digests), "expired": expired, "waiting": len(waiting),
+        "problems": problems[:PROBLEMS_MAX], "ok": not problems,
     }  # fmt: skip
+
+
+def _recorded(entries: Iterable[Entry]) -> _Recorded:
+    made = _Recorded()
+    for entry in entries:
+        if entry.kind == HISTORY_BATCH:
+            made.digests[int(str(entry.body["batch"]))] = str(entry.body["sha256"])
+        elif entry.kind == HISTORY_RETENTION:
+            made.let_go.append((int(str(entry.body["first"])), int(str(entry.body["last"]))))
+    return made
+
+
+def _unlike(batch: int, gone: bool) -> dict[str, str]:
+    what = "its rows are gone" if gone else "its rows are not what the ledger recorded"
+    hint = f"SELECT * FROM history WHERE batch = {batch}; compare with a back-up"
+    return {"place": f"history batch {batch}", "what": what, "hint": hint}
 
 
 def _unknown(batch: int) -> dict[str, str]:

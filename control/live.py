@@ -140,7 +140,7 @@ class LiveTwin:
             batch = Readings.of(ids, columns.value[ids], NEVER, code, columns.source_time[ids], text)
             changes = self.table.apply(batch)
             self.feed.advance(changes.advanced)
-            self.history.record(replace(changes.record, received_time=self._clock()))
+            self.history.record(replace(changes.record, received_time=self._clock()), noticed=True)
 
     def _say(self, device_id: str, name: str, value: float, text: str | None = None) -> None:
         point = self.plant.point_of_name.get(f"{device_id}.{name}")

@@ -51,7 +51,9 @@ class _Twinloop(Collector):
         for level in ("recorded", "checkpointed", "anchored"):
             yield GaugeMetricFamily(f"twinloop_entries_{level}", f"ledger entries {level}", getattr(reach, level))
         lost = self._live.history.overflow
-        yield CounterMetricFamily("twinloop_history_overflow", "deliveries history had no room for", lost)
+        yield CounterMetricFamily(
+            "twinloop_history_overflow", "readings and dead letters history had no room for", lost
+        )
         yield CounterMetricFamily(
             "twinloop_loop_stalls", f"times the loop was away over {STALL_S} s", self._watch.stalls
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from control.api.wire import as_json
 from control.client import SERVER_FILE, Client
@@ -18,16 +21,21 @@ from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.reader import read_payloads
 from ledger.verify import verify as verify_ledger
-from twin import query
-from twin.errors import BadRequest, Unavailable
+from twin.errors import Unavailable
+from twin.keyframes import ALWAYS
+from twin.moment import Moment, rebuilt
+from twin.points import Point, Points
+from twin.query import Queries
+from twin.statement import Call
 from twin.store import Store
+from twin.when import parse_when_ns
 
 HISTORY_FILE = "history.duckdb"
 COMMANDS_FILE = "commands.sqlite"
 
 
-def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
-    """The running server's answer; without one, history and dead letters from the file.
+def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
+    """The running server's answer; without one, what the history file tells: history, dead letters, last values.
 
     Raises:
         Unavailable: no server, and no history file.
@@ -35,16 +43,48 @@ def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
     found: dict[str, Any]
     client = _running(data)
     if client is not None:
-        found = client.post("/query", {"sql": sql, "limit": limit})
+        found = client.post("/query", {"sql": sql, "limit": limit, "at": at, "known": known, "branch": branch})
         return found
+    if branch:
+        raise Unavailable(f"branch {branch!r} lived in a server, and none runs on {data}", "start it again")
     with _history(data) as store:
-        try:
-            answer = query.run(store, {}, sql, limit)
-        except BadRequest as error:
-            raise BadRequest(error.message, "no server runs here: only history and dead_letters can be asked") from None
+        recorded = _Recorded(store, time.time_ns())
+        answer = Queries(store).run({"point_rows": recorded.points_at(at, known)}, sql, limit, recorded.resolve)
     # The same words as from the server.
     found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
     return found
+
+
+class _Recorded:
+    """The points that a history file knows, without the plant: names and values, no units or devices."""
+
+    def __init__(self, store: Store, now_ns: int) -> None:
+        self._store, self._now_ns = store, now_ns
+        names = store.names()
+        self._series = np.array(sorted(names), np.int32)
+        self._points = Points.of(
+            Point(row, names[series], *_twin_and_property(names[series]), "", "", "", "")
+            for row, series in enumerate(self._series.tolist())
+        )
+
+    def points_at(self, at: str, known: str) -> pa.Table:
+        """The view `points` as of a source time, as known at a received time; empty for all there is."""
+        as_of = parse_when_ns(at, self._now_ns, "at") if at else ALWAYS
+        known_at = parse_when_ns(known, self._now_ns, "known") if known else ALWAYS
+        con = self._store.cursor()
+        rows = self._store.state_at(con, as_of, known_at)
+        con.close()
+        return Moment(0, rebuilt(rows, self._series)).table(self._points)
+
+    def resolve(self, call: Call) -> pa.Table:
+        if call.name != "at":
+            raise Unavailable(f"{call.name} needs a running server", "start one with `twinloop up`")
+        return self.points_at(call.arguments["moment"], call.arguments["known"])
+
+
+def _twin_and_property(name: str) -> tuple[str, str]:
+    twin, _, prop = name.partition(".")
+    return twin, prop
 
 
 def verify(data: Path) -> dict[str, Any]:
@@ -59,7 +99,7 @@ def verify(data: Path) -> dict[str, Any]:
             problems.append(_damaged(COMMANDS_FILE, error))
     report = verify_ledger(directory)
     problems += [dataclasses.asdict(p) for p in report.problems]
-    history: dict[str, Any] = {"batches": 0, "waiting": 0, "problems": [], "ok": False}
+    history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
     try:
         entries = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
         problems += check_commands(commands, entries)

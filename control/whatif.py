@@ -24,6 +24,7 @@ from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
 
 RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
 RUNS_KEPT = 50  # results of ~100 kB each
+SNAPSHOTS_KEPT = 8  # of the newest runs, to be looked into as branches: 44 MB each a million points
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
 SAMPLE_MIN_S = 60.0
 log = logging.getLogger("twinloop.whatif")
@@ -64,11 +65,12 @@ def question(scenarios: list[str], limits: list[str], horizon_s: float, replicat
 
 @dataclass(slots=True)
 class Run:
-    """One what-if. `asked` is the request as it came, shown with the result."""
+    """One what-if. `asked` is the request as it came, shown with the result; `snapshot` where it starts."""
 
     id: str
     asked: Any
     started_at: int
+    snapshot: Snapshot | None = None
     state: State = State.RUNNING
     progress: float = 0.0
     result: dict[str, Any] | None = None
@@ -99,15 +101,15 @@ class WhatIfs:
                 run.cancel.set()
             await asyncio.to_thread(self._runner.close)
 
-    def start(self, asked: Any, what: Question) -> Run:
-        """From the twin's state right now.
+    def start(self, asked: Any, what: Question, start: Snapshot | None = None) -> Run:
+        """From the twin's state right now, or from a branch.
 
         Raises:
             BadRequest: an unknown point, a value or count out of range.
             Refused: the twin does not know the plant's state well enough to start.
             LimitExceeded: RUNNING_MAX experiments are running.
         """
-        snapshot = self._live.snapshot()
+        snapshot = self._live.snapshot() if start is None else start
         check_question(
             self._live.plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
             replications=what.replications, limits=what.limits,
@@ -115,8 +117,10 @@ class WhatIfs:
         running = [r for r in self._runs.values() if r.state is State.RUNNING]
         if len(running) >= RUNNING_MAX or self._tasks is None:
             raise LimitExceeded(f"{len(running)} what-ifs are running", "wait for one or cancel it")
-        run = Run(self._new_id(), asked, self._clock())
+        run = Run(self._new_id(), asked, self._clock(), snapshot)
         self._runs[run.id] = run
+        for old in self.all()[SNAPSHOTS_KEPT:]:
+            old.snapshot = None
         while len(self._runs) > RUNS_KEPT:
             del self._runs[next(i for i, r in self._runs.items() if r.state is not State.RUNNING)]
         self._tasks.create_task(self._experiment(run, what, snapshot))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from twin.columns import NEVER, Columns
+from twin.digest import SeriesRows
 from twin.errors import LimitExceeded
 from twin.feed import Feed
 from twin.points import Points
@@ -111,3 +112,24 @@ def _texts(text: Mapping[int, str], size: int) -> pa.Array:
         pa.py_buffer(np.cumsum(lengths, dtype=np.int32).data),
     ]
     return pa.Array.from_buffers(pa.string(), size, [*buffers, pa.py_buffer(b"".join(encoded))])
+
+
+def rebuilt(rows: SeriesRows, series: NDArray[np.int32]) -> Columns:
+    """The columns of a past moment.
+
+    Args:
+        rows: the state of every series then (Store.state_at).
+        series: the series id of every point, shape (N,).
+    """
+    columns = Columns.empty(len(series))
+    point_of = np.full(int(max(series.max(initial=0), rows.series.max(initial=0))) + 1, -1, np.int32)
+    point_of[series] = np.arange(len(series), dtype=np.int32)
+    ids = point_of[rows.series]
+    here = ids >= 0
+    ids = ids[here]
+    columns.value[ids] = rows.value[here]
+    columns.quality[ids] = rows.quality[here]
+    columns.source_time[ids] = rows.source_time[here]
+    columns.received_time[ids] = rows.received_time[here]
+    columns.text = {int(i): t for row, t in rows.text.items() if (i := point_of[rows.series[row]]) >= 0}
+    return columns

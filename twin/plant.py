@@ -11,6 +11,7 @@ from twin.errors import NotFound, Notice
 from twin.interface import Interface
 from twin.nearest import nearest as nearest
 from twin.points import ByName, Point, Points
+from twin.retention import KEEP_EVERYTHING, Retention
 
 Number = float
 
@@ -69,6 +70,7 @@ class Plant:
     feedbacks: tuple[Feedback, ...]
     clock: str | None
     model: Mapping[str, Any]
+    retention: Retention = KEEP_EVERYTHING
     notices: tuple[Notice, ...] = ()
 
     @cached_property

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twin import retention
 from twin.errors import BadPlant, NotFound, Notice
 from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
@@ -35,6 +36,7 @@ _TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "twin": {"id": str, "interface": str, "name": str, "at": list},
     "relationship": {"source": str, "name": str, "target": str},
     "feedback": {"point": str, "feedback": str, "tolerance": (int, float), "within_s": (int, float)},
+    "history": dict.fromkeys(retention.KEYS, str),
     "model": {},
 }
 _NEEDED = {
@@ -81,6 +83,7 @@ def load_plant(
     points = read_points(folder, str(head.get("points", "points.csv")), twins, interfaces, devices, protocols, mistakes)
     known = {p.name: p for p in points}
     feedbacks = _feedbacks(sheet, known)
+    kept = _retention(sheet)
     clock = head.get("clock")
     if clock is not None and clock not in known:
         sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
@@ -100,6 +103,7 @@ def load_plant(
         clock=clock,
         model=document.get("model", {}),
         notices=tuple(sorted(notices, key=lambda n: (n.file, n.line))),
+        retention=kept,
     )
 
 
@@ -319,6 +323,13 @@ def _feedbacks(sheet: _Sheet, known: Mapping[str, Point]) -> list[Feedback]:
             )
         found[row["point"]] = Feedback(row["point"], row["feedback"], float(tolerance), float(within_s))
     return list(found.values())
+
+
+def _retention(sheet: _Sheet) -> retention.Retention:
+    table = sheet.document.get("history")
+    if not isinstance(table, dict):
+        return retention.KEEP_EVERYTHING
+    return retention.parse(table, lambda key, message, fix: sheet.mistake("history", 0, key, message, fix))
 
 
 LINK_PROPERTIES = (

@@ -23,6 +23,7 @@ from twin.plant import Plant
 from twin.points import Points
 from twin.statement import FORMS, POINT_COLUMNS, Call, calls, check, macros
 from twin.store import Store
+from twin.tiers import VIEWS
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 256
@@ -36,10 +37,12 @@ CREATE OR REPLACE TEMP MACRO quality_name(code) AS CASE code {_NAMES}
 CREATE OR REPLACE TEMP VIEW history AS
 SELECT s.name AS point, CASE WHEN isnan(r.value) THEN NULL ELSE r.value END AS value, r.text, r.quality,
   quality_name(r.quality) AS quality_name, make_timestamp_ns(r.source_time) AS source_time,
-  make_timestamp_ns(r.received_time) AS received_time, r.batch
+  make_timestamp_ns(r.received_time) AS received_time, r.noticed, r.batch
 FROM readings r JOIN series s ON s.id = r.series;
+{VIEWS}
 {macros()}
 """
+TABLES = ("points", "history", "history_1s", "history_1min", "history_1h", "dead_letters")
 NO_POINTS = Moment(0, Columns.empty(0)).table(Points.of(()))
 
 
@@ -164,7 +167,7 @@ class Queries:
                 f"the query needs more memory than allowed: {error}", "aggregate or narrow it"
             ) from None
         except duckdb.Error as error:
-            known = ["points", "history", "dead_letters", *(n for n in tables if n != "point_rows"), *FORMS]
+            known = [*TABLES, *(n for n in tables if n != "point_rows"), *FORMS]
             raise BadRequest(str(error).strip(), f"tables: {', '.join(known)}") from None
         finally:
             timer.cancel()

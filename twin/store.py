@@ -1,12 +1,10 @@
-"""The DuckDB file of history and dead letters: schema, appends, reads; the only twin code that touches a database.
+"""The DuckDB file of history and dead letters: opens it, appends to it, reads from it.
 
 Must not know threads, queues or the plant file.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,21 +14,15 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from twin.errors import Unavailable
+from twin import history_schema, keyframes, trend, upkeep
+from twin.digest import DIGEST_VERSION, SeriesNames, SeriesRows, digest
+from twin.duck import one, registered, transaction
+from twin.errors import NotFound, Unavailable
+from twin.keyframes import ALWAYS, Interval
 from twin.readings import Readings
 
-SCHEMA = """
-CREATE SEQUENCE IF NOT EXISTS series_id;
-CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY DEFAULT nextval('series_id'), name VARCHAR UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (batch BIGINT PRIMARY KEY, rows INTEGER NOT NULL, digest VARCHAR NOT NULL);
-CREATE TABLE IF NOT EXISTS readings (
-  batch BIGINT NOT NULL, row INTEGER NOT NULL, series INTEGER NOT NULL, value DOUBLE, text VARCHAR,
-  quality UINTEGER NOT NULL, source_time BIGINT NOT NULL, received_time BIGINT NOT NULL);
-CREATE TABLE IF NOT EXISTS dead_letters (
-  received_time TIMESTAMP_NS NOT NULL, device VARCHAR, point VARCHAR, address VARCHAR, reason VARCHAR,
-  detail VARCHAR, raw BLOB);
-"""
 # A gigabyte sorts and aggregates tens of millions of readings and leaves the rest of a small machine alone.
 CONFIG = {
     "enable_external_access": "false",
@@ -39,7 +31,6 @@ CONFIG = {
     "memory_limit": "1GB",
     "threads": "2",
 }
-DIGEST_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,57 +42,19 @@ class Batch:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesRows:
-    """Readings of one batch, as columns of shape (N,): history's series ids, not point ids."""
-
-    series: np.ndarray[Any, np.dtype[np.int32]]
-    value: np.ndarray[Any, np.dtype[np.float64]]
-    quality: np.ndarray[Any, np.dtype[np.uint32]]
-    source_time: np.ndarray[Any, np.dtype[np.int64]]
-    received_time: np.ndarray[Any, np.dtype[np.int64]]
-    text: Sequence[str | None]
-
-
-def digest(batch: int, rows: SeriesRows, names: Mapping[int, str]) -> str:
-    """SHA-256 (hex) of a batch: a JSON head naming its series, then the little-endian columns, then the texts.
-
-    Anyone with the DuckDB file can compute it again; the order of rows is the column `row`.
-    """
-    used = {int(s): names[int(s)] for s in np.unique(rows.series)}
-    head = {
-        "v": DIGEST_VERSION,
-        "batch": batch,
-        "rows": len(rows.series),
-        "series": {str(k): used[k] for k in sorted(used)},
-    }
-    hashed = hashlib.sha256(json.dumps(head, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    for column, kind in (
-        (rows.series, "<i4"),
-        (rows.value, "<f8"),
-        (rows.quality, "<u4"),
-        (rows.source_time, "<i8"),
-        (rows.received_time, "<i8"),
-    ):
-        hashed.update(np.ascontiguousarray(column).astype(kind).tobytes())
-    hashed.update(json.dumps(list(rows.text), separators=(",", ":")).encode())
-    return hashed.hexdigest()
-
-
 class Store:
     """One open history file. Every method may be called from one thread at a time per `cursor()`."""
 
-    def __init__(self, path: Path, read_only: bool = False) -> None:
+    def __init__(self, path: Path, read_only: bool = False, interval: Interval | None = None) -> None:
+        """
+        Raises:
+            Unavailable: another process holds the file, it is no history, or a newer Twinloop wrote it.
+        """
         self.path = path
-        try:
-            self._root = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
-        except duckdb.IOException as error:
-            raise Unavailable(
-                f"history {path} cannot be opened: {str(error).splitlines()[0]}",
-                "another process may hold it: stop that server, or ask it with `twinloop query`",
-            ) from error
-        if not read_only:
-            self._root.execute(SCHEMA)
+        self._interval = interval or Interval()
+        self._root = _open(path, read_only)
+        self._names = SeriesNames(dict(self._root.execute("SELECT id, name FROM series").fetchall()))
+        self._since_frame = self._rows_since_frame()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for another thread."""
@@ -116,45 +69,46 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def series_of(self, names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    # --- series ------------------------------------------------------------------------------------------------------
+
+    def series_of(self, names: Sequence[str]) -> NDArray[np.int32]:
         """The series id of every name, shape (len(names),); new names get new ids, for ever."""
         names_table = pa.table({"name": pa.array(names, pa.string())})
-        with _registered(self._root, names_table=names_table):
+        with registered(self._root, names_table=names_table):
             self._root.execute(
                 "INSERT INTO series (name) SELECT DISTINCT name FROM names_table "
                 "WHERE name NOT IN (SELECT name FROM series) ORDER BY name"
             )
-        known = dict(self._root.execute("SELECT name, id FROM series").fetchall())
-        return np.array([known[n] for n in names], np.int32)
+        self._names.add(dict(self._root.execute("SELECT id, name FROM series").fetchall()))
+        ids = {name: number for number, name in self._names.names.items()}
+        return np.array([ids[n] for n in names], np.int32)
 
     def names(self) -> dict[int, str]:
-        return dict(self._root.execute("SELECT id, name FROM series").fetchall())
+        return dict(self._names.names)
+
+    # --- batches -----------------------------------------------------------------------------------------------------
 
     def next_batch(self) -> int:
-        row = self._root.execute("SELECT coalesce(max(batch), -1) + 1 FROM batches").fetchone()
-        return int(row[0]) if row else 0
+        """Numbers of dropped batches are not given again."""
+        row = one(self._root, "SELECT coalesce(max(batch), -1) + 1 FROM batches")
+        return max(int(row[0]) if row else 0, history_schema.mark(self._root, upkeep.DROPPED, -1) + 1)
 
-    def append(self, con: duckdb.DuckDBPyConnection, batch: int, rows: SeriesRows, names: Mapping[int, str]) -> Batch:
-        """Commit one batch durably (DuckDB syncs its WAL at commit)."""
-        count = len(rows.series)
-        table = pa.table(
-            {
-                "batch": np.full(count, batch, np.int64),
-                "row": np.arange(count, dtype=np.int32),
-                "series": rows.series,
-                "value": pa.array(rows.value),
-                "text": pa.array(rows.text, pa.string()),
-                "quality": rows.quality,
-                "source_time": rows.source_time,
-                "received_time": rows.received_time,
-            }
-        )
-        made = Batch(batch, count, digest(batch, rows, names))
-        with _registered(con, new_rows=table):
-            con.execute("BEGIN")
-            con.execute("INSERT INTO readings SELECT * FROM new_rows")
-            con.execute("INSERT INTO batches VALUES (?, ?, ?)", [made.batch, made.rows, made.digest])
-            con.execute("COMMIT")
+    def append(self, con: duckdb.DuckDBPyConnection, batch: int, rows: SeriesRows) -> Batch:
+        """Commit one batch durably (DuckDB syncs its WAL at commit), with a keyframe when one is due."""
+        count = len(rows)
+        made = Batch(batch, count, digest(batch, rows, self._names))
+        bounds = [int(rows.source_time.max()), int(rows.received_time.max())]
+        since = self._since_frame + count
+        framed = since >= self._interval.length(len(self._names.names))
+        with registered(con, new_rows=_arrow(batch, rows)), transaction(con):
+            # One call: between two of them the interpreter may be away in other threads.
+            con.execute(
+                "INSERT INTO readings SELECT * FROM new_rows; INSERT INTO batches VALUES "
+                f"({batch}, {count}, '{made.digest}', {DIGEST_VERSION}, {bounds[0]}, {bounds[1]})"
+            )
+            if framed:
+                keyframes.write_frame(con, batch)
+        self._since_frame = 0 if framed else since
         return made
 
     def append_dead_letters(self, con: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -162,80 +116,144 @@ class Store:
         con.executemany("INSERT INTO dead_letters VALUES (make_timestamp_ns(?), ?, ?, ?, ?, ?, ?)", rows)
 
     def batches_from(self, first: int) -> list[Batch]:
-        rows = self._root.execute("SELECT * FROM batches WHERE batch >= ? ORDER BY batch", [first]).fetchall()
+        rows = self._root.execute(
+            "SELECT batch, rows, digest FROM batches WHERE batch >= ? ORDER BY batch", [first]
+        ).fetchall()
         return [Batch(*r) for r in rows]
 
     def recompute(self, con: duckdb.DuckDBPyConnection, first: int, last: int) -> dict[int, str]:
         """Batch -> digest of its rows as they stand now, for batches `first` … `last` that have rows."""
+        between = {"first": first, "last": last}
         table = con.sql(
-            "SELECT batch, series, value, quality, source_time, received_time, text FROM readings "
+            "SELECT batch, series, value, quality, source_time, received_time, noticed, text FROM readings "
             "WHERE batch BETWEEN $first AND $last ORDER BY batch, row",
-            params={"first": first, "last": last},
+            params=between,
         ).to_arrow_table()
-        names = self.names()
-        batch = table["batch"].to_numpy()
-        value = np.asarray(table["value"].fill_null(np.nan).to_numpy(), np.float64)
-        whole = [table[name].to_numpy() for name in ("series", "quality", "source_time", "received_time")]
-        text = table["text"].to_pylist()
+        versions = dict(
+            con.execute("SELECT batch, version FROM batches WHERE batch BETWEEN $first AND $last", between).fetchall()
+        )
+        names = SeriesNames(dict(con.execute("SELECT id, name FROM series").fetchall()))
+        batch, rows = table["batch"].to_numpy(), SeriesRows.of_arrow(table)
         edges = np.flatnonzero(np.diff(batch)) + 1
         found: dict[int, str] = {}
         for start, end in pairwise([0, *edges.tolist(), len(batch)] if len(batch) else []):
-            series, quality, source_time, received_time = (column[start:end] for column in whole)
-            rows = SeriesRows(series, value[start:end], quality, source_time, received_time, text[start:end])
             number = int(batch[start])
-            found[number] = digest(number, rows, names) if names.keys() >= set(series.tolist()) else "series missing"
+            try:
+                found[number] = digest(number, rows.slice(start, end), names, versions.get(number, DIGEST_VERSION))
+            except KeyError:
+                found[number] = "series or version missing"
         return found
 
-    def trend(self, name: str, start: int, end: int, most: int) -> list[tuple[int, float | None, int]]:
-        """(source time, value, quality) of one point in [start, end] ns, oldest first.
+    # --- states ------------------------------------------------------------------------------------------------------
 
-        Beyond `most` rows each stretch of time keeps its lowest, highest and worst reading (M4-like decimation).
+    def frame_missing(self, con: duckdb.DuckDBPyConnection) -> bool:
+        """Write one keyframe that a file of an older version lacks; False when none is missing."""
+        frame = keyframes.next_frame(con, self._interval.length(len(self._names.names)))
+        if frame is None:
+            return False
+        with transaction(con):
+            keyframes.write_frame(con, frame)
+        self._since_frame = self._rows_since_frame()
+        return True
+
+    def state_at(self, con: duckdb.DuckDBPyConnection, as_of: int, known_at: int) -> SeriesRows:
+        """The newest reading of every series by source time `as_of`, as known at `known_at` (ns since 1970 UTC).
+
+        One row a series that had been read by then. A fall of quality that the twin noticed itself counts from when
+        it was noticed.
+
+        Raises:
+            NotFound: raw history of that time has been dropped; the message names the oldest instant kept.
         """
-        con = self.cursor()
-        rows = con.execute(
-            "WITH r AS (SELECT source_time t, CASE WHEN isnan(value) THEN NULL ELSE value END v, quality q "
-            "  FROM readings WHERE series = (SELECT id FROM series WHERE name = $name) AND source_time BETWEEN $start AND $end), "
-            "n AS (SELECT count(*) c FROM r), "
-            "b AS (SELECT *, (t - $start) * ($most // 3 + 1) // ($end - $start + 1) slot FROM r) "
-            "SELECT t, v, q FROM r WHERE (SELECT c FROM n) <= $most "
-            "UNION SELECT unnest([arg_min(t, v), arg_max(t, v), arg_max(t, q)]), "
-            "  unnest([min(v), max(v), arg_max(v, q)]), unnest([arg_min(q, v), arg_max(q, v), max(q)]) "
-            "  FROM b WHERE (SELECT c FROM n) > $most GROUP BY slot ORDER BY 1",
-            {"name": name, "start": start, "end": end, "most": most},
-        ).fetchall()
-        con.close()
-        return [(int(t), v, int(q)) for t, v, q in rows if t is not None and q is not None]
+        oldest_as_of, oldest_known_at = upkeep.oldest(con)
+        for what, asked, oldest in (("as of", as_of, oldest_as_of), ("known at", known_at, oldest_known_at)):
+            if asked < oldest:
+                raise NotFound(
+                    f"no state {what} {_instant(asked)}: raw history is kept from {_instant(oldest)} on",
+                    "ask for a later instant, or history_1h for how values went before",
+                )
+        return keyframes.state_at(con, as_of, known_at)
 
     def latest(self, known: Mapping[str, int], received_time: int) -> Readings | None:
         """The newest reading of every known name as point-id readings; None when history is empty."""
-        rows = self._root.execute(
-            "SELECT s.name, arg_max(value, source_time), arg_max(text, source_time), arg_max(quality, source_time), "
-            "max(source_time) FROM readings r JOIN series s ON s.id = r.series GROUP BY s.name ORDER BY s.name"
-        ).fetchall()
-        rows = [r for r in rows if r[0] in known]
-        if not rows:
+        con = self.cursor()
+        rows = keyframes.state_at(con, ALWAYS, ALWAYS)
+        con.close()
+        of_series = np.array([known.get(self._names.names[s], -1) for s in rows.series.tolist()], np.int32)
+        keep = np.flatnonzero(of_series >= 0)
+        if not len(keep):
             return None
+        keep = keep[np.argsort(of_series[keep])]
+        text = {i: rows.text[int(r)] for i, r in enumerate(keep) if int(r) in rows.text}
         return Readings.of(
-            [known[r[0]] for r in rows],
-            [np.nan if r[1] is None else r[1] for r in rows],
-            received_time,
-            quality=[r[3] for r in rows],
-            source_time=[r[4] for r in rows],
-            text={i: r[2] for i, r in enumerate(rows) if r[2] is not None},
+            of_series[keep], rows.value[keep], received_time, rows.quality[keep], rows.source_time[keep], text
         )
 
+    def trend(self, name: str, start: int, end: int, most: int) -> list[tuple[int, float | None, int]]:
+        """(source time, value, quality) of one point in [start, end] ns, oldest first; see twin/trend.py."""
+        con = self.cursor()
+        try:
+            return trend.read(con, name, start, end, most)
+        finally:
+            con.close()
 
-class _registered:
-    """Arrow tables under names of one connection, for the length of a with-block."""
+    def _rows_since_frame(self) -> int:
+        row = one(
+            self._root,
+            "SELECT coalesce(sum(rows), 0) FROM batches WHERE batch > ?",
+            [keyframes.last_frame(self._root).frame],
+        )
+        return int(row[0]) if row else 0
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> None:
-        self._con = con
-        self._tables = tables
 
-    def __enter__(self) -> None:
-        for name, table in self._tables.items():
-            self._con.register(name, table)
+def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """The file with today's tables; one of an older version is brought up to it first."""
+    try:
+        con = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
+    except duckdb.IOException as error:
+        raise Unavailable(
+            f"history {path} cannot be opened: {str(error).splitlines()[0]}",
+            "another process may hold it: stop that server, or ask it with `twinloop query`",
+        ) from error
+    try:
+        if not read_only:
+            history_schema.bring_up(con, str(path))
+        elif history_schema.require_known(con, str(path)) < history_schema.SCHEMA_VERSION:
+            con.close()
+            _open(path, read_only=False).close()
+            return _open(path, read_only=True)
+    except BaseException:
+        con.close()
+        raise
+    if not read_only:
+        path.chmod(0o600)
+    return con
 
-    def __exit__(self, *_: object) -> None:
-        for name in self._tables:
-            self._con.unregister(name)
+
+def _instant(time_ns: int) -> str:
+    """UTC, to the nanosecond."""
+    return f"{np.datetime64(time_ns, 'ns')}Z" if abs(time_ns) < ALWAYS else "the end of time"
+
+
+def _arrow(batch: int, rows: SeriesRows) -> pa.Table:
+    count = len(rows)
+    if rows.text:
+        said: list[str | None] = [None] * count
+        for row, words in rows.text.items():
+            said[row] = words
+        text = pa.array(said, pa.string())
+    else:
+        text = pa.nulls(count, pa.string())
+    return pa.table(
+        {
+            "batch": np.full(count, batch, np.int64),
+            "row": np.arange(count, dtype=np.int32),
+            "series": rows.series,
+            "value": pa.array(rows.value),
+            "text": text,
+            "quality": rows.quality,
+            "source_time": rows.source_time,
+            "received_time": rows.received_time,
+            "noticed": pa.array(rows.noticed),
+        }
+    )

@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from control.api import wire
-from control.command import Command
+from control.branches import Branches
 from control.evidence import Evidence
 from control.history_check import check_history
 from control.identity import Identity
 from control.live import LiveTwin
+from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.link import Clock
-from twin.columns import Columns
 from twin.drawing import layout
 from twin.plant import Plant
-from twin.query import TwinTables
 from twin.store import Store
-
-
-class Tables:
-    """The tables of a query at one moment: the twin's, and `commands`."""
-
-    def __init__(self, plant: Plant) -> None:
-        self._twin = TwinTables(plant)
-
-    def at(self, columns: Columns, desired: Mapping[int, float], commands: Sequence[Command]) -> dict[str, pa.Table]:
-        return {
-            "twins": self._twin.twins,
-            "relationships": self._twin.relationships,
-            "points": self._twin.points(columns, desired),
-            "commands": command_table(commands),
-        }
-
-
-def command_table(commands: Sequence[Command]) -> pa.Table:
-    """One row a command."""
-    return pa.table(
-        {
-            "id": pa.array([c.id for c in commands], pa.string()),
-            "key": pa.array([c.key for c in commands], pa.string()),
-            "author": pa.array([c.author for c in commands], pa.string()),
-            "point": pa.array([c.point for c in commands], pa.string()),
-            "value": pa.array([c.value for c in commands], pa.float64()),
-            "priority": pa.array([c.priority.name.lower() for c in commands], pa.string()),
-            "status": pa.array([c.status.value for c in commands], pa.string()),
-            "reason": pa.array([c.reason for c in commands], pa.string()),
-            "observed": pa.array([c.observed for c in commands], pa.float64()),
-            "submitted": pa.array([c.submitted_at for c in commands], pa.timestamp("ns")),
-            "changed": pa.array([c.transitions[-1].time for c in commands], pa.timestamp("ns")),
-            "detail": pa.array([c.transitions[-1].detail for c in commands], pa.string()),
-        }
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +27,8 @@ class Parts:
 
     plant: Plant
     plant_info: wire.PlantInfo
-    tables: Tables
+    questions: Questions
+    branches: Branches
     live: LiveTwin
     store: Store
     evidence: Evidence

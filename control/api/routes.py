@@ -14,13 +14,14 @@ import msgspec
 
 from control.api import wire
 from control.api.part import Parts
-from control.command import Command, Priority
+from control.branches import Branch
+from control.command import Priority
 from control.command_value import number_of
 from control.evidence import KINDS
 from control.identity import Caller
+from control.questions import Question
 from control.runtime import Request, as_body
 from control.whatif import Run, question
-from twin import query
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
@@ -28,7 +29,6 @@ from twin.quality import name as quality_name
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 COMMANDS_MAX = 1_000
 AUDIT_MAX = 1_000
-QUERY_COMMANDS_MAX = 20_000  # the newest ones are the table `commands`
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +100,34 @@ async def points(parts: Parts, call: Call) -> dict[str, Any]:
 async def run_query(parts: Parts, call: Call) -> wire.QueryResult:
     """On a consistent moment of the columns, off the event loop; what the caller did before is in it."""
     asked: wire.QueryRequest = call.body
-    columns = parts.live.table.columns.copy()
-    desired = dict(parts.commands.desired)
-    newest = await parts.commands.newest(QUERY_COMMANDS_MAX)
-    await asyncio.wrap_future(parts.live.history.flush())
-    answer = await asyncio.to_thread(_answer, parts, asked, columns, desired, newest)
+    answer = await parts.questions.ask(Question(asked.sql, asked.limit, asked.at, asked.known, asked.branch))
     rows = [list(row) for row in answer.rows]
     return wire.QueryResult(answer.columns, rows, answer.truncated, answer.elapsed_ms)
 
 
-def _answer(parts: Parts, asked: wire.QueryRequest, columns: Any, desired: Any, newest: list[Command]) -> query.Answer:
-    tables = parts.tables.at(columns, desired, newest)
-    return query.run(parts.store, tables, asked.sql, asked.limit)
+async def branches(parts: Parts, _: Call) -> list[wire.BranchInfo]:
+    return [_branch(b) for b in parts.branches.all()]
+
+
+async def branch(parts: Parts, call: Call) -> wire.BranchInfo:
+    return _branch(parts.branches.get(call.path["name"]))
+
+
+async def create_branch(parts: Parts, call: Call) -> wire.BranchInfo:
+    asked: wire.BranchRequest = call.body
+    return _branch(await parts.branches.create(asked.name, asked.at, asked.known, asked.values, asked.note))
+
+
+async def set_in_branch(parts: Parts, call: Call) -> wire.BranchInfo:
+    return _branch(parts.branches.set(call.path["name"], call.body))
+
+
+async def delete_branch(parts: Parts, call: Call) -> wire.BranchInfo:
+    return _branch(parts.branches.delete(call.path["name"]))
+
+
+def _branch(branch: Branch) -> wire.BranchInfo:
+    return wire.BranchInfo(branch.name, branch.made_at / 1e6, branch.taken_at / 1e6, branch.note, dict(branch.changed))
 
 
 async def history(parts: Parts, call: Call) -> wire.Trend:
@@ -159,7 +175,8 @@ def _run(run: Run, whole: bool) -> wire.WhatIfRun:
 async def start_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
     asked: wire.WhatIfRequest = call.body
     what = question(asked.scenarios, asked.limits, asked.horizon_s, asked.replications, asked.seed)
-    return _run(parts.whatifs.start(asked, what), whole=True)
+    start = parts.branches.get(asked.branch).snapshot() if asked.branch else None
+    return _run(parts.whatifs.start(asked, what, start), whole=True)
 
 
 async def whatifs(parts: Parts, _: Call) -> list[wire.WhatIfRun]:
@@ -215,6 +232,11 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
     Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict),
     Route("POST", f"{API}/query", run_query, "One SELECT over the twin", wire.QueryResult, wire.QueryRequest),
+    Route("GET", f"{API}/branches", branches, "Forks of the twin, newest first", list[wire.BranchInfo]),
+    Route("POST", f"{API}/branches", create_branch, "Fork the twin", wire.BranchInfo, wire.BranchRequest, status=201),
+    Route("GET", f"{API}/branches/{{name}}", branch, "One fork", wire.BranchInfo),
+    Route("PATCH", f"{API}/branches/{{name}}", set_in_branch, "Set values in a fork", wire.BranchInfo, dict[str, Any]),
+    Route("DELETE", f"{API}/branches/{{name}}", delete_branch, "Delete a fork", wire.BranchInfo),
     Route("GET", f"{API}/history", history, "One point over time", wire.Trend, query=("point", "from", "to", "max")),
     Route("POST", f"{API}/commands", submit, "Submit a command", wire.CommandRecord, wire.CommandRequest, status=202),
     Route("GET", f"{API}/commands", commands, "Newest commands first", list[wire.CommandRecord], query=("limit",)),

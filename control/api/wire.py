@@ -210,13 +210,17 @@ class CommandRecord(msgspec.Struct, frozen=True):
 
 
 class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`."""
+    """POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`.
+
+    It starts from now, or from a branch.
+    """
 
     scenarios: list[str]
     horizon_s: float = 4 * 3600.0
     limits: list[str] = []
     replications: int = 64
     seed: int = 1
+    branch: str = ""
 
 
 class WhatIfRun(msgspec.Struct, frozen=True):
@@ -232,10 +236,37 @@ class WhatIfRun(msgspec.Struct, frozen=True):
 
 
 class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands."""
+    """POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands.
+
+    `points` is the twin now; with `at` (and `known`) as it was at a past moment (as it was known at another), with
+    `branch` as it is in a branch.
+    """
 
     sql: str
     limit: int = 10_000
+    at: str = ""
+    known: str = ""
+    branch: str = ""
+
+
+class BranchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/branches: a fork of now, or of the moment `at` (as it was known at `known`), with values set in it."""
+
+    name: str
+    at: str = ""
+    known: str = ""
+    values: dict[str, Any] = {}
+    note: str = ""
+
+
+class BranchInfo(msgspec.Struct, frozen=True):
+    """A branch: `taken` is its moment, `values` what was set in it since. It never touches the live twin."""
+
+    name: str
+    made: float
+    taken: float
+    note: str
+    values: dict[str, Any]
 
 
 class QueryResult(msgspec.Struct, frozen=True):

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from control.evidence import Evidence
+from control.evidence import HISTORY_RETENTION, Evidence
 from control.history_check import check_history
+from ledger.entry import Entry
 from twin.history import History
 from twin.readings import Readings
+from twin.retention import HOUR_NS, Expiry, Retention
 from twin.store import Store
+from twin.upkeep import Upkeep
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_untouched_history_fits(parts: tuple[Store, Evidence]) -> None:
     assert problems(*parts) == []
 
 
-ADDED = "INSERT INTO readings VALUES ({}, 0, 1, 9.0, NULL, 0, 1, 1)"
+ADDED = "INSERT INTO readings VALUES ({}, 0, 1, 9.0, NULL, 0, 1, 1, false)"
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,44 @@ def test_a_batch_that_a_crash_kept_from_the_ledger_waits_and_is_caught_up(tmp_pa
         entries = [e for _, e in evidence.entries(10)]
         assert [e.body["batch"] for e in entries][-1] == 0
         evidence.close()
+
+
+def test_batches_that_were_let_go_on_record_have_expired_and_all_others_are_missed(
+    parts: tuple[Store, Evidence],
+) -> None:
+    store, evidence = parts
+    con = store.cursor()
+    expiry = Upkeep(Retention(raw=HOUR_NS), lambda: 2 * HOUR_NS, lambda _: True).drop(con)
+    assert expiry == Expiry(0, 2, 3, 6, 2, 2)
+    entries = [e for _, e in evidence.entries(1000)]
+    assert check_history(store, entries)["problems"][0]["what"] == "its rows are gone"
+    let_go = Entry(HISTORY_RETENTION, 1, {"first": 0, "last": 1, "batches": 2, "rows": 4})
+    found = check_history(store, [*entries, let_go])
+    assert (found["expired"], found["ok"]) == (2, False)
+    assert [p["place"] for p in found["problems"]] == ["history batch 2"]
+
+
+def test_the_server_puts_a_loss_on_record_before_it_happens(tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+    with Store(tmp_path / "history.duckdb") as store:
+        upkeep = Upkeep(Retention(raw=HOUR_NS), lambda: 3 * HOUR_NS, evidence.record_retention)
+        history = History(store, ["a.x"], evidence.record_batch, upkeep)
+        for n in range(4):
+            history.record(Readings.of([0], [float(n)], n * HOUR_NS))
+            history.flush().result(10)
+        until_s = time.monotonic() + 20
+        while (found := check_history(store, (e for _, e in evidence.entries(1000))))["expired"] < 2:
+            assert time.monotonic() < until_s, found
+            history.flush().result(10)
+        history.close()
+        assert found["problems"] == []
+        evidence.writer.close()
+        entry = evidence.entries(10, HISTORY_RETENTION)[0][1]
+        assert entry.body["last"] == 1
+        evidence.close()
+
+
+def test_a_loss_that_cannot_be_put_on_record_does_not_happen(tmp_path: Path) -> None:
+    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+    evidence.close()
+    assert not evidence.record_retention(Expiry(0, 2, 3, 6, 2, 2))

@@ -12,9 +12,10 @@ import pytest
 from control.live import STALE_AFTER_S, LiveTwin
 from protocols.link import DeadLetter, LinkState
 from tests.control.plants import plant
-from twin import quality, query
+from twin import quality
 from twin.columns import NEVER
 from twin.history import History
+from twin.query import Queries
 from twin.readings import Readings
 from twin.store import Store
 
@@ -150,7 +151,7 @@ def test_a_rejected_reading_leaves_the_old_value_bad(live: LiveTwin, clock: Cloc
 def test_a_dead_letter_is_answered_by_sql_with_its_bytes(live: LiveTwin, clock: Clock) -> None:
     live.dead_letter(DeadLetter("plc", "", "site/x", "unknown_address", "nobody", b"\x00\xff", clock()))
     live.history.flush().result(10)
-    answer = query.run(live.history.store, {}, "SELECT device, address, reason, raw FROM dead_letters", 5)
+    answer = Queries(live.history.store).run({}, "SELECT device, address, reason, raw FROM dead_letters", 5)
     assert answer.rows == [("plc", "site/x", "unknown_address", b"\x00\xff")]
 
 
@@ -170,7 +171,7 @@ def test_a_fall_in_quality_is_a_change_in_history_with_the_time_it_was_noticed(l
     live.sweep()
     live.history.flush().result(10)
     sql = "SELECT quality_name, epoch_ns(received_time) FROM history ORDER BY received_time"
-    rows = query.run(live.history.store, {}, sql, 5).rows
+    rows = Queries(live.history.store).run({}, sql, 5).rows
     assert rows == [("Good", 1_000 * SECOND), ("UncertainLastUsableValue", 1_100 * SECOND)]
 
 

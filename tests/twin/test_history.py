@@ -10,9 +10,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from twin import quality, query
+from twin import quality
 from twin.errors import BadRequest, LimitExceeded, Unavailable
 from twin.history import QUEUE_MAX, History
+from twin.query import Queries
 from twin.readings import Readings
 from twin.store import Batch, Store
 
@@ -31,8 +32,8 @@ def test_flushed_readings_are_answered_by_sql_with_time_and_quality(store: Store
     history.record(Readings.of([0, 1], [1.5, math.nan], 7_000, [0, quality.BAD_TIMEOUT], [5_000, 6_000]))
     history.record(Readings.of([2], [math.nan], 8_000, text={0: "online"}))
     history.flush().result(10)
-    answer = query.run(
-        store, {}, "SELECT point, value, text, quality_name, epoch_ns(source_time) FROM history ORDER BY 1", 10
+    answer = Queries(store).run(
+        {}, "SELECT point, value, text, quality_name, epoch_ns(source_time) FROM history ORDER BY 1", 10
     )
     assert answer.rows == [
         ("a.x", 1.5, None, "Good", 5_000),
@@ -83,7 +84,7 @@ def test_series_keep_their_ids_when_the_plant_changes(tmp_path: Path) -> None:
         history = History(store, ["new.p", "b.y"], lambda _: None)
         history.record(Readings.of([1], [3.0], 6))
         history.close()
-        rows = query.run(store, {}, "SELECT point, value FROM history ORDER BY source_time", 10).rows
+        rows = Queries(store).run({}, "SELECT point, value FROM history ORDER BY source_time", 10).rows
         assert rows == [("b.y", 2.0), ("b.y", 3.0)]
         assert store.latest({"b.y": 1}, 9).value.tolist() == [3.0]  # type: ignore[union-attr]
 
@@ -136,26 +137,23 @@ def test_a_trend_of_many_readings_keeps_extremes_and_bad_quality(store: Store) -
 )  # fmt: skip
 def test_a_query_that_is_not_a_plain_select_is_refused_with_its_place(store: Store, sql: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        query.run(store, {}, sql, 10)
+        Queries(store).run({}, sql, 10)
     assert caught.value.message
-    assert query.run(store, {}, "SELECT count(*) FROM series", 1).rows == [(0,)]
+    assert Queries(store).run({}, "SELECT count(*) FROM series", 1).rows == [(0,)]
 
 
-def test_a_query_that_runs_too_long_is_stopped_and_says_which_limit(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(query, "TIMEOUT_S", 0.2)
+def test_a_query_that_runs_too_long_is_stopped_and_says_which_limit(store: Store) -> None:
     with pytest.raises(LimitExceeded, match=r"0\.2 s"):
-        query.run(
-            store, {}, "SELECT count(*) FROM range(1000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3", 1
+        Queries(store, 0.2).run(
+            {}, "SELECT count(*) FROM range(1000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3", 1
         )
 
 
 def test_more_rows_than_asked_for_are_cut_and_said(store: Store) -> None:
-    answer = query.run(store, {}, "SELECT * FROM range(100)", 7)
+    answer = Queries(store).run({}, "SELECT * FROM range(100)", 7)
     assert (len(answer.rows), answer.truncated) == (7, True)
 
 
 def test_an_answer_that_is_too_large_is_stopped_and_says_which_limit(store: Store) -> None:
     with pytest.raises(LimitExceeded, match="16000000 bytes"):
-        query.run(store, {}, "SELECT repeat('x', 100000) FROM range(5000)", 5000)
+        Queries(store).run({}, "SELECT repeat('x', 100000) FROM range(5000)", 5000)

@@ -1,0 +1,114 @@
+"""SQL over the running twin: one consistent moment is taken on the event loop, the statement runs on a thread.
+
+Must not know HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from control.branches import Branches
+from control.command import Command
+from control.live import LiveTwin
+from control.runtime import CommandRuntime
+from twin.errors import BadRequest
+from twin.moment import QUERIES_MAX, Mirror, Moment
+from twin.plant import Plant
+from twin.query import Answer, PlantTables, Queries
+from twin.statement import Call
+from twin.store import Store
+
+COMMANDS_MAX = 20_000  # the newest ones are the table `commands`
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A statement, and the moment or branch that `points` means in it; all empty for now."""
+
+    sql: str
+    limit: int
+    at: str = ""
+    known: str = ""
+    branch: str = ""
+
+
+class Questions:
+    """Answers questions with all that the caller did before in them."""
+
+    def __init__(self, live: LiveTwin, store: Store, commands: CommandRuntime, branches: Branches) -> None:
+        self._live, self._commands, self._branches = live, commands, branches
+        self._queries = Queries(store)
+        self._mirror = Mirror()
+        self._threads = ThreadPoolExecutor(QUERIES_MAX, "query")
+        self._of_plant: tuple[Plant, PlantTables] | None = None
+
+    async def ask(self, question: Question) -> Answer:
+        """
+        Raises:
+            BadRequest, NotFound: the statement or a moment in it makes no sense; the message names the place.
+            LimitExceeded: too many queries at once, too long, too much memory, too large an answer.
+        """
+        if question.branch and (question.at or question.known):
+            raise BadRequest("branch and at together", "a branch is a moment of its own: give one of them")
+        newest = await self._commands.newest(COMMANDS_MAX)
+        await asyncio.wrap_future(self._live.history.flush())
+        # From here to the thread nothing is awaited: columns, desired values and plant are of one moment.
+        moment = self._mirror.take(self._live.table, self._live.feed, self._commands.desired)
+        answer = self._threads.submit(self._answer, question, moment, self._live.plant, newest)
+        answer.add_done_callback(lambda _: self._mirror.give_back(moment))  # even when the caller has gone
+        return await asyncio.wrap_future(answer)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, question: Question, now: Moment, plant: Plant, newest: Sequence[Command]) -> Answer:
+        tables = self._tables(plant)
+        moment = now
+        if question.branch:
+            moment = self._branches.moment(question.branch, "")
+        elif question.at or question.known:
+            moment = self._branches.past_now(question.at, question.known)
+        rows = {**tables.tables, "point_rows": moment.table(plant.points), "commands": command_table(newest)}
+        return self._queries.run(rows, question.sql, question.limit, self._resolver(plant, tables))
+
+    def _resolver(self, plant: Plant, tables: PlantTables) -> Callable[[Call], pa.Table]:
+        def resolve(call: Call) -> pa.Table:
+            words = call.arguments
+            if call.name == "at":
+                return self._branches.past_now(words["moment"], words["known"]).table(plant.points)
+            if call.name == "branch":
+                return self._branches.moment(words["name"], words["moment"]).table(plant.points)
+            return tables.reach(call)
+
+        return resolve
+
+    def _tables(self, plant: Plant) -> PlantTables:
+        """Made once a plant."""
+        if self._of_plant is None or self._of_plant[0] is not plant:
+            self._of_plant = (plant, PlantTables(plant))
+        return self._of_plant[1]
+
+
+def command_table(commands: Sequence[Command]) -> pa.Table:
+    """One row a command."""
+    return pa.table(
+        {
+            "id": pa.array([c.id for c in commands], pa.string()),
+            "key": pa.array([c.key for c in commands], pa.string()),
+            "author": pa.array([c.author for c in commands], pa.string()),
+            "point": pa.array([c.point for c in commands], pa.string()),
+            "value": pa.array([c.value for c in commands], pa.float64()),
+            "priority": pa.array([c.priority.name.lower() for c in commands], pa.string()),
+            "status": pa.array([c.status.value for c in commands], pa.string()),
+            "reason": pa.array([c.reason for c in commands], pa.string()),
+            "observed": pa.array([c.observed for c in commands], pa.float64()),
+            "submitted": pa.array([c.submitted_at for c in commands], pa.timestamp("ns")),
+            "changed": pa.array([c.transitions[-1].time for c in commands], pa.timestamp("ns")),
+            "detail": pa.array([c.transitions[-1].detail for c in commands], pa.string()),
+        }
+    )

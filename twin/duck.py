@@ -1,0 +1,42 @@
+"""Three habits with a DuckDB connection: one row, a transaction, Arrow tables by name; must not know our tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+Values = Sequence[Any] | Mapping[str, Any]
+
+
+def one(con: duckdb.DuckDBPyConnection, sql: str, values: Values = ()) -> tuple[Any, ...] | None:
+    """The first row, None when there is none. Unlike `fetchone` it leaves no open result on the connection."""
+    rows = con.execute(sql, values or None).fetchall()
+    return rows[0] if rows else None
+
+
+@contextmanager
+def registered(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
+    """Arrow tables under names of one connection, for the length of a with-block."""
+    for name, table in tables.items():
+        con.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            con.unregister(name)
+
+
+@contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All or nothing, durable when the block ends."""
+    con.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
