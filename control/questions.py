@@ -82,7 +82,7 @@ class Questions:
             if call.name == "at":
                 return self._branches.past_now(words["moment"], words["known"]).table(plant.points)
             if call.name == "branch":
-                return self._branches.moment(words["name"], words["moment"]).table(plant.points)
+                return self._branches.moment(words["branch"], words["moment"]).table(plant.points)
             return tables.reach(call)
 
         return resolve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Form:
 
 FORMS: Mapping[str, Form] = {
     "at": Form({"moment": None, "known": ""}, POINT_COLUMNS, "at('2026-11-21 06:00', known := '2026-11-21 07:00')"),
-    "branch": Form({"name": None, "moment": ""}, POINT_COLUMNS, "branch('lab') or branch('a1b2/1', moment := '+2h')"),
+    "branch": Form({"branch": None, "moment": ""}, POINT_COLUMNS, "branch('lab') or branch('a1b2/1', moment := '+2h')"),
     "downstream_of": Form({"twin": None, "hops": "", "along": ""}, "*", "downstream_of('pump_335', hops := 2)"),
     "upstream_of": Form({"twin": None, "hops": "", "along": ""}, "*", "upstream_of('tank_1', along := 'feeds')"),
     "parts_of": Form({"twin": None, "hops": ""}, "*", "parts_of('site')"),
@@ -43,7 +44,8 @@ FORMS: Mapping[str, Form] = {
 class Call:
     """One use of a table function of ours, with every parameter as text.
 
-    `key` is the name of the table that answers it: the macro of the same name builds it from the same texts.
+    `key` is the name of the table that answers it: the macro of the same name builds it from the same texts. It is
+    hashed because a dot would end the name.
     """
 
     name: str
@@ -51,7 +53,8 @@ class Call:
 
     @property
     def key(self) -> str:
-        return KEY.join([self.name, *self.arguments.values()])
+        words = KEY.join([self.name, *self.arguments.values()])
+        return f"q{hashlib.md5(words.encode(), usedforsecurity=False).hexdigest()}"
 
 
 def macros() -> str:
@@ -59,10 +62,9 @@ def macros() -> str:
     made = []
     for name, form in FORMS.items():
         parameters = ", ".join(p if d is None else f"{p} := '{d}'" for p, d in form.parameters.items())
-        key = f" || '{KEY}' || ".join([f"'{name}'", *(f"{p}::VARCHAR" for p in form.parameters)])
-        made.append(
-            f'CREATE OR REPLACE TEMP MACRO "{name}"({parameters}) AS TABLE SELECT {form.gives} FROM query_table({key})'
-        )
+        words = f" || '{KEY}' || ".join([f"'{name}'", *(f"{p}::VARCHAR" for p in form.parameters)])
+        body = f"SELECT {form.gives} FROM query_table('q' || md5({words}))"
+        made.append(f'CREATE OR REPLACE TEMP MACRO "{name}"({parameters}) AS TABLE {body}')
     return ";\n".join(made)
 
 
