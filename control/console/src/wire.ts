@@ -171,13 +171,14 @@ export interface CommandRecord {
   transitions: CommandTransition[];
 }
 
-/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. */
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. */
 export interface WhatIfRequest {
   scenarios: string[];
   horizon_s?: number;
   limits?: string[];
   replications?: number;
   seed?: number;
+  branch?: string;
 }
 
 /** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. */
@@ -191,10 +192,31 @@ export interface WhatIfRun {
   error: string | null;
 }
 
-/** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. */
+/** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. `points` is the twin now; with `at` (and `known`) as it was at a past moment (as it was known at another), with `branch` as it is in a branch. */
 export interface QueryRequest {
   sql: string;
   limit?: number;
+  at?: string;
+  known?: string;
+  branch?: string;
+}
+
+/** POST /api/v1/branches: a fork of now, or of the moment `at` (as it was known at `known`), with values set in it. */
+export interface BranchRequest {
+  name: string;
+  at?: string;
+  known?: string;
+  values?: Record<string, unknown>;
+  note?: string;
+}
+
+/** A branch: `taken` is its moment, `values` what was set in it since. It never touches the live twin. */
+export interface BranchInfo {
+  name: string;
+  made: number;
+  taken: number;
+  note: string;
+  values: Record<string, unknown>;
 }
 
 export interface QueryResult {
