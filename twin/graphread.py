@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twin.dtdl import read_interfaces
+from twin.dtdl import declared, read_interfaces
 from twin.errors import Mistake, Notice
 from twin.graphfile import FILE_VERSION, NAME_PROPERTY, OURS, Graph, GraphRelationship, GraphTwin
 from twin.interface import NAME, Field, Interface
@@ -68,32 +68,32 @@ class _Reading:
             self._mistake(path, f"fileVersion {info.get('fileVersion')!r}", f"only {FILE_VERSION} is known")
         for key in said.keys() - {"digitalTwinsFileInfo", "digitalTwinsGraph", "digitalTwinsModels", OURS}:
             self.page.notice((key,), f"part {key!r} is not known", "it is left out")
-        models = self._models(said)
+        own = self._own_models(said)
+        models = self._joined(own)
         ours = self._part(self._part(said, OURS, ()), "twins", (OURS,))
         inside = self._part(said, "digitalTwinsGraph", ())
         twins = self._twins(inside, models, ours)
         for twin_id in ours.keys() - twins.keys():
             self._mistake((OURS, "twins", twin_id), f"{twin_id!r} is no twin of this file", "remove it")
-        return Graph(twins, self._relationships(inside, twins, models), self._own_models(said))
+        return Graph(twins, self._relationships(inside, twins, models), {i.id: i for i in own})
 
     # --- models ------------------------------------------------------------------------------------------------------
 
-    def _models(self, said: dict[str, Any]) -> dict[str, Interface]:
+    def _joined(self, own: list[Interface]) -> Mapping[str, Interface]:
         """Known Interfaces and those of the file, with all they inherit."""
-        own = self._own_models(said)
-        others = [i for i in self.known.values() if i.id not in own]
-        joined = join([*own.values(), *others], {self.page.file: self.page.text})
-        self.page.mistakes += (m for m in joined.mistakes if m.file == self.page.file and m not in self.page.mistakes)
-        self.page.notices += (n for n in joined.notices if n.file == self.page.file and n not in self.page.notices)
-        # What is known has been joined before; joined again, it would find its own names inherited.
-        return {i: self.known[i] if i not in own and i in self.known else m for i, m in joined.interfaces.items()}
+        ids = {i.id for i in own}
+        others = [declared(i) for i in self.known.values() if i.id not in ids]
+        joined = join([*own, *others], {self.page.file: self.page.text})
+        self.page.mistakes += (m for m in joined.mistakes if m.file == self.page.file)
+        self.page.notices += (n for n in joined.notices if n.file == self.page.file)
+        return joined.interfaces
 
-    def _own_models(self, said: dict[str, Any]) -> dict[str, Interface]:
+    def _own_models(self, said: dict[str, Any]) -> list[Interface]:
         listed = said.get("digitalTwinsModels", [])
         if not isinstance(listed, list):
             self._mistake(("digitalTwinsModels",), "digitalTwinsModels is not a list", "use [ … ]")
-            return {}
-        return {i.id: i for i in read_interfaces(self.page, listed, ("digitalTwinsModels",))}
+            return []
+        return read_interfaces(self.page, listed, ("digitalTwinsModels",))
 
     # --- twins -------------------------------------------------------------------------------------------------------
 
