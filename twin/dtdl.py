@@ -29,7 +29,6 @@ from twin.schema import Member, Schema, has_array, is_numeric, point_type
 from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import in_english
 
-FILE_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
 QUANTITATIVE = EXTENSIONS["quantitativeTypes"]
 NESTED_MAX = 10  # Interfaces inside one another, as deep as `extends` may go
 
@@ -46,14 +45,9 @@ class Parsed:
 def parse(text: str, file: str) -> Parsed:
     """Every Interface in a document, with every mistake and notice, each with its line."""
     page = Page(file, text)
-    try:
-        if len(text) > FILE_MAX:
-            raise ValueError(f"{len(text)} characters; {FILE_MAX} are the limit")
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Parsed((), (Mistake(file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line"),), ())
-    except (ValueError, RecursionError) as error:
-        return Parsed((), (Mistake(file, 1, f"not readable: {error}", "make it smaller and less deep"),), ())
+    document = page.read()
+    if document is None and page.mistakes:
+        return Parsed((), tuple(page.mistakes), ())
     found = read_interfaces(page, document, ())
     return Parsed(tuple(found), tuple(page.mistakes), tuple(page.notices))
 

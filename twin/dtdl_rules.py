@@ -140,6 +140,17 @@ ONLY_V4 = frozenset(
 )
 
 
+_KEY = re.compile(r"dtmi:dtdl:property:(\w+);\d+")
+
+
+def plain_key(said: str) -> str:
+    """A key's plain term: authors may write `dtmi:dtdl:property:schema;2` for `schema`."""
+    if not said.startswith("dtmi:dtdl:property:"):
+        return said
+    found = _KEY.fullmatch(said)
+    return found[1] if found else said
+
+
 def _record(identity: str, *names: str) -> Object:
     return Object(tuple(Member(n, Primitive("double")) for n in names), Words(id=identity))
 

@@ -176,7 +176,7 @@ class Schemas:
     def _enum_value(self, said: dict[str, Any], path: JsonPath, valued: str) -> EnumValue | None:
         self.page.types(said, path, ("EnumValue",))
         name, value = self.page.name(said, path, "EnumValue"), said.get("enumValue")
-        is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INTEGER_MAX + 1
+        is_integer = isinstance(value, int) and not isinstance(value, bool) and -INTEGER_MAX - 1 <= value <= INTEGER_MAX
         if not (is_integer if valued == "integer" else isinstance(value, str)):
             fix = f"write {'a whole number of four bytes' if valued == 'integer' else 'text'}, as valueSchema says"
             self.page.mistake((*path, "enumValue"), f"enumValue {value!r} is no {valued}", fix)

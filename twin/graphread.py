@@ -5,7 +5,6 @@ Must not know plants or what becomes of the graph. The form is that of twin/grap
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,6 @@ from twin.page import Page
 from twin.places import JsonPath, json_path
 from twin.schema import Misfit, settle
 
-TEXT_MAX = 64 << 20  # characters: some 100,000 twins with their models
 _SYSTEM = frozenset({"$dtId", "$etag", "$metadata", "$lastUpdateTime", "$conformance"})
 _ENDS = ("$sourceId", "$relationshipName", "$targetId")
 
@@ -42,15 +40,9 @@ def read_graph(text: str, file: str = "graph.json", known: Mapping[str, Interfac
             file takes the place of a known one of the same id.
     """
     page = Page(file, text)
-    try:
-        if len(text) > TEXT_MAX:
-            raise ValueError(f"{len(text)} characters; {TEXT_MAX} are the limit")
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        found = Mistake(file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line")
-        return GraphRead(None, (found,), ())
-    except (ValueError, RecursionError) as error:
-        return GraphRead(None, (Mistake(file, 1, f"not readable: {error}", "make it smaller and less deep"),), ())
+    document = page.read()
+    if document is None and page.mistakes:
+        return GraphRead(None, tuple(page.mistakes), ())
     graph = _Reading(page, known or {}).graph(document)
     return GraphRead(None if page.mistakes else graph, tuple(page.mistakes), tuple(page.notices))
 

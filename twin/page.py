@@ -18,14 +18,17 @@ from twin.dtdl_rules import (
     SAME_TYPE,
     Extension,
     Version,
+    plain_key,
     term_of,
 )
 from twin.errors import Mistake, Notice
 from twin.interface import NAME
 from twin.nearest import nearest
-from twin.places import JsonLines, JsonPath
+from twin.places import JsonLines, JsonPath, line_of
 from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import DEFAULT_LANGUAGE, LocalText, Words
+
+TEXT_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
 
 
 @dataclass
@@ -41,7 +44,30 @@ class Page:
 
     @cached_property
     def lines(self) -> JsonLines:
-        return JsonLines(self.text)
+        return JsonLines(self.text, plain_key)
+
+    def read(self) -> Any:
+        """The text's JSON value; None when it has none, which is then a mistake."""
+        try:
+            if len(self.text) > TEXT_MAX:
+                raise ValueError(f"{len(self.text)} characters; {TEXT_MAX} are the limit")
+            return json.loads(self.text, object_pairs_hook=self._object)
+        except json.JSONDecodeError as error:
+            found = Mistake(self.file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line")
+        except (ValueError, RecursionError) as error:
+            found = Mistake(self.file, 1, f"not readable: {error}", "make it smaller and less deep")
+        self.mistakes.append(found)
+        return None
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in pairs:
+            plain = plain_key(key)
+            if plain in made:
+                line = line_of(self.text, f'"{key}"')
+                self.mistakes.append(Mistake(self.file, line, f"key {key!r} stands twice in one object", "keep one"))
+            made[plain] = value
+        return made
 
     def mistake(self, path: JsonPath, message: str, fix: str) -> None:
         found = Mistake(self.file, self.lines.of(path), message, fix)
