@@ -112,7 +112,8 @@ class _Reading:
             properties: dict[str, Any] = {}
             self._properties(element, path, "", interface, properties)
             about = self._part(ours, identity, (OURS, "twins"))
-            name = about.get("name", properties.get(NAME_PROPERTY, ""))
+            # A Property `name` names the twin, unless our own part does.
+            name = about["name"] if "name" in about else properties.pop(NAME_PROPERTY, "")
             place = self._place(about.get("at"), (OURS, "twins", identity, "at"))
             twins[identity] = GraphTwin(
                 identity, interface.id, name if isinstance(name, str) else "", place, properties

@@ -22,7 +22,7 @@ names = st.from_regex(r"[A-Za-z]([A-Za-z0-9_]{0,8}[A-Za-z0-9])?", fullmatch=True
 dtmis = st.builds("dtmi:test:{};{}".format, names, st.integers(1, 99))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 local = st.dictionaries(st.sampled_from(["en", "de", "fr"]), texts, max_size=2).map(lambda d: tuple(d.items()))
-words = st.builds(Words, local, local, texts)
+words = st.deferred(lambda: st.builds(Words, local, local, texts))
 PRIMITIVES = ("boolean", "double", "float", "integer", "long", "string", "date", "dateTime", "time", "duration")
 QUANTITIES = [
     (s, u.symbol)
@@ -62,8 +62,11 @@ def deeper(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     )
 
 
-leaves: st.SearchStrategy[Any] = st.sampled_from([*map(Primitive, PRIMITIVES), *map(Geometry, GEOMETRIES)]) | enums()
-schemas: st.SearchStrategy[Schema] = leaves | deeper(leaves) | deeper(deeper(leaves))
+leaves: st.SearchStrategy[Any] = st.deferred(
+    lambda: st.sampled_from([*map(Primitive, PRIMITIVES), *map(Geometry, GEOMETRIES)]) | enums()
+)
+shallow: st.SearchStrategy[Schema] = st.deferred(lambda: leaves | deeper(leaves))
+schemas: st.SearchStrategy[Schema] = st.deferred(lambda: shallow | deeper(shallow))
 
 
 def as_field(member: Member, kind: str, writable: bool) -> Field:
@@ -73,13 +76,15 @@ def as_field(member: Member, kind: str, writable: bool) -> Field:
     )  # fmt: skip
 
 
-fields = st.builds(as_field, members(schemas), st.sampled_from(["Property", "Telemetry"]), st.booleans())
-properties = st.builds(as_field, members(schemas), st.just("Property"), st.booleans())
+fields = st.deferred(
+    lambda: st.builds(as_field, members(schemas), st.sampled_from(["Property", "Telemetry"]), st.booleans())
+)
+properties = st.deferred(lambda: st.builds(as_field, members(schemas), st.just("Property"), st.booleans()))
 relationships = st.builds(
     RelationshipRule, names, st.none() | dtmis, st.none() | st.just(0), st.none() | st.integers(1, 10_000),
     unique(properties, 2), st.booleans(), st.just(()), words,
 )  # fmt: skip
-payloads = st.none() | members(schemas)
+payloads = st.deferred(lambda: st.none() | members(schemas))
 commands = st.builds(CommandRule, names, payloads, payloads, st.just(()), words)
 components = st.builds(Component, names, dtmis, st.just(()), words)
 
