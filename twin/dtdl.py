@@ -145,7 +145,8 @@ class _Reader:
             self.page.mistake(place, f"@context {context!r} {shown}", f"use {' or '.join(VERSIONS)}")
             return ()
         if listed[0] != language:
-            self.page.mistake(place, "the language's context is not the first", f"write {language} first")
+            meaning = f"it is read all the same; DTDL wants {language} first, and other readers may refuse it"
+            self.page.notice(place, "the language's context is not the first", meaning)
         contexts = (language, *(c for c in listed if isinstance(c, str) and c != language))
         for other in contexts[1:]:
             known = extension_of(other)
@@ -172,6 +173,7 @@ class _Reader:
             self.page.mistake(
                 place, f"@id has {len(identity)} characters", f"an Interface's has {INTERFACE_ID_MAX} at most"
             )
+        self.page.claim(identity, path)
         if identity.startswith(RESERVED):
             self.page.mistake(place, f"@id {identity} is reserved for the language", "begin with your own name")
         return identity

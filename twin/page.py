@@ -41,6 +41,7 @@ class Page:
     notices: list[Notice] = field(default_factory=list)
     version: Version = NEWEST
     extensions: tuple[Extension, ...] = ()
+    _ids: dict[str, JsonPath] = field(default_factory=dict)
 
     @cached_property
     def lines(self) -> JsonLines:
@@ -108,6 +109,8 @@ class Page:
         if kind != "Interface" and identity and not self.is_dtmi(identity):
             self.mistake((*path, "@id"), f"@id {identity!r} is not a DTMI", "use the form dtmi:company:area:name;1")
             identity = ""
+        if kind != "Interface" and identity:
+            self.claim(identity, path)
         comment = element.get("comment", "")
         if not isinstance(comment, str) or len(comment) > COMMENT_MAX:
             self.mistake(
@@ -185,6 +188,13 @@ class Page:
             else:
                 self.mistake(place, f"{str(inner)[:80]!r} in {key} is not an object", "use { … }")
         return found
+
+    def claim(self, identity: str, path: JsonPath) -> None:
+        """An id belongs to one element; reading the same element again claims nothing new."""
+        first = self._ids.setdefault(identity, path)
+        if first != path:
+            where = f"line {self.lines.of(first)} has it already"
+            self.mistake((*path, "@id"), f"@id {identity} is used twice", where)
 
     def is_dtmi(self, said: Any) -> bool:
         return isinstance(said, str) and len(said) <= DTMI_MAX and self.version.dtmi.fullmatch(said) is not None

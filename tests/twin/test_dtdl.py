@@ -185,6 +185,7 @@ def test_iot_central_types_are_known() -> None:
 
 
 NOTICES = [
+    (document("A", [], ["dtmi:iotcentral:context;2", V2]), 2, "the language's context is not the first"),
     (document("A", [prop("a", "double", colour="red")]), 10, "Property has no key 'colour'"),
     (document("A", [prop("a", "double", writeable=True)]), 10, "did you mean writable"),
     (document("A", [{"@type": ["Property", "Valuable"], "name": "a", "schema": "double"}]), 7, "type Valuable"),
@@ -206,6 +207,24 @@ def test_what_is_not_supported_is_named_with_its_line(said: Any, line: int, what
     assert [n.line for n in wanted] == [line], parsed.notices
 
 
+def test_a_unit_may_be_a_value() -> None:
+    contents = [
+        {"@type": ["Telemetry", "Temperature"], "name": "warmth", "schema": "double", "unit": "degreeCelsius"},
+        {
+            "@type": ["Property", "ValueAnnotation", "Override"],
+            "name": "warmth_unit",
+            "schema": "TemperatureUnit",
+            "annotates": "warmth",
+            "overrides": "unit",
+        },
+    ]
+    context = [V3, QUANTITIES, "dtmi:dtdl:extension:annotation;1", "dtmi:dtdl:extension:overriding;1"]
+    found = only(read(document("Sensor", contents, context))).fields["warmth_unit"]
+    assert isinstance(found.schema, Enum)
+    assert {v.name for v in found.schema.values} == {"kelvin", "degreeCelsius", "degreeFahrenheit"}
+    assert [k for k, _ in found.words.extra] == ["annotates", "overrides"]
+
+
 def test_keys_of_a_declared_extension_are_kept() -> None:
     annotated = {"@type": ["Property", "ValueAnnotation"], "name": "a", "schema": "double", "annotates": "b"}
     context = [V3, "dtmi:dtdl:extension:annotation;1"]
@@ -217,7 +236,6 @@ MISTAKES = [
     ({"@context": "dtmi:dtdl:context;4", "@id": "dtmi:a;1", "@type": "Interface"}, 2, "not supported"),
     ({"@context": "dtmi:dtdl:context;3.1", "@id": "dtmi:a;1", "@type": "Interface"}, 2, "not supported"),
     ({"@context": "https://schema.org", "@id": "dtmi:a;1", "@type": "Interface"}, 2, "is no DTDL"),
-    (document("A", [], [QUANTITIES, V3]), 2, "the language's context is not the first"),
     (document("A") | {"@type": "Thing"}, 4, "@type is 'Thing'"),
     (document("A") | {"@id": "dtmi:dtdl:A;1"}, 3, "reserved"),
     (document("A", ["a"]), 6, "is not an object"),
@@ -241,6 +259,11 @@ MISTAKES = [
     (document("A", [{"@type": "Relationship", "name": "r", "maxMultiplicity": 0}]), 9, "maxMultiplicity 0"),
     (document("A", [{"@type": "Component", "name": "c", "schema": 3}]), 9, "names no Interface"),
     (document("A", [{"@type": "Command", "name": "c", "request": {"name": "x"}}]), 9, "no schema"),
+    (
+        document("A", [prop("a", "double", **{"@id": "dtmi:x;1"}), prop("b", "double", **{"@id": "dtmi:x;1"})]),
+        16,
+        "@id dtmi:x;1 is used twice; line 6 has it already",
+    ),
     (document("A", displayName=3), 5, "displayName 3 is not text"),
     (document("A", extends=["dtmi:b;1", "dtmi:b;1"]), 7, "stands twice in extends"),
 ]

@@ -22,7 +22,14 @@ names = st.from_regex(r"[A-Za-z]([A-Za-z0-9_]{0,8}[A-Za-z0-9])?", fullmatch=True
 dtmis = st.builds("dtmi:test:{};{}".format, names, st.integers(1, 99))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 local = st.dictionaries(st.sampled_from(["en", "de", "fr"]), texts, max_size=2).map(lambda d: tuple(d.items()))
-words = st.deferred(lambda: st.builds(Words, local, local, texts))
+
+
+@st.composite
+def some_words(draw: st.DrawFn) -> Words:
+    return Words(draw(local), draw(local), draw(texts))
+
+
+words = some_words()
 PRIMITIVES = ("boolean", "double", "float", "integer", "long", "string", "date", "dateTime", "time", "duration")
 QUANTITIES = [
     (s, u.symbol)
@@ -62,11 +69,17 @@ def deeper(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     )
 
 
-leaves: st.SearchStrategy[Any] = st.deferred(
-    lambda: st.sampled_from([*map(Primitive, PRIMITIVES), *map(Geometry, GEOMETRIES)]) | enums()
-)
-shallow: st.SearchStrategy[Schema] = st.deferred(lambda: leaves | deeper(leaves))
-schemas: st.SearchStrategy[Schema] = st.deferred(lambda: shallow | deeper(shallow))
+leaves: st.SearchStrategy[Any] = st.sampled_from([*map(Primitive, PRIMITIVES), *map(Geometry, GEOMETRIES)]) | enums()
+
+
+@st.composite
+def some_schema(draw: st.DrawFn, depth: int = 2) -> Schema:
+    """Nested at most so deep; a composite, whose parts Hypothesis does not print."""
+    made: Schema = draw(leaves if depth == 0 or draw(st.booleans()) else deeper(some_schema(depth - 1)))
+    return made
+
+
+schemas: st.SearchStrategy[Schema] = some_schema()
 
 
 def as_field(member: Member, kind: str, writable: bool) -> Field:
@@ -76,15 +89,13 @@ def as_field(member: Member, kind: str, writable: bool) -> Field:
     )  # fmt: skip
 
 
-fields = st.deferred(
-    lambda: st.builds(as_field, members(schemas), st.sampled_from(["Property", "Telemetry"]), st.booleans())
-)
-properties = st.deferred(lambda: st.builds(as_field, members(schemas), st.just("Property"), st.booleans()))
+fields = st.builds(as_field, members(schemas), st.sampled_from(["Property", "Telemetry"]), st.booleans())
+properties = st.builds(as_field, members(schemas), st.just("Property"), st.booleans())
 relationships = st.builds(
     RelationshipRule, names, st.none() | dtmis, st.none() | st.just(0), st.none() | st.integers(1, 10_000),
     unique(properties, 2), st.booleans(), st.just(()), words,
 )  # fmt: skip
-payloads = st.deferred(lambda: st.none() | members(schemas))
+payloads = st.none() | members(schemas)
 commands = st.builds(CommandRule, names, payloads, payloads, st.just(()), words)
 components = st.builds(Component, names, dtmis, st.just(()), words)
 
