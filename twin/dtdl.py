@@ -202,6 +202,7 @@ class _Reader:
         return tuple(found)
 
     def _reference(self, said: Any, path: JsonPath, contexts: tuple[str, ...], depth: int) -> str | None:
+        said = self.page.one(said)
         if isinstance(said, dict) and set(said) != {"@id"}:
             identity = self.interface(said, path, contexts, depth + 1)
             self._use(contexts)
@@ -272,7 +273,7 @@ class _Reader:
         self, said: dict[str, Any], path: JsonPath, name: str, semantic: tuple[str, ...], schemas: Schemas
     ) -> RelationshipRule:
         page = self.page
-        target = said.get("target")
+        target = self.page.one(said.get("target"))
         if target is not None and not page.is_dtmi(target):
             page.mistake((*path, "target"), f"target {target!r} is not a DTMI", "name an Interface, or leave it out")
             target = None

@@ -48,6 +48,7 @@ class Schemas:
             trail: ids followed on the way here, to find circles.
             depth: complex schemas around it.
         """
+        said = self.page.one(said)
         if isinstance(said, str):
             return self._named(said, path, trail, depth)
         if not isinstance(said, dict):
@@ -90,6 +91,7 @@ class Schemas:
         self, said: Any, path: JsonPath, kind: str, trail: tuple[str, ...] = (), depth: int = 0
     ) -> Member | None:
         """A Field, a Map's key or value, or what goes into or comes out of a Command."""
+        said = self.page.one(said)
         if not isinstance(said, dict):
             self.page.mistake(path, f"{kind} is missing" if said is None else f"{kind} is not an object", "use { … }")
             return None

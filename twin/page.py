@@ -60,7 +60,8 @@ class Page:
         self.mistakes.append(found)
         return None
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _object(self, pairs: list[tuple[str, Any]]) -> Any:
+        """One JSON object, its keys as plain terms; JSON-LD's `{"@value": 3}` is the value itself."""
         made: dict[str, Any] = {}
         for key, value in pairs:
             plain = plain_key(key)
@@ -68,7 +69,10 @@ class Page:
                 line = line_of(self.text, f'"{key}"')
                 self.mistakes.append(Mistake(self.file, line, f"key {key!r} stands twice in one object", "keep one"))
             made[plain] = value
-        return made
+        if "@value" not in made:
+            return made
+        value, language = made["@value"], made.get("@language")
+        return {language: value} if isinstance(language, str) and isinstance(value, str) else value
 
     def mistake(self, path: JsonPath, message: str, fix: str) -> None:
         found = Mistake(self.file, self.lines.of(path), message, fix)
@@ -128,6 +132,14 @@ class Page:
     def _extra(self, element: dict[str, Any], path: JsonPath, kind: str) -> tuple[tuple[str, str], ...]:
         kept: list[tuple[str, str]] = []
         for key in element.keys() - KEYS[kind]:
+            if key == "@graph":
+                self.mistake((*path, key), "@graph has no place in DTDL", "remove it")
+                continue
+            if key == "@context":
+                self.notice(
+                    (*path, key), "a context inside an element", "what it adds is not known here: name it above"
+                )
+                continue
             meaning = next((e.meaning for e in self.extensions if key in e.keys), None)
             if meaning:
                 kept.append((key, json.dumps(element[key], sort_keys=True, separators=(",", ":"))))
@@ -142,6 +154,8 @@ class Page:
         said = element.get(key)
         if said is None:
             return ()
+        if isinstance(said, list) and all(isinstance(part, dict) for part in said):
+            said = {language: text for part in said for language, text in part.items()}
         pairs = said if isinstance(said, dict) else {DEFAULT_LANGUAGE: said}
         for language, text in pairs.items():
             if not isinstance(text, str):
@@ -195,6 +209,10 @@ class Page:
         if first != path:
             where = f"line {self.lines.of(first)} has it already"
             self.mistake((*path, "@id"), f"@id {identity} is used twice", where)
+
+    def one(self, said: Any) -> Any:
+        """The value itself of what may be a list of one, which JSON-LD does not tell apart."""
+        return said[0] if isinstance(said, list) and len(said) == 1 else said
 
     def is_dtmi(self, said: Any) -> bool:
         return isinstance(said, str) and len(said) <= DTMI_MAX and self.version.dtmi.fullmatch(said) is not None

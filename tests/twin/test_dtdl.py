@@ -145,6 +145,25 @@ def test_keys_may_be_written_as_identifiers_of_the_language() -> None:
     assert only(read(said)).fields["drive"].type == "string"
 
 
+def test_values_may_be_written_the_long_way_of_json_ld() -> None:
+    contents = {
+        "@type": "Relationship",
+        "name": "feeds",
+        "target": ["dtmi:test:A;1"],
+        "maxMultiplicity": {"@value": 3, "@type": "xsd:integer"},
+        "displayName": [{"@language": "en", "@value": "Feeds"}, {"@language": "de", "@value": "Speist"}],
+    }
+    shared = {"@id": "dtmi:test:A:list;1", "@type": ["Array", "dtmi:dtdl:class:Array;2"], "elementSchema": ["double"]}
+    found = only(read(document("A", contents, schemas=shared)))  # type: ignore[arg-type]
+    feeds = found.relationships["feeds"]
+    assert (feeds.target, feeds.most, dict(feeds.words.display)) == (
+        "dtmi:test:A;1",
+        3,
+        {"en": "Feeds", "de": "Speist"},
+    )
+    assert [type(s) for s in found.schemas] == [Array]
+
+
 def test_commands_relationships_and_words_are_kept() -> None:
     contents = [
         {
@@ -264,6 +283,10 @@ MISTAKES = [
         16,
         "@id dtmi:x;1 is used twice; line 6 has it already",
     ),
+    (document("A", [prop("a", "double", **{"@graph": {}})]), 10, "@graph has no place"),
+    (document("A", [prop("a", "double", **{"@id": ["dtmi:x;1"]})]), 10, "is not a DTMI"),
+    (document("A", [prop("a", "double", **{"@id": "dtmi:test:A;1"})]), 10, "@id dtmi:test:A;1 is used twice"),
+    (document("A", [{"@type": "Component", "name": "c", "schema": []}]), 9, "names no Interface"),
     (document("A", displayName=3), 5, "displayName 3 is not text"),
     (document("A", extends=["dtmi:b;1", "dtmi:b;1"]), 7, "stands twice in extends"),
 ]
