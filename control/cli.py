@@ -17,6 +17,7 @@ import typer
 
 from control import show
 from control.cli_branch import branch_app
+from control.cli_model import model_app, said
 from control.client import Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -30,6 +31,7 @@ audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidenc
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
 app.add_typer(branch_app, name="branch")
+app.add_typer(model_app, name="model")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
@@ -130,20 +132,22 @@ def fleet(
 
 @app.command()
 def check(plant: PlantArgument, json_: Json = False) -> None:
-    """List every mistake in a plant, or say that there is none."""
+    """List every mistake and notice in a plant, or say that there is none."""
     from control import app as server
 
     try:
         made = server.read_plant(plant_folder(plant), {})
     except BadPlant as error:
         if json_:
-            show.as_json({"mistakes": [dataclasses.asdict(m) for m in error.mistakes]})
+            found = {key: [dataclasses.asdict(m) for m in getattr(error, key)] for key in ("mistakes", "notices")}
+            show.as_json(found)
             raise typer.Exit(codes(error).exit) from None
         raise
     counts = {"plant": made.id, "devices": len(made.devices), "twins": len(made.twins), "points": len(made.points)}
     if json_:
-        show.as_json({**counts, "mistakes": []})
+        show.as_json({**counts, "mistakes": [], "notices": [dataclasses.asdict(n) for n in made.notices]})
     else:
+        said((), made.notices)
         show.out.print(
             f"{made.name}: {counts['devices']} devices, {counts['twins']} twins, {counts['points']} points, no mistake"
         )

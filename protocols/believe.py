@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from twin.points import Point
@@ -31,12 +32,9 @@ def twin_value(point: Point, wire: Any) -> tuple[float, str | None]:
     Raises:
         Unbelievable: wrong type or shape, NaN or infinite, or outside the point's range.
     """
-    if point.type == "enum":
-        return _choice(point, wire)
-    if point.type == "object":
-        return math.nan, _structure(point, wire)
-    if point.type == "string":
-        return math.nan, _text(point, wire)
+    other = _OTHER_THAN_NUMBERS.get(point.type)
+    if other is not None:
+        return other(point, wire)
     if isinstance(wire, bool):
         if point.type != "boolean":
             raise Unbelievable("type", f"{point.name} is {point.type}, got boolean {wire!r}")
@@ -56,9 +54,9 @@ def _choice(point: Point, wire: Any) -> tuple[float, str]:
     return float(enum.code(index)), enum.values[index].name
 
 
-def _structure(point: Point, wire: Any) -> str:
+def _structure(point: Point, wire: Any) -> tuple[float, str]:
     try:
-        return canonical(_settled(point, wire))
+        return math.nan, canonical(_settled(point, wire))
     except Misfit as misfit:
         raise Unbelievable("schema", f"{point.name}: {misfit}") from None
 
@@ -72,14 +70,21 @@ def _settled(point: Point, wire: Any) -> Any:
         raise Unbelievable("schema", f"{point.name}: {misfit}") from None
 
 
-def _text(point: Point, wire: Any) -> str:
+def _text(point: Point, wire: Any) -> tuple[float, str]:
     if not isinstance(wire, str):
         raise Unbelievable("type", f"{point.name} is text, got {brief(wire)}")
     if len(wire) > TEXT_MAX:
         raise Unbelievable("overflow", f"{point.name}: a text of {len(wire)} characters; {TEXT_MAX} are the limit")
     if point.schema is not None:
         _settled(point, wire)
-    return wire
+    return math.nan, wire
+
+
+_OTHER_THAN_NUMBERS: dict[str, Callable[[Point, Any], tuple[float, str]]] = {
+    "enum": _choice,
+    "object": _structure,
+    "string": _text,
+}
 
 
 def _number(point: Point, wire: float) -> float:

@@ -29,7 +29,6 @@ from twin.schema import Member, Schema, has_array, is_numeric, point_type
 from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import in_english
 
-FILE_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
 QUANTITATIVE = EXTENSIONS["quantitativeTypes"]
 NESTED_MAX = 10  # Interfaces inside one another, as deep as `extends` may go
 
@@ -46,14 +45,9 @@ class Parsed:
 def parse(text: str, file: str) -> Parsed:
     """Every Interface in a document, with every mistake and notice, each with its line."""
     page = Page(file, text)
-    try:
-        if len(text) > FILE_MAX:
-            raise ValueError(f"{len(text)} characters; {FILE_MAX} are the limit")
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Parsed((), (Mistake(file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line"),), ())
-    except (ValueError, RecursionError) as error:
-        return Parsed((), (Mistake(file, 1, f"not readable: {error}", "make it smaller and less deep"),), ())
+    document = page.read()
+    if document is None and page.mistakes:
+        return Parsed((), tuple(page.mistakes), ())
     found = read_interfaces(page, document, ())
     return Parsed(tuple(found), tuple(page.mistakes), tuple(page.notices))
 
@@ -151,7 +145,8 @@ class _Reader:
             self.page.mistake(place, f"@context {context!r} {shown}", f"use {' or '.join(VERSIONS)}")
             return ()
         if listed[0] != language:
-            self.page.mistake(place, "the language's context is not the first", f"write {language} first")
+            meaning = f"it is read all the same; DTDL wants {language} first, and other readers may refuse it"
+            self.page.notice(place, "the language's context is not the first", meaning)
         contexts = (language, *(c for c in listed if isinstance(c, str) and c != language))
         for other in contexts[1:]:
             known = extension_of(other)
@@ -178,6 +173,7 @@ class _Reader:
             self.page.mistake(
                 place, f"@id has {len(identity)} characters", f"an Interface's has {INTERFACE_ID_MAX} at most"
             )
+        self.page.claim(identity, path)
         if identity.startswith(RESERVED):
             self.page.mistake(place, f"@id {identity} is reserved for the language", "begin with your own name")
         return identity
@@ -206,6 +202,7 @@ class _Reader:
         return tuple(found)
 
     def _reference(self, said: Any, path: JsonPath, contexts: tuple[str, ...], depth: int) -> str | None:
+        said = self.page.one(said)
         if isinstance(said, dict) and set(said) != {"@id"}:
             identity = self.interface(said, path, contexts, depth + 1)
             self._use(contexts)
@@ -276,7 +273,7 @@ class _Reader:
         self, said: dict[str, Any], path: JsonPath, name: str, semantic: tuple[str, ...], schemas: Schemas
     ) -> RelationshipRule:
         page = self.page
-        target = said.get("target")
+        target = self.page.one(said.get("target"))
         if target is not None and not page.is_dtmi(target):
             page.mistake((*path, "target"), f"target {target!r} is not a DTMI", "name an Interface, or leave it out")
             target = None

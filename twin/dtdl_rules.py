@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from twin.schema import GEOMETRIES, Geometry, Member, Object, Primitive, Schema, is_primitive
+from twin.schema import GEOMETRIES, Enum, EnumValue, Geometry, Member, Object, Primitive, Schema, is_primitive
 from twin.units import UNIT_OF_DTDL, Unit
 from twin.words import Words
 
@@ -140,6 +140,17 @@ ONLY_V4 = frozenset(
 )
 
 
+_KEY = re.compile(r"dtmi:dtdl:property:(\w+);\d+")
+
+
+def plain_key(said: str) -> str:
+    """A key's plain term: authors may write `dtmi:dtdl:property:schema;2` for `schema`."""
+    if not said.startswith("dtmi:dtdl:property:"):
+        return said
+    found = _KEY.fullmatch(said)
+    return found[1] if found else said
+
+
 def _record(identity: str, *names: str) -> Object:
     return Object(tuple(Member(n, Primitive("double")) for n in names), Words(id=identity))
 
@@ -152,7 +163,39 @@ STANDARD_OBJECTS: dict[str, Object] = {
         Words(id="dtmi:standard:schema:scaledDecimal;4"),
     ),
 }
-STANDARD_IDS = {s.words.id: s for s in STANDARD_OBJECTS.values()}
+
+
+def _unit_type(dimension: str) -> str:
+    """The extension's name for the units of a dimension."""
+    return _UNIT_TYPES.get(dimension) or "".join(w.capitalize() for w in dimension.split()) + "Unit"
+
+
+_UNIT_TYPES = {
+    "none": "Unitless",
+    "volume flow": "VolumeFlowRateUnit",
+    "mass flow": "MassFlowRateUnit",
+    "sound level": "SoundPressureUnit",
+    "absorbed dose": "IonizingRadiationDoseUnit",
+    "equivalent dose": "IonizingRadiationDoseUnit",
+}
+
+
+def _unit_enums() -> dict[str, Enum]:
+    """Schemas whose values are units, as the overriding extension uses them: one of the names of a dimension's units."""
+    names: dict[str, list[str]] = {}
+    for unit in UNIT_OF_DTDL.values():
+        names.setdefault(_unit_type(unit.dimension), []).append(unit.dtdl)
+    return {
+        kind: Enum("string", tuple(EnumValue(n, n) for n in units), Words(id=f"{UNIT_TYPE_PREFIX}{kind}"))
+        for kind, units in names.items()
+    }
+
+
+UNIT_TYPE_PREFIX = "dtmi:dtdl:extension:quantitativeTypes:v1:class:"
+UNIT_ENUMS = _unit_enums()
+STANDARD_IDS: dict[str, Enum | Object] = {e.words.id: e for e in UNIT_ENUMS.values()} | {
+    s.words.id: s for s in STANDARD_OBJECTS.values()
+}
 
 
 def term_of(said: str) -> str:
@@ -170,7 +213,7 @@ def standard_schema(said: str) -> Schema | None:
         return Primitive(term)
     if term in GEOMETRIES:
         return Geometry(term)
-    return STANDARD_OBJECTS.get(term)
+    return STANDARD_OBJECTS.get(term) or UNIT_ENUMS.get(term)
 
 
 def standard_unit(said: str) -> Unit | None:

@@ -48,6 +48,7 @@ class Schemas:
             trail: ids followed on the way here, to find circles.
             depth: complex schemas around it.
         """
+        said = self.page.one(said)
         if isinstance(said, str):
             return self._named(said, path, trail, depth)
         if not isinstance(said, dict):
@@ -90,6 +91,7 @@ class Schemas:
         self, said: Any, path: JsonPath, kind: str, trail: tuple[str, ...] = (), depth: int = 0
     ) -> Member | None:
         """A Field, a Map's key or value, or what goes into or comes out of a Command."""
+        said = self.page.one(said)
         if not isinstance(said, dict):
             self.page.mistake(path, f"{kind} is missing" if said is None else f"{kind} is not an object", "use { … }")
             return None
@@ -176,7 +178,7 @@ class Schemas:
     def _enum_value(self, said: dict[str, Any], path: JsonPath, valued: str) -> EnumValue | None:
         self.page.types(said, path, ("EnumValue",))
         name, value = self.page.name(said, path, "EnumValue"), said.get("enumValue")
-        is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INTEGER_MAX + 1
+        is_integer = isinstance(value, int) and not isinstance(value, bool) and -INTEGER_MAX - 1 <= value <= INTEGER_MAX
         if not (is_integer if valued == "integer" else isinstance(value, str)):
             fix = f"write {'a whole number of four bytes' if valued == 'integer' else 'text'}, as valueSchema says"
             self.page.mistake((*path, "enumValue"), f"enumValue {value!r} is no {valued}", fix)

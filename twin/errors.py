@@ -114,5 +114,5 @@ class BadPlant(TwinloopError):
         self.mistakes = tuple(mistakes)
         self.notices = tuple(notices)
         count = len(self.mistakes)
-        lines = "\n".join(str(m) for m in self.mistakes)
+        lines = "\n".join([*map(str, self.mistakes), *(f"notice {n}" for n in self.notices)])
         super().__init__(f"the plant has {count} mistake{'s' if count != 1 else ''}\n{lines}")

@@ -127,7 +127,7 @@ def to_document(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, 
         interface = interfaces.get(twin.interface)
         twins.append(_twin_document(twin, interface))
         about: dict[str, Json] = {}
-        if twin.name and NAME_PROPERTY not in twins[-1]:
+        if twin.name and twins[-1].get(NAME_PROPERTY) != twin.name:
             about["name"] = twin.name
         if twin.at is not None:
             about["at"] = list(twin.at)

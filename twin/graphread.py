@@ -5,12 +5,11 @@ Must not know plants or what becomes of the graph. The form is that of twin/grap
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twin.dtdl import read_interfaces
+from twin.dtdl import declared, read_interfaces
 from twin.errors import Mistake, Notice
 from twin.graphfile import FILE_VERSION, NAME_PROPERTY, OURS, Graph, GraphRelationship, GraphTwin
 from twin.interface import NAME, Field, Interface
@@ -20,7 +19,6 @@ from twin.page import Page
 from twin.places import JsonPath, json_path
 from twin.schema import Misfit, settle
 
-TEXT_MAX = 64 << 20  # characters: some 100,000 twins with their models
 _SYSTEM = frozenset({"$dtId", "$etag", "$metadata", "$lastUpdateTime", "$conformance"})
 _ENDS = ("$sourceId", "$relationshipName", "$targetId")
 
@@ -42,15 +40,9 @@ def read_graph(text: str, file: str = "graph.json", known: Mapping[str, Interfac
             file takes the place of a known one of the same id.
     """
     page = Page(file, text)
-    try:
-        if len(text) > TEXT_MAX:
-            raise ValueError(f"{len(text)} characters; {TEXT_MAX} are the limit")
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        found = Mistake(file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line")
-        return GraphRead(None, (found,), ())
-    except (ValueError, RecursionError) as error:
-        return GraphRead(None, (Mistake(file, 1, f"not readable: {error}", "make it smaller and less deep"),), ())
+    document = page.read()
+    if document is None and page.mistakes:
+        return GraphRead(None, tuple(page.mistakes), ())
     graph = _Reading(page, known or {}).graph(document)
     return GraphRead(None if page.mistakes else graph, tuple(page.mistakes), tuple(page.notices))
 
@@ -68,32 +60,32 @@ class _Reading:
             self._mistake(path, f"fileVersion {info.get('fileVersion')!r}", f"only {FILE_VERSION} is known")
         for key in said.keys() - {"digitalTwinsFileInfo", "digitalTwinsGraph", "digitalTwinsModels", OURS}:
             self.page.notice((key,), f"part {key!r} is not known", "it is left out")
-        models = self._models(said)
+        own = self._own_models(said)
+        models = self._joined(own)
         ours = self._part(self._part(said, OURS, ()), "twins", (OURS,))
         inside = self._part(said, "digitalTwinsGraph", ())
         twins = self._twins(inside, models, ours)
         for twin_id in ours.keys() - twins.keys():
             self._mistake((OURS, "twins", twin_id), f"{twin_id!r} is no twin of this file", "remove it")
-        return Graph(twins, self._relationships(inside, twins, models), self._own_models(said))
+        return Graph(twins, self._relationships(inside, twins, models), {i.id: i for i in own})
 
     # --- models ------------------------------------------------------------------------------------------------------
 
-    def _models(self, said: dict[str, Any]) -> dict[str, Interface]:
+    def _joined(self, own: list[Interface]) -> Mapping[str, Interface]:
         """Known Interfaces and those of the file, with all they inherit."""
-        own = self._own_models(said)
-        others = [i for i in self.known.values() if i.id not in own]
-        joined = join([*own.values(), *others], {self.page.file: self.page.text})
-        self.page.mistakes += (m for m in joined.mistakes if m.file == self.page.file and m not in self.page.mistakes)
-        self.page.notices += (n for n in joined.notices if n.file == self.page.file and n not in self.page.notices)
-        # What is known has been joined before; joined again, it would find its own names inherited.
-        return {i: self.known[i] if i not in own and i in self.known else m for i, m in joined.interfaces.items()}
+        ids = {i.id for i in own}
+        others = [declared(i) for i in self.known.values() if i.id not in ids]
+        joined = join([*own, *others], {self.page.file: self.page.text})
+        self.page.mistakes += (m for m in joined.mistakes if m.file == self.page.file)
+        self.page.notices += (n for n in joined.notices if n.file == self.page.file)
+        return joined.interfaces
 
-    def _own_models(self, said: dict[str, Any]) -> dict[str, Interface]:
+    def _own_models(self, said: dict[str, Any]) -> list[Interface]:
         listed = said.get("digitalTwinsModels", [])
         if not isinstance(listed, list):
             self._mistake(("digitalTwinsModels",), "digitalTwinsModels is not a list", "use [ … ]")
-            return {}
-        return {i.id: i for i in read_interfaces(self.page, listed, ("digitalTwinsModels",))}
+            return []
+        return read_interfaces(self.page, listed, ("digitalTwinsModels",))
 
     # --- twins -------------------------------------------------------------------------------------------------------
 
@@ -120,7 +112,8 @@ class _Reading:
             properties: dict[str, Any] = {}
             self._properties(element, path, "", interface, properties)
             about = self._part(ours, identity, (OURS, "twins"))
-            name = about.get("name", properties.get(NAME_PROPERTY, ""))
+            # A Property `name` names the twin, unless our own part does.
+            name = about["name"] if "name" in about else properties.pop(NAME_PROPERTY, "")
             place = self._place(about.get("at"), (OURS, "twins", identity, "at"))
             twins[identity] = GraphTwin(
                 identity, interface.id, name if isinstance(name, str) else "", place, properties

@@ -18,14 +18,17 @@ from twin.dtdl_rules import (
     SAME_TYPE,
     Extension,
     Version,
+    plain_key,
     term_of,
 )
 from twin.errors import Mistake, Notice
 from twin.interface import NAME
 from twin.nearest import nearest
-from twin.places import JsonLines, JsonPath
+from twin.places import JsonLines, JsonPath, line_of
 from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import DEFAULT_LANGUAGE, LocalText, Words
+
+TEXT_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
 
 
 @dataclass
@@ -38,10 +41,38 @@ class Page:
     notices: list[Notice] = field(default_factory=list)
     version: Version = NEWEST
     extensions: tuple[Extension, ...] = ()
+    _ids: dict[str, JsonPath] = field(default_factory=dict)
 
     @cached_property
     def lines(self) -> JsonLines:
-        return JsonLines(self.text)
+        return JsonLines(self.text, plain_key)
+
+    def read(self) -> Any:
+        """The text's JSON value; None when it has none, which is then a mistake."""
+        try:
+            if len(self.text) > TEXT_MAX:
+                raise ValueError(f"{len(self.text)} characters; {TEXT_MAX} are the limit")
+            return json.loads(self.text, object_pairs_hook=self._object)
+        except json.JSONDecodeError as error:
+            found = Mistake(self.file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line")
+        except (ValueError, RecursionError) as error:
+            found = Mistake(self.file, 1, f"not readable: {error}", "make it smaller and less deep")
+        self.mistakes.append(found)
+        return None
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> Any:
+        """One JSON object, its keys as plain terms; JSON-LD's `{"@value": 3}` is the value itself."""
+        made: dict[str, Any] = {}
+        for key, value in pairs:
+            plain = plain_key(key)
+            if plain in made:
+                line = line_of(self.text, f'"{key}"')
+                self.mistakes.append(Mistake(self.file, line, f"key {key!r} stands twice in one object", "keep one"))
+            made[plain] = value
+        if "@value" not in made:
+            return made
+        value, language = made["@value"], made.get("@language")
+        return {language: value} if isinstance(language, str) and isinstance(value, str) else value
 
     def mistake(self, path: JsonPath, message: str, fix: str) -> None:
         found = Mistake(self.file, self.lines.of(path), message, fix)
@@ -82,6 +113,8 @@ class Page:
         if kind != "Interface" and identity and not self.is_dtmi(identity):
             self.mistake((*path, "@id"), f"@id {identity!r} is not a DTMI", "use the form dtmi:company:area:name;1")
             identity = ""
+        if kind != "Interface" and identity:
+            self.claim(identity, path)
         comment = element.get("comment", "")
         if not isinstance(comment, str) or len(comment) > COMMENT_MAX:
             self.mistake(
@@ -99,6 +132,14 @@ class Page:
     def _extra(self, element: dict[str, Any], path: JsonPath, kind: str) -> tuple[tuple[str, str], ...]:
         kept: list[tuple[str, str]] = []
         for key in element.keys() - KEYS[kind]:
+            if key == "@graph":
+                self.mistake((*path, key), "@graph has no place in DTDL", "remove it")
+                continue
+            if key == "@context":
+                self.notice(
+                    (*path, key), "a context inside an element", "what it adds is not known here: name it above"
+                )
+                continue
             meaning = next((e.meaning for e in self.extensions if key in e.keys), None)
             if meaning:
                 kept.append((key, json.dumps(element[key], sort_keys=True, separators=(",", ":"))))
@@ -113,6 +154,8 @@ class Page:
         said = element.get(key)
         if said is None:
             return ()
+        if isinstance(said, list) and all(isinstance(part, dict) for part in said):
+            said = {language: text for part in said for language, text in part.items()}
         pairs = said if isinstance(said, dict) else {DEFAULT_LANGUAGE: said}
         for language, text in pairs.items():
             if not isinstance(text, str):
@@ -159,6 +202,17 @@ class Page:
             else:
                 self.mistake(place, f"{str(inner)[:80]!r} in {key} is not an object", "use { … }")
         return found
+
+    def claim(self, identity: str, path: JsonPath) -> None:
+        """An id belongs to one element; reading the same element again claims nothing new."""
+        first = self._ids.setdefault(identity, path)
+        if first != path:
+            where = f"line {self.lines.of(first)} has it already"
+            self.mistake((*path, "@id"), f"@id {identity} is used twice", where)
+
+    def one(self, said: Any) -> Any:
+        """The value itself of what may be a list of one, which JSON-LD does not tell apart."""
+        return said[0] if isinstance(said, list) and len(said) == 1 else said
 
     def is_dtmi(self, said: Any) -> bool:
         return isinstance(said, str) and len(said) <= DTMI_MAX and self.version.dtmi.fullmatch(said) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from twin.errors import Mistake
@@ -52,7 +53,11 @@ class TomlLines:
 class JsonLines:
     """Line numbers of all values in a JSON text that has been read without error. Lines count from 1."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, renamed: Callable[[str], str] = str) -> None:
+        """
+        Args:
+            renamed: what keys were called when the text was read.
+        """
         self._lines: dict[JsonPath, int] = {(): 1}
         path: list[str | int] = []  # the last part: a key, or the index of the element that comes next
         line, is_key = 1, False
@@ -73,7 +78,7 @@ class JsonLines:
             elif token == ":":
                 is_key = False
             elif is_key:
-                path[-1] = json.loads(token)
+                path[-1] = renamed(json.loads(token))
                 self._lines[tuple(path)] = line
             else:
                 self._lines.setdefault(tuple(path), line)

@@ -21,9 +21,11 @@ from protocols.served import ServedDevice
 from twin.history import History
 from twin.plant import Device, Feedback, Plant
 from twin.points import Point, Points
+from twin.schema import Enum, EnumValue
 from twin.store import Store
 
 DEADLINE_S = 10.0
+MODE = Enum("integer", (EnumValue("off", 0), EnumValue("auto", 4)))
 
 
 def plant(endpoint: str) -> Plant:
@@ -37,6 +39,7 @@ def plant(endpoint: str) -> Plant:
         Point(2, "pump.speed", "pump", "speed", "double", "%", "plc", "holding:0:uint16", 0.1, 0.0, 0.0, 120.0, True),
         Point(3, "far.status", "far", "status", "boolean", "", "dead", "coil:0", writable=True),
         Point(4, "plc.state", "plc", "state", "string", "", "", ""),
+        Point(5, "pump.mode", "pump", "mode", "enum", "", "plc", "holding:1:uint16", writable=True, schema=MODE),
     )
     feedback = (Feedback("pump.status", "pump.running", 0.0, 1.0),)
     return Plant("test", "Test", "", {}, (plc, dead), (), (), Points.of(points), feedback, None, {})
@@ -53,7 +56,7 @@ class Pump:
     stuck: bool = False
 
     async def show(self, **values: float) -> None:
-        ids = {"status": 0, "running": 1, "speed": 2}
+        ids = {"status": 0, "running": 1, "speed": 2, "mode": 5}
         await self.served.publish({ids[n]: v for n, v in values.items()}, time.time_ns(), {})
 
 
@@ -100,6 +103,8 @@ async def serve_pump(endpoint: str = "modbus://127.0.0.1:0/1") -> Pump:
         pump.writes.append((point.name, value))
         if pump.follows and point.name == "pump.status":
             follow.append(asyncio.get_running_loop().create_task(pump.show(status=value, running=value)))
+        elif pump.follows and point.name == "pump.mode":
+            follow.append(asyncio.get_running_loop().create_task(pump.show(mode=value)))
         elif pump.follows:
             follow.append(asyncio.get_running_loop().create_task(pump.show(speed=value)))
         return True
@@ -108,7 +113,7 @@ async def serve_pump(endpoint: str = "modbus://127.0.0.1:0/1") -> Pump:
     served = PROTOCOLS["modbus"].device(described.devices[0], described.points_of_device("plc"), on_write, time.time_ns)
     pump = Pump(served)
     await served.start()
-    await pump.show(status=0.0, running=0.0, speed=100.0)
+    await pump.show(status=0.0, running=0.0, speed=100.0, mode=0.0)
     return pump
 
 

@@ -71,6 +71,15 @@ async def test_a_command_never_edits_what_the_plant_reported(plc: Bench) -> None
     assert plc.commands.desired == {0: 1.0}
 
 
+async def test_an_enum_is_commanded_by_its_code_and_confirmed(plc: Bench) -> None:
+    with pytest.raises(BadRequest, match=r"3 is no value of pump\.mode.*one of 0 off, 4 auto"):
+        await plc.submit("pump.mode", 3.0)
+    command = await plc.submit("pump.mode", 4.0)
+    await plc.until(command.id, "CONFIRMED")
+    assert plc.pump.writes == [("pump.mode", 4.0)]
+    assert plc.live.table.columns.text[5] == "auto"
+
+
 async def test_the_same_key_and_body_give_the_same_command_for_ever(plc: Bench) -> None:
     first = await plc.submit()
     again = await plc.submit()

@@ -37,7 +37,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "writable"),
     [("coil:0", "double", False), ("input:0", "double", True), ("discrete:0", "boolean", True),
-     ("holding:0", "string", False), ("holding:0:float32", "boolean", False)],
+     ("holding:0", "string", False), ("holding:0:float32", "boolean", False), ("holding:0", "object", False),
+     ("holding:0:float32", "enum", False), ("coil:0", "enum", False)],
 )  # fmt: skip
 def test_an_address_that_does_not_suit_its_point_is_refused(text: str, kind: str, writable: bool) -> None:
     with pytest.raises(ValueError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.twin import machine
 from tests.twin.plants import PLANT, POINTS, RULES, SITE, TANK, interface, write
 from twin.errors import BadPlant, NotFound
 from twin.plantfile import load_plant
@@ -179,3 +180,50 @@ def test_a_plant_file_of_any_shape_gives_mistakes_and_never_a_crash(tmp_path: Pa
 @pytest.mark.parametrize("text", ["", "point;device\n", "a,b\n1,2\n", POINTS.replace(",", ";"), "\x00"])
 def test_a_point_sheet_of_any_shape_gives_mistakes_and_never_a_crash(tmp_path: Path, text: str) -> None:
     assert mistakes(write(tmp_path, points=text))
+
+
+def test_every_kind_of_value_has_a_point(tmp_path: Path) -> None:
+    plant = machine.machine(tmp_path)
+    assert {p.property: p.type for p in plant.points if p.twin == "pump"} == {
+        "mode": "enum", "service": "object", "installed": "string", "drive.speed": "double", "drive.starts": "integer"
+    }  # fmt: skip
+    speed, height, mode = plant.point("pump.drive.speed"), plant.point("tank.height"), plant.point("pump.mode")
+    assert (speed.scale, speed.unit, speed.deadband, speed.schema) == (pytest.approx(60.0), "rpm", 30.0, None)
+    assert (height.deadband, mode.writable) == (0.01, True)
+    assert mode.schema == plant.interfaces["dtmi:test:Pump;1"].fields["mode"].schema
+
+
+def test_notices_stop_no_plant(tmp_path: Path) -> None:
+    assert [n.what for n in machine.machine(tmp_path).notices] == ["properties of relationship feeds"]
+
+
+VALUE_MISTAKES = [
+    ("pump.mode,plc,a1,enum,,,rw", "pump.mode,plc,a1,integer,,,rw", "type integer, but the Interface says enum"),
+    ("pump.mode,plc,a1,enum,,,rw", "pump.mode,plc,a1,enum,,2,rw", "a point of type enum with a scale or a unit"),
+    ("a2,object,,,r,", "a2,object,,,rw,", "pump.service is structured, and commands carry numbers"),
+    ("3000,1%", "3000,-1", "deadband '-1'"),
+    ("3000,1%", "3000,101%", "deadband '101%'"),
+    ("3000,1%", "3000,few", "deadband 'few'"),
+    ("0,3000,1%", "0,,1%", "deadband 1% of an open range; give low and high"),
+    ("r,no,,,\ntank.height", "r,no,,,\ntank.heigt", "did you mean height"),
+    (
+        "tank.full,plc,a7,boolean,,,r,no,,,",
+        "tank.full,plc,a7,boolean,,,r,no,,,1",
+        "a deadband for a point of type boolean",
+    ),
+    ("pump.drive.speed", "pump.drive.sped", "did you mean drive.speed"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "said"), VALUE_MISTAKES)
+def test_a_mistake_about_values_names_its_fix(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    assert right in machine.POINTS
+    found = mistakes(machine.write_machine(tmp_path, points=machine.POINTS.replace(right, wrong, 1)))
+    assert [m for m in found if said in m and m.startswith("points.csv:")], found
+
+
+def test_more_relationships_than_the_interface_allows_are_refused(tmp_path: Path) -> None:
+    more = '\n[[twin]]\nid = "basin"\ninterface = "dtmi:test:Vessel;1"\n'
+    more += '\n[[relationship]]\nsource = "pump"\nname = "feeds"\ntarget = "basin"\n'
+    found = mistakes(machine.write_machine(tmp_path, plant=machine.PLANT + more))
+    assert ["more than 1 relationships 'feeds'" in m for m in found] == [True]
