@@ -28,7 +28,7 @@ def test_every_tier_has_its_own_age(tmp_path: Path) -> None:
     "text", ["", "30", "d", "0d", "-1d", "1.5d", "30 d", "30D", "5m", "always", "201y", "1" * 30 + "d"]
 )
 def test_a_duration_that_is_none_says_how_to_write_one(text: str) -> None:
-    with pytest.raises(ValueError, match="write|at most"):
+    with pytest.raises(ValueError, match=r"write|at most"):
         duration(text)
 
 
