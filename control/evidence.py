@@ -5,11 +5,12 @@ Must not know commands or the twin: they hand over kinds and bodies.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -65,6 +66,7 @@ class Evidence:
         self._held: deque[Batch] = deque()
         self._stop = threading.Event()
         self._anchor_failure: str | None = None
+        self._anchoring = threading.Lock()
         self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
         self._thread.start()
 
@@ -165,6 +167,20 @@ class Evidence:
             raise NotFound(f"no checkpointed entry {index}", f"there are {self.log.signed.size}")
         return prove_from(self.log, index, self.anchorer.receipts())
 
+    @contextlib.contextmanager
+    def anchoring_paused(self, wait_s: float) -> Iterator[None]:
+        """No root is on its way to the chain meanwhile.
+
+        Raises:
+            TimeoutError: one still was after `wait_s`.
+        """
+        if not self._anchoring.acquire(timeout=wait_s):
+            raise TimeoutError(f"an anchor was on its way for {wait_s:g} s")
+        try:
+            yield
+        finally:
+            self._anchoring.release()
+
     def close(self) -> None:
         """Everything submitted durable, checkpointed and anchored where the chain answers; then all is closed."""
         self.writer.close()
@@ -185,7 +201,8 @@ class Evidence:
         if signed.size == 0 or (last is not None and last.size >= signed.size):
             return
         try:
-            self.anchorer.anchor(signed.size, signed.root)
+            with self._anchoring:
+                self.anchorer.anchor(signed.size, signed.root)
         except AnchorError as error:
             if self._anchor_failure is None:
                 log.warning("anchoring failed: %s", error)

@@ -14,6 +14,7 @@ from control.api.wire import as_json
 from control.client import SERVER_FILE, Client
 from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
+from control.places import COMMANDS_FILE, HISTORY_FILE
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.reader import read_payloads
@@ -21,9 +22,6 @@ from ledger.verify import verify as verify_ledger
 from twin import query
 from twin.errors import BadRequest, Unavailable
 from twin.store import Store
-
-HISTORY_FILE = "history.duckdb"
-COMMANDS_FILE = "commands.sqlite"
 
 
 def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:

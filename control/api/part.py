@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from control.api import wire
+from control.backup import Backups
 from control.command import Command
 from control.evidence import Evidence
 from control.history_check import check_history
@@ -73,6 +74,7 @@ class Parts:
     commands: CommandRuntime
     whatifs: WhatIfs
     identity: Identity
+    backups: Backups
     clock: Clock
     version: str
 
