@@ -129,7 +129,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         watch = metrics.LoopWatch()
         parts = Parts(
             plant=plant, plant_info=plant_info(plant, VERSION), tables=Tables(plant), live=live, store=store,
-            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, backups=backups, clock=clock, version=VERSION,
+            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, backups=backups, clock=clock,
+            version=VERSION,
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch), names))

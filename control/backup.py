@@ -205,9 +205,11 @@ class _Copy:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(_new(target))
         address = f"{source.resolve().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(address, uri=True)) as reading:
-            with contextlib.closing(sqlite3.connect(target)) as writing:
-                reading.backup(writing)
+        with (
+            contextlib.closing(sqlite3.connect(address, uri=True)) as reading,
+            contextlib.closing(sqlite3.connect(target)) as writing,
+        ):
+            reading.backup(writing)
         self.progress.copied_bytes += _size(target)
 
     def tree(self, source: Path, target: Path) -> None:

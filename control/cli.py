@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from control import show
+from control.cli_history import backup, history_app, restore
 from control.client import Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -28,6 +29,9 @@ command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow t
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
+app.add_typer(history_app, name="history")
+app.command()(backup)
+app.command()(restore)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]

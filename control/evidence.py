@@ -54,6 +54,19 @@ class Reach:
     failure: str | None
 
 
+def batch_body(batch: Batch) -> dict[str, JSON]:
+    return {"batch": batch.batch, "rows": batch.rows, "sha256": batch.digest}
+
+
+def unrecorded(log: Log, store: Store) -> list[Batch]:
+    """The batches of history after the newest one that the log has an entry of."""
+    for index in range(log.size - 1, -1, -1):
+        entry = decode(log.read(index))
+        if entry.kind == HISTORY_BATCH:
+            return store.batches_from(int(str(entry.body["batch"])) + 1)
+    return store.batches_from(0)
+
+
 class Evidence:
     """The server's ledger: one log, one writer thread, one anchoring thread."""
 
@@ -90,8 +103,7 @@ class Evidence:
         try:
             while self._held:
                 first = self._held[0]
-                body: dict[str, JSON] = {"batch": first.batch, "rows": first.rows, "sha256": first.digest}
-                self.record(HISTORY_BATCH, body, wait_s=LEDGER_WAIT_S)
+                self.record(HISTORY_BATCH, batch_body(first), wait_s=LEDGER_WAIT_S)
                 self._held.popleft()
         except LedgerError as error:
             log.error("%d history batches wait for the ledger: %s", len(self._held), error)
@@ -127,13 +139,7 @@ class Evidence:
 
     def catch_up(self, store: Store) -> int:
         """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""
-        last = -1
-        for index in range(self.log.size - 1, -1, -1):
-            entry = decode(self.log.read(index))
-            if entry.kind == HISTORY_BATCH:
-                last = int(entry.body["batch"])  # type: ignore[arg-type]
-                break
-        missing = store.batches_from(last + 1)
+        missing = unrecorded(self.log, store)
         for batch in missing:
             self.record_batch(batch)
         return len(missing)

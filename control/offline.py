@@ -31,11 +31,11 @@ def ask(data: Path, sql: str, limit: int) -> dict[str, Any]:
         Unavailable: no server, and no history file.
     """
     found: dict[str, Any]
-    client = _running(data)
+    client = running(data)
     if client is not None:
         found = client.post("/query", {"sql": sql, "limit": limit})
         return found
-    with _history(data) as store:
+    with open_history(data) as store:
         try:
             answer = query.run(store, {}, sql, limit)
         except BadRequest as error:
@@ -75,11 +75,11 @@ def verify(data: Path) -> dict[str, Any]:
 
 
 def _check_history(data: Path, entries: list[Entry]) -> dict[str, Any]:
-    client = _running(data)
+    client = running(data)
     if client is not None:
         found: dict[str, Any] = client.post("/audit/history")
         return found
-    with _history(data) as store:
+    with open_history(data) as store:
         return check_history(store, entries)
 
 
@@ -91,7 +91,7 @@ def _damaged(file: str, error: Exception) -> dict[str, str]:
     }
 
 
-def _running(data: Path) -> Client | None:
+def running(data: Path) -> Client | None:
     """The server of this folder, if it answers; the file alone may be left over from a crash."""
     if not (data / SERVER_FILE).is_file():
         return None
@@ -104,7 +104,7 @@ def _running(data: Path) -> Client | None:
     return client
 
 
-def _history(data: Path) -> Store:
+def open_history(data: Path) -> Store:
     path = data / HISTORY_FILE
     if not path.is_file():
         raise Unavailable(f"no server runs on {data} and it holds no {HISTORY_FILE}", "start one with `twinloop up`")

@@ -20,6 +20,7 @@ from twin.store import Store
 from twin.tiers import SECOND_NS
 
 NAMES = ("a.x", "b.y")
+EVERYTHING = Asked("raw", 0, ALWAYS, ())
 NOW = NOON + 10**6 * SECOND_NS
 
 
@@ -43,7 +44,7 @@ def fill(store: Store) -> None:
     store.append(con, 2, type(text)(*(getattr(text, n) for n in text.__slots__[:-1]), {0: "running"}))
 
 
-def exported(store: Store, path: Path, asked: Asked = Asked("raw", 0, ALWAYS, ())) -> pa.Table:
+def exported(store: Store, path: Path, asked: Asked = EVERYTHING) -> pa.Table:
     with path.open("wb") as sink:
         *_, done = export(store.cursor(), asked, sink)
     table = pq.read_table(path)
@@ -168,5 +169,5 @@ def test_a_damaged_file_is_named(store: Store, tmp_path: Path) -> None:
     bytes_ = bytearray((tmp_path / "x.parquet").read_bytes())
     bytes_[4:400] = np.random.default_rng(1).bytes(396)
     (tmp_path / "x.parquet").write_bytes(bytes_)
-    with pytest.raises(BadRequest, match="damaged|is no Parquet"):
+    with pytest.raises(BadRequest, match=r"damaged|is no Parquet"):
         list(chunks(tmp_path / "x.parquet"))
