@@ -32,7 +32,7 @@ CREATE OR REPLACE TEMP VIEW history AS
 SELECT s.name AS point, CASE WHEN isnan(r.value) THEN NULL ELSE r.value END AS value, r.text, r.quality,
   coalesce(q.name, CASE r.quality >> 30 WHEN 0 THEN 'Good' WHEN 1 THEN 'Uncertain' ELSE 'Bad' END) AS quality_name,
   make_timestamp_ns(r.source_time) AS source_time,
-  make_timestamp_ns(r.received_time) AS received_time, r.batch
+  make_timestamp_ns(r.received_time) AS received_time, r.batch, coalesce(r.noticed, false) AS noticed
 FROM readings r JOIN series s ON s.id = r.series LEFT JOIN quality_names q ON q.code = r.quality
 """
 QUALITY_NAMES = pa.table({"code": pa.array(quality.NAMES, pa.uint32()), "name": list(quality.NAMES.values())})
