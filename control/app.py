@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -24,12 +23,14 @@ import uvicorn
 from control import metrics
 from control.api.http import application
 from control.api.part import Parts, plant_info
+from control.backup import Backups
 from control.branches import Branches
 from control.client import SERVER_FILE
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.identity import Identity
 from control.live import LiveTwin
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, only_one
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
@@ -86,7 +87,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
     epoch = clock() // 1_000_000
     with contextlib.ExitStack() as closing:
         listener = closing.enter_context(_listen(config.host, config.port))
-        closing.enter_context(_only_one(config.data))  # second: a port in use leaves no folder behind
+        closing.enter_context(only_one(config.data))  # second: a port in use leaves no folder behind
         host, port = listener.getsockname()[:2]
         url = f"http://{host}:{port}"
         loop = asyncio.get_running_loop()
@@ -94,9 +95,9 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         def told_of_anchor() -> None:
             loop.call_soon_threadsafe(announce_anchor)
 
-        store = Store(config.data / "history.duckdb")
+        store = Store(config.data / HISTORY_FILE)
         closing.callback(store.close)
-        evidence = Evidence(config.data / "ledger", plant.id, clock, told_of_anchor)
+        evidence = Evidence(config.data / LEDGER, plant.id, clock, told_of_anchor)
         closing.callback(evidence.close)
         evidence.catch_up(store)
         upkeep = Upkeep(plant.retention, clock, evidence.record_retention)
@@ -114,8 +115,10 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             body = {"size": reach.recorded, "checkpointed": reach.checkpointed, "anchored": reach.anchored}
             live.feed.announce("audit", clock(), body)
 
-        command_store = CommandStore(config.data / "commands.sqlite")
+        command_store = CommandStore(config.data / COMMANDS_FILE)
         closing.callback(command_store.close)
+        backups = Backups(config.data, history, evidence)
+        closing.callback(backups.close)
         links: dict[str, Link] = {}
         commands = CommandRuntime(live, links, command_store, evidence, clock, _identity)
         chance = random.Random(secrets.randbits(64))
@@ -131,7 +134,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         watch = metrics.LoopWatch()
         parts = Parts(
             plant=plant, plant_info=plant_info(plant, VERSION), questions=questions, branches=branches, live=live, store=store,
-            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, clock=clock, version=VERSION,
+            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, backups=backups, clock=clock,
+            version=VERSION,
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch), names))
@@ -185,21 +189,6 @@ def _web(app: Any) -> _Web:
 def _identity() -> str:
     """Sortable by time, unguessable enough never to meet another: 12 hex digits of ms, 12 of chance."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
-
-
-@contextlib.contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """
-    Raises:
-        Unavailable: another server uses this data folder.
-    """
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"{data} is in use by another server", "stop it, or choose another --data") from None
-        yield
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import typer
 
 from control import show
 from control.cli_branch import branch_app
+from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.client import Client
 from control.errors import codes, words
@@ -32,6 +33,9 @@ app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
+app.add_typer(history_app, name="history")
+app.command()(backup)
+app.command()(restore)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]

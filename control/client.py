@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 import httpx
 
@@ -49,6 +49,26 @@ class Client:
     def delete(self, path: str) -> Any:
         return self._ask("DELETE", path)
 
+    def send(self, path: str, content: bytes, **query: Any) -> Any:
+        """POST of bytes as they are."""
+        return self._ask("POST", path, params=query, content=content)
+
+    def download(self, path: str, sink: IO[bytes], told: Callable[[int], None], **query: Any) -> int:
+        """GET of bytes into `sink`; `told` hears how many there are so far."""
+        done = 0
+        try:
+            with self._http.stream("GET", path, params=query) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    self._raise(answer)
+                for part in answer.iter_bytes():
+                    sink.write(part)
+                    done += len(part)
+                    told(done)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the server at {self.url} broke off: {error}", "its log says why; try again") from None
+        return done
+
     def close(self) -> None:
         self._http.close()
 
@@ -59,6 +79,9 @@ class Client:
             raise Unavailable(f"the server at {self.url} does not answer: {error}", "is it still running?") from None
         if answer.is_success:
             return answer.json()
+        self._raise(answer)
+
+    def _raise(self, answer: httpx.Response) -> NoReturn:
         try:
             problem = answer.json()
             kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)

@@ -5,11 +5,12 @@ Must not know commands or the twin: they hand over kinds and bodies.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
@@ -53,6 +54,19 @@ class Reach:
     failure: str | None
 
 
+def batch_body(batch: Batch) -> dict[str, JSON]:
+    return {"batch": batch.batch, "rows": batch.rows, "sha256": batch.digest}
+
+
+def unrecorded(log: Log, store: Store) -> list[Batch]:
+    """The batches of history after the newest one that the log has an entry of."""
+    for index in range(log.size - 1, -1, -1):
+        entry = decode(log.read(index))
+        if entry.kind == HISTORY_BATCH:
+            return store.batches_from(int(str(entry.body["batch"])) + 1)
+    return store.batches_from(0)
+
+
 class Evidence:
     """The server's ledger: one log, one writer thread, one anchoring thread."""
 
@@ -65,6 +79,7 @@ class Evidence:
         self._held: deque[Batch] = deque()
         self._stop = threading.Event()
         self._anchor_failure: str | None = None
+        self._anchoring = threading.Lock()
         self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
         self._thread.start()
 
@@ -88,8 +103,7 @@ class Evidence:
         try:
             while self._held:
                 first = self._held[0]
-                body: dict[str, JSON] = {"batch": first.batch, "rows": first.rows, "sha256": first.digest}
-                self.record(HISTORY_BATCH, body, wait_s=LEDGER_WAIT_S)
+                self.record(HISTORY_BATCH, batch_body(first), wait_s=LEDGER_WAIT_S)
                 self._held.popleft()
         except LedgerError as error:
             log.error("%d history batches wait for the ledger: %s", len(self._held), error)
@@ -125,13 +139,7 @@ class Evidence:
 
     def catch_up(self, store: Store) -> int:
         """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""
-        last = -1
-        for index in range(self.log.size - 1, -1, -1):
-            entry = decode(self.log.read(index))
-            if entry.kind == HISTORY_BATCH:
-                last = int(entry.body["batch"])  # type: ignore[arg-type]
-                break
-        missing = store.batches_from(last + 1)
+        missing = unrecorded(self.log, store)
         for batch in missing:
             self.record_batch(batch)
         return len(missing)
@@ -165,6 +173,20 @@ class Evidence:
             raise NotFound(f"no checkpointed entry {index}", f"there are {self.log.signed.size}")
         return prove_from(self.log, index, self.anchorer.receipts())
 
+    @contextlib.contextmanager
+    def anchoring_paused(self, wait_s: float) -> Iterator[None]:
+        """No root is on its way to the chain meanwhile.
+
+        Raises:
+            TimeoutError: one still was after `wait_s`.
+        """
+        if not self._anchoring.acquire(timeout=wait_s):
+            raise TimeoutError(f"an anchor was on its way for {wait_s:g} s")
+        try:
+            yield
+        finally:
+            self._anchoring.release()
+
     def close(self) -> None:
         """Everything submitted durable, checkpointed and anchored where the chain answers; then all is closed."""
         self.writer.close()
@@ -185,7 +207,8 @@ class Evidence:
         if signed.size == 0 or (last is not None and last.size >= signed.size):
             return
         try:
-            self.anchorer.anchor(signed.size, signed.root)
+            with self._anchoring:
+                self.anchorer.anchor(signed.size, signed.root)
         except AnchorError as error:
             if self._anchor_failure is None:
                 log.warning("anchoring failed: %s", error)

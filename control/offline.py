@@ -17,6 +17,7 @@ from control.api.wire import as_json
 from control.client import SERVER_FILE, Client
 from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
+from control.places import COMMANDS_FILE, HISTORY_FILE
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.reader import read_payloads
@@ -30,9 +31,6 @@ from twin.statement import Call
 from twin.store import Store
 from twin.when import parse_when_ns
 
-HISTORY_FILE = "history.duckdb"
-COMMANDS_FILE = "commands.sqlite"
-
 
 def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
     """The running server's answer; without one, what the history file tells: history, dead letters, last values.
@@ -41,13 +39,13 @@ def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch:
         Unavailable: no server, and no history file.
     """
     found: dict[str, Any]
-    client = _running(data)
+    client = running(data)
     if client is not None:
         found = client.post("/query", {"sql": sql, "limit": limit, "at": at, "known": known, "branch": branch})
         return found
     if branch:
         raise Unavailable(f"branch {branch!r} lived in a server, and none runs on {data}", "start it again")
-    with _history(data) as store:
+    with open_history(data) as store:
         recorded = _Recorded(store, time.time_ns())
         answer = Queries(store).run({"point_rows": recorded.points_at(at, known)}, sql, limit, recorded.resolve)
     # The same words as from the server.
@@ -117,11 +115,11 @@ def verify(data: Path) -> dict[str, Any]:
 
 
 def _check_history(data: Path, entries: list[Entry]) -> dict[str, Any]:
-    client = _running(data)
+    client = running(data)
     if client is not None:
         found: dict[str, Any] = client.post("/audit/history")
         return found
-    with _history(data) as store:
+    with open_history(data) as store:
         return check_history(store, entries)
 
 
@@ -133,7 +131,7 @@ def _damaged(file: str, error: Exception) -> dict[str, str]:
     }
 
 
-def _running(data: Path) -> Client | None:
+def running(data: Path) -> Client | None:
     """The server of this folder, if it answers; the file alone may be left over from a crash."""
     if not (data / SERVER_FILE).is_file():
         return None
@@ -146,7 +144,7 @@ def _running(data: Path) -> Client | None:
     return client
 
 
-def _history(data: Path) -> Store:
+def open_history(data: Path) -> Store:
     path = data / HISTORY_FILE
     if not path.is_file():
         raise Unavailable(f"no server runs on {data} and it holds no {HISTORY_FILE}", "start one with `twinloop up`")

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import scenarios
-from twin.errors import BadRequest, NotFound
+from twin.errors import BadRequest, NotFound, Unavailable
 from twin.plantfile import PLANT_FILE
 
 SHIPPED = Path(scenarios.__file__).parent
 DATA_ROOT = Path("var")
+HISTORY_FILE = "history.duckdb"
+COMMANDS_FILE = "commands.sqlite"
+LEDGER = "ledger"
+LOCK_FILE = "lock"
+
+
+@contextlib.contextmanager
+def only_one(data: Path) -> Iterator[None]:
+    """The data folder for this process alone; it is made when missing.
+
+    Raises:
+        Unavailable: another process has it.
+    """
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"{data} is in use by another server", "stop it, or choose another --data") from None
+        yield
 
 
 def plant_folder(text: str) -> Path:

@@ -90,6 +90,11 @@ class Log:
         with self._reading:
             return Head(self._tree.size, self._tree.root())
 
+    def end(self) -> tuple[int, int]:
+        """How many entries are durable, and how many bytes of the log file they take."""
+        with self._reading:
+            return self._tree.size, self._offsets[-1]
+
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         with self._reading:
             return self._tree.inclusion_proof(index, size)

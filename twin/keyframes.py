@@ -95,7 +95,8 @@ def state_at(con: duckdb.DuckDBPyConnection, as_of: int, known_at: int) -> Serie
     """For every series its newest reading with source time <= `as_of` among those received by `known_at` (ns).
 
     A keyframe's reading that meets both is the newest of all rows before it, too. One from a clock that ran ahead of
-    `as_of` does not: such series are read from an earlier keyframe that knows no later source time.
+    `as_of` does not: such series are read from an earlier keyframe that knows no later source time. Rows come in order
+    of series.
     """
     when = {"as_of": as_of, "known_at": known_at}
     near = _frame(con, "max_received <= least($as_of, $known_at)", when)
@@ -110,13 +111,13 @@ def state_at(con: duckdb.DuckDBPyConnection, as_of: int, known_at: int) -> Serie
             f"SELECT {_COLUMNS} FROM keyframes WHERE frame = {far.frame} AND {ahead}",
             f"SELECT {_COLUMNS} FROM readings WHERE batch > {far.frame} AND batch <= {near.frame} AND {_KNOWN} AND {ahead}",
         ]
-    sql = f"SELECT {_SPREAD} FROM ({_NEWEST % ' UNION ALL '.join(parts)})"
+    sql = f"SELECT {_SPREAD} FROM ({_NEWEST % ' UNION ALL '.join(parts)}) ORDER BY series"
     return SeriesRows.of_arrow(con.sql(sql, params=when).to_arrow_table())
 
 
 def scanned_state_at(con: duckdb.DuckDBPyConnection, as_of: int, known_at: int) -> SeriesRows:
     """The same by the plain rule over all rows: what `state_at` is held against."""
-    sql = f"SELECT {_SPREAD} FROM ({_NEWEST % f'SELECT {_COLUMNS} FROM readings WHERE {_KNOWN}'})"
+    sql = f"SELECT {_SPREAD} FROM ({_NEWEST % f'SELECT {_COLUMNS} FROM readings WHERE {_KNOWN}'}) ORDER BY series"
     return SeriesRows.of_arrow(con.sql(sql, params={"as_of": as_of, "known_at": known_at}).to_arrow_table())
 
 

@@ -37,7 +37,7 @@ CREATE OR REPLACE TEMP MACRO quality_name(code) AS CASE code {_NAMES}
 CREATE OR REPLACE TEMP VIEW history AS
 SELECT s.name AS point, CASE WHEN isnan(r.value) THEN NULL ELSE r.value END AS value, r.text, r.quality,
   quality_name(r.quality) AS quality_name, make_timestamp_ns(r.source_time) AS source_time,
-  make_timestamp_ns(r.received_time) AS received_time, r.noticed, r.batch
+  make_timestamp_ns(r.received_time) AS received_time, coalesce(r.noticed, false) AS noticed, r.batch
 FROM readings r JOIN series s ON s.id = r.series;
 {VIEWS}
 {macros()}

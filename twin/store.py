@@ -99,7 +99,8 @@ class Store:
         made = Batch(batch, count, digest(batch, rows, self._names))
         bounds = [int(rows.source_time.max()), int(rows.received_time.max())]
         since = self._since_frame + count
-        framed = since >= self._interval.length(len(self._names.names))
+        length = self._interval.length(len(self._names.names))
+        framed = self._since_frame < length <= since  # beyond it earlier ones are missing: `frame_missing` writes them
         with registered(con, new_rows=_arrow(batch, rows)), transaction(con):
             # One call: between two of them the interpreter may be away in other threads.
             con.execute(
@@ -148,7 +149,8 @@ class Store:
 
     def frame_missing(self, con: duckdb.DuckDBPyConnection) -> bool:
         """Write one keyframe that a file of an older version lacks; False when none is missing."""
-        frame = keyframes.next_frame(con, self._interval.length(len(self._names.names)))
+        length = self._interval.length(len(self._names.names))
+        frame = keyframes.next_frame(con, length) if self._since_frame >= length else None
         if frame is None:
             return False
         with transaction(con):

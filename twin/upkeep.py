@@ -21,7 +21,7 @@ ROLL_ROWS = 500_000  # of one roll-up: some 100 ms of the history thread
 # A coarser tier waits until most of its windows are whole: each roll-up in the middle of one leaves a partial row.
 ROLL_EVERY_NS = {"1s": 10 * SECOND_NS, "1min": 600 * SECOND_NS, "1h": 4 * HOUR_NS}
 DROP_EVERY_NS = HOUR_NS
-MERGE_NS = 24 * HOUR_NS  # of one merging: a day of a tier fits the memory limit
+MERGE_WINDOWS = 3600  # of one merging: an hour of 1 s, 2.5 days of 1 min, 150 days of 1 h
 DROPPED, OLDEST_AS_OF, OLDEST_KNOWN_AT = "dropped", "oldest_as_of", "oldest_known_at"
 
 
@@ -65,10 +65,10 @@ class Upkeep:
             self._dropped_at = now
             self.drop(con)
             return True
-        return False
+        return any(_merge(con, tier, now) for tier in TIERS)
 
     def drop(self, con: duckdb.DuckDBPyConnection) -> Expiry | None:
-        """Roll everything up, drop what has expired, and merge partial rows; what left raw history, if anything did."""
+        """Roll everything up and drop what has expired; what left raw history, if anything did."""
         now, kept = self._clock(), self._retention
         expiry = None if kept.raw is None else _expiry(con, now - kept.raw)
         if expiry is not None or any(kept.of_tier(t.name) is not None for t in TIERS):
@@ -79,8 +79,10 @@ class Upkeep:
             _drop_raw(con, expiry)
         else:
             expiry = None
-        for tier, coarser in zip(TIERS, (*TIERS[1:], None), strict=True):
-            _tidy(con, tier, coarser, now, kept.of_tier(tier.name))
+        for tier in TIERS:
+            age = kept.of_tier(tier.name)
+            if age is not None:
+                _drop_windows(con, tier, now - age)
         return expiry
 
 
@@ -151,19 +153,30 @@ def _drop_raw(con: duckdb.DuckDBPyConnection, expiry: Expiry) -> None:
             set_mark(con, name, value)
 
 
-def _tidy(con: duckdb.DuckDBPyConnection, tier: Tier, coarser: Tier | None, now: int, kept: int | None) -> None:
-    """Drop a tier's expired windows that the next tier holds, and merge partial rows of whole ones."""
-    held = mark(con, coarser.mark, NEVER) if coarser else mark(con, tier.mark, NEVER)
+def _drop_windows(con: duckdb.DuckDBPyConnection, tier: Tier, before: int) -> None:
+    """Drop a tier's windows that began before an instant and are in the next tier, if there is one."""
     with transaction(con):
-        if kept is not None:
-            con.execute(f"DELETE FROM {tier.table} WHERE start < ? AND batch <= ?", [now - kept, held])
-    row = one(con, f"SELECT min(start) FROM {tier.table}")
-    oldest_ns = now if row is None or row[0] is None else int(row[0])
-    start = max(mark(con, f"merged_{tier.name}", NEVER), oldest_ns)
-    until = (now - DROP_EVERY_NS) // tier.width_ns * tier.width_ns
-    while start < until:
-        end = min(start + MERGE_NS, until)
-        with transaction(con):
-            tiers.compact(con, tier, start, end, held)
-            set_mark(con, f"merged_{tier.name}", end)
-        start = end
+        con.execute(f"DELETE FROM {tier.table} WHERE start < ? AND batch <= ?", [before, _held(con, tier)])
+
+
+def _merge(con: duckdb.DuckDBPyConnection, tier: Tier, now: int) -> bool:
+    """Merge the partial rows of one stretch of old windows; False when there is none left."""
+    stretch = MERGE_WINDOWS * tier.width_ns
+    until = (now - DROP_EVERY_NS) // stretch * stretch
+    name = f"merged_{tier.name}"
+    row = one(
+        con, f"SELECT min(start) FROM {tier.table} WHERE start >= ? AND start < ?", [mark(con, name, NEVER), until]
+    )
+    if row is None or row[0] is None:
+        return False
+    end = min(int(row[0]) // stretch * stretch + stretch, until)
+    with transaction(con):
+        tiers.compact(con, tier, int(row[0]), end, _held(con, tier))
+        set_mark(con, name, end)
+    return True
+
+
+def _held(con: duckdb.DuckDBPyConnection, tier: Tier) -> int:
+    """The last batch whose windows of this tier nobody reads again to roll them up."""
+    coarser = TIERS[TIERS.index(tier) + 1 :]
+    return mark(con, coarser[0].mark if coarser else tier.mark, NEVER)

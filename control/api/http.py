@@ -19,12 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control.api import wire
 from control.api.openapi import document
 from control.api.part import Parts
-from control.api.routes import ROUTES, Call, Route, parse_body
+from control.api.routes import BODY_MAX, ROUTES, Call, Route, parse_body
 from control.api.ws import Console
 from control.errors import INTERNAL, codes, words
 from twin.errors import BadPlant, Forbidden, LimitExceeded
 
-BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
+BODIES = {r.path: r.body_max for r in ROUTES}
 COOKIE = "twinloop_session"
 STATIC = Path(__file__).parent / "static"
 HEADERS = (
@@ -111,6 +111,8 @@ def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respo
             caller = parts.identity.caller(*credentials(request))
             body = parse_body(route, await request.body())
             answer = await route.handler(parts, Call(caller, request.path_params, dict(request.query_params), body))
+            if isinstance(answer, Response):
+                return answer
             return Response(
                 msgspec.json.encode(answer, enc_hook=wire.as_json), route.status, media_type="application/json"
             )
@@ -141,14 +143,14 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        taken = 0
+        taken, most = 0, BODIES.get(scope["path"], BODY_MAX)
 
         async def bounded() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > BODY_MAX:
-                raise LimitExceeded(f"the body is larger than {BODY_MAX} bytes", "send less")
+            if taken > most:
+                raise LimitExceeded(f"the body is larger than {most} bytes", "send less")
             return message
 
         async def with_headers(message: Message) -> None:

@@ -13,7 +13,7 @@ from control.api.routes import ROUTES, Route
 
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
-    kinds = [k for r in ROUTES for k in (r.takes, r.gives) if k is not None and k is not dict] + [wire.ErrorBody]
+    kinds = [k for r in ROUTES for k in (r.takes, r.gives) if k not in (None, dict, bytes)] + [wire.ErrorBody]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = {str(k): s for k, s in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -40,6 +40,8 @@ def document(version: str) -> dict[str, Any]:
 
 def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     def content(kind: Any) -> dict[str, Any]:
+        if kind is bytes:
+            return {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         return {"application/json": {"schema": schema_of.get(str(kind), {"type": "object"})}}
 
     named = [{"name": n, "in": "path", "required": True} for n in re.findall(r"{(\w+)}", route.path)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from control.api import wire
+from control.backup import Backups
 from control.branches import Branches
 from control.evidence import Evidence
 from control.history_check import check_history
@@ -35,6 +36,7 @@ class Parts:
     commands: CommandRuntime
     whatifs: WhatIfs
     identity: Identity
+    backups: Backups
     clock: Clock
     version: str
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from control.api import wire
+from control.api import history_routes, wire
 from control.api.part import Parts
 from control.branches import Branch
 from control.command import Priority
@@ -26,6 +26,7 @@ from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
 
+BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 COMMANDS_MAX = 1_000
 AUDIT_MAX = 1_000
@@ -58,7 +59,7 @@ Handler = Callable[[Parts, Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the API: `takes` and `gives` are wire types; `query` names its query parameters."""
+    """A row of the API: `takes` and `gives` are wire types, or bytes; `query` names its query parameters."""
 
     method: str
     path: str
@@ -68,6 +69,7 @@ class Route:
     takes: Any = None
     query: tuple[str, ...] = ()
     status: int = 200
+    body_max: int = BODY_MAX
 
 
 async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
@@ -238,6 +240,34 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", f"{API}/branches/{{name}}", set_in_branch, "Set values in a fork", wire.BranchInfo, dict[str, Any]),
     Route("DELETE", f"{API}/branches/{{name}}", delete_branch, "Delete a fork", wire.BranchInfo),
     Route("GET", f"{API}/history", history, "One point over time", wire.Trend, query=("point", "from", "to", "max")),
+    Route(
+        "GET",
+        f"{API}/history/export",
+        history_routes.export_history,
+        "History as a Parquet file",
+        bytes,
+        query=("tier", "from", "to", "points"),
+    ),
+    Route(
+        "POST",
+        f"{API}/history/import",
+        history_routes.import_rows,
+        "Take one part of an export, as an Arrow IPC stream, into history",
+        wire.ImportedRows,
+        bytes,
+        query=("dry_run",),
+        body_max=history_routes.PART_BYTES_MAX,
+    ),
+    Route(
+        "POST",
+        f"{API}/backup",
+        history_routes.start_backup,
+        "Copy the data folder while the server runs",
+        wire.BackupRun,
+        wire.BackupRequest,
+        status=202,
+    ),
+    Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
     Route("POST", f"{API}/commands", submit, "Submit a command", wire.CommandRecord, wire.CommandRequest, status=202),
     Route("GET", f"{API}/commands", commands, "Newest commands first", list[wire.CommandRecord], query=("limit",)),
     Route("GET", f"{API}/commands/{{id}}", command, "One command and its transitions", wire.CommandRecord),
@@ -272,8 +302,8 @@ def parse_body(route: Route, raw: bytes) -> Any:
     Raises:
         BadRequest: not JSON, or not of the route's type; the message names the field.
     """
-    if route.takes is None:
-        return None
+    if route.takes is None or route.takes is bytes:
+        return raw
     try:
         return msgspec.json.decode(raw or b"{}", type=route.takes)
     except msgspec.ValidationError as error:

@@ -308,6 +308,31 @@ class AuditHead(msgspec.Struct, frozen=True):
     entries: list[AuditEntry]
 
 
+class BackupRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new folder on the server's machine, named from / on."""
+
+    folder: str
+
+
+class BackupRun(msgspec.Struct, frozen=True):
+    """`state` is running, done or failed; `entries` of the ledger are in the copy."""
+
+    folder: str
+    state: str
+    copied_bytes: int
+    total_bytes: int
+    entries: int
+    error: str
+
+
+class ImportedRows(msgspec.Struct, frozen=True):
+    """Rows of one part of an import: taken as news, already held, older than raw history is kept."""
+
+    new: int
+    held: int
+    expired: int
+
+
 class Ticket(msgspec.Struct, frozen=True):
     """POST /api/v1/ticket: good for one WebSocket within `expires_ms`."""
 

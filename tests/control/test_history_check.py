@@ -97,11 +97,13 @@ def test_batches_that_were_let_go_on_record_have_expired_and_all_others_are_miss
 def test_the_server_puts_a_loss_on_record_before_it_happens(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
     with Store(tmp_path / "history.duckdb") as store:
-        upkeep = Upkeep(Retention(raw=HOUR_NS), lambda: 3 * HOUR_NS, evidence.record_retention)
+        now = [0]
+        upkeep = Upkeep(Retention(raw=HOUR_NS), lambda: now[0], evidence.record_retention)
         history = History(store, ["a.x"], evidence.record_batch, upkeep)
         for n in range(4):
             history.record(Readings.of([0], [float(n)], n * HOUR_NS))
             history.flush().result(10)
+        now[0] = 3 * HOUR_NS
         until_s = time.monotonic() + 20
         while (found := check_history(store, (e for _, e in evidence.entries(1000))))["expired"] < 2:
             assert time.monotonic() < until_s, found

@@ -54,7 +54,7 @@ def columns(batch: list[Row]) -> SeriesRows:
 
 
 def model(made: list[list[Row]], as_of: int, known_at: int) -> dict[int, tuple[object, ...]]:
-    """Newest by source time, then order of arrival; a noticed fall counts from when it was noticed."""
+    """Newest by source time, then order of arrival; a noticed fall counts from when it was noticed. -0.0 is 0.0."""
     found: dict[int, tuple[object, ...]] = {}
     newest: dict[int, int] = {}
     for batch in made:
@@ -63,14 +63,14 @@ def model(made: list[list[Row]], as_of: int, known_at: int) -> dict[int, tuple[o
             if known and row.source_time <= as_of and row.source_time >= newest.get(row.series, -1):
                 newest[row.series] = row.source_time
                 text = f"text {n}" if row.series == 3 else None
-                found[row.series] = (str(row.value), n, row.source_time, row.received_time, row.noticed, text)
+                found[row.series] = (str(row.value + 0.0), n, row.source_time, row.received_time, row.noticed, text)
     return found
 
 
 def as_dict(state: SeriesRows) -> dict[int, tuple[object, ...]]:
     return {
         int(s): (
-            str(float(state.value[i])), int(state.quality[i]), int(state.source_time[i]), int(state.received_time[i]),
+            str(float(state.value[i]) + 0.0), int(state.quality[i]), int(state.source_time[i]), int(state.received_time[i]),
             bool(state.noticed[i]), state.text.get(i),
         )
         for i, s in enumerate(state.series)

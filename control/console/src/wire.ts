@@ -255,6 +255,28 @@ export interface AuditHead {
   entries: AuditEntry[];
 }
 
+/** A new folder on the server's machine, named from / on. */
+export interface BackupRequest {
+  folder: string;
+}
+
+/** `state` is running, done or failed; `entries` of the ledger are in the copy. */
+export interface BackupRun {
+  folder: string;
+  state: string;
+  copied_bytes: number;
+  total_bytes: number;
+  entries: number;
+  error: string;
+}
+
+/** Rows of one part of an import: taken as news, already held, older than raw history is kept. */
+export interface ImportedRows {
+  new: number;
+  held: number;
+  expired: number;
+}
+
 /** POST /api/v1/ticket: good for one WebSocket within `expires_ms`. */
 export interface Ticket {
   ticket: string;

@@ -1,0 +1,127 @@
+"""Handlers of history in bulk: Parquet out, Arrow parts in, back-ups; they parse, ask and answer, and decide nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import pyarrow as pa
+from starlette.responses import StreamingResponse
+
+from control.api import wire
+from twin import parquet
+from twin.errors import BadRequest, LimitExceeded
+
+if TYPE_CHECKING:
+    from control.api.part import Parts
+    from control.api.routes import Call
+    from control.backup import Progress
+
+PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts
+EXPORTS_MAX = 2  # at a time: each holds a row group and a transaction
+TIME_MS_MAX = 9.2e12  # what fits 64 bits in ns: the year 2261
+PARQUET = "application/vnd.apache.parquet"
+_exporting = threading.BoundedSemaphore(EXPORTS_MAX)
+
+
+class _Sink(io.RawIOBase):
+    """Bytes written since the last `take`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        view = memoryview(data)  # type: ignore[arg-type]
+        self._written += view
+        return view.nbytes
+
+    def take(self) -> bytes:
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+async def export_history(parts: Parts, call: Call) -> StreamingResponse:
+    """A mistake is answered as an error; what goes wrong later breaks the stream off."""
+    asked = parquet.Asked(
+        call.query.get("tier", parquet.RAW),
+        int(call.number("from", 0, 0, TIME_MS_MAX) * 1e6),
+        int(call.number("to", TIME_MS_MAX, 0, TIME_MS_MAX) * 1e6),
+        tuple(p for p in call.query.get("points", "").split(",") if p),
+    )
+    if not _exporting.acquire(blocking=False):
+        raise LimitExceeded(f"{EXPORTS_MAX} exports are running", "wait for one to end")
+    stream = _stream(parts, asked)
+    next(stream)
+    try:
+        await asyncio.wrap_future(parts.live.history.flush())
+        first = await asyncio.to_thread(next, stream)
+    except BaseException:
+        stream.close()
+        raise
+    return StreamingResponse(_rest(first, stream), media_type=PARQUET)
+
+
+def _stream(parts: Parts, asked: parquet.Asked) -> Generator[bytes, None, None]:
+    """Begun at once, so that its end is reached even when the client is gone before the first byte."""
+    con, sink = parts.store.cursor(), _Sink()
+    try:
+        yield b""
+        for _ in parquet.export(con, asked, cast("IO[bytes]", sink)):
+            yield sink.take()
+        yield sink.take()
+    finally:
+        con.close()
+        _exporting.release()
+
+
+def _rest(first: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from stream
+
+
+async def import_rows(parts: Parts, call: Call) -> wire.ImportedRows:
+    """One part: checked whole, then committed as one batch."""
+    dry_run = call.number("dry_run", 0, 0, 1) == 1
+    try:
+        table = pa.ipc.open_stream(call.body).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise BadRequest(
+            f"the body is no Arrow IPC stream: {error}", "send one, or use `twinloop history import`"
+        ) from None
+    await asyncio.wrap_future(parts.live.history.flush())
+    return await asyncio.to_thread(_take, parts, table, dry_run)
+
+
+def _take(parts: Parts, table: pa.Table, dry_run: bool) -> wire.ImportedRows:
+    con = parts.store.cursor()
+    try:
+        found = parquet.news(con, table, frozenset(parts.store.names().values()), parts.clock())
+    finally:
+        con.close()
+    if len(found.rows) and not dry_run:
+        parts.live.history.append(found.rows).result()
+    return wire.ImportedRows(len(found.rows), found.held, found.expired)
+
+
+async def start_backup(parts: Parts, call: Call) -> wire.BackupRun:
+    asked: wire.BackupRequest = call.body
+    return _run(await asyncio.to_thread(parts.backups.start, str(Path(asked.folder))))
+
+
+async def backup(parts: Parts, _: Call) -> wire.BackupRun:
+    return _run(parts.backups.last())
+
+
+def _run(progress: Progress) -> wire.BackupRun:
+    return wire.BackupRun(
+        progress.folder, progress.state, progress.copied_bytes, progress.total_bytes, progress.entries, progress.error
+    )
