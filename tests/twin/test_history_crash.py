@@ -14,10 +14,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from twin import query
 from twin.digest import SeriesRows
 from twin.keyframes import NEVER, Interval, scanned_state_at
 from twin.quality import BAD_NO_COMMUNICATION
+from twin.query import Queries
 from twin.retention import HOUR_NS, Expiry, Retention
 from twin.store import Store, _arrow, registered
 from twin.tiers import SECOND_NS
@@ -125,7 +125,7 @@ def check(store: Store, kept: Kept, chance: random.Random) -> None:
     lost = {b: d for b, d in kept.digests.items() if b >= first and listed.get(b) != d}
     assert lost == {}
     kept.reach(size)
-    windows = query.run(store, {}, "SELECT sum(count), min(min), max(max) FROM history_1h", 1).rows
+    windows = Queries(store).run({}, "SELECT sum(count), min(min), max(max) FROM history_1h", 1).rows
     plain = kept.reference.execute(
         "SELECT count(*), min(value) FILTER (NOT isnan(value)), max(value) FILTER (NOT isnan(value)) FROM readings "
         "WHERE NOT noticed AND batch < ?",
