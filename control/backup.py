@@ -22,7 +22,7 @@ from control.identity import TOKEN_FILE
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, only_one
 from ledger import files
 from ledger.errors import LedgerError
-from twin.errors import Conflict, NotFound, TwinloopError, Unavailable
+from twin.errors import BadRequest, Conflict, NotFound, TwinloopError, Unavailable
 from twin.history import History
 from twin.store import Store
 
@@ -68,12 +68,13 @@ class Backups:
     def start(self, folder: str) -> Progress:
         """
         Raises:
+            BadRequest: no absolute path, or one in the data folder itself.
             Conflict: one is running, or the folder exists.
             Unavailable: no folder can be made there.
         """
         if self._last is not None and self._last.state == "running":
             raise Conflict(f"a back-up into {self._last.folder} is running", "wait for its end")
-        draft = _draft(Path(folder))
+        draft = _draft(self._data, Path(folder))
         self._last = Progress(folder)
         self._thread = threading.Thread(target=self._run, args=(draft, self._last), name="backup", daemon=True)
         self._thread.start()
@@ -160,7 +161,7 @@ def copy_stopped(data: Path, folder: Path, told: Callable[[Progress], None]) -> 
         Unavailable: a server has the folder, or the disk refused the copy.
     """
     with only_one(data):
-        draft = _draft(folder)
+        draft = _draft(data, folder)
         total = sum(p.stat().st_size for p in data.rglob("*") if p.is_file())
         copy = _Copy(draft, Progress(str(folder), total_bytes=total), threading.Event(), told)
         try:
@@ -246,10 +247,12 @@ class _Copy:
             raise Unavailable("the server stops; the back-up was given up", "start it again with the server")
 
 
-def _draft(folder: Path) -> Path:
+def _draft(data: Path, folder: Path) -> Path:
     """A new, empty folder beside the target; what an earlier copy left there is removed."""
-    if not folder.is_absolute():
-        raise Conflict(f"{folder} is no absolute path", "name the folder from / on")
+    if not folder.is_absolute() or not folder.name:
+        raise BadRequest(f"{folder} is no absolute path of a folder", "name the folder from / on")
+    if folder.resolve().is_relative_to(data.resolve()):
+        raise BadRequest(f"{folder} lies in the data folder itself", "name a folder outside it")
     if folder.exists():
         raise Conflict(f"{folder} exists", "name a new folder; nothing is overwritten")
     draft = folder.with_name(f".{folder.name}.part")

@@ -321,7 +321,8 @@ def audit_verify(data: Data = None, json_: Json = False) -> None:
     else:
         show.out.print(
             f"{found['entries']} entries, {found['anchors_checked']} anchors, chain {found['chain']}, "
-            f"{found['history']['batches']} history batches: " + ("all fits" if found["ok"] else "DOES NOT FIT")
+            f"{found['history']['batches']} history batches ({found['history']['expired']} expired): "
+            + ("all fits" if found["ok"] else "DOES NOT FIT")
         )
         rows = [(p["place"], p["what"], p["hint"]) for p in found["problems"]]
         show.table(("place", "what", "what to do"), rows, "no problem found")

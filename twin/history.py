@@ -79,6 +79,7 @@ class History:
         self._queue: deque[_Delivery | DeadLetterRow | _Errand | None] = deque()
         self._waiting_rows = 0
         self._kept_up_at = 0.0
+        self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
@@ -131,7 +132,11 @@ class History:
     def _offer(self, item: _Delivery | DeadLetterRow, rows: int) -> None:
         with self._changed:
             # One delivery always fits an empty queue, however long it is.
-            if len(self._queue) >= QUEUE_MAX or (self._queue and self._waiting_rows + rows > QUEUE_ROWS_MAX):
+            if (
+                self._closed
+                or len(self._queue) >= QUEUE_MAX
+                or (self._queue and self._waiting_rows + rows > QUEUE_ROWS_MAX)
+            ):
                 self.overflow += rows
                 return
             self._waiting_rows += rows
@@ -140,8 +145,12 @@ class History:
 
     def _put(self, item: _Errand | None) -> None:
         with self._changed:
-            self._queue.append(item)
-            self._changed.notify()
+            if not self._closed:
+                self._queue.append(item)
+                self._changed.notify()
+                return
+        if item is not None:
+            item.work()
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -159,7 +168,19 @@ class History:
                 taken.errand.work()
             if going:
                 self._try(self._keep_up, 0)
+        self._end()
         self._con.close()
+
+    def _end(self) -> None:
+        """Whoever asked for something after the close gets an answer, too; readings that came after it are counted."""
+        with self._changed:
+            self._closed = True
+            left = list(self._queue)
+            self._queue.clear()
+            self.overflow += self._waiting_rows
+        for item in left:
+            if isinstance(item, _Errand):
+                item.work()
 
     def _try(self, work: Callable[[], object], rows: int) -> None:
         """A full disk stops nothing: say so, count what is lost, keep trying with what comes next."""

@@ -12,7 +12,7 @@ import pytest
 
 from twin import quality
 from twin.errors import BadRequest, LimitExceeded, Unavailable
-from twin.history import QUEUE_MAX, History
+from twin.history import QUEUE_MAX, QUEUE_ROWS_MAX, History
 from twin.query import Queries
 from twin.readings import Readings
 from twin.store import Batch, Store
@@ -89,17 +89,43 @@ def test_series_keep_their_ids_when_the_plant_changes(tmp_path: Path) -> None:
         assert store.latest({"b.y": 1}, 9).value.tolist() == [3.0]  # type: ignore[union-attr]
 
 
-def test_a_full_queue_counts_what_it_cannot_take_and_goes_on(store: Store) -> None:
+@pytest.mark.parametrize(("deliveries", "size"), [(QUEUE_MAX * 3, 2), (8, QUEUE_ROWS_MAX // 3)])
+def test_a_full_queue_counts_every_reading_it_cannot_take_and_goes_on(store: Store, deliveries: int, size: int) -> None:
     gate = threading.Event()
     history = History(store, NAMES, lambda _: gate.wait(30) and None)
-    one = Readings.of([0], [1.0], 1)
-    history.record(one)
-    for _ in range(QUEUE_MAX * 3):
+    one = Readings.of(np.zeros(size, np.int32), np.ones(size), 1)
+    for _ in range(deliveries):
         history.record(one)
-    assert history.overflow > 0
+    lost = history.overflow
+    assert lost > 0
+    assert lost % size == 0
     gate.set()
-    history.flush().result(30)
+    history.flush().result(60)
     assert history.failure is None
+    kept = store.cursor().execute("SELECT count(*) FROM readings").fetchall()[0][0]
+    assert kept + lost == deliveries * size
+    history.close()
+
+
+def test_who_asks_after_the_close_is_answered_and_readings_are_counted(store: Store) -> None:
+    history = History(store, NAMES, lambda _: None)
+    history.close()
+    history.record(Readings.of([0, 1], [1.0, 2.0], 1))
+    history.flush().result(10)
+    history.close()
+    assert history.overflow == 2
+
+
+def test_work_between_two_batches_sees_everything_given_before_and_its_error_is_its_own(store: Store) -> None:
+    history = History(store, NAMES, lambda _: None)
+    history.record(Readings.of([0], [1.0], 1))
+    assert history.between(store.next_batch).result(10) == 1
+    with pytest.raises(ZeroDivisionError):
+        history.between(lambda: 1 // 0).result(10)
+    history.record(Readings.of([0], [2.0], 2), noticed=True)
+    history.flush().result(10)
+    rows = query.run(store, {}, "SELECT value, noticed FROM history ORDER BY batch", 9).rows
+    assert rows == [(1.0, False), (2.0, True)]
     history.close()
 
 
