@@ -124,7 +124,7 @@ def test_work_between_two_batches_sees_everything_given_before_and_its_error_is_
         history.between(lambda: 1 // 0).result(10)
     history.record(Readings.of([0], [2.0], 2), noticed=True)
     history.flush().result(10)
-    rows = query.run(store, {}, "SELECT value, noticed FROM history ORDER BY batch", 9).rows
+    rows = Queries(store).run({}, "SELECT value, noticed FROM history ORDER BY batch", 9).rows
     assert rows == [(1.0, False), (2.0, True)]
     history.close()
 
