@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -34,9 +34,17 @@ def registered(con: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[N
 def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """All or nothing, durable when the block ends."""
     con.execute("BEGIN")
+    with rolled_back_on_error(con):
+        yield
+        con.execute("COMMIT")
+
+
+@contextmanager
+def rolled_back_on_error(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """A block that begins and commits by itself."""
     try:
         yield
     except BaseException:
-        con.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # none is open when the commit itself failed
+            con.execute("ROLLBACK")
         raise
-    con.execute("COMMIT")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from twin import history_schema, keyframes, trend, upkeep
 from twin.digest import DIGEST_VERSION, SeriesNames, SeriesRows, digest
-from twin.duck import one, registered, transaction
+from twin.duck import one, registered, rolled_back_on_error, transaction
 from twin.errors import NotFound, Unavailable
 from twin.keyframes import ALWAYS, Interval
 from twin.readings import Readings
@@ -101,14 +101,18 @@ class Store:
         since = self._since_frame + count
         length = self._interval.length(len(self._names.names))
         framed = self._since_frame < length <= since  # beyond it earlier ones are missing: `frame_missing` writes them
-        with registered(con, new_rows=_arrow(batch, rows)), transaction(con):
-            # One call: between two of them the interpreter may be away in other threads.
-            con.execute(
-                "INSERT INTO readings SELECT * FROM new_rows; INSERT INTO batches VALUES "
-                f"({batch}, {count}, '{made.digest}', {DIGEST_VERSION}, {bounds[0]}, {bounds[1]})"
-            )
+        # One call: between two of them the interpreter may be away in other threads.
+        sql = (
+            "BEGIN; INSERT INTO readings SELECT * FROM new_rows; INSERT INTO batches VALUES "
+            f"({batch}, {count}, '{made.digest}', {DIGEST_VERSION}, {bounds[0]}, {bounds[1]})"
+        )
+        with registered(con, new_rows=_arrow(batch, rows)), rolled_back_on_error(con):
             if framed:
+                con.execute(sql)
                 keyframes.write_frame(con, batch)
+                con.execute("COMMIT")
+            else:
+                con.execute(f"{sql}; COMMIT")
         self._since_frame = 0 if framed else since
         return made
 

@@ -18,8 +18,7 @@ from twin.digest import SeriesRows
 from twin.store import CONFIG, Store
 
 POINTS, BATCH = 10_000, 10_000
-COMMITS = int(os.environ.get("TWINLOOP_BENCH_COMMITS", "150"))
-ROUNDS = 3
+COMMITS = int(os.environ.get("TWINLOOP_BENCH_COMMITS", "400"))
 TABLE = (
     "CREATE TABLE readings (batch BIGINT, row INTEGER, series INTEGER, value DOUBLE, text VARCHAR, quality UINTEGER, "
     "source_time BIGINT, received_time BIGINT, noticed BOOLEAN)"
@@ -48,76 +47,79 @@ def batches() -> list[SeriesRows]:
     return made
 
 
-def rate(append: Callable[[int, SeriesRows], object], con: duckdb.DuckDBPyConnection, made: list[SeriesRows]) -> float:
-    """Readings a second while `con` asks one query after the other."""
+Append = Callable[[int, SeriesRows], object]
+
+
+def rates(
+    appends: dict[str, Append], asking: list[duckdb.DuckDBPyConnection], made: list[SeriesRows]
+) -> dict[str, float]:
+    """Readings a second of each, commit by commit in turns, while another thread asks one query after the other."""
     stop = threading.Event()
     asked = 0
 
     def ask() -> None:
         nonlocal asked
         while not stop.is_set():
-            con.execute(QUERY).fetchall()
+            asking[asked % len(asking)].execute(QUERY).fetchall()
             asked += 1
 
-    asking = threading.Thread(target=ask)
-    append(0, made[0])
-    asking.start()
-    begun = time.perf_counter()
+    for append in appends.values():
+        append(0, made[0])
+    thread = threading.Thread(target=ask)
+    thread.start()
+    took_s = dict.fromkeys(appends, 0.0)
     for number, rows in enumerate(made[1:], 1):
-        append(number, rows)
-    took_s = time.perf_counter() - begun
+        for name, append in appends.items():
+            begun = time.perf_counter()
+            append(number, rows)
+            took_s[name] += time.perf_counter() - begun
     stop.set()
-    asking.join()
-    assert asked, "no query ran"
-    return (len(made) - 1) * BATCH / took_s
+    thread.join()
+    assert asked > len(asking), "no query ran"
+    return {name: (len(made) - 1) * BATCH / s for name, s in took_s.items()}
 
 
-def ours(folder: Path, made: list[SeriesRows]) -> float:
-    with Store(folder / "history.duckdb") as store:
-        store.series_of([f"twin_{n}.value" for n in range(POINTS)])
-        con = store.cursor()
-        found = rate(lambda number, rows: store.append(con, number, rows), store.cursor(), made)
-        row = con.execute("SELECT count(*) FROM frames").fetchall()
-        assert row[0][0] >= 1 or COMMITS * BATCH < 500_000, "keyframes are part of the price"
-        return found
+def bare(con: duckdb.DuckDBPyConnection) -> Append:
+    con.execute(TABLE)
 
+    def append(number: int, rows: SeriesRows) -> None:
+        table = pa.table(
+            {
+                "batch": np.full(BATCH, number, np.int64),
+                "row": np.arange(BATCH, dtype=np.int32),
+                "series": rows.series,
+                "value": rows.value,
+                "text": pa.nulls(BATCH, pa.string()),
+                "quality": rows.quality,
+                "source_time": rows.source_time,
+                "received_time": rows.received_time,
+                "noticed": rows.noticed,
+            }
+        )
+        con.register("new_rows", table)
+        con.execute("INSERT INTO readings SELECT * FROM new_rows")
+        con.unregister("new_rows")
 
-def bare(folder: Path, made: list[SeriesRows]) -> float:
-    with duckdb.connect(str(folder / "bare.duckdb"), config=CONFIG) as root:
-        root.execute(TABLE)
-        con = root.cursor()
-
-        def append(number: int, rows: SeriesRows) -> None:
-            table = pa.table(
-                {
-                    "batch": np.full(BATCH, number, np.int64),
-                    "row": np.arange(BATCH, dtype=np.int32),
-                    "series": rows.series,
-                    "value": rows.value,
-                    "text": pa.nulls(BATCH, pa.string()),
-                    "quality": rows.quality,
-                    "source_time": rows.source_time,
-                    "received_time": rows.received_time,
-                    "noticed": rows.noticed,
-                }
-            )
-            con.register("new_rows", table)
-            con.execute("INSERT INTO readings SELECT * FROM new_rows")
-            con.unregister("new_rows")
-
-        return rate(append, root.cursor(), made)
+    return append
 
 
 def main() -> None:
     made = batches()
-    found: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(ROUNDS):  # in turns, so that a slow moment of the disk hits both
-        for name, work in (("bare", bare), ("ours", ours)):
-            with tempfile.TemporaryDirectory() as folder:
-                found[name].append(work(Path(folder), made))
-    ours_s, bare_s = (sorted(found[name])[ROUNDS // 2] for name in ("ours", "bare"))
-    detail: dict[str, object] = {"points": POINTS, "batch": BATCH, "commits": COMMITS, "rounds": ROUNDS}
-    line("history_append", round(ours_s), "readings/s", round(bare_s), detail)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store(Path(folder) / "history.duckdb") as store,
+        duckdb.connect(str(Path(folder) / "bare.duckdb"), config=CONFIG) as peer,
+    ):
+        store.series_of([f"twin_{n}.value" for n in range(POINTS)])
+        con = store.cursor()
+        appends: dict[str, Append] = {
+            "bare": bare(peer.cursor()), "ours": lambda number, rows: store.append(con, number, rows)
+        }  # fmt: skip
+        found = rates(appends, [peer.cursor(), store.cursor()], made)
+        frames = con.execute("SELECT count(*) FROM frames").fetchall()[0][0]
+        assert frames == COMMITS * BATCH // 500_000, "keyframes are part of the price"
+    detail: dict[str, object] = {"points": POINTS, "batch": BATCH, "commits": COMMITS, "keyframes": frames}
+    line("history_append", round(found["ours"]), "readings/s", round(found["bare"]), detail)
 
 
 if __name__ == "__main__":

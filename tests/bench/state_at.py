@@ -31,8 +31,8 @@ FROM range($first, $last) r(i)
 INSERT_ROWS = 5_000_000  # at once: fits the store's memory limit
 
 
-def build(store: Store, con: duckdb.DuckDBPyConnection) -> int:
-    """The rows by SQL, the keyframes by the store itself; returns how many keyframes."""
+def build(store: Store, con: duckdb.DuckDBPyConnection) -> None:
+    """The rows by SQL; keyframes are missing, as in a file of an older version."""
     store.series_of([f"twin_{n}.value" for n in range(POINTS)])
     for first in range(0, ROWS, INSERT_ROWS):
         span = {"first": first, "last": min(first + INSERT_ROWS, ROWS)}
@@ -43,10 +43,6 @@ def build(store: Store, con: duckdb.DuckDBPyConnection) -> int:
                 f"WHERE batch >= $first // {BATCH} GROUP BY batch",
                 {"first": first},
             )
-    frames = 0
-    while store.frame_missing(con):
-        frames += 1
-    return frames
 
 
 def same(found: SeriesRows, expected: SeriesRows) -> bool:
@@ -57,13 +53,22 @@ def same(found: SeriesRows, expected: SeriesRows) -> bool:
 
 def main() -> None:
     chance = np.random.default_rng(1)
-    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "history.duckdb") as store:
-        con = store.cursor()
+    with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        frames = build(store, con)
+        with Store(Path(folder) / "history.duckdb") as store:
+            build(store, store.cursor())
+        ask(Path(folder), chance, begun)
+
+
+def ask(folder: Path, chance: np.random.Generator, begun: float) -> None:
+    with Store(folder / "history.duckdb") as store:
+        con = store.cursor()
+        frames = 0
+        while store.frame_missing(con):
+            frames += 1
         con.execute("CHECKPOINT")
         built_s = time.perf_counter() - begun
-        size = (Path(folder) / "history.duckdb").stat().st_size
+        size = (folder / "history.duckdb").stat().st_size
         took_s, plain_s = [], []
         for n, share in enumerate(chance.uniform(0.05, 1.0, INSTANTS)):
             as_of = START + int(share * ROWS) * STEP_NS
