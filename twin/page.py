@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +29,8 @@ from twin.places import JsonLines, JsonPath, line_of
 from twin.units import DIMENSIONS_OF_SEMANTIC
 from twin.words import DEFAULT_LANGUAGE, LocalText, Words
 
+DEPTH_MAX = 100  # the language allows some twenty levels
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[{}\[\]]')
 TEXT_MAX = 64 << 20  # characters of one file: far more than the largest published ontology in one piece
 
 
@@ -52,6 +55,8 @@ class Page:
         try:
             if len(self.text) > TEXT_MAX:
                 raise ValueError(f"{len(self.text)} characters; {TEXT_MAX} are the limit")
+            if _depth(self.text) > DEPTH_MAX:
+                raise ValueError(f"nested deeper than {DEPTH_MAX}")
             return json.loads(self.text, object_pairs_hook=self._object)
         except json.JSONDecodeError as error:
             found = Mistake(self.file, error.lineno, f"not JSON: {error.msg}", "mend the syntax at this line")
@@ -216,3 +221,16 @@ class Page:
 
     def is_dtmi(self, said: Any) -> bool:
         return isinstance(said, str) and len(said) <= DTMI_MAX and self.version.dtmi.fullmatch(said) is not None
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest outside of strings. The parser's own guard is the interpreter's, which libraries raise."""
+    depth = deepest = 0
+    for found in _BRACKETS.finditer(text):
+        match found[0][0]:
+            case "{" | "[":
+                depth += 1
+                deepest = max(deepest, depth)
+            case "}" | "]":
+                depth -= 1
+    return deepest

@@ -7,24 +7,36 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from twin.errors import Mistake
+from twin.errors import BadPlant, Mistake
 
 _TABLE = re.compile(r"^\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
 _KEY = re.compile(r"^\s*(\"[^\"]+\"|[\w.-]+)\s*=")
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,\n]|[^\s{}\[\]:,"]+')
 JsonPath = tuple[str | int, ...]
+MISTAKES_MAX = 1_000  # more than anybody reads; a large sheet with one wrong column has one a row
 
 
 @dataclass(slots=True)
 class Mistakes:
-    """Collects every mistake, so that all are reported at once."""
+    """Collects every mistake once, so that all are reported at once."""
 
     found: list[Mistake] = field(default_factory=list)
+    _seen: set[Mistake] = field(default_factory=set)
 
     def add(self, file: str, line: int, message: str, fix: str) -> None:
+        """
+        Raises:
+            BadPlant: with this there are MISTAKES_MAX.
+        """
         mistake = Mistake(file, line, message, fix)
-        if mistake not in self.found:
-            self.found.append(mistake)
+        if mistake in self._seen:
+            return
+        self._seen.add(mistake)
+        self.found.append(mistake)
+        if len(self.found) >= MISTAKES_MAX:
+            raise BadPlant(
+                [*self.found, Mistake(file, line, f"{MISTAKES_MAX} mistakes: stopped here", "mend these first")]
+            )
 
 
 class TomlLines:

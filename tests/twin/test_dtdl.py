@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -309,6 +310,17 @@ def test_a_key_that_stands_twice_is_a_mistake() -> None:
 @pytest.mark.parametrize("text", ["", "null", "3", "[[]]", "[", "{}", '"x"', "[" * 100_000, '{"@context": {}}'])
 def test_a_document_of_any_shape_gives_mistakes_and_never_a_crash(text: str) -> None:
     assert parse(text, "a.json").mistakes
+
+
+def test_depth_is_bounded_however_deep_the_interpreter_may_go() -> None:
+    """Some libraries raise the interpreter's own limit, past which the parser would overrun its stack."""
+    held = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        for text in ("[" * 200_000, '{"a":' * 200_000, '["]"' + ",[" * 101):
+            assert ["nested deeper than 100" in str(m) for m in parse(text, "a.json").mistakes] == [True]
+    finally:
+        sys.setrecursionlimit(held)
 
 
 SETS = [

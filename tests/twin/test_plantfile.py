@@ -9,6 +9,7 @@ import pytest
 from tests.twin import machine
 from tests.twin.plants import PLANT, POINTS, RULES, SITE, TANK, interface, write
 from twin.errors import BadPlant, NotFound
+from twin.places import MISTAKES_MAX
 from twin.plantfile import load_plant
 
 
@@ -227,3 +228,13 @@ def test_more_relationships_than_the_interface_allows_are_refused(tmp_path: Path
     more += '\n[[relationship]]\nsource = "pump"\nname = "feeds"\ntarget = "basin"\n'
     found = mistakes(machine.write_machine(tmp_path, plant=machine.PLANT + more))
     assert ["more than 1 relationships 'feeds'" in m for m in found] == [True]
+
+
+def test_a_thousand_mistakes_are_enough_and_name_the_nearest_of_many_names(tmp_path: Path) -> None:
+    twins = "".join(f'[[twin]]\nid = "pump_{n}"\ninterface = "dtmi:test:Tank;1"\n' for n in range(1_500))
+    sheet = POINTS + "".join(f"pmup_{n}.level,plc,a{n},double,m,1,r,no,,\n" for n in range(1_500))
+    with pytest.raises(BadPlant) as caught:
+        load_plant(write(tmp_path, plant=PLANT + twins, points=sheet), RULES)
+    assert len(caught.value.mistakes) == MISTAKES_MAX + 1
+    assert "did you mean pump_7" in str(caught.value.mistakes[7])
+    assert "stopped here" in str(caught.value.mistakes[-1])
