@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +77,8 @@ class SeriesNames:
         self.names: dict[int, str] = {}
         self._hashes: NDArray[np.uint8] = np.zeros((0, 32), np.uint8)
         self._known: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._begun: hashlib._Hash | None = None
+        self._begun_with: NDArray[np.int32] = np.empty(0, np.int32)
         self.add(names)
 
     def add(self, names: Mapping[int, str]) -> None:
@@ -87,7 +89,7 @@ class SeriesNames:
             grown[number] = np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint8)
             known[number] = True
         self.names.update(names)
-        self._hashes, self._known = grown, known
+        self._hashes, self._known, self._begun = grown, known, None
 
     def used(self, series: NDArray[np.int32]) -> NDArray[np.int32]:
         """The distinct ids, ascending.
@@ -104,9 +106,13 @@ class SeriesNames:
             raise KeyError(f"series {nameless[0]} has no name")
         return np.flatnonzero(seen).astype(np.int32)
 
-    def hashes(self, series: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Shape (len(series), 32): SHA-256 of each name in UTF-8."""
-        return self._hashes[series]
+    def begun(self, used: NDArray[np.int32]) -> hashlib._Hash:
+        """A SHA-256 that has taken the ids and the SHA-256 of each one's name. A plant's batches are often alike."""
+        if self._begun is None or not np.array_equal(self._begun_with, used):
+            self._begun = hashlib.sha256(used.astype("<i4").tobytes())
+            self._begun.update(self._hashes[used].tobytes())
+            self._begun_with = used
+        return self._begun.copy()
 
 
 def digest(batch: int, rows: SeriesRows, names: SeriesNames, version: int = DIGEST_VERSION) -> str:
@@ -116,35 +122,19 @@ def digest(batch: int, rows: SeriesRows, names: SeriesNames, version: int = DIGE
         KeyError: a series of the batch has no name, or nobody knows that version.
     """
     used = names.used(rows.series)
-    hashed = hashlib.sha256()
-    for part in _PARTS[version](batch, rows, names, used):
-        hashed.update(part)
+    if version not in (1, 2):
+        raise KeyError(f"version {version}")
+    hashed = names.begun(used) if version == 2 else hashlib.sha256()
+    series = len(used) if version == 2 else {str(s): names.names[s] for s in used.tolist()}
+    hashed.update(_json({"v": version, "batch": batch, "rows": len(rows), "series": series}) + b"\n")
+    for name, kind in _COLUMNS:
+        hashed.update(np.ascontiguousarray(getattr(rows, name), kind).data)
+    if version == 2:
+        hashed.update(np.ascontiguousarray(rows.noticed, np.uint8).data)
+    texts = sorted(rows.text.items()) if version == 2 else [rows.text.get(i) for i in range(len(rows))]
+    hashed.update(_json(texts))
     return hashed.hexdigest()
-
-
-def _columns(rows: SeriesRows) -> list[bytes]:
-    return [np.ascontiguousarray(getattr(rows, name)).astype(kind, copy=False).tobytes() for name, kind in _COLUMNS]
 
 
 def _json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _parts_1(batch: int, rows: SeriesRows, names: SeriesNames, used: NDArray[np.int32]) -> list[bytes]:
-    """A head that names the series, the columns, and every text as one JSON list."""
-    series = {str(s): names.names[s] for s in used.tolist()}
-    head = {"v": 1, "batch": batch, "rows": len(rows), "series": series}
-    return [_json(head), b"\n", *_columns(rows), _json([rows.text.get(i) for i in range(len(rows))])]
-
-
-def _parts_2(batch: int, rows: SeriesRows, names: SeriesNames, used: NDArray[np.int32]) -> list[bytes]:
-    """As version 1, but names by their hashes, `noticed` covered, and texts only where there are any."""
-    head = {"v": 2, "batch": batch, "rows": len(rows), "series": len(used)}
-    texts = sorted(rows.text.items())
-    return [
-        _json(head), b"\n", used.astype("<i4").tobytes(), names.hashes(used).tobytes(), *_columns(rows),
-        rows.noticed.astype(np.uint8).tobytes(), _json(texts),
-    ]  # fmt: skip
-
-
-_PARTS: dict[int, Callable[[int, SeriesRows, SeriesNames, NDArray[Any]], list[bytes]]] = {1: _parts_1, 2: _parts_2}

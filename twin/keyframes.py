@@ -39,7 +39,7 @@ _KNOWN = (
 class Interval:
     """How many rows lie between two keyframes: at least `rows`, and `per_series` times the series."""
 
-    rows: int = 500_000  # what a state may have to read besides its keyframe: some 100 ms
+    rows: int = 1_000_000  # what a state may have to read besides its keyframe: some 100 ms
     per_series: int = 8  # so keyframes take an eighth of the file at most
 
     def length(self, series: int) -> int:
