@@ -29,6 +29,7 @@ from control.client import SERVER_FILE
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.graph import LiveGraph, recover
+from control.graph_runs import Imports
 from control.graph_store import GRAPH_FILE, GraphStore
 from control.identity import Identity
 from control.live import LiveTwin
@@ -136,11 +137,13 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         closing.callback(questions.close)
         graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
         closing.callback(graph.close)
+        imports = Imports(live, graph, clock, _identity)
         identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
         watch = metrics.LoopWatch()
         parts = Parts(
-            graph=graph, questions=questions, branches=branches, live=live, store=store, evidence=evidence, commands=commands,
-            whatifs=whatifs, identity=identity, clock=clock, version=VERSION, shown=PlantShown(VERSION),
+            graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
+            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, clock=clock, version=VERSION,
+            shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch), names))
@@ -148,6 +151,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         whole: tuple[Coroutine[Any, Any, None], ...] = (
             commands.run(),
             whatifs.run(),
+            imports.run(),
             watch.run(),
             _sweep(live),
             *(link.run() for link in links.values()),

@@ -17,6 +17,7 @@ import typer
 
 from control import show
 from control.cli_branch import branch_app
+from control.cli_twin import graph_app, twin_app
 from control.client import Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -30,6 +31,8 @@ audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidenc
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
 app.add_typer(branch_app, name="branch")
+app.add_typer(twin_app, name="twin")
+app.add_typer(graph_app, name="graph")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]

@@ -11,6 +11,7 @@ from control.api import wire
 from control.branches import Branches
 from control.evidence import Evidence
 from control.graph import LiveGraph
+from control.graph_runs import Imports
 from control.history_check import check_history
 from control.identity import Identity
 from control.live import LiveTwin
@@ -54,6 +55,7 @@ class Parts:
     """Everything a handler may use."""
 
     graph: LiveGraph
+    imports: Imports
     questions: Questions
     branches: Branches
     live: LiveTwin

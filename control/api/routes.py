@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from control import graph_runs
 from control.api import twin_routes, wire
 from control.api.part import Parts
 from control.api.route import Call, Route
@@ -222,6 +223,20 @@ ROUTES: tuple[Route, ...] = (
         None,
         status=204,
     ),
+    Route("GET", f"{API}/graph", twin_routes.export, "The graph as a file of Azure Digital Twins Explorer", dict),
+    Route(
+        "POST",
+        f"{API}/graph",
+        twin_routes.import_,
+        "Import a graph file, or say what it would change",
+        wire.ImportInfo,
+        dict[str, Any],
+        query=("dry_run", "mode"),
+        raw=True,
+        body_max=graph_runs.BODY_MAX,
+    ),
+    Route("GET", f"{API}/graph/imports/{{id}}", twin_routes.import_run, "One import and its result", wire.ImportInfo),
+    Route("DELETE", f"{API}/graph/imports/{{id}}", twin_routes.cancel_import, "Cancel an import", wire.ImportInfo),
     Route(
         "GET",
         f"{API}/graph/problems",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from control import graph_view
 from control.api import wire
 from control.api.part import Parts
 from control.api.route import Call, Reply
 from control.graph_change import label, place
+from control.graph_export import exported
+from control.graph_runs import ImportRun
 from control.graph_words import words_of
+from control.whatif import State
 from twin.plant import Relationship, Twin
 from twin.thing import thing_description
 
@@ -63,6 +66,36 @@ async def unlink(parts: Parts, call: Call) -> Reply:
 
 async def thing(parts: Parts, call: Call) -> dict[str, Any]:
     return await asyncio.to_thread(thing_description, parts.plant, call.path["id"], call.base_url)
+
+
+async def export(parts: Parts, _: Call) -> Reply:
+    """Of one moment; it is encoded on a thread while it is sent."""
+    columns = parts.live.table.columns.copy()
+    return Reply(stream=exported(parts.plant, columns))
+
+
+async def import_(parts: Parts, call: Call) -> Reply:
+    dry_run = call.choice("dry_run", {"false": False, "true": True})
+    replaces = call.choice("mode", {"merge": False, "replace": True})
+    run = await parts.imports.start(call.body, dry_run, replaces, call.caller.name)
+    if run.state is State.RUNNING:
+        return Reply(_import(run), 202, {"Location": f"/api/v1/graph/imports/{run.id}"})
+    return Reply(_import(run))
+
+
+async def import_run(parts: Parts, call: Call) -> wire.ImportInfo:
+    return _import(parts.imports.get(call.path["id"]))
+
+
+async def cancel_import(parts: Parts, call: Call) -> wire.ImportInfo:
+    return _import(parts.imports.cancel(call.path["id"]))
+
+
+def _import(run: ImportRun) -> wire.ImportInfo:
+    mode: Literal["merge", "replace"] = "replace" if run.replaces else "merge"
+    return wire.ImportInfo(
+        run.id, run.state.value, run.progress, run.started_at / 1e6, run.dry_run, mode, run.result, run.error
+    )
 
 
 async def problems(parts: Parts, _: Call) -> list[wire.GraphProblem]:

@@ -252,6 +252,23 @@ class GraphProblem(msgspec.Struct, frozen=True):
     fix: str
 
 
+class ImportInfo(msgspec.Struct, frozen=True):
+    """State of one import: `running`, `done`, `failed` or `cancelled`; `error` when failed.
+
+    `result` is the plan: `counts`, the first 100 of each kind in `difference`, `mistakes`, `refused` and `notices`, and
+    whether it `applies`.
+    """
+
+    id: str
+    state: str
+    progress: float
+    started: float
+    dry_run: bool
+    mode: Literal["merge", "replace"]
+    result: dict[str, Any] | None
+    error: str | None
+
+
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/v1/commands. The same key with the same body gets the same answer for ever.
 
