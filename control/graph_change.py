@@ -17,7 +17,7 @@ import numpy as np
 from control.graph_view import UNKNOWN, is_kept, points_of, value_of
 from protocols.believe import Unbelievable, twin_value
 from twin.columns import NEVER, Columns
-from twin.edit import AddTwin, ChangeTwin, Edit, KeepPoint, edited
+from twin.edit import AddTwin, ChangeTwin, Edit, KeepPoint, tried
 from twin.errors import BadRequest, Flaw, NotFound, Refused, TwinloopError, flawed
 from twin.nearest import nearest
 from twin.patch import merged
@@ -119,7 +119,6 @@ def worked_out(plant: Plant, change: Change) -> Worked:
     Raises:
         BadGraph, or the kind of the only flaw.
     """
-    flaws: list[Flaw] = []
     fresh = {e.twin.id for e in change.edits if isinstance(e, AddTwin)}
     missing = [
         KeepPoint(name.partition(".")[0], name.partition(".")[2], _path(change, name))
@@ -127,13 +126,16 @@ def worked_out(plant: Plant, change: Change) -> Worked:
         if value is not None and name.split(".", 1)[0] not in fresh and plant.points.id_of(name) is None
     ]
     edits = (*change.edits, *missing)
-    after = edited(plant, edits) if edits else plant
+    after, wrong = tried(plant, edits) if edits else (plant, ())
+    flaws, told = list(wrong), {f.path for f in wrong}
     if after.added == plant.added and after.points is plant.points and after.twins == plant.twins:
         after = plant  # what was asked for is so already
     new = _new_points(plant, after)
     points: list[Point] = []
     values: list[tuple[float, str | None] | None] = []
     for name, value in change.values.items():
+        if _path(change, name) in told:
+            continue
         try:
             point = _keepable(after, new, name)
             if point is not None:

@@ -92,7 +92,7 @@ def edited(plant: Plant, edits: Iterable[Edit]) -> Plant:
         BadGraph: several mistakes, each with its place; a single one is raised as its own kind (NotFound, Conflict,
             Refused, BadRequest, LimitExceeded).
     """
-    made, flaws = _tried(plant, edits)
+    made, flaws = tried(plant, edits)
     if flaws:
         raise flawed(flaws)
     return made
@@ -112,7 +112,7 @@ def fitting(plant: Plant, edits: Sequence[Edit]) -> tuple[Plant, tuple[SetAside,
     left = {str(n): replace(edit, path=str(n)) for n, edit in enumerate(edits)}
     aside: list[SetAside] = []
     while True:  # ends: each round takes at least one edit away
-        made, flaws = _tried(plant, left.values())
+        made, flaws = tried(plant, left.values())
         if not flaws:
             return made, tuple(aside)
         for flaw in flaws:
@@ -121,7 +121,8 @@ def fitting(plant: Plant, edits: Sequence[Edit]) -> tuple[Plant, tuple[SetAside,
                     aside.append(SetAside(replace(left.pop(place), path=""), flaw.message, flaw.fix))
 
 
-def _tried(plant: Plant, edits: Iterable[Edit]) -> tuple[Plant, Sequence[Flaw]]:
+def tried(plant: Plant, edits: Iterable[Edit]) -> tuple[Plant, Sequence[Flaw]]:
+    """As `edited`, with the mistakes beside what the edits without them make; no plant to go on with when there are some."""
     working = _Working(plant)
     for edit in edits:
         working.take(edit)
@@ -339,7 +340,7 @@ class _Working:
             relationships=tuple(self.relationships),
             points=points.changed(more, retired) if more or len(retired) else points,
             added=Added(
-                added.interfaces | self.new_interfaces.keys(),
+                added.interfaces.union(self.new_interfaces),
                 frozenset(self.added_twins),
                 frozenset(self.added_relationships),
                 kept,
