@@ -12,7 +12,7 @@ import typer
 
 from control import show
 from control.cli_branch import values
-from control.client import Client
+from control.client import Client, as_error
 from control.places import data_folder
 from twin.errors import BadRequest, NotFound
 
@@ -167,8 +167,9 @@ def import_(
         show.err.print("cancelled")
         raise typer.Exit(1) from None
     show.as_json(run) if json_ else _plan(run)
-    wrong = run["state"] != "done" or not run["result"]["applies"]
-    raise typer.Exit(1 if wrong else 0)
+    if run["error"]:
+        raise as_error(run["error"])
+    raise typer.Exit(0 if run["state"] == "done" and run["result"]["applies"] else 1)
 
 
 @graph_app.command("problems")
@@ -183,8 +184,6 @@ def problems(data: Data = None, json_: Json = False) -> None:
 
 def _plan(run: dict[str, Any]) -> None:
     result = run["result"]
-    if run["error"]:
-        show.err.print(f"{run['state']}: {run['error']}", markup=False)
     if result is None:
         return
     for name, kinds in result["difference"].items():

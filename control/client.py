@@ -74,13 +74,18 @@ class Client:
         if answer.is_success:
             return answer
         try:
-            problem = answer.json()
-            kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
+            found = as_error(answer.json())
         except (ValueError, KeyError):
             raise TwinloopError(f"{self.url} answered {answer.status_code}", answer.text[:200]) from None
-        made = kind.__new__(kind)
-        TwinloopError.__init__(made, problem["message"], problem["hint"])
-        raise made
+        raise found
+
+
+def as_error(problem: Mapping[str, Any]) -> TwinloopError:
+    """An ErrorBody as our own type."""
+    kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
+    made = kind.__new__(kind)
+    TwinloopError.__init__(made, problem["message"], problem["hint"])
+    return made
 
 
 def _condition(if_match: str) -> dict[str, str]:

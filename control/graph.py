@@ -143,15 +143,15 @@ class LiveGraph:
                 "changes": [line[:LINE_MAX] for line in work.lines[:LINES_KEPT]]}  # fmt: skip
         changes_plant = work.plant is not before
         number = await self._on_disk(lambda: self._save(before, work, batch, now, body))
-        # Seen from here on: nothing is awaited between the plant and the first of its values.
+        # Seen from here on: nothing is awaited between the plant and the first of its values. Those who follow the feed
+        # hear of the plant first.
         if changes_plant:
             self._live.adopt(work.plant, series)
+            self._live.feed.announce("plant", now, {"revision": number})
         for start in range(0, len(batch), SLICE):
             self._live.readings(batch.take(np.arange(start, min(start + SLICE, len(batch)))))
             if start + SLICE < len(batch):
                 await asyncio.sleep(0)
-        if changes_plant:
-            self._live.feed.announce("plant", now, {"revision": number})
         await self.settle()
         return True
 

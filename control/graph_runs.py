@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control import graph_view
-from control.errors import words
 from control.graph import LiveGraph
 from control.graph_change import Change
 from control.graph_import import Planned, checked, planned
@@ -44,7 +43,6 @@ class ImportRun:
     state: State = State.RUNNING
     progress: float = 0.0
     result: dict[str, Any] | None = None
-    error: str | None = None
     failure: TwinloopError | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -108,11 +106,10 @@ class Imports:
             run.state = State.CANCELLED
         except TwinloopError as error:
             run.state, run.failure = State.FAILED, error
-            run.error = ": ".join(part for part in words(error) if part)
         except Exception:  # a fault of ours must not end the server that watches the plant
             log.exception("import %s failed", run.id)
-            run.state, run.error = State.FAILED, "something went wrong inside the import: the server's log has it"
-            run.failure = TwinloopError("the import failed", "the server's log has the details")
+            run.state = State.FAILED
+            run.failure = TwinloopError("something went wrong inside the import", "the server's log has the details")
 
     async def _decided(self, run: ImportRun, raw: bytes) -> Change:
         plan = await self._plan(run, raw)

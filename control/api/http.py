@@ -20,11 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control.api import wire
 from control.api.openapi import document
 from control.api.part import Parts
+from control.api.problem import error_body
 from control.api.route import BODY_MAX, Call, Reply, Route
 from control.api.routes import ROUTES, parse_body
 from control.api.ws import Console
-from control.errors import INTERNAL, codes, words
-from twin.errors import BadGraph, BadPlant, Forbidden, LimitExceeded
+from control.errors import INTERNAL, codes
+from twin.errors import Forbidden, LimitExceeded
 
 COOKIE = "twinloop_session"
 STATIC = Path(__file__).parent / "static"
@@ -138,10 +139,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     found = codes(error)
     if found is INTERNAL:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message, hint = words(error)
-    mistakes = [str(m) for m in error.mistakes] if isinstance(error, BadPlant | BadGraph) else []
-    body = wire.ErrorBody(found.code, message, hint, mistakes)
-    return Response(msgspec.json.encode(body), found.http, media_type="application/json")
+    return Response(msgspec.json.encode(error_body(error)), found.http, media_type="application/json")
 
 
 class _Guard:

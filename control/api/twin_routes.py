@@ -8,6 +8,7 @@ from typing import Any, Literal
 from control import graph_view
 from control.api import wire
 from control.api.part import Parts
+from control.api.problem import error_body
 from control.api.route import Call, Reply
 from control.graph_change import label, place
 from control.graph_export import exported
@@ -93,8 +94,9 @@ async def cancel_import(parts: Parts, call: Call) -> wire.ImportInfo:
 
 def _import(run: ImportRun) -> wire.ImportInfo:
     mode: Literal["merge", "replace"] = "replace" if run.replaces else "merge"
+    error = None if run.failure is None else error_body(run.failure)
     return wire.ImportInfo(
-        run.id, run.state.value, run.progress, run.started_at / 1e6, run.dry_run, mode, run.result, run.error
+        run.id, run.state.value, run.progress, run.started_at / 1e6, run.dry_run, mode, run.result, error
     )
 
 

@@ -266,7 +266,7 @@ class ImportInfo(msgspec.Struct, frozen=True):
     dry_run: bool
     mode: Literal["merge", "replace"]
     result: dict[str, Any] | None
-    error: str | None
+    error: ErrorBody | None
 
 
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -44,7 +44,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -139,6 +139,86 @@ export interface PlantInfo {
   clock: string | null;
 }
 
+/** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
+export interface TwinRequest {
+  id: string;
+  interface: string;
+  name?: string | null;
+  at?: number[] | null;
+  properties?: Record<string, unknown>;
+}
+
+/** `at` in the plant's own unit, y upwards; `origin` is `plant` (its folder) or `api`. */
+export interface TwinRow {
+  id: string;
+  interface: string;
+  kind: string;
+  name: string;
+  at: number[] | null;
+  origin: string;
+}
+
+/** GET /api/v1/twins, in order of id; `next` is the cursor of the next page, null after the last. */
+export interface TwinPage {
+  twins: TwinRow[];
+  next: string | null;
+}
+
+/** A Property or Telemetry now. `value` as JSON has it, and as a patch takes it; null when nothing is known. `writable`: commands may target it; `kept`: no device reports it, people write it here. */
+export interface TwinProperty {
+  value: unknown;
+  text: string | null;
+  unit: string;
+  quality: string;
+  good: boolean;
+  source_time: number | null;
+  revision: number;
+  desired: number | null;
+  writable: boolean;
+  kept: boolean;
+}
+
+export interface TwinRelationship {
+  source: string;
+  name: string;
+  target: string;
+  origin: string;
+}
+
+/** GET /api/v1/twins/{id}; properties by dotted name. `etag` covers what callers can change, not what devices say. `truncated` when it has more relationships than are shown. */
+export interface TwinRecord {
+  id: string;
+  interface: string;
+  kind: string;
+  name: string;
+  at: number[] | null;
+  origin: string;
+  properties: Record<string, TwinProperty>;
+  relationships: TwinRelationship[];
+  relationships_in: TwinRelationship[];
+  truncated: boolean;
+  etag: string;
+}
+
+/** An addition of the API that no longer fits the plant folder: it is kept, and without effect. */
+export interface GraphProblem {
+  what: string;
+  message: string;
+  fix: string;
+}
+
+/** State of one import: `running`, `done`, `failed` or `cancelled`; `error` when failed. `result` is the plan: `counts`, the first 100 of each kind in `difference`, `mistakes`, `refused` and `notices`, and whether it `applies`. */
+export interface ImportInfo {
+  id: string;
+  state: string;
+  progress: number;
+  started: number;
+  dry_run: boolean;
+  mode: "merge" | "replace";
+  result: Record<string, unknown> | null;
+  error: ErrorBody | null;
+}
+
 /** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name. */
 export interface CommandRequest {
   key: string;
@@ -171,13 +251,14 @@ export interface CommandRecord {
   transitions: CommandTransition[];
 }
 
-/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. */
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. */
 export interface WhatIfRequest {
   scenarios: string[];
   horizon_s?: number;
   limits?: string[];
   replications?: number;
   seed?: number;
+  branch?: string;
 }
 
 /** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. */
@@ -191,10 +272,31 @@ export interface WhatIfRun {
   error: string | null;
 }
 
-/** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. */
+/** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. `points` is the twin now; with `at` (and `known`) as it was at a past moment (as it was known at another), with `branch` as it is in a branch. */
 export interface QueryRequest {
   sql: string;
   limit?: number;
+  at?: string;
+  known?: string;
+  branch?: string;
+}
+
+/** POST /api/v1/branches: a fork of now, or of the moment `at` (as it was known at `known`), with values set in it. */
+export interface BranchRequest {
+  name: string;
+  at?: string;
+  known?: string;
+  values?: Record<string, unknown>;
+  note?: string;
+}
+
+/** A branch: `taken` is its moment, `values` what was set in it since. It never touches the live twin. */
+export interface BranchInfo {
+  name: string;
+  made: number;
+  taken: number;
+  note: string;
+  values: Record<string, unknown>;
 }
 
 export interface QueryResult {
