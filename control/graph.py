@@ -128,14 +128,14 @@ class LiveGraph:
                 raise Unavailable(f"nothing can be recorded: {failure}", "no edit is taken until it can")
             change = await make()
             before = self.plant
-            work = await asyncio.to_thread(worked_out, before, change)
+            work = await asyncio.to_thread(_worked_out, before, change)
             if not work.lines:
                 return False
             return await asyncio.shield(self._carry_out(before, work, author))
 
     async def _carry_out(self, before: Plant, work: Worked, author: str) -> bool:
         now = self._clock()
-        batch = readings_of(work, self._live.table.columns, now)
+        batch = await asyncio.to_thread(readings_of, work, self._live.table.columns, now)  # kept values wait for us
         names = work.plant.points.column("name").slice(before.points.size).to_pylist()
         history = self._live.history
         series = await asyncio.wrap_future(history.between(lambda: history.store.series_of(names)))
@@ -182,6 +182,13 @@ class LiveGraph:
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+def _worked_out(plant: Plant, change: Change) -> Worked:
+    """With what readers will ask of the new plant: made here, it costs the event loop nothing."""
+    work = worked_out(plant, change)
+    graph_view.prepare(work.plant)
+    return work
 
 
 async def _ready(change: Change) -> Change:

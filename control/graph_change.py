@@ -17,12 +17,12 @@ import numpy as np
 from control.graph_view import UNKNOWN, is_kept, points_of, value_of
 from protocols.believe import Unbelievable, twin_value
 from twin.columns import NEVER, Columns
-from twin.edit import AddTwin, ChangeTwin, Edit, KeepPoint, tried
+from twin.edit import AddTwin, ChangeTwin, Edit, KeepPoint, kept_point, tried
 from twin.errors import BadRequest, Flaw, NotFound, Refused, TwinloopError, flawed
 from twin.nearest import nearest
 from twin.patch import merged
 from twin.plant import Plant, Twin
-from twin.points import CHUNK, Point
+from twin.points import Point
 from twin.quality import GOOD
 from twin.readings import Readings
 
@@ -130,7 +130,7 @@ def worked_out(plant: Plant, change: Change) -> Worked:
     flaws, told = list(wrong), {f.path for f in wrong}
     if after.added == plant.added and after.points is plant.points and after.twins == plant.twins:
         after = plant  # what was asked for is so already
-    new = _new_points(plant, after)
+    new = _new_ids(plant, after)
     points: list[Point] = []
     values: list[tuple[float, str | None] | None] = []
     for name, value in change.values.items():
@@ -156,15 +156,14 @@ def _path(change: Change, name: str) -> str:
     return f"{change.path}.{name.split('.', 1)[1]}" if change.path else name
 
 
-def _new_points(before: Plant, after: Plant) -> dict[str, Point]:
-    found: dict[str, Point] = {}
-    for start in range(before.points.size, after.points.size, CHUNK):
-        some = after.points.some(np.arange(start, min(start + CHUNK, after.points.size), dtype=np.int32))
-        found |= {p.name: p for p in some}
-    return found
+def _new_ids(before: Plant, after: Plant) -> dict[str, int]:
+    """Point name -> id, of the points that are more."""
+    old = before.points.size
+    names = after.points.column("name").slice(old).to_pylist() if after.points.size > old else []
+    return {name: old + n for n, name in enumerate(names)}
 
 
-def _keepable(plant: Plant, new: Mapping[str, Point], name: str) -> Point | None:
+def _keepable(plant: Plant, new: Mapping[str, int], name: str) -> Point | None:
     """The point whose value people keep; None where there is no point yet, so that nothing is known of it.
 
     Raises:
@@ -181,7 +180,7 @@ def _keepable(plant: Plant, new: Mapping[str, Point], name: str) -> Point | None
         inside = [n for n in fields if n.startswith(f"{property_name}.")]
         fix = f"write {' or '.join(inside[:3])}" if inside else nearest(property_name, fields) or "see its Interface"
         raise NotFound(f"{twin_id} has no Property {property_name!r}", fix)
-    point = new.get(name) or plant.point_of_name.get(name)
+    point = kept_point(twin_id, of, new[name]) if name in new else plant.point_of_name.get(name)
     if point is not None and not is_kept(plant, point):
         fix = "commands change it: POST /api/v1/commands" if point.writable else "only its device changes it"
         raise Refused(f"{name} is reported by device {point.device}", fix)

@@ -41,6 +41,11 @@ class Filter:
         return self.interface in ("", twin.interface) and self.kind in ("", kind_of(twin.interface))
 
 
+def prepare(plant: Plant) -> None:
+    """Make what pages and records look things up in."""
+    _ = plant.twin_of_id, plant.twin_ids, plant.relationships_from, plant.relationships_to, plant.device_of_id
+
+
 def page(plant: Plant, wanted: Filter, limit: int, cursor: str) -> wire.TwinPage:
     """Twins in order of id, after the cursor's. Twins that come or go meanwhile move no other.
 
