@@ -68,7 +68,9 @@ def create(
     interface: Annotated[str, typer.Argument(help="Its Interface: dtmi:…, or a kind of which there is one, Tank.")],
     name: Annotated[str, typer.Option(help="What it is called; its id when left out.")] = "",
     at: At = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A value to keep: property=value.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A value to keep: property=value, JSON or else text.")
+    ] = None,
     data: Data = None,
     json_: Json = False,
 ) -> None:
@@ -89,7 +91,9 @@ def create(
 @twin_app.command("set")
 def set_values(
     identity: Id,
-    pairs: Annotated[list[str] | None, typer.Argument(help="property=value; property=null forgets the value.")] = None,
+    pairs: Annotated[
+        list[str] | None, typer.Argument(help="property=value, JSON or else text; property=null forgets the value.")
+    ] = None,
     name: Annotated[str, typer.Option(help="A new name.")] = "",
     at: At = "",
     if_match: IfMatch = "",

@@ -170,15 +170,17 @@ class LiveGraph:
             log.error("edits of the graph wait for history: %s", history.failure)
             return
         done: list[int] = []
-        waiting = await self._on_disk(self._store.waiting)
         try:
-            for edit in waiting:
+            for edit in await self._on_disk(self._store.waiting):
                 body: dict[str, Any] = {"edit": edit.n, **edit.body}
-                await asyncio.wrap_future(self._evidence.record(GRAPH, body, edit.time_ns, wait_s=0.0))
+                await asyncio.wrap_future(self._evidence.record(GRAPH, body, edit.time_ns))
                 done.append(edit.n)
-        except LedgerError as error:
+        except (LedgerError, sqlite3.Error) as error:
             log.error("edits of the graph wait for the ledger: %s", error)
-        await self._on_disk(lambda: self._store.settled(done))
+        try:
+            await self._on_disk(lambda: self._store.settled(done))
+        except sqlite3.Error as error:  # the next start finds them again, and that the ledger has them
+            log.error("graph.sqlite does not forget what is settled: %s", error)
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)

@@ -45,6 +45,7 @@ class ImportRun:
     result: dict[str, Any] | None = None
     failure: TwinloopError | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Imports:
@@ -76,9 +77,9 @@ class Imports:
         self._runs[run.id] = run
         while len(self._runs) > RUNS_KEPT:
             del self._runs[next(iter(self._runs))]
-        task = self._tasks.create_task(self._import(run, raw, author))
+        self._tasks.create_task(self._import(run, raw, author))
         if len(raw) <= WAIT_MAX:
-            await asyncio.shield(task)
+            await run.ended.wait()
             if run.failure is not None:
                 raise run.failure
         return run
@@ -110,6 +111,8 @@ class Imports:
             log.exception("import %s failed", run.id)
             run.state = State.FAILED
             run.failure = TwinloopError("something went wrong inside the import", "the server's log has the details")
+        finally:
+            run.ended.set()
 
     async def _decided(self, run: ImportRun, raw: bytes) -> Change:
         plan = await self._plan(run, raw)

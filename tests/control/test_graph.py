@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from control import graph_view
+from control.api import part
 from control.evidence import GRAPH, Evidence
 from control.graph import LiveGraph, recover
 from control.graph_change import Change
@@ -31,6 +32,7 @@ from twin.errors import (
     BadGraph,
     BadRequest,
     Conflict,
+    LimitExceeded,
     NotFound,
     PreconditionFailed,
     Refused,
@@ -40,7 +42,9 @@ from twin.errors import (
 from twin.history import History
 from twin.plant import Relationship, Twin
 from twin.plantfile import load_plant
+from twin.retention import Retention
 from twin.store import Store
+from twin.upkeep import Upkeep
 
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
 
@@ -387,3 +391,36 @@ async def test_thousands_of_twins_come_as_one_edit(tmp_path: Path) -> None:
         columns = site.live.table.columns
         assert columns.value[ids].tolist() == [0, 3_000, 5_999]
         assert np.all(columns.quality[ids] == quality.GOOD)
+
+
+async def test_a_plant_too_large_to_draw_says_where_to_page_and_a_small_one_is_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = part.PlantShown("1")
+    async with running(tmp_path) as site:
+        drawn = await asyncio.gather(shown.info(site.live.plant), shown.info(site.live.plant))
+        assert drawn[0] is drawn[1]
+        await site.graph.create(Twin("v9", VALVE, "v9", (1.0, 1.0)), {}, "ann")
+        assert {t.id for t in (await shown.info(site.live.plant)).twins} == {t.id for t in drawn[0].twins} | {"v9"}
+        monkeypatch.setattr(part, "POINTS_MAX", len(site.live.plant.points) - 1)
+        with pytest.raises(LimitExceeded, match="GET /api/v1/twins"):
+            await shown.info(site.live.plant)
+
+
+async def test_values_come_back_although_their_history_has_expired(tmp_path: Path) -> None:
+    """A kept value may be years old: what is dropped of history is not what the twin knows now."""
+    async with running(tmp_path) as site:
+        await site.graph.create(Twin("v9", VALVE, "v9", None), {"serial": "X1"}, "ann")
+        history = site.live.history
+        upkeep = Upkeep(Retention(raw=1), lambda: time.time_ns() + 7_200 * 10**9, lambda _: True)
+
+        def drop() -> int:
+            con = history.store.cursor()
+            while upkeep.step(con):
+                pass
+            (left,) = con.execute("SELECT count(*) FROM readings").fetchall()[0]
+            return int(left)
+
+        assert await asyncio.wrap_future(history.between(drop)) == 0
+    async with running(tmp_path) as site:
+        assert site.value("v9.serial") == "X1"
