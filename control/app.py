@@ -22,12 +22,15 @@ import uvicorn
 
 from control import metrics
 from control.api.http import application
-from control.api.part import Parts, plant_info
+from control.api.part import Parts, PlantShown
 from control.backup import Backups
 from control.branches import Branches
 from control.client import SERVER_FILE
 from control.command_store import CommandStore
 from control.evidence import Evidence
+from control.graph import LiveGraph, recover
+from control.graph_runs import Imports
+from control.graph_store import GRAPH_FILE, GraphStore
 from control.identity import Identity
 from control.live import LiveTwin
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, only_one
@@ -38,6 +41,7 @@ from protocols.catalog import PROTOCOLS
 from protocols.link import Clock, Link
 from sim.model import model_mistakes
 from sim.runner import Runner
+from twin.edit import fitting
 from twin.errors import BadPlant, Mistake, Unavailable
 from twin.history import History
 from twin.places import TomlLines
@@ -101,14 +105,18 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         closing.callback(evidence.close)
         evidence.catch_up(store)
         upkeep = Upkeep(plant.retention, clock, evidence.record_retention)
+        graph_store = GraphStore(config.data / GRAPH_FILE)
+        closing.callback(graph_store.close)
+        plant, set_aside = fitting(plant, graph_store.additions())
         history = History(store, plant.points.column("name").to_pylist(), evidence.record_batch, upkeep)
         closing.callback(history.close)
+        recover(graph_store, history, evidence)
         live = LiveTwin(plant, epoch, history, clock)
         last = store.latest({p.name: p.id for p in plant.points}, clock())
         if last is not None:
             live.restore(last)
         live.begin()
-        live.on_audited = lambda ids: evidence.record_points(plant, live.table.columns, ids)
+        live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
 
         def announce_anchor() -> None:
             reach = evidence.reach()
@@ -130,12 +138,15 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         branches = Branches(live, whatifs, clock)
         questions = Questions(live, store, commands, branches)
         closing.callback(questions.close)
+        graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
+        closing.callback(graph.close)
+        imports = Imports(live, graph, clock, _identity)
         identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
         watch = metrics.LoopWatch()
         parts = Parts(
-            plant=plant, plant_info=plant_info(plant, VERSION), questions=questions, branches=branches, live=live, store=store,
+            graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
             evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, backups=backups, clock=clock,
-            version=VERSION,
+            version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch), names))
@@ -143,6 +154,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         whole: tuple[Coroutine[Any, Any, None], ...] = (
             commands.run(),
             whatifs.run(),
+            imports.run(),
             watch.run(),
             _sweep(live),
             *(link.run() for link in links.values()),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,7 +157,9 @@ class Branches:
             raise LimitExceeded(f"{len(values)} values in one request", f"at most {VALUES_MAX}")
         batch = believed(self._live.plant, values, branch.taken_at)
         # A table of its own: a query may be reading the old one on its thread.
-        table = PointTable.fork(branch.snapshot(), self._live.plant.points.numbers("deadband"))
+        points = self._live.plant.points
+        table = PointTable.fork(branch.snapshot())
+        table.grow(max(points.size, len(table)), points.numbers("deadband"))  # points may have come since
         held = table.columns.source_time[batch.point]
         table.apply(replace(batch, source_time=np.maximum(batch.source_time, held)))
         return replace(branch, table=table, changed={**branch.changed, **values})
@@ -169,9 +171,13 @@ def believed(plant: Plant, values: Mapping[str, Any], time: int) -> Readings:
     Raises:
         NotFound, BadRequest: naming the point.
     """
-    points = [plant.point(name) for name in values]
+    return believed_of([plant.point(name) for name in values], list(values.values()), time)
+
+
+def believed_of(points: Sequence[Point], values: Sequence[Any], time: int) -> Readings:
+    """As `believed`, of points that are known already."""
     found: list[tuple[float, str | None]] = []
-    for point, value in zip(points, values.values(), strict=True):
+    for point, value in zip(points, values, strict=True):
         try:
             found.append(twin_value(_in_own_unit(point), value))
         except Unbelievable as error:

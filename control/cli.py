@@ -19,6 +19,7 @@ from control import show
 from control.cli_branch import branch_app
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
+from control.cli_twin import graph_app, twin_app
 from control.client import Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -36,6 +37,8 @@ app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
 app.command()(backup)
 app.command()(restore)
+app.add_typer(twin_app, name="twin")
+app.add_typer(graph_app, name="graph")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]

@@ -40,14 +40,21 @@ class Client:
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, params=query)
 
+    def get_bytes(self, path: str) -> bytes:
+        """The answer as it comes."""
+        return self._answer("GET", path).content
+
+    def put(self, path: str) -> Any:
+        return self._ask("PUT", path)
+
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         return self._ask("POST", path, json=dict(body or {}))
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._ask("PATCH", path, json=dict(body))
+    def patch(self, path: str, body: Mapping[str, Any], if_match: str = "") -> Any:
+        return self._ask("PATCH", path, json=dict(body), headers=_condition(if_match))
 
-    def delete(self, path: str) -> Any:
-        return self._ask("DELETE", path)
+    def delete(self, path: str, if_match: str = "") -> Any:
+        return self._ask("DELETE", path, headers=_condition(if_match))
 
     def send(self, path: str, content: bytes, **query: Any) -> Any:
         """POST of bytes as they are."""
@@ -73,20 +80,33 @@ class Client:
         self._http.close()
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
+        answer = self._answer(method, path, **how)
+        return answer.json() if answer.content else None
+
+    def _answer(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **how)
         except httpx.TransportError as error:
             raise Unavailable(f"the server at {self.url} does not answer: {error}", "is it still running?") from None
         if answer.is_success:
-            return answer.json()
+            return answer
         self._raise(answer)
 
     def _raise(self, answer: httpx.Response) -> NoReturn:
         try:
-            problem = answer.json()
-            kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
+            found = as_error(answer.json())
         except (ValueError, KeyError):
             raise TwinloopError(f"{self.url} answered {answer.status_code}", answer.text[:200]) from None
-        made = kind.__new__(kind)
-        TwinloopError.__init__(made, problem["message"], problem["hint"])
-        raise made
+        raise found
+
+
+def as_error(problem: Mapping[str, Any]) -> TwinloopError:
+    """An ErrorBody as our own type."""
+    kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
+    made = kind.__new__(kind)
+    TwinloopError.__init__(made, problem["message"], problem["hint"])
+    return made
+
+
+def _condition(if_match: str) -> dict[str, str]:
+    return {"If-Match": if_match} if if_match else {}

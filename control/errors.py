@@ -25,11 +25,13 @@ class Codes:
 CODES: dict[type[Exception], Codes] = {
     errors.BadRequest: Codes("bad_request", 400, 0, 2),
     errors.BadPlant: Codes("bad_plant", 400, 0, 2),
+    errors.BadGraph: Codes("bad_graph", 400, 0, 2),
     errors.Denied: Codes("denied", 401, 4401, 6),
     errors.Forbidden: Codes("forbidden", 403, 4403, 6),
     errors.NotFound: Codes("not_found", 404, 0, 4),
     errors.Conflict: Codes("conflict", 409, 0, 5),
     errors.Refused: Codes("refused", 422, 0, 6),
+    errors.PreconditionFailed: Codes("precondition_failed", 412, 0, 5),
     errors.LimitExceeded: Codes("limit_exceeded", 429, 1013, 7),
     errors.DeviceFault: Codes("device_fault", 502, 0, 1),
     errors.Unavailable: Codes("unavailable", 503, 1013, 7),

@@ -58,6 +58,24 @@ class LiveTwin:
             for name in ("online", *COUNTERS):
                 self._say(device.id, name, 0.0)
 
+    def adopt(self, plant: Plant, series: NDArray[np.int32]) -> None:
+        """The same plant after an edit: its points are those there were, some of them retired, and more after them.
+
+        Args:
+            series: of the points that are more, in their order (Store.series_of).
+        """
+        old, size = self.plant.points.size, plant.points.size
+        if size > old:
+            columns = plant.points.column
+            deadband = columns("deadband").slice(old).dictionary_decode().to_numpy()
+            self.table.extend(deadband)
+            self.feed.grow(size)
+            self.history.grow(series)
+            more = columns("audit").slice(old).to_numpy(zero_copy_only=False)
+            self._audited = np.concatenate([self._audited, more])
+            self._swept = np.concatenate([self._swept, np.zeros(size - old, np.bool_)])
+        self.plant = plant
+
     # --- Sink --------------------------------------------------------------------------------------------------------
 
     def readings(self, batch: Readings) -> None:
@@ -112,8 +130,11 @@ class LiveTwin:
     # --- the twin's own care -----------------------------------------------------------------------------------------
 
     def restore(self, last: Readings) -> None:
-        """State of before the restart: last usable values, not good until a device says them again."""
-        good = quality.good_mask(last.quality)
+        """State of before the restart: last usable values, not good until a device says them again.
+
+        Values that people keep stay as they are: no device could contradict them.
+        """
+        good = quality.good_mask(last.quality) & ~self.plant.kept_points()[last.point]
         codes = np.where(good, np.uint32(quality.UNCERTAIN_LAST_USABLE), last.quality)
         self.table.apply(Readings(last.point, last.value, codes.astype(np.uint32), last.source_time, NEVER, last.text))
 

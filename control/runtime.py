@@ -75,16 +75,20 @@ class CommandRuntime:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        self.plant: Plant = live.plant
         self.desired: dict[int, float] = {}
         self._live, self._links, self._store, self._evidence = live, links, store, evidence
         self._clock, self._new_id = clock, new_id
         self._open: dict[str, Command] = {}
-        self._wake = {d.id: asyncio.Event() for d in self.plant.devices}
+        self._wake = {d.id: asyncio.Event() for d in live.plant.devices}
         self._unaudited = asyncio.Event()
         self._steps = asyncio.Lock()  # one step at a time: a cancel never meets a send half-way
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def plant(self) -> Plant:
+        """As it is now: edits replace it."""
+        return self._live.plant
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
 from twin.columns import Snapshot
 from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
+from twin.plant import Plant
 
 RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
 RUNS_KEPT = 50  # results of ~100 kB each
@@ -110,8 +111,9 @@ class WhatIfs:
             LimitExceeded: RUNNING_MAX experiments are running.
         """
         snapshot = self._live.snapshot() if start is None else start
+        plant = self._live.plant
         check_question(
-            self._live.plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
+            plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
             replications=what.replications, limits=what.limits,
         )  # fmt: skip
         running = [r for r in self._runs.values() if r.state is State.RUNNING]
@@ -123,7 +125,7 @@ class WhatIfs:
             old.snapshot = None
         while len(self._runs) > RUNS_KEPT:
             del self._runs[next(i for i, r in self._runs.items() if r.state is not State.RUNNING)]
-        self._tasks.create_task(self._experiment(run, what, snapshot))
+        self._tasks.create_task(self._experiment(run, what, plant, snapshot))
         return run
 
     def get(self, identity: str) -> Run:
@@ -141,7 +143,7 @@ class WhatIfs:
         run.cancel.set()
         return run
 
-    async def _experiment(self, run: Run, what: Question, snapshot: Snapshot) -> None:
+    async def _experiment(self, run: Run, what: Question, plant: Plant, snapshot: Snapshot) -> None:
         loop = asyncio.get_running_loop()
 
         def progress(done: int, planned: int) -> None:
@@ -149,7 +151,7 @@ class WhatIfs:
 
         try:
             result = await asyncio.to_thread(
-                compare, self._live.plant, snapshot, what.scenarios, self._runner,
+                compare, plant, snapshot, what.scenarios, self._runner,
                 horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
                 replications=what.replications, limits=what.limits, progress=progress, cancel=run.cancel,
             )  # fmt: skip

@@ -60,6 +60,15 @@ class Columns:
             dict(self.text),
         )
 
+    def first(self, size: int) -> Columns:
+        """At most so many rows; arrays are not copied."""
+        if size >= len(self):
+            return self
+        return Columns(
+            self.value[:size], self.quality[:size], self.source_time[:size], self.received_time[:size],
+            self.revision[:size], self.text,
+        )  # fmt: skip
+
     def take_over(self, other: Columns, ids: NDArray[np.int32]) -> None:
         """These rows become what they are in `other`."""
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):

@@ -61,6 +61,12 @@ class Refused(TwinloopError):
     code = "refused"
 
 
+class PreconditionFailed(TwinloopError):
+    """The thing is no longer what the caller last saw."""
+
+    code = "precondition_failed"
+
+
 class LimitExceeded(TwinloopError):
     """A stated limit stopped the work; the message names the limit."""
 
@@ -116,3 +122,44 @@ class BadPlant(TwinloopError):
         count = len(self.mistakes)
         lines = "\n".join([*map(str, self.mistakes), *(f"notice {n}" for n in self.notices)])
         super().__init__(f"the plant has {count} mistake{'s' if count != 1 else ''}\n{lines}")
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One mistake in what a caller sent: the JSON path of its place ("" for the whole), what it is, how to mend it.
+
+    `kind` is the error that it would be alone.
+    """
+
+    path: str
+    message: str
+    fix: str
+    kind: type[TwinloopError] = BadRequest
+
+    def __str__(self) -> str:
+        place = f"{self.path}: " if self.path else ""
+        return f"{place}{self.message}; {self.fix}"
+
+
+class BadGraph(TwinloopError):
+    """An edit of the graph with mistakes, all of them listed; nothing of it was done."""
+
+    code = "bad_graph"
+
+    def __init__(self, mistakes: Sequence[Flaw | Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        count = len(self.mistakes)
+        lines = "\n".join(str(m) for m in self.mistakes[:MISTAKES_SHOWN])
+        more = f"\n… and {count - MISTAKES_SHOWN} more" if count > MISTAKES_SHOWN else ""
+        super().__init__(f"the graph has {count} mistake{'s' if count != 1 else ''}\n{lines}{more}")
+
+
+MISTAKES_SHOWN = 100  # in one message: more than anybody mends at a time
+
+
+def flawed(flaws: Sequence[Flaw]) -> TwinloopError:
+    """The one error for these flaws: of a single one its own kind."""
+    if len(flaws) == 1:
+        (flaw,) = flaws
+        return flaw.kind(f"{flaw.path}: {flaw.message}" if flaw.path else flaw.message, flaw.fix)
+    return BadGraph(flaws)

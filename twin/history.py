@@ -89,9 +89,12 @@ class History:
         """The series id of every point, shape (N,)."""
         return self._series
 
-    def grow(self, more_names: Sequence[str]) -> None:
-        """Points after those there are. Called where readings are recorded, before the first of theirs."""
-        self._series = np.concatenate([self._series, self.store.series_of(more_names)])
+    def grow(self, more: NDArray[np.int32]) -> None:
+        """Points after those there are, by their series ids: `between(lambda: store.series_of(names))` gives them.
+
+        Called where readings are recorded, before the first of theirs.
+        """
+        self._series = np.concatenate([self._series, more])
 
     def record(self, batch: Readings, noticed: bool = False) -> None:
         """Never blocks. `noticed`: the twin itself saw the quality fall, at the batch's time of receipt."""

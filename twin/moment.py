@@ -34,10 +34,12 @@ class Moment:
 
         Arrays are not copied.
         """
-        columns, size = self.columns, len(self.columns)
+        columns = self.columns.first(points.size)  # the plant may have grown since `points`
+        size = len(columns)
         wanted = np.full(size, np.nan)
         for point, value in self.desired.items():
-            wanted[point] = value
+            if point < size:
+                wanted[point] = value
         made = pa.table(
             {
                 "id": _whole(np.arange(size, dtype=np.int32), pa.int32()),

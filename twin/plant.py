@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
@@ -55,6 +58,22 @@ class Feedback:
     within_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What did not come from the plant folder; everything else is under its change control.
+
+    Attributes:
+        interfaces, twins: ids.
+        relationships: in no order.
+        kept: points of the folder's own twins that no device reports, by name.
+    """
+
+    interfaces: frozenset[str] = frozenset()
+    twins: frozenset[str] = frozenset()
+    relationships: frozenset[Relationship] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True)
 class Plant:
     """The whole definition, consistent: every name in it resolves."""
@@ -72,6 +91,7 @@ class Plant:
     model: Mapping[str, Any]
     retention: Retention = KEEP_EVERYTHING
     notices: tuple[Notice, ...] = ()
+    added: Added = Added()
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:
@@ -89,6 +109,38 @@ class Plant:
     def feedback_of_point(self) -> Mapping[str, Feedback]:
         return {f.point: f for f in self.feedbacks}
 
+    @cached_property
+    def twin_ids(self) -> Sequence[str]:
+        """In order."""
+        return sorted(self.twin_of_id)
+
+    @cached_property
+    def relationships_from(self) -> Mapping[str, Sequence[Relationship]]:
+        """Of every twin that has some, those that start at it."""
+        return _grouped(self.relationships, lambda r: r.source)
+
+    @cached_property
+    def relationships_to(self) -> Mapping[str, Sequence[Relationship]]:
+        return _grouped(self.relationships, lambda r: r.target)
+
+    def twin(self, identity: str) -> Twin:
+        """
+        Raises:
+            NotFound: no twin has that id; the message offers the nearest ones.
+        """
+        found = self.twin_of_id.get(identity)
+        if found is None:
+            raise NotFound(f"no twin is called {identity!r}", nearest(identity, self.twin_of_id))
+        return found
+
+    def kept_points(self) -> NDArray[np.bool_]:
+        """Where a point has no device and is not a link's own, shape (points.size,): people keep its value."""
+        kept = np.zeros(self.points.size, np.bool_)
+        kept[self.points.where("device", "")] = True
+        for device in self.devices:
+            kept[self.points.where("twin", device.id)] = False
+        return kept
+
     def points_of_device(self, device_id: str) -> tuple[Point, ...]:
         return tuple(self.points.some(self.points.where("device", device_id)))
 
@@ -101,3 +153,12 @@ class Plant:
         if found is None:
             raise NotFound(f"no point is called {name!r}", nearest(name, self.point_of_name))
         return found
+
+
+def _grouped(
+    relationships: Iterable[Relationship], end: Callable[[Relationship], str]
+) -> Mapping[str, Sequence[Relationship]]:
+    found: dict[str, list[Relationship]] = {}
+    for relationship in relationships:
+        found.setdefault(end(relationship), []).append(relationship)
+    return found

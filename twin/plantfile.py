@@ -15,9 +15,10 @@ from typing import Any
 
 from twin import retention
 from twin.errors import BadPlant, NotFound, Notice
+from twin.fit import missing_ends, unfit
 from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
-from twin.models import is_a, read_models
+from twin.models import read_models
 from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Twin, nearest
 from twin.points import Point, Points
@@ -269,10 +270,8 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
     counts: Counter[tuple[str, str]] = Counter()
     for index, row in sheet.rows("relationship"):
         relationship = Relationship(row["source"], row["name"], row["target"])
-        for end in ("source", "target"):
-            if row[end] not in twins:
-                fix = nearest(row[end], twins) or "declare the twin"
-                sheet.mistake("relationship", index, end, f"{end} {row[end]!r} is no twin", fix)
+        for wrong in missing_ends(relationship, twins):
+            sheet.mistake("relationship", index, wrong.part, wrong.message, wrong.fix)
         if relationship in found:
             sheet.mistake(
                 "relationship", index, "", f"{row['source']} {row['name']} {row['target']} twice", "remove one"
@@ -280,20 +279,9 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
             continue
         found[relationship] = index
         counts[row["source"], row["name"]] += 1
-        source, target = twins.get(row["source"]), twins.get(row["target"])
-        interface = interfaces.get(source.interface) if source else None
-        if interface is None:
-            continue
-        rule = interface.relationships.get(row["name"])
-        if rule is None:
-            fix = nearest(row["name"], list(interface.relationships)) or f"declare it in {interface.file}"
-            sheet.mistake("relationship", index, "name", f"{interface.kind} has no relationship {row['name']!r}", fix)
-        elif rule.most is not None and counts[row["source"], row["name"]] > rule.most:
-            message = f"{row['source']} has more than {rule.most} relationships {rule.name!r}"
-            sheet.mistake("relationship", index, "", message, "remove one, or raise maxMultiplicity")
-        elif rule.target and target and not is_a(target.interface, rule.target, interfaces):
-            message = f"{row['name']} leads to {rule.target}, but {target.id} is {target.interface}"
-            sheet.mistake("relationship", index, "target", message, "choose another target or Interface")
+        misfit = unfit(relationship, counts[row["source"], row["name"]], twins, interfaces)
+        if misfit is not None:
+            sheet.mistake("relationship", index, misfit.part, misfit.message, misfit.fix)
     circle = circle_of_parts(found)
     if circle:
         shown = " → ".join([*(r.source for r in circle), circle[0].source])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
@@ -11,6 +11,7 @@ from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from twin.schema import Schema
@@ -65,11 +66,19 @@ class Points:
     Iterating gives the points that are not retired, `len` counts them, `size` counts the rows.
     """
 
-    def __init__(self, columns: Mapping[str, pa.Array], schemas: Mapping[int, Schema], retired: NDArray[np.bool_]):
+    def __init__(
+        self,
+        columns: Mapping[str, pa.Array],
+        schemas: Mapping[int, Schema],
+        retired: NDArray[np.bool_],
+        hashes: NDArray[np.uint32] | None = None,
+    ) -> None:
+        """`hashes`: of the names, shape (size,), where they are known already."""
         self._columns = columns
         self._schemas = schemas
         self.retired = retired
-        hashes = np.concatenate([np.empty(0, np.uint32), *map(_hashes, _chunks(columns["name"]))])
+        if hashes is None:
+            hashes = np.concatenate([np.empty(0, np.uint32), *map(_hashes, _chunks(columns["name"]))])
         self._by_hash = np.argsort(hashes).astype(np.int32)
         self._hashes = hashes[self._by_hash]
 
@@ -117,6 +126,13 @@ class Points:
         found: NDArray[np.bool_] = column.indices.to_numpy() == at
         return np.flatnonzero(found & ~self.retired).astype(np.int32)
 
+    def among(self, name: str, words: Collection[str]) -> NDArray[np.int32]:
+        """As `where`, of any of the words."""
+        column = self._columns[name]
+        chosen = pc.is_in(column.dictionary, pa.array(list(words), pa.string())).to_numpy(zero_copy_only=False)
+        found: NDArray[np.bool_] = chosen[column.indices.to_numpy()] if len(chosen) else np.zeros(0, np.bool_)
+        return np.flatnonzero(found & ~self.retired).astype(np.int32)
+
     def flagged(self, name: str) -> NDArray[np.bool_]:
         flags: NDArray[np.bool_] = self._columns[name].to_numpy(zero_copy_only=False)
         return flags
@@ -138,10 +154,19 @@ class Points:
     def changed(self, added: Iterable[Point], retired: Iterable[int]) -> Points:
         """These rows and the added points after them, whose ids go on from `size`."""
         more = Points.of(added)
-        columns = {name: _joined([column, more.column(name)]) for name, column in self._columns.items()}
         gone = np.concatenate([self.retired, more.retired])
         gone[list(retired)] = True
-        return Points(columns, {**self._schemas, **more._schemas}, gone)
+        if not more.size:
+            return Points(self._columns, self._schemas, gone, self._row_hashes())
+        columns = {name: _joined([column, more.column(name)]) for name, column in self._columns.items()}
+        hashes = np.concatenate([self._row_hashes(), more._row_hashes()])
+        return Points(columns, {**self._schemas, **more._schemas}, gone, hashes)
+
+    def _row_hashes(self) -> NDArray[np.uint32]:
+        """Of the names, in order of rows."""
+        hashes = np.empty(self.size, np.uint32)
+        hashes[self._by_hash] = self._hashes
+        return hashes
 
     def _some(self, ids: NDArray[Any]) -> list[Point]:
         rows = pa.array(ids)

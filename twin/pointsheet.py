@@ -146,11 +146,11 @@ def _point(
     kind = cells["type"]
     return Point(
         identity, name, twin_id, property_name, kind, unit, cells["device"], cells["address"],
-        scale, offset, low, high, writable, audit, _deadband(row, low, high), _schema(field),
+        scale, offset, low, high, writable, audit, _deadband(row, low, high), value_schema(field),
     )  # fmt: skip
 
 
-def _schema(field: Field | None) -> Schema | None:
+def value_schema(field: Field | None) -> Schema | None:
     """Of values that are more than a number, a truth or any text."""
     return None if field is None or field.schema in PLAIN else field.schema
 

@@ -113,6 +113,10 @@ class PointTable:
         self.columns = self.columns.grown(size)
         self._deadband = deadband
 
+    def extend(self, deadband: NDArray[np.float64]) -> None:
+        """As `grow`; `deadband` of the points that are more, shape (more,)."""
+        self.grow(len(self) + len(deadband), np.concatenate([self._deadband, deadband]))
+
     def _text_differs(self, batch: Readings) -> NDArray[np.bool_]:
         """Where a row's text is not what the table will hold when the row's turn comes, shape (B,) or (0,)."""
         if not batch.text:

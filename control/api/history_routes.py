@@ -18,7 +18,7 @@ from twin.errors import BadRequest, LimitExceeded
 
 if TYPE_CHECKING:
     from control.api.part import Parts
-    from control.api.routes import Call
+    from control.api.route import Call
     from control.backup import Progress
 
 PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
@@ -19,12 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from control.api import wire
 from control.api.openapi import document
 from control.api.part import Parts
-from control.api.routes import BODY_MAX, ROUTES, Call, Route, parse_body
+from control.api.problem import error_body
+from control.api.route import BODY_MAX, Call, Reply, Route
+from control.api.routes import ROUTES, parse_body
 from control.api.ws import Console
-from control.errors import INTERNAL, codes, words
-from twin.errors import BadPlant, Forbidden, LimitExceeded
+from control.errors import INTERNAL, codes
+from twin.errors import Forbidden, LimitExceeded
 
-BODIES = {r.path: r.body_max for r in ROUTES}
 COOKIE = "twinloop_session"
 STATIC = Path(__file__).parent / "static"
 HEADERS = (
@@ -40,6 +42,8 @@ HEADERS = (
     (b"cache-control", b"no-store"),
 )
 NOT_BUILT = "The console is not built. Run `make setup`, or `python control/console/build.py`.\n"
+BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_MAX}
+"""Bytes that a body may have where it is not BODY_MAX; only routes without parameters in their path."""
 log = logging.getLogger("twinloop.http")
 
 
@@ -110,26 +114,34 @@ def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respo
         try:
             caller = parts.identity.caller(*credentials(request))
             body = parse_body(route, await request.body())
-            answer = await route.handler(parts, Call(caller, request.path_params, dict(request.query_params), body))
-            if isinstance(answer, Response):
-                return answer
-            return Response(
-                msgspec.json.encode(answer, enc_hook=wire.as_json), route.status, media_type="application/json"
-            )
+            call = Call(
+                caller, request.path_params, dict(request.query_params), body, request.headers,
+                str(request.base_url).rstrip("/"),
+            )  # fmt: skip
+            return _response(route, await route.handler(parts, call))
         except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else
             return await _answer_error(request, error)
 
     return endpoint
 
 
+def _response(route: Route, answer: Any) -> Response:
+    if isinstance(answer, Response):
+        return answer
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    status, headers = reply.status or route.status, dict(reply.headers)
+    if reply.stream is not None:
+        return StreamingResponse(reply.stream, status, headers, "application/json")
+    if status in (204, 304):
+        return Response(None, status, headers)
+    return Response(msgspec.json.encode(reply.body, enc_hook=wire.as_json), status, headers, "application/json")
+
+
 async def _answer_error(request: Request, error: Exception) -> Response:
     found = codes(error)
     if found is INTERNAL:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    message, hint = words(error)
-    mistakes = [str(m) for m in error.mistakes] if isinstance(error, BadPlant) else []
-    body = wire.ErrorBody(found.code, message, hint, mistakes)
-    return Response(msgspec.json.encode(body), found.http, media_type="application/json")
+    return Response(msgspec.json.encode(error_body(error)), found.http, media_type="application/json")
 
 
 class _Guard:
@@ -143,7 +155,8 @@ class _Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        taken, most = 0, BODIES.get(scope["path"], BODY_MAX)
+        taken = 0
+        most = BODIES.get((request.method, request.url.path), BODY_MAX)
 
         async def bounded() -> Message:
             nonlocal taken

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from control.api import wire
-from control.api.routes import ROUTES, Route
+from control.api.route import Route
+from control.api.routes import ROUTES
 
 
 def document(version: str) -> dict[str, Any]:
@@ -51,7 +52,10 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": [{**p, "schema": {"type": "string"}} for p in named],
         "responses": {
-            str(route.status): {"description": "done", "content": content(route.gives)},
+            str(route.status): {
+                "description": "done",
+                **({} if route.gives is None else {"content": content(route.gives)}),
+            },
             "default": {"description": "an error", "content": content(wire.ErrorBody)},
         },
     }

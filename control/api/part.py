@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from control.api import wire
 from control.backup import Backups
 from control.branches import Branches
 from control.evidence import Evidence
+from control.graph import LiveGraph
+from control.graph_runs import Imports
 from control.history_check import check_history
 from control.identity import Identity
 from control.live import LiveTwin
@@ -18,16 +21,42 @@ from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.link import Clock
 from twin.drawing import layout
+from twin.errors import LimitExceeded
 from twin.plant import Plant
 from twin.store import Store
+
+POINTS_MAX = 50_000  # of a plant in one answer: 10 MB of JSON, and what one page of a browser can hold
+
+
+class PlantShown:
+    """The plant as the console draws it, made when asked and kept until the plant is another."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._kept: tuple[Plant, wire.PlantInfo] | None = None
+        self._turn = asyncio.Lock()
+
+    async def info(self, plant: Plant) -> wire.PlantInfo:
+        """
+        Raises:
+            LimitExceeded: it has more than POINTS_MAX points.
+        """
+        if len(plant.points) > POINTS_MAX:
+            raise LimitExceeded(
+                f"{len(plant.points)} points; {POINTS_MAX} are the limit", "page through GET /api/v1/twins"
+            )
+        async with self._turn:  # many consoles ask at once after an edit
+            if self._kept is None or self._kept[0] is not plant:
+                self._kept = plant, await asyncio.to_thread(plant_info, plant, self._version)
+            return self._kept[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything a handler may use."""
 
-    plant: Plant
-    plant_info: wire.PlantInfo
+    graph: LiveGraph
+    imports: Imports
     questions: Questions
     branches: Branches
     live: LiveTwin
@@ -39,6 +68,19 @@ class Parts:
     backups: Backups
     clock: Clock
     version: str
+    shown: PlantShown
+
+    @property
+    def plant(self) -> Plant:
+        """As it is now: edits replace it."""
+        return self.live.plant
+
+    async def plant_info(self) -> wire.PlantInfo:
+        """
+        Raises:
+            LimitExceeded: the plant is too large for one answer.
+        """
+        return await self.shown.info(self.live.plant)
 
     def check_history(self) -> dict[str, Any]:
         return check_history(self.store, (e for _, e in self.evidence.entries(self.evidence.log.size)))

@@ -6,19 +6,18 @@ Handlers parse, ask the part that knows, and answer; they decide nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from control.api import history_routes, wire
+from control import graph_runs
+from control.api import history_routes, twin_routes, wire
 from control.api.part import Parts
+from control.api.route import Call, Route
 from control.branches import Branch
 from control.command import Priority
 from control.command_value import number_of
 from control.evidence import KINDS
-from control.identity import Caller
 from control.questions import Question
 from control.runtime import Request, as_body
 from control.whatif import Run, question
@@ -26,54 +25,13 @@ from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
 
-BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 COMMANDS_MAX = 1_000
 AUDIT_MAX = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One authenticated call: path and query values as text, the parsed body."""
-
-    caller: Caller
-    path: dict[str, Any]
-    query: dict[str, str]
-    body: Any
-
-    def number(self, key: str, default: float, low: float, high: float) -> float:
-        text = self.query.get(key)
-        if text is None:
-            return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise BadRequest(f"{key}={text!r}", f"give a number in {low:g} … {high:g}")
-        return value
-
-
-Handler = Callable[[Parts, Call], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A row of the API: `takes` and `gives` are wire types, or bytes; `query` names its query parameters."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    gives: Any
-    takes: Any = None
-    query: tuple[str, ...] = ()
-    status: int = 200
-    body_max: int = BODY_MAX
-
-
 async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
-    return parts.plant_info
+    return await parts.plant_info()
 
 
 async def ticket(parts: Parts, call: Call) -> wire.Ticket:
@@ -230,6 +188,62 @@ ROUTES: tuple[Route, ...] = (
         "The plant: devices, twins with their places, relationships, points",
         wire.PlantInfo,
     ),
+    Route(
+        "GET",
+        f"{API}/twins",
+        twin_routes.twins,
+        "Twins in order of id",
+        wire.TwinPage,
+        query=("interface", "kind", "limit", "cursor"),
+    ),
+    Route("POST", f"{API}/twins", twin_routes.create, "Create a twin", wire.TwinRecord, wire.TwinRequest, status=201),
+    Route("GET", f"{API}/twins/{{id}}", twin_routes.twin, "One twin, its values and relationships", wire.TwinRecord),
+    Route(
+        "PATCH",
+        f"{API}/twins/{{id}}",
+        twin_routes.patch,
+        "Change a twin by JSON merge patch",
+        wire.TwinRecord,
+        dict[str, Any],
+    ),
+    Route("DELETE", f"{API}/twins/{{id}}", twin_routes.delete, "Delete a twin", None, status=204),
+    Route("GET", f"{API}/twins/{{id}}/thing", twin_routes.thing, "A twin as a W3C Thing Description", dict),
+    Route(
+        "PUT",
+        f"{API}/twins/{{id}}/relationships/{{name}}/{{target}}",
+        twin_routes.link,
+        "Relate a twin to another",
+        wire.TwinRelationship,
+    ),
+    Route(
+        "DELETE",
+        f"{API}/twins/{{id}}/relationships/{{name}}/{{target}}",
+        twin_routes.unlink,
+        "End a relationship",
+        None,
+        status=204,
+    ),
+    Route("GET", f"{API}/graph", twin_routes.export, "The graph as a file of Azure Digital Twins Explorer", dict),
+    Route(
+        "POST",
+        f"{API}/graph",
+        twin_routes.import_,
+        "Import a graph file, or say what it would change",
+        wire.ImportInfo,
+        dict[str, Any],
+        query=("dry_run", "mode"),
+        raw=True,
+        body_max=graph_runs.BODY_MAX,
+    ),
+    Route("GET", f"{API}/graph/imports/{{id}}", twin_routes.import_run, "One import and its result", wire.ImportInfo),
+    Route("DELETE", f"{API}/graph/imports/{{id}}", twin_routes.cancel_import, "Cancel an import", wire.ImportInfo),
+    Route(
+        "GET",
+        f"{API}/graph/problems",
+        twin_routes.problems,
+        "Additions that no longer fit the plant folder",
+        list[wire.GraphProblem],
+    ),
     Route("GET", f"{API}/points/{{name}}", points, "One point as it is now", dict),
     Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
     Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict),
@@ -256,6 +270,7 @@ ROUTES: tuple[Route, ...] = (
         wire.ImportedRows,
         bytes,
         query=("dry_run",),
+        raw=True,
         body_max=history_routes.PART_BYTES_MAX,
     ),
     Route(
@@ -302,8 +317,10 @@ def parse_body(route: Route, raw: bytes) -> Any:
     Raises:
         BadRequest: not JSON, or not of the route's type; the message names the field.
     """
-    if route.takes is None or route.takes is bytes:
+    if route.raw:
         return raw
+    if route.takes is None:
+        return None
     try:
         return msgspec.json.decode(raw or b"{}", type=route.takes)
     except msgspec.ValidationError as error:

@@ -62,7 +62,7 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`.
+    """Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`.
 
     The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a
     resume an event may come again, and its `seq` tells.
@@ -170,6 +170,103 @@ class PlantInfo(msgspec.Struct, frozen=True):
     relationships: list[RelationshipInfo]
     points: list[PointInfo]
     clock: str | None
+
+
+class TwinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name."""
+
+    id: str
+    interface: str
+    name: str | None = None
+    at: list[float] | None = None
+    properties: dict[str, Any] = {}
+
+
+class TwinRow(msgspec.Struct, frozen=True):
+    """`at` in the plant's own unit, y upwards; `origin` is `plant` (its folder) or `api`."""
+
+    id: str
+    interface: str
+    kind: str
+    name: str
+    at: list[float] | None
+    origin: str
+
+
+class TwinPage(msgspec.Struct, frozen=True):
+    """GET /api/v1/twins, in order of id; `next` is the cursor of the next page, null after the last."""
+
+    twins: list[TwinRow]
+    next: str | None
+
+
+class TwinProperty(msgspec.Struct, frozen=True):
+    """A Property or Telemetry now. `value` as JSON has it, and as a patch takes it; null when nothing is known.
+
+    `writable`: commands may target it; `kept`: no device reports it, people write it here.
+    """
+
+    value: Any
+    text: str | None
+    unit: str
+    quality: str
+    good: bool
+    source_time: float | None
+    revision: int
+    desired: float | None
+    writable: bool
+    kept: bool
+
+
+class TwinRelationship(msgspec.Struct, frozen=True):
+    source: str
+    name: str
+    target: str
+    origin: str
+
+
+class TwinRecord(msgspec.Struct, frozen=True):
+    """GET /api/v1/twins/{id}; properties by dotted name. `etag` covers what callers can change, not what devices say.
+
+    `truncated` when it has more relationships than are shown.
+    """
+
+    id: str
+    interface: str
+    kind: str
+    name: str
+    at: list[float] | None
+    origin: str
+    properties: dict[str, TwinProperty]
+    relationships: list[TwinRelationship]
+    relationships_in: list[TwinRelationship]
+    truncated: bool
+    etag: str
+
+
+class GraphProblem(msgspec.Struct, frozen=True):
+    """An addition of the API that no longer fits the plant folder: it is kept, and without effect."""
+
+    what: str
+    message: str
+    fix: str
+
+
+class ImportInfo(msgspec.Struct, frozen=True):
+    """State of one import: `running`, `done`, `failed` or `cancelled`; `error` when failed.
+
+    `result` is the plan: `counts`, the first 100 of each kind in `difference`, `mistakes`, `refused` and `notices`, and
+    whether it `applies`.
+    """
+
+    id: str
+    state: str
+    progress: float
+    started: float
+    dry_run: bool
+    mode: Literal["merge", "replace"]
+    result: dict[str, Any] | None
+    error: ErrorBody | None
 
 
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -47,7 +47,12 @@ def http(running: tuple[Site, Client]) -> Iterator[httpx.Client]:
 
 
 def filled(path: str) -> str:
-    return path.replace("{name}", "tank_1.level").replace("{id}", "nothing").replace("{index}", "0")
+    return (
+        path.replace("{target}", "tank_2")
+        .replace("{name}", "tank_1.level")
+        .replace("{id}", "nothing")
+        .replace("{index}", "0")
+    )
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")

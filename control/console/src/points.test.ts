@@ -60,3 +60,14 @@ test("a value kept from before a restart shows its age by source time, not as mi
   expect(table.look[0]).toBe(Look.uncertain);
   expect(table.heard(0)).toBe(NOW - 60_000);
 });
+
+test("an edited plant keeps the values it had and shows those that came before it was fetched", () => {
+  const older = new PointTable([point(0, "tank_1.level"), point(1, "tank_2.level")]);
+  older.apply(batch([[0, 1, 0], [1, 2, 0]]), true);
+  older.apply(batch([[0, 3, 0], [3, 7, 0], [4, 8, 0]], { "3": "seven" }), false);
+  const table = new PointTable([point(0, "tank_1.level"), point(2, "valve.turns"), point(3, "valve.serial")]);
+  table.takeOver(older);
+  expect([...table.value]).toEqual([3, NaN, NaN, 7]);
+  expect(table.text.get(3)).toBe("seven");
+  expect([...table.spark(0).value]).toEqual([1, 3]);
+});

@@ -6,6 +6,17 @@ import type { PointInfo } from "./wire";
 /** Samples kept per point for sparks: two minutes at two changes a second. */
 export const SPARK_LENGTH = 240;
 
+/** Points that may be waited for: as many as a plant may have that is shown at all. */
+const EARLY_MOST = 50_000;
+
+interface Row {
+  value: number;
+  quality: number;
+  source: number;
+  received: number;
+  text?: string;
+}
+
 export class PointTable {
   readonly value: Float64Array;
   readonly quality: Uint32Array;
@@ -16,6 +27,8 @@ export class PointTable {
   /** Frame number of each point's latest change: a view asks "newer than the one I drew?". */
   readonly frame: Uint32Array;
   frames = 0;
+  /** Values of points that came with an edit of the plant, before the plant itself was fetched anew. */
+  private readonly early = new Map<number, Row>();
   private readonly idOfName = new Map<string, number>();
   private readonly sparkTime: Float64Array;
   private readonly sparkValue: Float64Array;
@@ -35,28 +48,59 @@ export class PointTable {
     for (const p of points) this.idOfName.set(p.name, p.id);
   }
 
+  /** The values held by an older table, where both have the point: ids stay as long as the server lives. */
+  takeOver(older: PointTable): void {
+    for (const p of this.points) {
+      const id = p.id;
+      if (older.idOfName.get(p.name) !== id) continue;
+      this.value[id] = older.value[id]!;
+      this.quality[id] = older.quality[id]!;
+      this.source[id] = older.source[id]!;
+      this.received[id] = older.received[id]!;
+      this.frame[id] = older.frame[id]!;
+      const text = older.text.get(id);
+      if (text !== undefined) this.text.set(id, text);
+      const from = id * SPARK_LENGTH;
+      this.sparkTime.set(older.sparkTime.subarray(from, from + SPARK_LENGTH), from);
+      this.sparkValue.set(older.sparkValue.subarray(from, from + SPARK_LENGTH), from);
+      this.sparkCount[id] = older.sparkCount[id]!;
+    }
+    this.frames = older.frames;
+    for (const [id, row] of older.early) {
+      if (id < this.value.length) this.put(id, row);
+    }
+  }
+
   id(name: string): number | undefined {
     return this.idOfName.get(name);
   }
 
-  /** A snapshot replaces everything held; a delta only what it names. Points we do not know are left out. */
+  /** A snapshot replaces everything held; a delta only what it names. Points we do not know wait for a table that does. */
   apply(batch: Batch, replace: boolean): void {
     if (replace) this.forget();
     this.frames += 1;
     for (let i = 0; i < batch.length; i++) {
       const id = batch.point[i]!;
-      if (id >= this.value.length) continue;
-      this.value[id] = batch.value[i]!;
-      this.quality[id] = batch.quality[i]!;
-      this.source[id] = batch.source[i]!;
-      this.received[id] = batch.received[i]!;
-      this.frame[id] = this.frames;
-      this.remember(id);
+      const row = { value: batch.value[i]!, quality: batch.quality[i]!, source: batch.source[i]!, received: batch.received[i]! };
+      if (id < this.value.length) this.put(id, row);
+      else if (this.early.size < EARLY_MOST) this.early.set(id, row);
     }
     for (const [key, text] of Object.entries(batch.text)) {
       const id = this.idOfName.get(key) ?? Number(key);
+      const early = this.early.get(id);
       if (id < this.value.length) this.text.set(id, text);
+      else if (early !== undefined) early.text = text;
     }
+  }
+
+  private put(id: number, row: Row): void {
+    this.value[id] = row.value;
+    this.quality[id] = row.quality;
+    this.source[id] = row.source;
+    this.received[id] = row.received;
+    this.frame[id] = this.frames;
+    if (row.text !== undefined) this.text.set(id, row.text);
+    this.remember(id);
   }
 
   /**
@@ -109,5 +153,6 @@ export class PointTable {
     this.source.fill(0);
     this.received.fill(0);
     this.text.clear();
+    this.early.clear();
   }
 }

@@ -54,6 +54,8 @@ export class Session {
   private readonly clock = new ClockOffset();
   private aliveAt = performance.now();
   private drawing = false;
+  private reloading = false;
+  private plantIsOld = false;
   private connection: Connection | null = null;
 
   async start(): Promise<void> {
@@ -111,6 +113,32 @@ export class Session {
       if ((this.phase as Phase) === "signed-out") return;
       this.phase = "failed";
       setTimeout(() => void this.loadPlant(), RETRY_PLANT_MS);
+    }
+  }
+
+  /**
+   * The plant has been edited. The table keeps values of points that are new until it is told of them. Edits that come
+   * while the plant is fetched make one more fetch, not many.
+   */
+  private async reloadPlant(): Promise<void> {
+    this.plantIsOld = true;
+    if (this.reloading) return;
+    this.reloading = true;
+    try {
+      while (this.plantIsOld) {
+        this.plantIsOld = false;
+        const plant = await api.plant();
+        const table = new PointTable(plant.points);
+        table.takeOver(this.table);
+        this.table = table;
+        this.plant = plant;
+        this.draw();
+      }
+    } catch (error) {
+      this.problem = this.notice(error);
+      if ((this.phase as Phase) !== "signed-out") setTimeout(() => void this.reloadPlant(), RETRY_PLANT_MS);
+    } finally {
+      this.reloading = false;
     }
   }
 
@@ -179,6 +207,9 @@ export class Session {
       }
       case "whatif":
         this.whatIfNews = event.body as unknown as WhatIfNews;
+        break;
+      case "plant":
+        void this.reloadPlant();
         break;
       case "audit":
         this.auditNews = event.body as unknown as AuditNews;

@@ -44,7 +44,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `link`, `whatif` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -137,6 +137,86 @@ export interface PlantInfo {
   relationships: RelationshipInfo[];
   points: PointInfo[];
   clock: string | null;
+}
+
+/** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
+export interface TwinRequest {
+  id: string;
+  interface: string;
+  name?: string | null;
+  at?: number[] | null;
+  properties?: Record<string, unknown>;
+}
+
+/** `at` in the plant's own unit, y upwards; `origin` is `plant` (its folder) or `api`. */
+export interface TwinRow {
+  id: string;
+  interface: string;
+  kind: string;
+  name: string;
+  at: number[] | null;
+  origin: string;
+}
+
+/** GET /api/v1/twins, in order of id; `next` is the cursor of the next page, null after the last. */
+export interface TwinPage {
+  twins: TwinRow[];
+  next: string | null;
+}
+
+/** A Property or Telemetry now. `value` as JSON has it, and as a patch takes it; null when nothing is known. `writable`: commands may target it; `kept`: no device reports it, people write it here. */
+export interface TwinProperty {
+  value: unknown;
+  text: string | null;
+  unit: string;
+  quality: string;
+  good: boolean;
+  source_time: number | null;
+  revision: number;
+  desired: number | null;
+  writable: boolean;
+  kept: boolean;
+}
+
+export interface TwinRelationship {
+  source: string;
+  name: string;
+  target: string;
+  origin: string;
+}
+
+/** GET /api/v1/twins/{id}; properties by dotted name. `etag` covers what callers can change, not what devices say. `truncated` when it has more relationships than are shown. */
+export interface TwinRecord {
+  id: string;
+  interface: string;
+  kind: string;
+  name: string;
+  at: number[] | null;
+  origin: string;
+  properties: Record<string, TwinProperty>;
+  relationships: TwinRelationship[];
+  relationships_in: TwinRelationship[];
+  truncated: boolean;
+  etag: string;
+}
+
+/** An addition of the API that no longer fits the plant folder: it is kept, and without effect. */
+export interface GraphProblem {
+  what: string;
+  message: string;
+  fix: string;
+}
+
+/** State of one import: `running`, `done`, `failed` or `cancelled`; `error` when failed. `result` is the plan: `counts`, the first 100 of each kind in `difference`, `mistakes`, `refused` and `notices`, and whether it `applies`. */
+export interface ImportInfo {
+  id: string;
+  state: string;
+  progress: number;
+  started: number;
+  dry_run: boolean;
+  mode: "merge" | "replace";
+  result: Record<string, unknown> | null;
+  error: ErrorBody | null;
 }
 
 /** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name. */

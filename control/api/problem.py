@@ -1,0 +1,14 @@
+"""Errors as every face of the API says them; decides no code (control/errors.py)."""
+
+from __future__ import annotations
+
+from control.api import wire
+from control.errors import codes, words
+from twin.errors import BadGraph, BadPlant
+
+
+def error_body(error: Exception) -> wire.ErrorBody:
+    """Code, words, and the mistakes one by one where there are several."""
+    message, hint = words(error)
+    mistakes = [str(m) for m in error.mistakes] if isinstance(error, BadPlant | BadGraph) else []
+    return wire.ErrorBody(codes(error).code, message, hint, mistakes)
