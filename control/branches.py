@@ -26,7 +26,7 @@ from twin.plant import Plant
 from twin.points import Point
 from twin.readings import Readings
 from twin.table import PointTable
-from twin.when import parse_span_ns, parse_when_ns
+from twin.when import parse_duration_s, parse_when_ns
 
 BRANCHES_MAX = 16  # each is a table of all points: 44 MB a million
 VALUES_MAX = 10_000  # of one request
@@ -140,7 +140,7 @@ class Branches:
             names = ", ".join(f"{n} ({o['name']})" for n, o in enumerate(outcomes))
             raise NotFound(f"what-if {identity} has no scenario {scenario!r}", f"one of {names}")
         times = np.array(run.result["times_s"])
-        after_s = times[-1] if not after else parse_span_ns(after.removeprefix("+"), "moment") / 1e9
+        after_s = times[-1] if not after else parse_duration_s(after.removeprefix("+"), "moment")
         if not 0 <= after_s <= times[-1]:
             raise BadRequest(f"moment {after!r} of what-if {identity}", f"it looks {times[-1]:g} s ahead")
         columns = simulated(self._live.plant, run.snapshot, found[0]["fans"], times, float(after_s))

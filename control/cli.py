@@ -113,7 +113,7 @@ def fleet(
     from control import app as server
     from control.logs import configure
     from scenarios.fleet import run_fleet
-    from sim.scenario import parse_duration_s
+    from twin.when import parse_duration_s
 
     made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
     start_s = None if start is None else parse_duration_s(start, "--start")
@@ -210,7 +210,7 @@ def whatif(
     """What happens if …, from the plant's state right now. Ctrl-C cancels."""
     from rich.progress import Progress
 
-    from sim.scenario import parse_duration_s
+    from twin.when import parse_duration_s
 
     client = Client(data_folder(data))
     body = {
@@ -252,7 +252,7 @@ def command_send(
     """Submit a command and follow it until the process confirms it (exit code 0) or it ends otherwise (1)."""
     import secrets
 
-    from sim.scenario import parse_duration_s
+    from twin.when import parse_duration_s
 
     client = Client(data_folder(data))
     body = {

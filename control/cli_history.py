@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import typer
 
 from control import show
 from control.places import data_folder
-from twin.errors import BadRequest
+from twin.when import parse_when_ns
 
 history_app = typer.Typer(no_args_is_help=True, help="History in and out of Parquet files.")
 
@@ -26,9 +26,7 @@ LAST_NS = 9_200_000_000_000_000_000  # the year 2261: what fits 64 bits
 @history_app.command("export")
 def history_export(
     file: Annotated[Path, typer.Argument(help="Parquet file to write; it must not exist.")],
-    start: Annotated[
-        str, typer.Option("--from", help="First source time, such as 2026-05-01 or 2026-05-01T06:00Z.")
-    ] = "",
+    start: Annotated[str, typer.Option("--from", help="First source time, such as 2026-05-01T06:00Z or -2h.")] = "",
     end: Annotated[str, typer.Option("--to", help="Source time at which to stop.")] = "",
     point: Annotated[list[str] | None, typer.Option(help="Only this point; may be given again.")] = None,
     tier: Annotated[str, typer.Option(help="raw, 1s, 1min or 1h.")] = "raw",
@@ -39,7 +37,10 @@ def history_export(
     from control.history_files import export_history
     from twin.parquet import Asked
 
-    asked = Asked(tier, _instant(start, "--from", 0), _instant(end, "--to", LAST_NS), tuple(point or ()))
+    now = time.time_ns()
+    first = parse_when_ns(start, now, "--from") if start else 0
+    last = parse_when_ns(end, now, "--to") if end else LAST_NS
+    asked = Asked(tier, first, last, tuple(point or ()))
     with _bar("exporting") as told:
         found = export_history(data_folder(data), file, asked, told)
     show.as_json(found) if json_ else show.out.print(
@@ -106,14 +107,3 @@ def _bar(word: str) -> Iterator[Told]:
     with Progress(console=show.err, transient=True) as progress:
         bar = progress.add_task(word, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total or None)
-
-
-def _instant(text: str, option: str, default: int) -> int:
-    """ns since 1970; UTC unless the text names another zone."""
-    if not text:
-        return default
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"{option} {text!r} is no time", "write it as 2026-05-01 or 2026-05-01T06:00Z") from None
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000) * 1_000_000

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twin.errors import BadRequest
+from twin.when import parse_duration_s
 
 WORDS: Mapping[str, float] = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0, "open": 1.0, "closed": 0.0}
-SECONDS_OF_UNIT: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 INTERVENTIONS_MAX = 100  # a day of commands every quarter of an hour; more is a schedule, not a what-if
 
 _POINT = r"[A-Za-z]\w*(?:\.\w+)+"
 _STEP = re.compile(rf"(?P<point>{_POINT})\s*=\s*(?P<value>[^\s=;]+)(?P<rest>(?:\s+(?:at|for)\s+\S+)*)", re.ASCII)
 _WHEN = re.compile(r"(at|for)\s+(\S+)")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _LIMIT = re.compile(rf"\s*(?P<point>{_POINT})\s*(?P<sign><=|>=|<|>)\s*(?P<value>\S+)\s*", re.ASCII)
 FORM = "point=value [at 30m] [for 2h], several joined with ;"
 
@@ -82,18 +80,6 @@ def parse_limit(text: str) -> Limit:
     if match is None:
         raise BadRequest(f"limit {text!r} is not understood", "write point<value or point>value: tank_1.level<3")
     return Limit(match["point"], match["sign"][0], _value(match["value"], f"limit {text!r}"))
-
-
-def parse_duration_s(text: str, place: str = "duration") -> float:
-    """Seconds of `90s`, `30m`, `1h30m`, `2d`.
-
-    Raises:
-        BadRequest: it is no such duration.
-    """
-    if not _DURATION.fullmatch(text):
-        fix = f"write {text}s, {text}m or {text}h" if text.isdecimal() else "write 90s, 30m, 1h30m or 2d"
-        raise BadRequest(f"{place}: {text!r} is no duration", fix)
-    return sum(float(number) * SECONDS_OF_UNIT[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def _interventions(part: str, number: int) -> list[Intervention]:

@@ -25,6 +25,8 @@ QUEUE_MAX = 2_000  # deliveries: some minutes of a plant whose disk hangs
 QUEUE_ROWS_MAX = 2_000_000  # readings: some 100 MB, whatever the size of the deliveries
 ROWS_MAX = 50_000  # of one batch: a commit stays well under a second
 FLUSH_EVERY_S = 0.5
+MEMORY_WAIT_S = 30.0  # a query may hold the memory that both share, for its 20 s at most
+MEMORY_POLL_S = 0.2
 UPKEEP_EVERY_S = 1.0  # how soon after the last reading the tiers are looked at
 DeadLetterRow = tuple[int, str, str, str, str, str, bytes]
 T = TypeVar("T")
@@ -187,13 +189,20 @@ class History:
 
     def _try(self, work: Callable[[], object], rows: int) -> None:
         """A full disk stops nothing: say so, count what is lost, keep trying with what comes next."""
-        try:
-            work()
-            self.failure = None
-        except duckdb.Error as error:
-            self.failure = str(error).splitlines()[0]
-            self.overflow += rows
-            self._con = self.store.cursor()
+        end = time.monotonic() + MEMORY_WAIT_S
+        while True:
+            try:
+                work()
+                self.failure = None
+                return
+            except duckdb.Error as error:
+                self.failure = str(error).splitlines()[0]
+                if isinstance(error, duckdb.OutOfMemoryException) and time.monotonic() < end:
+                    time.sleep(MEMORY_POLL_S)
+                    continue
+                self.overflow += rows
+                self._con = self.store.cursor()
+                return
 
     def _take(self, deliveries: Sequence[_Delivery]) -> None:
         self._commit(self._con, self._rows(deliveries))

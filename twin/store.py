@@ -23,12 +23,14 @@ from twin.errors import NotFound, Unavailable
 from twin.keyframes import ALWAYS, Interval
 from twin.readings import Readings
 
+# What does not fit in memory goes to disk, up to 4 GB: a query must not fill the disk that history needs.
 # A gigabyte sorts and aggregates tens of millions of readings and leaves the rest of a small machine alone.
 CONFIG = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": "1GB",
+    "max_temp_directory_size": "4GB",
     "threads": "2",
 }
 

@@ -7,24 +7,22 @@ from datetime import UTC, datetime
 
 from twin.errors import BadRequest
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhdwy])")
+SECONDS_OF_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _FORM = "write it as 2026-11-21T06:00:00Z, or relative to now as -15m or -1h30m"
 
 
-def parse_span_ns(text: str, what: str) -> int:
-    """`1h30m`, `90s`, `7d` … in ns.
+def parse_duration_s(text: str, place: str = "duration") -> float:
+    """Seconds of `90s`, `30m`, `1h30m`, `2d`.
 
     Raises:
-        BadRequest: not of that form; `what` names the place.
+        BadRequest: it is no such duration.
     """
-    squeezed = text.replace(" ", "")
-    parts = _PART.findall(squeezed)
-    if not parts or "".join(n + u for n, u in parts) != squeezed:
-        raise BadRequest(
-            f"{what}: {text!r} is no span of time", f"write it as 90s, 15m, 1h30m; units {', '.join(SECONDS)}"
-        )
-    return round(sum(float(n) * SECONDS[u] for n, u in parts) * 1e9)
+    if not _DURATION.fullmatch(text):
+        fix = f"write {text}s, {text}m or {text}h" if text.isdecimal() else "write 90s, 30m, 1h30m or 2d"
+        raise BadRequest(f"{place}: {text!r} is no duration", fix)
+    return sum(float(number) * SECONDS_OF_UNIT[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def parse_when_ns(text: str, now_ns: int, what: str) -> int:
@@ -38,7 +36,7 @@ def parse_when_ns(text: str, now_ns: int, what: str) -> int:
     if words == "now":
         return now_ns
     if relative[:1] in ("-", "+"):
-        span = parse_span_ns(relative[1:], what)
+        span = round(parse_duration_s(relative[1:].strip(), what) * 1e9)
         return now_ns - span if relative[0] == "-" else now_ns + span
     try:
         moment = datetime.fromisoformat(words)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.scenario import Intervention, Limit, parse_duration_s, parse_limit, parse_scenario
+from sim.scenario import Intervention, Limit, parse_limit, parse_scenario
 from twin.errors import BadRequest
+from twin.when import parse_duration_s
 
 PUMP = "pump_335.status"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -183,3 +184,20 @@ def test_more_rows_than_asked_for_are_cut_and_said(store: Store) -> None:
 def test_an_answer_that_is_too_large_is_stopped_and_says_which_limit(store: Store) -> None:
     with pytest.raises(LimitExceeded, match="16000000 bytes"):
         Queries(store).run({}, "SELECT repeat('x', 100000) FROM range(5000)", 5000)
+
+
+def test_readings_wait_while_a_query_holds_the_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(store, NAMES, lambda _: None)
+    append, refusals = store.append, iter([True, True])
+
+    def short_of_memory(*values: Any) -> Batch:
+        if next(refusals, False):
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate")
+        return append(*values)
+
+    monkeypatch.setattr(store, "append", short_of_memory)
+    history.record(Readings.of([0], [1.0], 1))
+    history.flush().result(30)
+    assert (history.overflow, history.failure) == (0, None)
+    assert Queries(store).run({}, "SELECT value FROM history", 1).rows == [(1.0,)]
+    history.close()
