@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -53,7 +54,7 @@ def demo(
     json_: Json = False,
     speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 60.0,
     port: Annotated[int, typer.Option(help="Port of the console.")] = 8080,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated plant.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated plant.")] = 1,
     data: Data = None,
 ) -> None:
     """Start the Net3 water network as simulated devices, and the server with its console."""
@@ -103,7 +104,7 @@ def up(
 def fleet(
     plant: PlantArgument,
     speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of noise and demand.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and demand.")] = 1,
     start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
     endpoint: Endpoint = None,
     broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
@@ -202,7 +203,7 @@ def whatif(
     horizon: Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")] = "4h",
     limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
     replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed; the same state, question and seed give the same answer.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same state, question and seed give the same answer.")] = 1,
     branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
     data: Data = None,
     json_: Json = False,
@@ -293,14 +294,14 @@ def command_list(
 @command_app.command("show")
 def command_show(identity: str, data: Data = None, json_: Json = False) -> None:
     """One command and its life."""
-    record = Client(data_folder(data)).get(f"/commands/{identity}")
+    record = Client(data_folder(data)).get(f"/commands/{quote(identity, safe='')}")
     show.as_json(record) if json_ else show.command(record)
 
 
 @command_app.command("cancel")
 def command_cancel(identity: str, data: Data = None, json_: Json = False) -> None:
     """Cancel a command that was not sent yet."""
-    record = Client(data_folder(data)).post(f"/commands/{identity}/cancel")
+    record = Client(data_folder(data)).post(f"/commands/{quote(identity, safe='')}/cancel")
     show.as_json(record) if json_ else show.command(record)
 
 
@@ -308,7 +309,7 @@ def command_cancel(identity: str, data: Data = None, json_: Json = False) -> Non
 def command_watch(identity: str, data: Data = None, json_: Json = False) -> None:
     """Follow a command to its end."""
     client = Client(data_folder(data))
-    record = _follow(client, client.get(f"/commands/{identity}"))
+    record = _follow(client, client.get(f"/commands/{quote(identity, safe='')}"))
     show.as_json(record) if json_ else show.command(record)
     raise typer.Exit(0 if record["status"] == "CONFIRMED" else 1)
 
@@ -421,6 +422,12 @@ def main() -> None:
         app()
     except BaseExceptionGroup as group:
         _fail(_first(group))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # a file that people named
+        if error.filename is None:
+            raise
+        _fail(BadRequest(f"{error.filename}: {error.strerror}", "name a place that can be read or written"))
     except Exception as error:  # the outermost edge: one line and a code for ours, a traceback for a bug
         _fail(error)
 

@@ -40,6 +40,19 @@ FORMS: Mapping[str, Form] = {
 }
 
 
+# DuckDB has table functions that log, profile, checkpoint and read files: only these and ours are known to do no harm.
+TABLE_FUNCTIONS = frozenset(FORMS) | {
+    "generate_series", "histogram", "histogram_values", "icu_calendar_names", "json_each", "json_tree",
+    "pg_timezone_names", "range", "repeat", "repeat_row", "summary", "unnest",
+}  # fmt: skip
+SIDE_EFFECTS = frozenset({"currval", "getenv", "nextval", "setseed", "setval", "sleep_ms", "write_log"})
+# A query is interrupted between vectors; these can work for hours on two long texts inside one.
+UNSTOPPABLE = frozenset(
+    {"damerau_levenshtein", "editdist3", "jaro_similarity", "jaro_winkler_similarity", "levenshtein"}
+)
+INTERNAL_TABLES = ("duckdb_", "pragma_", "sqlite_")  # they tell paths and settings of the server
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One use of a table function of ours, with every parameter as text.
@@ -89,13 +102,14 @@ def calls(con: duckdb.DuckDBPyConnection, sql: str) -> list[Call]:
     """Every use of our table functions in a statement that `check` has passed, each key once.
 
     Raises:
-        BadRequest: an argument is no constant, unknown or missing, or there are more than CALLS_MAX.
+        BadRequest: an argument is no constant, unknown or missing, there are more than CALLS_MAX, or the statement
+            uses what queries may not.
     """
-    if not any(name in sql.lower() for name in FORMS):
-        return []
     [(text,)] = con.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
     tree: dict[str, Any] = json.loads(text)
-    found = {call.key: call for call in map(_call, _functions(tree, sql))}
+    if tree["error"]:
+        raise BadRequest(tree["error_message"], "write one SELECT")
+    found = {call.key: call for call in map(_call, _used(tree, sql))}
     if len(found) > CALLS_MAX:
         raise BadRequest(f"{len(found)} moments and reaches in one statement", f"at most {CALLS_MAX} are taken")
     return list(found.values())
@@ -110,21 +124,39 @@ class _Used:
     place: str
 
 
-def _functions(node: Any, sql: str) -> Iterator[_Used]:
-    todo = [node]
+def _used(tree: Any, sql: str) -> Iterator[_Used]:
+    """Our table functions in a parse tree.
+
+    Raises:
+        BadRequest: another function or table that queries may not use.
+    """
+    todo = [tree]
     while todo:
         node = todo.pop()
         if isinstance(node, list):
             todo += node
         elif isinstance(node, dict):
-            if node.get("type") == "TABLE_FUNCTION" and node["function"]["function_name"].lower() in FORMS:
-                position = node.get("query_location", 0)
-                position = position if position <= len(sql) else 0
-                head = sql.encode()[:position].decode(errors="ignore")
-                place = f"line {head.count(chr(10)) + 1}, column {len(head) - head.rfind(chr(10))}"
-                function = node["function"]
-                yield _Used(function["function_name"].lower(), function["arguments"], place)
             todo += node.values()
+            if node.get("type") == "TABLE_FUNCTION":
+                name = node["function"]["function_name"].lower()
+                if name in FORMS:
+                    yield _Used(name, node["function"]["arguments"], _place(node, sql))
+                elif name not in TABLE_FUNCTIONS:
+                    _refuse(f"the table function {name}", node, sql, f"use one of {', '.join(sorted(TABLE_FUNCTIONS))}")
+            elif node.get("class") == "FUNCTION" and node["function_name"].lower() in SIDE_EFFECTS | UNSTOPPABLE:
+                _refuse(f"the function {node['function_name']}", node, sql, "write it without")
+            elif node.get("type") == "BASE_TABLE" and node["table_name"].lower().startswith(INTERNAL_TABLES):
+                _refuse(f"the table {node['table_name']}", node, sql, "SHOW TABLES lists what there is")
+
+
+def _refuse(what: str, node: dict[str, Any], sql: str, fix: str) -> None:
+    raise BadRequest(f"{what} at {_place(node, sql)} is not for queries", fix)
+
+
+def _place(node: dict[str, Any], sql: str) -> str:
+    encoded, position = sql.encode(), int(node.get("query_location", 0))
+    head = encoded[: position if position <= len(encoded) else 0].decode(errors="ignore")
+    return f"line {head.count(chr(10)) + 1}, column {len(head) - head.rfind(chr(10))}"
 
 
 def _call(used: _Used) -> Call:

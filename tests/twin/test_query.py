@@ -142,9 +142,18 @@ def test_reach_is_a_table_like_any_other(desk: Desk) -> None:
         ("ATTACH 'x.db'", "ATTACH is not allowed"),
         ("LOAD httpfs", "LOAD is not allowed"),
         ("COPY points TO 'x.csv'", "COPY is not allowed"),
-        ("SELECT * FROM read_text('/etc/hostname')", "disabled"),
-        ("SELECT nextval('series_id')", "read-only"),
+        ("SELECT * FROM read_text('/etc/hostname')", "table function read_text at line 1, column 15"),
+        ("SELECT nextval('series_id')", "function nextval at line 1, column 8"),
+        ("SELECT * FROM enable_logging(storage := 'file', storage_path := '/tmp/x')", "enable_logging"),
+        ("FROM query('FROM enable_profiling()')", "table function query"),
+        ("FROM json_execute_serialized_sql('x')", "json_execute_serialized_sql"),
+        ("SELECT checkpoint FROM (FROM checkpoint())", "table function checkpoint"),
+        ("WITH a AS (SELECT main.write_log('x')) FROM a", "function write_log"),
+        ("SELECT list_transform(['a'], x -> levenshtein(x, 'b'))", "function levenshtein"),
+        ("SELECT * FROM points WHERE name IN (SELECT path FROM duckdb_databases)", "table duckdb_databases"),
+        ("PIVOT points ON unit", "MULTI"),
         ("SELECT * FROM desk", "desk"),
+        ("FROM '/etc/passwd'", "passwd"),
     ],
 )
 def test_a_statement_that_cannot_work_is_refused_with_its_place(desk: Desk, sql: str, says: str) -> None:
@@ -152,6 +161,17 @@ def test_a_statement_that_cannot_work_is_refused_with_its_place(desk: Desk, sql:
         desk.ask(sql)
     assert says in str(caught.value)
     assert desk.ask("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DESCRIBE points", "SUMMARIZE SELECT value FROM points", "SHOW TABLES", "VALUES (1)", "FROM range(3)", "TABLE twins",
+        "SELECT unnest([1, 2])", "SELECT * FROM points ORDER BY ALL LIMIT 1", "SELECT random() < 2, uuid() IS NOT NULL",
+    ],
+)  # fmt: skip
+def test_whatever_only_reads_is_answered(desk: Desk, sql: str) -> None:
+    assert desk.ask(sql)
 
 
 def test_an_unknown_twin_is_named_with_the_nearest(desk: Desk) -> None:
