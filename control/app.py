@@ -166,6 +166,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             ready(url, f"{url}/login?token={identity.login_link()}")
             await stop.wait()
             web.should_exit = True
+            await asyncio.to_thread(questions.close)  # before clients' time is over: a statement may run for 20 s
             await serving
             for task in running:
                 task.cancel()

@@ -16,7 +16,7 @@ from control.branches import Branches
 from control.command import Command
 from control.live import LiveTwin
 from control.runtime import CommandRuntime
-from twin.errors import BadRequest
+from twin.errors import BadRequest, Unavailable
 from twin.moment import QUERIES_MAX, Mirror, Moment
 from twin.plant import Plant
 from twin.query import Answer, PlantTables, Queries
@@ -44,6 +44,7 @@ class Questions:
         self._live, self._commands, self._branches = live, commands, branches
         self._queries = Queries(store)
         self._mirror = Mirror()
+        self._closed = False
         self._threads = ThreadPoolExecutor(QUERIES_MAX, "query")
         self._of_plant: tuple[Plant, PlantTables] | None = None
 
@@ -59,12 +60,18 @@ class Questions:
         await asyncio.wrap_future(self._live.history.flush())
         # From here to the thread nothing is awaited: columns, desired values and plant are of one moment.
         moment = self._mirror.take(self._live.table, self._live.feed, self._commands.desired)
+        if self._closed:
+            self._mirror.give_back(moment)
+            raise Unavailable("the server is stopping", "ask again when it is back")
         answer = self._threads.submit(self._answer, question, moment, self._live.plant, newest)
         answer.add_done_callback(lambda _: self._mirror.give_back(moment))  # even when the caller has gone
         return await asyncio.wrap_future(answer)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Running statements are stopped; may be called again."""
+        self._closed = True
+        self._queries.close()
+        self._threads.shutdown(cancel_futures=True)
 
     def _answer(self, question: Question, now: Moment, plant: Plant, newest: Sequence[Command]) -> Answer:
         tables = self._tables(plant)

@@ -11,6 +11,7 @@ from twin.schema import Enum, Misfit, brief, canonical, offer, settle
 
 # A source clock may run ahead by this much before its time is not believed: common NTP drift plus leap smearing.
 SOURCE_AHEAD_MAX_NS = 60 * 1_000_000_000
+EXACT_MAX = 2**53  # whole numbers beyond it are not told apart in a double
 TEXT_MAX = 4096  # characters of a text value: a page, far more than any name, recipe or message of a device
 
 
@@ -98,6 +99,8 @@ def _number(point: Point, wire: float) -> float:
         raise Unbelievable("type", f"{point.name} is boolean, got {wire!r}")
     if point.type == "integer" and point.scale == 1.0 and value != int(value):
         raise Unbelievable("type", f"{point.name} is an integer, got {wire!r}")
+    if point.type == "integer" and abs(value) >= EXACT_MAX:
+        raise Unbelievable("range", f"{point.name}: {wire} is not within ± 2^53, where whole numbers are exact")
     if not point.low <= value <= point.high:
         raise Unbelievable("range", f"{point.name}: {value:g} {point.unit} is outside {point.low:g} … {point.high:g}")
     return value

@@ -14,13 +14,15 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from twin import upkeep
 from twin.digest import SeriesRows
 from twin.duck import registered
 from twin.errors import BadRequest, LimitExceeded, NotFound
 from twin.plant import nearest
-from twin.quality import GOOD
+from twin.quality import GOOD, good_mask
+from twin.schema import CANONICAL_MAX
 from twin.tiers import TIER_OF_NAME, windows
 
 ROW_GROUP = 200_000  # rows held in memory while a file is written: some 20 MB
@@ -193,10 +195,26 @@ def news(con: duckdb.DuckDBPyConnection, table: pa.Table, points: Collection[str
         if len(times) and int(times.max()) > now + AHEAD_NS:
             late = np.datetime64(int(times.max()), "ns")
             raise BadRequest(f"{name} {late}Z lies in the future", "mend the file, or this machine's clock")
+    for wrong, what, fix in _impossible(rows):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise BadRequest(f"{table['point'][row]} at {np.datetime64(int(rows.source_time[row]), 'ns')}Z {what}", fix)
     expired = rows.source_time <= upkeep.oldest(con)[0]
     held = _held(con, rows) & ~expired
     keep = np.flatnonzero(~expired & ~held)
     return News(_taken(rows, keep), int(held.sum()), int(expired.sum()))
+
+
+def _impossible(rows: SeriesRows) -> Iterator[tuple[NDArray[np.bool_], str, str]]:
+    """What no device could have made history keep: which rows, what is wrong with them, and the fix."""
+    said = np.zeros(len(rows), np.bool_)
+    said[list(rows.text)] = True
+    long = np.zeros(len(rows), np.bool_)
+    long[[row for row, text in rows.text.items() if len(text) > CANONICAL_MAX]] = True
+    yield np.isinf(rows.value), "is infinite", "write NULL and a bad quality"
+    yield np.isnan(rows.value) & ~said & good_mask(rows.quality), "is good and has no value", "give it a bad quality"
+    yield long, "has too long a text", f"at most {CANONICAL_MAX} characters"
+    yield rows.source_time > rows.received_time + AHEAD_NS, "was received before it was measured", "mend its times"
 
 
 def _rows(con: duckdb.DuckDBPyConnection, table: pa.Table, points: Collection[str]) -> SeriesRows:

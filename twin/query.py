@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from twin import quality
 from twin.columns import Columns
-from twin.errors import BadRequest, LimitExceeded
+from twin.errors import BadRequest, LimitExceeded, Unavailable
 from twin.graph import TwinGraph
 from twin.moment import Moment
 from twin.plant import Plant
@@ -27,6 +28,8 @@ from twin.tiers import VIEWS
 
 ROWS_MAX = 100_000
 ROWS_AT_ONCE = 256
+NESTED = ("(", "[")  # in the name of a type: structs, maps, lists and decimals
+NESTED_ROWS_AT_ONCE = 64
 ANSWER_BYTES_MAX = 16_000_000  # ten times what a person reads, and a fraction of a second to encode
 TIMEOUT_S = 20.0
 _NAMES = " ".join(f"WHEN {code} THEN '{name}'" for code, name in quality.NAMES.items())
@@ -117,6 +120,14 @@ class Queries:
         self._store = store
         self._timeout_s = timeout_s
         self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._running: set[duckdb.DuckDBPyConnection] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """Running statements are stopped, and no other is taken."""
+        self._closed = True
+        for con in list(self._running):
+            con.interrupt()
 
     def run(
         self,
@@ -143,7 +154,10 @@ class Queries:
         timer = threading.Timer(self._timeout_s, con.interrupt)
         timer.daemon = True
         clean = False
+        self._running.add(con)
         try:
+            if self._closed:
+                raise Unavailable("the server is stopping", "ask again when it is back")
             answers = {call.key: _resolved(call, resolve) for call in calls(con, sql)}
             for name, table in {**tables, **answers}.items():
                 con.register(name, table)
@@ -151,7 +165,11 @@ class Queries:
             timer.start()
             con.execute(sql)
             columns = [d[0] for d in con.description or []]
-            rows = _fetch(con, limit + 1)
+            if any(mark in str(d[1]) for d in con.description or [] for mark in NESTED):
+                con.abort()
+                rows = _fetch_nested(con.sql(sql), limit + 1)
+            else:
+                rows = _fetch(con, limit + 1)
             timer.cancel()
             con.execute("ROLLBACK")
             for name in (*tables, *answers):
@@ -159,6 +177,8 @@ class Queries:
             con.register("point_rows", NO_POINTS)
             clean = time.perf_counter() - started < self._timeout_s  # else an interrupt may still be on its way to it
         except duckdb.InterruptException:
+            if self._closed:
+                raise Unavailable("the server is stopping", "ask again when it is back") from None
             raise LimitExceeded(
                 f"the query ran longer than {self._timeout_s:g} s", "narrow it by time or point"
             ) from None
@@ -171,6 +191,7 @@ class Queries:
             raise BadRequest(str(error).strip(), f"tables: {', '.join(known)}") from None
         finally:
             timer.cancel()
+            self._running.discard(con)
             self._idle.append(con) if clean else con.close()
         return Answer(columns, rows[:limit], len(rows) > limit, (time.perf_counter() - started) * 1000)
 
@@ -196,10 +217,27 @@ def _fetch(con: duckdb.DuckDBPyConnection, most: int) -> list[tuple[Any, ...]]:
         part = con.fetchmany(min(ROWS_AT_ONCE, most - len(rows)))
         if not part:
             break
-        size += sum(len(cell) for row in part for cell in row if isinstance(cell, str | bytes | list | dict))
-        if size > ANSWER_BYTES_MAX:
-            raise LimitExceeded(
-                f"the answer is larger than {ANSWER_BYTES_MAX} bytes", "ask for fewer or shorter columns"
-            )
+        size = _bounded(size + sum(len(cell) for row in part for cell in row if isinstance(cell, str | bytes)))
         rows += part
     return rows
+
+
+def _fetch_nested(found: duckdb.DuckDBPyRelation, most: int) -> list[tuple[Any, ...]]:
+    """The same for lists and structs, whose size is known as Arrow before they become Python objects."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for part in found.to_arrow_reader(NESTED_ROWS_AT_ONCE):
+        size = _bounded(size + part.nbytes)
+        cells = zip(*(column.to_pylist() for column in part.columns), strict=True)
+        rows += [
+            tuple(int(c) if isinstance(c, Decimal) and c == c.to_integral_value() else c for c in r) for r in cells
+        ]
+        if len(rows) >= most:
+            break
+    return rows[:most]
+
+
+def _bounded(size: int) -> int:
+    if size > ANSWER_BYTES_MAX:
+        raise LimitExceeded(f"the answer is larger than {ANSWER_BYTES_MAX} bytes", "ask for fewer or shorter columns")
+    return size

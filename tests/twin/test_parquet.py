@@ -134,6 +134,10 @@ def test_other_writers_types_are_taken_where_nothing_is_lost(store: Store) -> No
         (lambda t: t.set_column(0, "point", pa.array(["a.z"])), "unknown points 'a.z'"),
         (lambda t: t.append_column("quality", pa.array([-1])), "column 'quality'"),
         (lambda t: t.set_column(3, "received_time", pa.array([NOW * 2], pa.timestamp("ns"))), "lies in the future"),
+        (lambda t: t.set_column(1, "value", pa.array([float("inf")])), "a.x at .* is infinite"),
+        (lambda t: t.set_column(1, "value", pa.array([None], pa.float64())), "is good and has no value"),
+        (lambda t: t.append_column("text", pa.array(["x" * 20_000])), "too long a text"),
+        (lambda t: t.set_column(3, "received_time", pa.array([NOON - 10**12], pa.timestamp("ns"))), "before it was measured"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_taken_is_named_with_a_fix(store: Store, change: object, said: str) -> None:

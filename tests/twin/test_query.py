@@ -13,7 +13,7 @@ import pytest
 
 from tests.twin.plants import PLANT, RULES, write
 from twin import quality
-from twin.errors import BadRequest, LimitExceeded, NotFound
+from twin.errors import BadRequest, LimitExceeded, NotFound, Unavailable
 from twin.feed import Feed
 from twin.history import History
 from twin.moment import QUERIES_MAX, Mirror, Moment, rebuilt
@@ -194,6 +194,8 @@ def test_more_moments_than_allowed_are_refused(desk: Desk) -> None:
         ),
         ("SELECT list(repeat('x', 1000) || range) FROM range(20000000)", "memory"),
         ("SELECT repeat('x', 100000) FROM range(5000)", "16000000 bytes"),
+        ("SELECT {'a': [repeat('x', 20000000)]}", "16000000 bytes"),
+        ("SELECT [range(5000000)] FROM range(6)", "16000000 bytes"),
     ],
 )
 def test_a_query_beyond_its_limits_is_stopped_and_says_which(desk: Desk, sql: str, says: str) -> None:
@@ -202,6 +204,36 @@ def test_a_query_beyond_its_limits_is_stopped_and_says_which(desk: Desk, sql: st
         desk.ask(sql, 5000)
     desk.read(9, tank__level=1.0)
     assert desk.ask("SELECT value FROM points WHERE name = 'tank.level'") == [(1.0,)]
+
+
+def test_nested_values_and_large_sums_are_answered_as_they_are(desk: Desk) -> None:
+    assert desk.ask("SELECT {'a': 1, 'b': [1.5, NULL]}, [1, 2], sum(range) FROM range(3)") == [
+        ({"a": 1, "b": [1.5, None]}, [1, 2], 3)
+    ]
+    assert desk.ask("SELECT [range] FROM range(200)", 3) == [([0],), ([1],), ([2],)]
+
+
+def test_a_server_that_stops_stops_its_queries(desk: Desk) -> None:
+    ended: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            desk.queries.run(
+                {}, "SELECT count(*) FROM range(1000000000) a, range(1000) b WHERE a.range * b.range = 3", 1
+            )
+        except Unavailable as error:
+            ended.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not desk.queries._running:
+        threading.Event().wait(0.01)
+    while asking.is_alive():
+        desk.queries.close()
+        asking.join(0.05)
+    assert "stopping" in str(ended[0])
+    with pytest.raises(Unavailable):
+        desk.ask("SELECT 1")
 
 
 def test_one_query_more_than_allowed_at_once_is_told_so(desk: Desk) -> None:
