@@ -102,7 +102,8 @@ def _number(point: Point, wire: float) -> float:
     if point.type == "integer" and abs(value) >= EXACT_MAX:
         raise Unbelievable("range", f"{point.name}: {wire} is not within ± 2^53, where whole numbers are exact")
     if not point.low <= value <= point.high:
-        raise Unbelievable("range", f"{point.name}: {value:g} {point.unit} is outside {point.low:g} … {point.high:g}")
+        said = f"{value:g} {point.unit}".strip()
+        raise Unbelievable("range", f"{point.name}: {said} is outside {point.low:g} … {point.high:g}")
     return value
 
 

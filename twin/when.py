@@ -37,7 +37,7 @@ def parse_when_ns(text: str, now_ns: int, what: str) -> int:
         return now_ns
     if relative[:1] in ("-", "+"):
         span = round(parse_duration_s(relative[1:].strip(), what) * 1e9)
-        return now_ns - span if relative[0] == "-" else now_ns + span
+        return _held(now_ns - span if relative[0] == "-" else now_ns + span, text, what)
     try:
         moment = datetime.fromisoformat(words)
     except ValueError:
@@ -45,6 +45,10 @@ def parse_when_ns(text: str, now_ns: int, what: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     whole = int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-    if abs(whole) >= 2**63:
+    return _held(whole, text, what)
+
+
+def _held(time_ns: int, text: str, what: str) -> int:
+    if abs(time_ns) >= 2**63:
         raise BadRequest(f"{what}: {text!r} is too far away", "choose a moment between 1678 and 2262")
-    return whole
+    return time_ns

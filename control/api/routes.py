@@ -324,6 +324,7 @@ def parse_body(route: Route, raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw or b"{}", type=route.takes)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"the body is not a {route.takes.__name__}: {error}", "see /openapi.json") from None
+        wanted = "JSON object" if route.takes.__name__ == "dict" else route.takes.__name__
+        raise BadRequest(f"the body is not a {wanted}: {error}", "/openapi.json and docs/wire.md say what is") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None

@@ -30,7 +30,8 @@ def test_a_moment_is_read_to_the_microsecond_and_is_utc_without_a_zone(text: str
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "-15", "15m", "2026-13-01", "-1h-", "9999-01-01", "0001-01-01", "-9y"]
+    "text",
+    ["", "yesterday", "-15", "15m", "2026-13-01", "-1h-", "9999-01-01", "0001-01-01", "-9y", "-999999999999999h"],
 )
 def test_what_is_no_moment_names_the_place_and_the_form(text: str) -> None:
     with pytest.raises(BadRequest, match="--at"):
