@@ -21,7 +21,7 @@ from control.cli_branch import branch_app
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
-from control.client import Client
+from control.client import POLL_S, Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
 from twin.errors import BadPlant, BadRequest
@@ -45,7 +45,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
 Endpoint = Annotated[list[str] | None, typer.Option("--endpoint", help="Replace a device's endpoint: device=endpoint.")]
 PlantArgument = Annotated[str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water).")]
-POLL_S = 0.2
 
 
 @app.command()
@@ -209,7 +208,6 @@ def whatif(
     json_: Json = False,
 ) -> None:
     """What happens if …, from the plant's state right now. Ctrl-C cancels."""
-    from rich.progress import Progress
 
     from twin.when import parse_duration_s
 
@@ -219,17 +217,7 @@ def whatif(
         "replications": replications, "seed": seed, "branch": branch,
     }  # fmt: skip
     run = client.post("/whatif", body)
-    try:
-        with Progress(console=show.err, transient=True) as progress:
-            bar = progress.add_task("simulating", total=1.0)
-            while run["state"] == "running":
-                time.sleep(POLL_S)
-                run = client.get(f"/whatif/{run['id']}")
-                progress.update(bar, completed=run["progress"])
-    except KeyboardInterrupt:
-        client.delete(f"/whatif/{run['id']}")
-        show.err.print("cancelled")
-        raise typer.Exit(1) from None
+    run = client.followed("/whatif", run, "simulating")
     if run["state"] != "done":
         show.err.print(f"{run['state']}: {run['error']}")
         raise typer.Exit(1)

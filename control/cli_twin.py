@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -24,7 +23,6 @@ Id = Annotated[str, typer.Argument(help="A twin's id.")]
 At = Annotated[str, typer.Option(help="Its place in the drawing: x,y.")]
 IfMatch = Annotated[str, typer.Option(help="Only when the twin still has this ETag, as `twin show --json` gives it.")]
 Relation = Annotated[str, typer.Argument(help="Name of a relationship that the source's Interface declares.")]
-POLL_S = 0.2
 PAGE = 1_000
 
 
@@ -152,24 +150,13 @@ def import_(
     json_: Json = False,
 ) -> None:
     """Add a graph file to the running graph, all of it or nothing. Ctrl-C cancels."""
-    from rich.progress import Progress
 
     if not file.is_file():
         raise NotFound(f"{file} is no file", "name a graph file")
     client = Client(data_folder(data))
     mode = "replace" if replace else "merge"
     run = client.send("/graph", file.read_bytes(), dry_run=str(dry_run).lower(), mode=mode)
-    try:
-        with Progress(console=show.err, transient=True) as progress:
-            bar = progress.add_task("importing", total=1.0)
-            while run["state"] == "running":
-                time.sleep(POLL_S)
-                run = client.get(f"/graph/imports/{run['id']}")
-                progress.update(bar, completed=run["progress"])
-    except KeyboardInterrupt:
-        client.delete(f"/graph/imports/{run['id']}")
-        show.err.print("cancelled")
-        raise typer.Exit(1) from None
+    run = client.followed("/graph/imports", run, "importing")
     show.as_json(run) if json_ else _plan(run)
     if run["error"]:
         raise as_error(run["error"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -14,6 +15,7 @@ from control.identity import TOKEN_FILE
 from twin.errors import TwinloopError, Unavailable
 
 SERVER_FILE = "server.json"
+POLL_S = 0.2
 TIMEOUT_S = 60.0  # a query may take 20 s, a check of history longer
 _KIND_OF_CODE = {c.code: kind for kind, c in CODES.items() if issubclass(kind, TwinloopError)}
 
@@ -75,6 +77,31 @@ class Client:
         except httpx.TransportError as error:
             raise Unavailable(f"the server at {self.url} broke off: {error}", "its log says why; try again") from None
         return done
+
+    def followed(self, path: str, run: Mapping[str, Any], word: str) -> Any:
+        """A run below `path` once it is no longer running, with its progress on stderr. Ctrl-C cancels it.
+
+        Raises:
+            typer.Exit: it was cancelled here.
+        """
+        import typer
+        from rich.progress import Progress
+
+        from control import show
+
+        address = f"{path}/{run['id']}"
+        try:
+            with Progress(console=show.err, transient=True) as progress:
+                bar = progress.add_task(word, total=1.0)
+                while run["state"] == "running":
+                    time.sleep(POLL_S)
+                    run = self.get(address)
+                    progress.update(bar, completed=run["progress"])
+        except KeyboardInterrupt:
+            self.delete(address)
+            show.err.print("cancelled")
+            raise typer.Exit(1) from None
+        return run
 
     def close(self) -> None:
         self._http.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from twin import quality
 from twin.columns import Columns
-from twin.errors import BadRequest, LimitExceeded, Unavailable
+from twin.errors import BadRequest, LimitExceeded, TwinloopError, Unavailable
 from twin.graph import TwinGraph
 from twin.moment import Moment
 from twin.plant import Plant
@@ -163,37 +163,32 @@ class Queries:
                 con.register(name, table)
             con.execute("BEGIN TRANSACTION READ ONLY")
             timer.start()
-            con.execute(sql)
-            columns = [d[0] for d in con.description or []]
-            if any(mark in str(d[1]) for d in con.description or [] for mark in NESTED):
-                con.abort()
-                rows = _fetch_nested(con.sql(sql), limit + 1)
-            else:
-                rows = _fetch(con, limit + 1)
+            columns, rows = _executed(con, sql, limit + 1)
             timer.cancel()
             con.execute("ROLLBACK")
             for name in (*tables, *answers):
                 con.unregister(name)
             con.register("point_rows", NO_POINTS)
             clean = time.perf_counter() - started < self._timeout_s  # else an interrupt may still be on its way to it
-        except duckdb.InterruptException:
-            if self._closed:
-                raise Unavailable("the server is stopping", "ask again when it is back") from None
-            raise LimitExceeded(
-                f"the query ran longer than {self._timeout_s:g} s", "narrow it by time or point"
-            ) from None
-        except duckdb.OutOfMemoryException as error:
-            raise LimitExceeded(
-                f"the query needs more memory than allowed: {error}", "aggregate or narrow it"
-            ) from None
         except duckdb.Error as error:
-            known = [*TABLES, *(n for n in tables if n != "point_rows"), *FORMS]
-            raise BadRequest(str(error).strip(), f"tables: {', '.join(known)}") from None
+            raise self._in_our_words(error, tables) from None
         finally:
             timer.cancel()
             self._running.discard(con)
             self._idle.append(con) if clean else con.close()
         return Answer(columns, rows[:limit], len(rows) > limit, (time.perf_counter() - started) * 1000)
+
+    def _in_our_words(self, error: duckdb.Error, tables: Iterable[str]) -> TwinloopError:
+        match error:
+            case duckdb.InterruptException() if self._closed:
+                return Unavailable("the server is stopping", "ask again when it is back")
+            case duckdb.InterruptException():
+                return LimitExceeded(f"the query ran longer than {self._timeout_s:g} s", "narrow it by time or point")
+            case duckdb.OutOfMemoryException():
+                return LimitExceeded(f"the query needs more memory than allowed: {error}", "aggregate or narrow it")
+            case _:
+                known = [*TABLES, *(n for n in tables if n != "point_rows"), *FORMS]
+                return BadRequest(str(error).strip(), f"tables: {', '.join(known)}")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         con = self._store.cursor()
@@ -207,6 +202,17 @@ def _resolved(call: Call, resolve: Callable[[Call], pa.Table] | None) -> pa.Tabl
     if resolve is None:
         raise BadRequest(f"{call.name} needs a running server", "start one with `twinloop up`")
     return resolve(call)
+
+
+def _executed(con: duckdb.DuckDBPyConnection, sql: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """(names of the columns, at most `most` rows)."""
+    con.execute(sql)
+    head = con.description or []
+    columns = [d[0] for d in head]
+    if any(mark in str(d[1]) for d in head for mark in NESTED):
+        con.abort()
+        return columns, _fetch_nested(con.sql(sql), most)
+    return columns, _fetch(con, most)
 
 
 def _fetch(con: duckdb.DuckDBPyConnection, most: int) -> list[tuple[Any, ...]]:
