@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -103,7 +104,7 @@ def read_data_value(data_value: Any) -> tuple[Any, int, int | None]:
     The server's time stands in for a source time that the node does not give. Times are exact to the microsecond.
     """
     variant = data_value.Value
-    value = None if variant is None else variant.Value
+    value = None if variant is None else plain(variant.Value)
     status = data_value.StatusCode
     quality = GOOD if status is None else int(status.value) & 0xFFFF_FFFF
     for stamp in (data_value.SourceTimestamp, data_value.ServerTimestamp):
@@ -111,6 +112,32 @@ def read_data_value(data_value: Any) -> tuple[Any, int, int | None]:
         if stamp is not None and nanoseconds(stamp) > 0:
             return value, quality, nanoseconds(stamp)
     return value, quality, None
+
+
+def plain(value: Any) -> Any:
+    """A value of a built-in type in the shape that points take: texts for times, GUIDs, names and bytes (as base64)."""
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    shape = _SHAPES.get(type(value).__name__)
+    return value if shape is None else shape(value)
+
+
+def _zulu(value: datetime) -> str:
+    return value.replace(tzinfo=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+# By name, because their classes are the library's.
+_SHAPES: Mapping[str, Callable[[Any], Any]] = {
+    "datetime": _zulu,
+    "UUID": str,
+    "bytes": lambda value: b64encode(value).decode(),
+    "XmlElement": lambda value: value.Value,
+    "LocalizedText": lambda value: value.Text,
+    "QualifiedName": lambda value: value.to_string(),
+    "NodeId": lambda value: value.to_string(),
+    "ExpandedNodeId": lambda value: value.to_string(),
+    "StatusCode": lambda value: value.value,
+}
 
 
 def nanoseconds(stamp: datetime) -> int:
