@@ -199,7 +199,7 @@ fine_values = st.builds(
     lambda value, source, pico: wire.data_value(wire.number(*value), None, source, None, pico), scalars, times, picos
 )
 messages = st.builds(
-    lambda parts, **rest: wire.publish(parts, **rest),
+    wire.publish,
     st.lists(
         st.one_of(
             st.lists(st.tuples(st.integers(0, 2**32 - 1), plain_values | fine_values), max_size=8).map(wire.data_change),
