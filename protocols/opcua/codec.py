@@ -107,6 +107,12 @@ def credentials(endpoint: str) -> tuple[str | None, str | None]:
     )
 
 
+def explained(status_name: str) -> str:
+    """A status, with what helps where the server does not let our application in."""
+    help = PEER_REFUSALS.get(status_name)
+    return f"{status_name}: {help}" if help else status_name
+
+
 def policy_name(settings: Mapping[str, Any]) -> str:
     return str(settings["policy"] or POLICY_DEFAULT)
 
