@@ -43,6 +43,7 @@ MODES: Mapping[str, Any] = {
 T = TypeVar("T")
 log = logging.getLogger("twinloop.opcua")
 NONE_URI = security_policies.SecurityPolicyNone.URI
+TOLD_MAX = 100  # different reasons that are remembered so that each is logged once
 DEFAULT_URI = POLICIES[codec.POLICY_DEFAULT].URI
 # asyncua's names of the policies, without the mode.
 _TYPE_NAMES = {name: name.replace("_", "") for name in POLICIES}
@@ -157,7 +158,7 @@ def _told(pki: Pki, certificate: x509.Certificate, doubt: x.Doubt) -> str:
         return f"{doubt.words}; {doubt.fix} ({x.thumbprint(certificate)})"
     kept = pki.reject(certificate)
     return (
-        f"{doubt.words}; it is kept as '{kept}'. When its thumbprint is the server's own, run: "
+        f"{doubt.words}; it is kept as '{kept}'. If its thumbprint is the peer's own, run: "
         f"twinloop certs trust {x.thumbprint(certificate)} --pki '{pki.folder}'"
     )
 
@@ -292,6 +293,7 @@ class _Gate:
         self._open_allowed = open_allowed
         self._pki = pki
         self._clock = clock
+        self._told: set[str] = set()
 
     def close(self, token_policy: str) -> None:
         """From now on nobody passes unseen."""
@@ -347,15 +349,21 @@ class _Gate:
             folder = _folder(self._pki)
             chain = x.read_chain(blob)
             doubt = x.judge(chain, peer, folder.trust(), _now(self._clock))
-            if doubt is not None:
-                log.warning(
-                    "a client is turned away: %s: %s", x.facts(chain[0]).subject, _told(folder, chain[0], doubt)
-                )
+            why = None if doubt is None else f"{x.facts(chain[0]).subject}: {_told(folder, chain[0], doubt)}"
         except (TwinloopError, ValueError) as error:
-            log.warning("a client is turned away: %s", error)
-            raise ServiceError(status) from error
-        if doubt is not None:
+            why = str(error)
+        if why is not None:
+            self._tell(why)
             raise ServiceError(status)
+
+    def _tell(self, why: str) -> None:
+        """Once: clients that are turned away knock again every few seconds."""
+        if why in self._told:
+            return
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        self._told.add(why)
+        log.warning("a client is turned away: %s", why)
 
 
 def _protect_tokens(endpoint: Any, token_policy: str) -> None:
