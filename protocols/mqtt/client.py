@@ -192,7 +192,9 @@ class Client:
         )
         events: list[Event] = []
         if rows:
-            events.append(Heard(Messages(data, *(column[:rows] for column in self._rows), self._first[:rows])))
+            topic_at, topic_size, payload_at, payload_size = (column[:rows] for column in self._rows)
+            first = self._first[:rows]
+            events.append(Heard(Messages(data, topic_at, topic_size, payload_at, payload_size, first)))
         if told:
             events.append(Answer(self._answers[:told].tobytes()))
         if why == frames.OTHER and not events:

@@ -11,7 +11,7 @@ from numba import njit, types
 
 from protocols.mqtt.packets import BLOB, BYTE, KINDS, LONG, PAIR, SHORT, TEXT, VARIABLE
 
-ROWS_MAX = 2048  # messages of one pass: a few ms of work where each must be decoded one by one
+ROWS_MAX = 512  # messages of one pass: 3 ms of work where each must be decoded one by one
 
 MORE, OTHER, FULL, BAD, ALIASED, CUT, LARGE = range(7)
 """Why a pass ended.
@@ -37,7 +37,7 @@ def variable_at(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     for count in range(4):
         if at + count >= end:
             return -1, at
-        byte = np.int64(data[at + count])
+        byte = int(data[at + count])
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, at + count + 1

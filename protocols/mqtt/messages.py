@@ -62,7 +62,7 @@ class Messages:
         return self.data[at : at + int(self.payload_size[row])].tobytes()
 
     def __iter__(self) -> Iterator[Message]:
-        view = memoryview(self.data)
+        view = self.data.data
         columns = (self.topic_at, self.topic_size, self.payload_at, self.payload_size, self.first)
         for topic, topic_size, payload, payload_size, first in zip(*(c.tolist() for c in columns), strict=True):
             yield Message(
