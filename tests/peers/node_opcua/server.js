@@ -6,6 +6,7 @@
 //
 // Prints `READY {"endpoint":…, "port":…}` once it listens. Lines on stdin are commands, each answered by one JSON line:
 //   {"do":"rate","changes_per_s":N}   start, change (or with 0 stop) the changes; the clock of `sent` starts again
+//   {"do":"hold"}                     stop the changes; how many there were since then
 //   {"do":"sent"}                     how many changes were made since then, and what each item holds
 //   {"do":"set","node":"s=…","value":V,"status":"Bad…"}   one change by hand
 //   {"do":"add","node":"s=…","value":V}                   a node that was not there
@@ -192,6 +193,11 @@ async function obey(field, line) {
     case "rate":
       field.rate(wish.changes_per_s);
       return {};
+    case "hold": {
+      const { sent } = field;
+      field.rate(0);
+      return { sent };
+    }
     case "sent":
       return { sent: field.sent, steps: field.steps };
     case "set": {
