@@ -11,6 +11,7 @@
 //   {"do":"set","node":"s=…","value":V,"status":"Bad…"}   one change by hand
 //   {"do":"add","node":"s=…","value":V}                   a node that was not there
 //   {"do":"drop","what":"subscriptions"|"sessions"}       end them without a word to the client
+//   {"do":"count"}                    sessions and subscriptions there are
 //   {"do":"stop"}                     shut down in order; the end of stdin does the same
 "use strict";
 
@@ -212,6 +213,10 @@ async function obey(field, line) {
         value: { dataType: DataType.Double, value: wish.value },
       });
       return {};
+    case "count": {
+      const { currentSessionCount: sessions, currentSubscriptionCount: subscriptions } = field.server.engine;
+      return { sessions, subscriptions };
+    }
     case "drop":
       await field.drop(wish.what);
       return {};
