@@ -29,6 +29,7 @@ from twin.points import Selection
 log = logging.getLogger("twinloop.link")
 
 UNDER_WAY_MAX = 4  # requests for items sent before the first is answered: a round trip each, on a server that has work
+CREATE_S = 20.0  # small controllers take seconds for a thousand items; the heartbeat watches the connection meanwhile
 SUBSCRIPTIONS_MAX = 256  # a server that limits items per subscription gets more of them, but not without end
 NOTIFICATIONS_MAX = 10_000  # changes of one message: some 300 kB
 KEEP_ALIVE_S = 2.0  # how often the server must say that a subscription without changes still lives
@@ -157,13 +158,16 @@ class Monitor:
         while work.rows and (room or len(made.subscriptions) < SUBSCRIPTIONS_MAX):
             fresh = not room
             subscription = await self._subscribe(channel, made) if fresh else room.pop()
+            if subscription is None:
+                break
             before = len(work.rows)
             await self._fill(channel, limits, subscription, work)
             if fresh and len(work.rows) == before:
                 break  # not even an empty subscription takes them
         made.untold += work.refused + [(row, int(_FULL)) for row in work.rows]
 
-    async def _subscribe(self, channel: Channel, made: Monitored) -> Subscription:
+    async def _subscribe(self, channel: Channel, made: Monitored) -> Subscription | None:
+        """One more; None where the server has no more for us."""
         keep_alive = max(1, round(KEEP_ALIVE_S * 1000 / self._rates.publishing_ms))
         request = ua.CreateSubscriptionRequest()
         wish = request.Parameters
@@ -176,7 +180,13 @@ class Monitor:
         wish.MaxNotificationsPerPublish = NOTIFICATIONS_MAX
         wish.PublishingEnabled = True
         async with made.creating:
-            found = (await channel.call(request, ua.CreateSubscriptionResponse)).Parameters
+            try:
+                answer = await channel.call(request, ua.CreateSubscriptionResponse)
+            except ua.UaStatusCodeError as fault:
+                if fault.code == ua.StatusCodes.BadTooManySubscriptions and made.subscriptions:
+                    return None
+                raise
+            found = answer.Parameters
             subscription = Subscription(int(found.SubscriptionId), Window(), asyncio.get_running_loop().time())
             made.subscriptions[subscription.id] = subscription
         granted_s = float(found.RevisedPublishingInterval) / 1000 * max(1, int(found.RevisedMaxKeepAliveCount))
@@ -198,7 +208,7 @@ class Monitor:
                     await asyncio.sleep(0)
                 if under_way:
                     part, coming = under_way.popleft()
-                    async with asyncio.timeout(channel.timeout_s):
+                    async with asyncio.timeout(max(CREATE_S, channel.timeout_s)):
                         body = bytes(await coming)
                     self._settle(answers.decode(body), part, limits, subscription, work)
         finally:

@@ -129,6 +129,24 @@ async def test_after_silence_on_the_wire_nothing_is_missing_either(server: NodeS
     assert sink.metrics.get("dropped", 0) == 0
 
 
+async def test_subscriptions_that_outlive_their_session_are_taken_over(server: NodeServer) -> None:
+    sink = History()
+    async with Cable(server.port) as cable, running(link_to(server, sink, port=cable.port, timeout_s=0.5)):
+        await until(lambda: len(sink.latest) == ITEMS, "every item is read once")
+        begun = (await server.ask(do="sent"))["steps"]
+        cable.swallow = True
+        await until(lambda: sink.states[-1] is LinkState.OFFLINE, "the silence is noticed")
+        await server.ask(do="drop", what="sessions alone")
+        assert await server.ask(do="count") == {"sessions": 0, "subscriptions": 1}
+        await server.ask(do="rate", changes_per_s=2_000)
+        cable.swallow = False
+        await until(lambda: sink.online, "the link is up again")
+        steps = await run_changes(server, sink, 2_000, 1_000)
+        assert await server.ask(do="count") == {"sessions": 1, "subscriptions": 1}
+        for n in EXACT:
+            assert sorted(set(sink.changes_of(n))) == list(range(begun[n], steps[n] + 1))
+
+
 async def test_unchanged_values_are_confirmed_when_the_session_goes_on(server: NodeServer) -> None:
     sink = RecordingSink()
     async with Cable(server.port) as cable, running(link_to(server, sink, port=cable.port)):
@@ -183,13 +201,16 @@ async def test_the_limits_of_a_server_are_respected(server: NodeServer, monkeypa
     monkeypatch.setattr(Channel, "send", note)
     sink = RecordingSink()
     limits, shape = "maxMonitoredItemsPerCall=7,maxNodesPerRead=5", "maxMonitoredItemsPerSubscription=30"
-    async with node_server(items=100, limits=limits, shape=shape) as small, Cable(small.port) as cable:
-        async with running(link_to(small, sink, POINTS[:100], port=cable.port)):
-            await until(lambda: len(sink.latest) == 100, "every item is read once")
-            await until(lambda: sink.metrics.get("lag_ms") is not None, "the heart beats")
-            cable.cut()
-            await until(lambda: sink.states[-1] is LinkState.OFFLINE, "the loss is noticed")
-            await until(lambda: sum(n for n in sent[messages.READ] if n > 1) == 100, "every item is read again")
+    async with (
+        node_server(items=100, limits=limits, shape=shape) as small,
+        Cable(small.port) as cable,
+        running(link_to(small, sink, POINTS[:100], port=cable.port)),
+    ):
+        await until(lambda: len(sink.latest) == 100, "every item is read once")
+        await until(lambda: sink.metrics.get("lag_ms") is not None, "the heart beats")
+        cable.cut()
+        await until(lambda: sink.states[-1] is LinkState.OFFLINE, "the loss is noticed")
+        await until(lambda: sum(n for n in sent[messages.READ] if n > 1) == 100, "every item is read again")
     assert max(sent[messages.CREATE_ITEMS]) == 7 and sum(sent[messages.CREATE_ITEMS]) == 100
     assert max(sent[messages.READ]) == 5
     assert sink.letters == []

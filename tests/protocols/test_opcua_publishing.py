@@ -180,6 +180,7 @@ async def test_a_subscription_that_the_server_ends_ends_the_session(code: int, w
         body = wire.publish([change(1.0), wire.status_change(code)], subscription=SUBSCRIPTION)
         f.server.waiting.pop(0).set_result(Buffer(body))
         assert words in await f.gone()
+        assert f.sink.value(0) == 1.0, "what came with the news is delivered"
 
 
 @pytest.mark.parametrize("name", ["BadNoSubscription", "BadSessionIdInvalid", "BadSessionClosed"])

@@ -10,7 +10,7 @@
 //   {"do":"sent"}                     how many changes were made since then, and what each item holds
 //   {"do":"set","node":"s=…","value":V,"status":"Bad…"}   one change by hand
 //   {"do":"add","node":"s=…","value":V}                   a node that was not there
-//   {"do":"drop","what":"subscriptions"|"sessions"}       end them without a word to the client
+//   {"do":"drop","what":"subscriptions"|"sessions"|"sessions alone"}   end them without a word to the client
 //   {"do":"count"}                    sessions and subscriptions there are
 //   {"do":"stop"}                     shut down in order; the end of stdin does the same
 "use strict";
@@ -182,6 +182,7 @@ class Field {
   async drop(what) {
     for (const session of Object.values(this.server.engine._sessions)) {
       if (what === "sessions") await this.server.engine.closeSession(session.authenticationToken, true, "Terminated");
+      else if (what === "sessions alone") await this.server.engine.closeSession(session.authenticationToken, false, "Timeout");
       else for (const id of session.publishEngine.subscriptions.map((one) => one.id)) session.deleteSubscription(id);
     }
   }
