@@ -35,7 +35,7 @@ from control.graph_store import GRAPH_FILE, GraphStore
 from control.identity import Identity
 from control.live import LiveTwin
 from control.northbound import Northbound, Sources
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
@@ -54,7 +54,6 @@ from twin.store import Store
 from twin.upkeep import Upkeep
 
 SWEEP_EVERY_S = 1.0
-PKI = "pki"
 SHUTDOWN_S = 5  # what clients get to finish their requests
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
 FACE_RULES = {name: entry.rules for name, entry in FACES.items()}
@@ -122,7 +121,8 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         closing.callback(history.close)
         recover(graph_store, history, evidence)
         live = LiveTwin(plant, epoch, history, clock)
-        last = store.latest({p.name: p.id for p in plant.points}, clock())
+        current = plant.points.current
+        last = store.latest(dict(zip(current.words("name"), current.ids.tolist(), strict=True)), clock())
         if last is not None:
             live.restore(last)
         live.begin()
@@ -143,7 +143,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         live.on_link_change = commands.link_changed
         for device in plant.devices:
             points = plant.points_of_device(device.id)
-            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance)
+            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance, config.data / PKI)
         whatifs = WhatIfs(live, Runner(config.workers), clock, _identity)
         branches = Branches(live, whatifs, clock)
         questions = Questions(live, store, commands, branches)

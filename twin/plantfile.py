@@ -392,6 +392,7 @@ LINK_PROPERTIES = (
     ("reconnects", "integer", ""),
     ("rejected", "integer", ""),
     ("dropped", "integer", ""),
+    ("queued", "integer", ""),
 )
 
 
