@@ -223,6 +223,8 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
         except ValueError as error:
             sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
         settings = _settings(sheet, "device", index, row, rules.settings)
+        for clash in rules.check_settings(endpoint, settings):
+            sheet.mistake("device", index, clash.key, clash.message, clash.fix)
         devices.setdefault(identity, Device(identity, protocol, endpoint, settings))
     for identity in endpoints.keys() - devices.keys():
         sheet.mistakes.add(PLANT_FILE, 1, f"an endpoint is given for unknown device {identity!r}", "name a device")
@@ -294,6 +296,8 @@ def _servings(
         except ValueError as error:
             sheet.mistake("serve", index, "endpoint", f"endpoint {endpoint!r}", str(error))
         settings = _settings(sheet, "serve", index, row, rules.settings)
+        for clash in rules.check_settings(endpoint, settings):
+            sheet.mistake("serve", index, clash.key, clash.message, clash.fix)
         for mistake in rules.check_files(folder, settings, known):
             line = mistake.line or sheet.lines.of("serve", index)
             sheet.mistakes.add(mistake.file or PLANT_FILE, line, mistake.message, mistake.fix)

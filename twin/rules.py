@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,19 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
+class Clash:
+    """Settings that are right one by one and do not go together: the key to name, what is wrong, how to mend it."""
+
+    key: str
+    message: str
+    fix: str
+
+
+def _no_clash(endpoint: str, settings: Mapping[str, Any]) -> Sequence[Clash]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class ProtocolRules:
     """A protocol's part in checking a plant.
 
@@ -34,14 +47,16 @@ class ProtocolRules:
         settings: the device keys it knows.
         check_endpoint: raises ValueError with the right form when the endpoint is not one.
         check_address: (address, point type, writable) -> None; raises ValueError saying what is wrong and the form.
+        check_settings: (endpoint, settings) -> what does not go together.
     """
 
     settings: Mapping[str, Setting]
     check_endpoint: Callable[[str], None]
     check_address: Callable[[str, str, bool], None]
+    check_settings: Callable[[str, Mapping[str, Any]], Sequence[Clash]] = _no_clash
 
 
-def no_files(folder: Path, settings: Mapping[str, Any], points: Mapping[str, Point]) -> list[Mistake]:
+def _no_files(folder: Path, settings: Mapping[str, Any], points: Mapping[str, Point]) -> list[Mistake]:
     """The check of a protocol that needs no file of the plant's."""
     return []
 
@@ -53,9 +68,11 @@ class ServingRules:
     Attributes:
         settings: the keys it knows.
         check_endpoint: raises ValueError with the right form when the endpoint is not one.
+        check_settings: (endpoint, settings) -> what does not go together.
         check_files: (plant folder, settings, points by name) -> mistakes in files that the settings name.
     """
 
     settings: Mapping[str, Setting]
     check_endpoint: Callable[[str], None]
-    check_files: Callable[[Path, Mapping[str, Any], Mapping[str, Point]], list[Mistake]] = no_files
+    check_settings: Callable[[str, Mapping[str, Any]], Sequence[Clash]] = _no_clash
+    check_files: Callable[[Path, Mapping[str, Any], Mapping[str, Point]], list[Mistake]] = _no_files

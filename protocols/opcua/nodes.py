@@ -231,4 +231,3 @@ def _argument(argument: model.Argument) -> Any:
     made.Name, made.Description = argument.name, ua.LocalizedText(argument.text)
     made.DataType, made.ValueRank = ua.NodeId(argument.type), -1
     return made
-
