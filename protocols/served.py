@@ -119,7 +119,7 @@ class Figures:
     """What a face counts about itself; read from another thread.
 
     Attributes:
-        state: such as `listening`, `online` or `offline`, and why.
+        state: such as `listening at …`, `online` or `offline: …`.
         clients: connected now.
         writes: commands asked for and taken.
         refused: writes, commands and sign-ins refused.

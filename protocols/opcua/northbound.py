@@ -68,7 +68,7 @@ class OpcUaFace:
         await self._show(self._plant)
         await server.start()
         self.endpoint = parts._replace(netloc=f"{parts.hostname}:{server.bserver.port}").geturl()
-        self._view.figures.state = "listening"
+        self._view.figures.state = f"listening at {self.endpoint}"
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
