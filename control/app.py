@@ -33,7 +33,7 @@ from control.graph_runs import Imports
 from control.graph_store import GRAPH_FILE, GraphStore
 from control.identity import Identity
 from control.live import LiveTwin
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
@@ -133,7 +133,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         live.on_link_change = commands.link_changed
         for device in plant.devices:
             points = plant.points_of_device(device.id)
-            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance)
+            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance, config.data / PKI)
         whatifs = WhatIfs(live, Runner(config.workers), clock, _identity)
         branches = Branches(live, whatifs, clock)
         questions = Questions(live, store, commands, branches)

@@ -23,7 +23,7 @@ from twin.readings import Readings
 from twin.table import PointTable
 
 STALE_AFTER_S = 10.0  # several periods of every link here: polls of 0.5 s, heartbeats of 1 s
-COUNTERS = ("reconnects", "rejected", "dropped")  # of every link, cumulative
+COUNTERS = ("reconnects", "rejected", "dropped", "queued")  # of every link; all but the last cumulative
 # What a rejected reading makes of its point: the last value stays, but nobody may take it for good.
 QUALITY_OF_REASON = {
     "range": quality.BAD_OUT_OF_RANGE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import protocols.modbus.codec as modbus
 import protocols.mqtt.codec as mqtt
@@ -15,8 +16,9 @@ from twin.plant import Device
 from twin.points import Point
 from twin.rules import ProtocolRules, Setting
 
-LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random], Link]
-DeviceFactory = Callable[[Device, Sequence[Point], OnWrite, Clock], ServedDevice]
+LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random, Path | None], Link]
+DeviceFactory = Callable[[Device, Sequence[Point], OnWrite, Clock, Path | None], ServedDevice]
+"""Of both the last is the folder of certificates; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +30,52 @@ class ProtocolEntry:
     device: DeviceFactory
 
 
-def _opcua_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+def _opcua_link(
+    device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random, pki: Path | None
+) -> Link:
     from protocols.opcua.link import OpcUaLink
 
-    return OpcUaLink(device, points, sink, clock, chance)
+    return OpcUaLink(device, points, sink, clock, chance, pki)
 
 
-def _opcua_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+def _opcua_device(
+    device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None
+) -> ServedDevice:
     from protocols.opcua.device import OpcUaDevice
 
-    return OpcUaDevice(device, points, on_write, clock)
+    return OpcUaDevice(device, points, on_write, clock, pki)
 
 
-def _modbus_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+def _modbus_link(
+    device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random, pki: Path | None
+) -> Link:
     from protocols.modbus.link import ModbusLink
 
-    return ModbusLink(device, points, sink, clock, chance)
+    return ModbusLink(device, points, sink, clock, chance, pki)
 
 
-def _modbus_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+def _modbus_device(
+    device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None
+) -> ServedDevice:
     from protocols.modbus.device import ModbusDevice
 
-    return ModbusDevice(device, points, on_write, clock)
+    return ModbusDevice(device, points, on_write, clock, pki)
 
 
-def _mqtt_link(device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random) -> Link:
+def _mqtt_link(
+    device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random, pki: Path | None
+) -> Link:
     from protocols.mqtt.link import MqttLink
 
-    return MqttLink(device, points, sink, clock, chance)
+    return MqttLink(device, points, sink, clock, chance, pki)
 
 
-def _mqtt_device(device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> ServedDevice:
+def _mqtt_device(
+    device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None
+) -> ServedDevice:
     from protocols.mqtt.device import MqttDevice
 
-    return MqttDevice(device, points, on_write, clock)
+    return MqttDevice(device, points, on_write, clock, pki)
 
 
 _OPCUA_SETTINGS = {

@@ -84,11 +84,11 @@ class Sink(Protocol):
     def link_state(self, device_id: str, state: LinkState, detail: str) -> None: ...
 
     def metric(self, device_id: str, name: str, value: float) -> None:
-        """A figure of the link itself; all but `lag_ms` count up from the start of the link.
+        """A figure of the link itself; all but `lag_ms` and `queued` count up from the start of the link.
 
-        `lag_ms` (a heartbeat, or a whole polling cycle), `reconnects`, `dropped` (messages that found a full queue),
-        `rejected` (values not believed), `letters_held` (of those, the ones over the limit of dead letters),
-        `late_answers` (answers that came after their time-out).
+        `lag_ms` (a heartbeat, or a whole polling cycle), `queued` (what waits in the link's own queue), `reconnects`,
+        `dropped` (messages that found a full queue), `rejected` (values not believed), `letters_held` (of those, the
+        ones over the limit of dead letters), `late_answers` (answers that came after their time-out).
         """
 
 

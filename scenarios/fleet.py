@@ -116,7 +116,7 @@ class Fleet:
         """Start a server for each device; the stack stops them."""
         for device in devices:
             points = self._plant.points_of_device(device.id)
-            served = PROTOCOLS[device.protocol].device(device, points, self._on_write, self._clock)
+            served = PROTOCOLS[device.protocol].device(device, points, self._on_write, self._clock, None)
             await served.start()
             stack.push_async_callback(served.stop)
             self._served[device.id] = served

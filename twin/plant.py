@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
 from twin.nearest import nearest as nearest
-from twin.points import ByName, Point, Points
+from twin.points import ByName, Point, Points, Selection
 from twin.retention import KEEP_EVERYTHING, Retention
 
 Number = float
@@ -141,8 +141,8 @@ class Plant:
             kept[self.points.where("twin", device.id)] = False
         return kept
 
-    def points_of_device(self, device_id: str) -> tuple[Point, ...]:
-        return tuple(self.points.some(self.points.where("device", device_id)))
+    def points_of_device(self, device_id: str) -> Selection:
+        return self.points.selection(self.points.where("device", device_id))
 
     def point(self, name: str) -> Point:
         """

@@ -327,6 +327,7 @@ LINK_PROPERTIES = (
     ("reconnects", "integer", ""),
     ("rejected", "integer", ""),
     ("dropped", "integer", ""),
+    ("queued", "integer", ""),
 )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Self, overload
 from zlib import crc32
 
 import numpy as np
@@ -140,6 +140,9 @@ class Points:
     def some(self, ids: NDArray[np.int32]) -> list[Point]:
         return self._some(ids)
 
+    def selection(self, ids: NDArray[np.int32]) -> Selection:
+        return Selection(self, ids, ids)
+
     def id_of(self, name: str) -> int | None:
         """The id of the point of that name, None when there is none."""
         wanted = _hash(name)
@@ -176,6 +179,70 @@ class Points:
             Point(id=int(i), schema=self._schemas.get(int(i)), **dict(zip(names, row, strict=True)))
             for i, row in zip(ids, zip(*cells.values(), strict=True), strict=True)
         ]
+
+
+class Selection(Sequence[Point]):
+    """Some points, such as those of one device, as columns; a Point is made only when one is asked for.
+
+    Attributes:
+        ids: their dense ids, shape (n,).
+    """
+
+    def __init__(self, points: Points, rows: NDArray[np.int32], ids: NDArray[np.int32]) -> None:
+        """`rows`: where they stand in `points`, shape (n,)."""
+        self.ids = ids
+        self._points = points
+        self._rows = rows
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> Selection:
+        """A selection as it is; any other points in their order, whatever their ids."""
+        if isinstance(points, Selection):
+            return points
+        listed = list(points)
+        ids = np.array([p.id for p in listed], np.int32)
+        rows = np.arange(len(listed), dtype=np.int32)
+        return cls(Points.of(replace(p, id=row) for row, p in enumerate(listed)), rows, ids)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """`scale`, `offset`, `low`, `high` or `deadband` of each, shape (n,)."""
+        taken: NDArray[np.float64] = self._taken(name).to_numpy(zero_copy_only=False)
+        return taken
+
+    def words(self, name: str) -> list[str]:
+        """`name`, `address`, `twin`, `property`, `type`, `unit` or `device` of each."""
+        texts: list[str] = self._taken(name).to_pylist()
+        return texts
+
+    def flagged(self, name: str) -> NDArray[np.bool_]:
+        """`writable` or `audit` of each, shape (n,)."""
+        flags: NDArray[np.bool_] = self._taken(name).to_numpy(zero_copy_only=False)
+        return flags
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Point: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Selection: ...
+
+    def __getitem__(self, place: int | slice) -> Point | Selection:
+        if isinstance(place, slice):
+            return Selection(self._points, self._rows[place], self.ids[place])
+        (found,) = self._points.some(self._rows[[place]])
+        return replace(found, id=int(self.ids[place]))
+
+    def __iter__(self) -> Iterator[Point]:
+        for start in range(0, len(self), CHUNK):
+            some = self._points.some(self._rows[start : start + CHUNK])
+            for point, identity in zip(some, self.ids[start : start + CHUNK].tolist(), strict=True):
+                yield point if point.id == identity else replace(point, id=identity)
+
+    def _taken(self, name: str) -> pa.Array:
+        taken = self._points.column(name).take(pa.array(self._rows))
+        return taken.dictionary_decode() if isinstance(taken, pa.DictionaryArray) else taken
 
 
 class ByName(Mapping[str, Point]):

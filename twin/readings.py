@@ -60,7 +60,8 @@ class Readings:
         """The given rows, in the given order."""
         text = {}
         if self.text:
-            text = {new: self.text[int(old)] for new, old in enumerate(rows) if int(old) in self.text}
+            with_text = np.flatnonzero(np.isin(rows, np.array(list(self.text))))
+            text = {int(new): self.text[int(rows[new])] for new in with_text}
         return Readings(
             self.point[rows],
             self.value[rows],
@@ -69,6 +70,21 @@ class Readings:
             self.received_time,
             text,
         )
+
+
+def joined(parts: Sequence[Readings]) -> Readings:
+    """One after the other, as one batch; all received at the same instant."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = [0, *np.cumsum([len(p) for p in parts]).tolist()]
+    return Readings(
+        np.concatenate([p.point for p in parts]),
+        np.concatenate([p.value for p in parts]),
+        np.concatenate([p.quality for p in parts]),
+        np.concatenate([p.source_time for p in parts]),
+        parts[0].received_time,
+        {start + row: text for start, p in zip(starts, parts, strict=False) for row, text in p.text.items()},
+    )
 
 
 def once(ids: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class ModbusDevice:
     """See protocols.served.ServedDevice. Modbus carries neither quality nor source time: a value that is not Good
     stays what it was, as on a device whose sensor froze."""
 
-    def __init__(self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> None:
+    def __init__(
+        self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None = None
+    ) -> None:
         self.endpoint = device.endpoint
         self._points = tuple(points)
         self._address = {point.id: codec.parse_address(point.address) for point in points}

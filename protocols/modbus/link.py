@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from protocols.believe import wire_value
 from protocols.delivery import Delivery
@@ -13,7 +14,7 @@ from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.modbus import codec
 from twin.plant import Device
-from twin.points import Point
+from twin.points import Point, Selection
 from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN
 from twin.readings import Readings
 
@@ -60,14 +61,20 @@ class ModbusLink:
     """A device reached over Modbus TCP. See protocols.link.Link. Modbus has no source time: the receipt stands in."""
 
     def __init__(
-        self, device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random
+        self,
+        device: Device,
+        points: Sequence[Point],
+        sink: Sink,
+        clock: Clock,
+        chance: random.Random,
+        pki: Path | None = None,
     ) -> None:
         settings = device.settings
         self._device = device
-        self._points = tuple(points)
+        self._points = Selection.of(points)
         self._sink = sink
         self._chance = chance
-        self._delivery = Delivery(device.id, sink, clock)
+        self._delivery = Delivery(device.id, sink, clock, self._points)
         self._host, self._port, self._unit = codec.parse_endpoint(device.endpoint)
         self._poll_s = float(settings["poll_s"])
         self._timeout_s = float(settings["timeout_s"])

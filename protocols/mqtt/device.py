@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from protocols.believe import Unbelievable, plain_value, twin_value
@@ -25,7 +26,9 @@ PACE_SLICE_S = 0.01  # messages are let go in slices of this length, so that a p
 class MqttDevice:
     """See protocols.served.ServedDevice. MQTT cannot refuse a write: what `on_write` declines is simply not done."""
 
-    def __init__(self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> None:
+    def __init__(
+        self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None = None
+    ) -> None:
         settings = device.settings
         self.endpoint = device.endpoint
         self._device = device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from protocols.believe import plain_value
 from protocols.delivery import Batch, Delivery
@@ -28,14 +29,20 @@ class MqttLink:
     """
 
     def __init__(
-        self, device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random
+        self,
+        device: Device,
+        points: Sequence[Point],
+        sink: Sink,
+        clock: Clock,
+        chance: random.Random,
+        pki: Path | None = None,
     ) -> None:
         settings = device.settings
         self._device = device
         self._sink = sink
         self._clock = clock
         self._chance = chance
-        self._delivery = Delivery(device.id, sink, clock)
+        self._delivery = Delivery(device.id, sink, clock, points)
         self._format = str(settings["format"])
         self._qos = int(settings["qos"])
         self._version = str(settings["version"])
@@ -126,13 +133,13 @@ class MqttLink:
             document = codec.decode_payload(message.payload, self._format)
         except codec.Malformed as fault:
             for point, _ in bound:
-                self._delivery.reject(topic, fault.reason, fault.detail, message.payload, point.name)
+                batch.reject(topic, fault.reason, fault.detail, message.payload, point.name)
             return
         said = [self._take_value(batch, message, topic, document, *binding) for binding in bound]
         if not any(said):
             for point, pointer in bound:
                 detail = f"the payload has no /{'/'.join(pointer)}"
-                self._delivery.reject(topic, "decode", detail, message.payload, point.name)
+                batch.reject(topic, "decode", detail, message.payload, point.name)
 
     def _take_value(
         self, batch: Batch, message: Message, topic: str, document: object, point: Point, pointer: tuple[str, ...]
@@ -141,7 +148,7 @@ class MqttLink:
         try:
             found = codec.look_up(document, pointer, point.type == "object")
         except codec.Malformed as fault:
-            self._delivery.reject(topic, fault.reason, fault.detail, message.payload, point.name)
+            batch.reject(topic, fault.reason, fault.detail, message.payload, point.name)
             return True
         if found is None:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,9 @@ NAMESPACES_MAX = 64  # namespaces that the points' addresses may use on one simu
 class OpcUaDevice:
     """See protocols.served.ServedDevice. Text points exist, but stay empty: `publish` carries numbers only."""
 
-    def __init__(self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> None:
+    def __init__(
+        self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None = None
+    ) -> None:
         self.endpoint = device.endpoint
         self._points = {point.id: point for point in points}
         self._nodes = {point.id: ua.NodeId.from_string(point.address) for point in points}

@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
@@ -19,7 +20,7 @@ from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.opcua import codec
 from twin.plant import Device
-from twin.points import Point
+from twin.points import Point, Selection
 from twin.readings import Readings
 
 ITEMS_PER_CALL_MAX = 1000  # when the server states no limit of its own: what Siemens controllers take at once
@@ -67,13 +68,19 @@ class OpcUaLink:
     """A device reached over OPC UA. See protocols.link.Link."""
 
     def __init__(
-        self, device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random
+        self,
+        device: Device,
+        points: Sequence[Point],
+        sink: Sink,
+        clock: Clock,
+        chance: random.Random,
+        pki: Path | None = None,
     ) -> None:
         self._device = device
-        self._points = tuple(points)
+        self._points = Selection.of(points)
         self._sink = sink
         self._chance = chance
-        self._delivery = Delivery(device.id, sink, clock)
+        self._delivery = Delivery(device.id, sink, clock, self._points)
         self._publishing_ms = float(device.settings["publishing_ms"])
         self._queue_size = int(device.settings["queue_size"])
         self._heartbeat_s = float(device.settings["heartbeat_s"])

@@ -110,7 +110,9 @@ async def serve_pump(endpoint: str = "modbus://127.0.0.1:0/1") -> Pump:
         return True
 
     follow: list[asyncio.Task[None]] = []
-    served = PROTOCOLS["modbus"].device(described.devices[0], described.points_of_device("plc"), on_write, time.time_ns)
+    served = PROTOCOLS["modbus"].device(
+        described.devices[0], described.points_of_device("plc"), on_write, time.time_ns, None
+    )
     pump = Pump(served)
     await served.start()
     await pump.show(status=0.0, running=0.0, speed=100.0, mode=0.0)
@@ -133,7 +135,7 @@ async def bench(data: Path, pump: Pump) -> AsyncIterator[Bench]:
         live.on_link_change = commands.link_changed
         for device in described.devices:
             points = described.points_of_device(device.id)
-            links[device.id] = PROTOCOLS["modbus"].link(device, points, live, time.time_ns, random.Random(1))
+            links[device.id] = PROTOCOLS["modbus"].link(device, points, live, time.time_ns, random.Random(1), None)
         tasks = [asyncio.create_task(t) for t in (commands.run(), *(link.run() for link in links.values()))]
         try:
             yield Bench(commands, live, pump, evidence, store)

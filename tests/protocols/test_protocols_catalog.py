@@ -59,8 +59,8 @@ async def test_both_sides_of_every_protocol_can_be_made(name: str) -> None:
     entry = PROTOCOLS[name]
     entry.rules.check_endpoint(ENDPOINTS[name])
     at = device(name, ENDPOINTS[name])
-    assert entry.link(at, (), RecordingSink(), time.time_ns, seeded())
-    assert entry.device(at, (), Wished(), time.time_ns).endpoint == ENDPOINTS[name]
+    assert entry.link(at, (), RecordingSink(), time.time_ns, seeded(), None)
+    assert entry.device(at, (), Wished(), time.time_ns, None).endpoint == ENDPOINTS[name]
 
 
 def test_loading_a_plant_loads_no_protocol_library() -> None:

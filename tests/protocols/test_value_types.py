@@ -32,10 +32,10 @@ async def test_an_enum_is_read_with_its_name_and_written_by_its_code(protocol: s
     at = device(protocol, form.format(free_port()))
     mode = point(0, address, "enum", writable=True, schema=MODE)
     wished, sink = Wished(), RecordingSink()
-    served = PROTOCOLS[protocol].device(at, [mode], wished, time.time_ns)
+    served = PROTOCOLS[protocol].device(at, [mode], wished, time.time_ns, None)
     await served.start()
     await served.publish({0: 4.0}, time.time_ns(), {})
-    link = PROTOCOLS[protocol].link(at, [mode], sink, time.time_ns, seeded())
+    link = PROTOCOLS[protocol].link(at, [mode], sink, time.time_ns, seeded(), None)
     try:
         async with running(link):
             await until(lambda: sink.value(0) == 4.0, "the code is read")

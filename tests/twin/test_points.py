@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import pickle
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twin import points as columns
 from twin.plant import nearest
-from twin.points import ByName, Point, Points
+from twin.points import ByName, Point, Points, Selection
 from twin.schema import Primitive
 
 words = st.sampled_from(["m", "", "degC", "ü", "plc_1", "plc_2"])
@@ -48,6 +49,21 @@ def test_points_are_those_that_were_put_in(first: list[Point], data: st.DataObje
     assert made.numbers("scale").tolist() == [p.scale for p in every]
     assert made.flagged("audit").tolist() == [p.audit for p in every]
     assert list(pickle.loads(pickle.dumps(made))) == current
+
+
+@given(rows(), st.data())
+def test_a_selection_is_its_points_as_a_list_and_as_columns(every: list[Point], data: st.DataObject) -> None:
+    chosen = data.draw(st.lists(st.sampled_from(every), unique_by=lambda p: p.id)) if every else []
+    of_plant = Points.of(every).selection(np.array([p.id for p in chosen], np.int32))
+    for selected in (of_plant, Selection.of(chosen), Selection.of(of_plant)):
+        assert list(selected) == chosen and len(selected) == len(chosen)
+        assert [selected[place] for place in range(-len(chosen), len(chosen))] == chosen * 2
+        assert list(selected[1:3]) == chosen[1:3]
+        assert selected.ids.tolist() == [p.id for p in chosen]
+        assert selected.numbers("high").tolist() == [p.high for p in chosen]
+        assert selected.words("type") == [p.type for p in chosen]
+        assert selected.words("address") == [p.address for p in chosen]
+        assert selected.flagged("writable").tolist() == [p.writable for p in chosen]
 
 
 def test_a_name_is_found_although_another_has_its_hash() -> None:
