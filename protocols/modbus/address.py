@@ -12,10 +12,14 @@ from enum import StrEnum
 from urllib.parse import parse_qsl, urlsplit
 
 REGISTERS_MAX = 125  # of one read, V1.1b3 6.3
+BITS_MAX = 2000  # of one read, V1.1b3 6.1
+OUTSTANDING_MAX = 64  # requests under way on one connection; what answers any faster is no field device
 CELLS = 0x10000  # addresses of one table
 
 ENDPOINT_FORM = "modbus://host:port/unit, modbus+rtu://host:port/unit or modbus+serial:///dev/ttyUSB0/unit?baud=9600"
-ADDRESS_FORM = "coil:N, discrete:N, holding:N[:TYPE][:ORDER][:sf=N][:sunspec] or input:N[:TYPE][:ORDER][:sf=N][:sunspec]"
+ADDRESS_FORM = (
+    "coil:N, discrete:N, holding:N[:TYPE][:ORDER][:sf=N][:sunspec] or input:N[:TYPE][:ORDER][:sf=N][:sunspec]"
+)
 
 
 class Table(StrEnum):

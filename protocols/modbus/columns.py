@@ -90,14 +90,14 @@ def _raw(image: np.ndarray, at: int, size: int, order: int) -> int:
         else:
             source = size - 1 - i
         raw = (raw << np.uint64(8)) | np.uint64(image[at + source])
-    return raw
+    return raw  # type: ignore[return-value]
 
 
 @njit(types.float64(types.uint64, types.int64, types.int64), cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _number(raw: int, size: int, code: int) -> float:
     if code == FLOAT:
         if size == 8:
-            return np.uint64(raw).view(np.float64)  # type: ignore[no-any-return]
+            return np.uint64(raw).view(np.float64)
         return float(np.uint32(raw).view(np.float32))
     if code == SIGNED:
         spare = np.int64(64 - 8 * size)
@@ -150,7 +150,7 @@ def _decode(
         if sunspecs[row]:
             absent[position] = math.isnan(value) if code == FLOAT else raw == absents[row]
         if factor_at >= 0:
-            if image[factor_at] == FACTOR_ABSENT >> 8 and image[factor_at + 1] == 0:
+            if image[factor_at] == FACTOR_ABSENT >> 8 and image[factor_at + 1] == 0 and not math.isnan(value):
                 absent[position] = True
             value = _scaled(image, factor_at, value)
         wire[position] = value

@@ -72,13 +72,18 @@ def exponent(factor: bytes) -> int | None:
     return power
 
 
-def _scaled(number: float, factor: bytes) -> int | float | None:
+def _scaled(number: float, factor: bytes) -> float | None:
     if not factor:
         return number
     power = exponent(factor)
     if power is None:
         return NO_VALUE
-    return number * 10**power if power >= 0 else number / 10**-power
+    return _times(number, power)
+
+
+def _times(number: float, power: int) -> float:
+    """number * 10**power, divided where that is the exact one."""
+    return number * float(10**power) if power >= 0 else number / float(10**-power)
 
 
 def _text(plain: bytes, sunspec: bool) -> str | None:
@@ -103,7 +108,7 @@ def encode(address: Address, value: float, factor: bytes = b"") -> list[int]:
         power = exponent(factor)
         if power is None:
             raise ValueError("the device gives no scale factor")
-        value = _whole(value / 10**power if power >= 0 else value * 10**-power)
+        value = _whole(_times(value, -power))
     if kind.code == FLOAT:
         with np.errstate(over="ignore"):
             cell = np.array([value], kind.dtype)
@@ -114,7 +119,8 @@ def encode(address: Address, value: float, factor: bytes = b"") -> list[int]:
         plain = _integer(address, value)
     if address.sunspec and kind.code != FLOAT and int.from_bytes(plain, "big") == kind.absent:
         raise ValueError(f"{value:g} as {address.type} means that the device has no such value")
-    return np.frombuffer(reordered(plain, address.order), ">u2").tolist()
+    registers: list[int] = np.frombuffer(reordered(plain, address.order), ">u2").tolist()
+    return registers
 
 
 def _integer(address: Address, value: float) -> bytes:
