@@ -148,8 +148,8 @@ class TwinView(Protocol):
     def states(self) -> AsyncIterator[States]:
         """First of every shown point that was ever read, then of those that advanced since; coalesced and bounded.
 
-        An edited plant comes as States with another `plant`, be they empty. One iterator at a time; a new one starts
-        with everything again.
+        An edited plant comes as States with another `plant`, be they empty; and at least every second come some, a sign
+        that the twin lives. One iterator at a time; a new one starts with everything again.
         """
 
     async def history(self, point: str, span: Span) -> list[Past]: ...
