@@ -96,7 +96,7 @@ INTERFACES: Mapping[str, dict[str, Any]] = {
         {"@type": ["Telemetry", "Distance"], "name": "level", "schema": "double", "unit": "metre", "displayName": "Level"}]},
     "Pump": {"extends": "dtmi:works:Asset;1", "displayName": "Pump", "description": "Lifts water", "contents": [
         {"@type": "Property", "name": "status", "schema": "boolean", "writable": True},
-        {"@type": "Property", "name": "speed", "schema": "double", "writable": True},
+        {"@type": "Property", "name": "speed", "schema": "double", "unit": "percent", "writable": True},
         {"@type": "Property", "name": "mode", "schema": MODE, "writable": True},
         {"@type": "Telemetry", "name": "starts", "schema": "integer"},
         {"@type": "Component", "name": "motor", "schema": "dtmi:works:Motor;1"},
@@ -109,7 +109,7 @@ FIRST = {"pump.status": 0.0, "pump.running": 0.0, "pump.speed": 80.0, "pump.mode
 
 def write_plant(folder: Path, more: str = "") -> Path:
     """The plant's folder; `more` goes to the end of plant.toml."""
-    (folder / "interfaces").mkdir(parents=True)
+    (folder / "interfaces").mkdir(parents=True, exist_ok=True)
     (folder / "plant.toml").write_text(PLANT + more)
     (folder / "points.csv").write_text(POINTS)
     for name, body in INTERFACES.items():
