@@ -112,7 +112,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         closing.callback(history.close)
         recover(graph_store, history, evidence)
         live = LiveTwin(plant, epoch, history, clock)
-        last = store.latest({p.name: p.id for p in plant.points}, clock())
+        current = plant.points.current
+        last = store.latest(dict(zip(current.words("name"), current.ids.tolist(), strict=True)), clock())
         if last is not None:
             live.restore(last)
         live.begin()
