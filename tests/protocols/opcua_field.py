@@ -15,6 +15,7 @@ from asyncua.crypto.permission_rules import User, UserRole
 from protocols.link import LinkState
 from protocols.opcua.link import OpcUaLink
 from protocols.opcua.security import serve_securely
+from protocols.opcua.standard import LightServer
 from protocols.pki import Pki
 from tests.protocols.protocol_bench import RecordingSink, device, point, seeded
 
@@ -63,7 +64,7 @@ class Site:
         self._level: Any = None
 
     async def __aenter__(self) -> Site:
-        server = Server(user_manager=Gatekeeper())
+        server = Server(iserver=LightServer(user_manager=Gatekeeper()))
         await server.init()
         server.set_endpoint(self.announced or f"opc.tcp://127.0.0.1:{self.port}/site")
         server.socket_address = ("127.0.0.1", self.port)
