@@ -1,0 +1,1 @@
+"""Devices and clients that others wrote, for tests of ours against them; each folder builds or starts one."""
