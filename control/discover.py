@@ -175,10 +175,11 @@ def _put_interfaces(texts: _Texts, edits: Edits) -> None:
     files = named(((i.id, kind_of(i.id)) for i in edits.draft.interfaces), taken)
     for interface in edits.draft.interfaces:
         texts.made[f"{folder}/{files[interface.id]}.json"] = edit.interface_text(interface)
-    for identity in sorted({*edits.draft.growth, *edits.replaced}):
+    for identity in sorted({*edits.draft.growth, *edits.replaced, *edits.opened}):
         assert plant is not None
         name = plant.interfaces[identity].file
         growth = edits.draft.growth.get(identity, Growth())
+        growth = replace(growth, writable=(*growth.writable, *edits.opened.get(identity, ())))
         texts.made[name] = edit.grown(texts[name], identity, growth, edits.replaced.get(identity, ()))
 
 

@@ -109,7 +109,8 @@ class _Shape:
 
     def takes(self, values: Sequence[FoundValue]) -> bool:
         """Whether nothing in it contradicts the values."""
-        return all(v.name not in self.name_of or _same(self.fields[self.name_of[v.name]], v) for v in values)
+        names = ((self.name_of.get(v.name) or plain("_".join(v.name)), v) for v in values)
+        return all(name not in self.fields or _same(self.fields[name], v) for name, v in names)
 
     def add(self, values: Sequence[FoundValue], busy: Set[str] = frozenset()) -> dict[Path, str]:
         """Field names of the values of one twin, in which `busy` names are bound to something else already."""
@@ -238,7 +239,7 @@ class _Drafting:
             values = self._values.get(thing.path, [])
             shape = next((s for s in variants if s.takes(values)), None)
             if shape is None:
-                shape = self._new_shape(title, thing, values)
+                shape = self._new_shape(title, thing, values, variants)
                 variants.append(shape)
             self._names[thing.path] = shape.add(values)
             self._shape_of[thing.path] = shape
@@ -250,14 +251,15 @@ class _Drafting:
             return "Folder"
         return family(names) or "_".join(["Thing", *sorted(plain("_".join(v.name)) for v in values)[:NAME_FIELDS_MAX]])
 
-    def _new_shape(self, title: str, thing: FoundThing, values: Sequence[FoundValue]) -> _Shape:
+    def _new_shape(
+        self, title: str, thing: FoundThing, values: Sequence[FoundValue], variants: Sequence[_Shape]
+    ) -> _Shape:
         name = plain(title)
         identity = f"dtmi:{NAMESPACE}:{self._device}:{name};1"
-        known = self._known.interfaces.get(identity)
-        if known is not None and identity not in self._shapes:
-            shape = self._grown(identity)
-            if all(_same(shape.fields[n], v) for v in values if (n := plain("_".join(v.name))) in shape.fields):
-                return shape
+        if identity in self._known.interfaces:
+            grown = self._shapes.get(identity) or self._grown(identity)
+            if grown not in variants and grown.takes(values):
+                return grown
         count = 1
         while identity in self._shapes or identity in self._known.interfaces:
             count += 1

@@ -12,11 +12,15 @@ from control.discover_names import named
 from control.discover_said import Said, number
 from protocols.discovery import Found, FoundValue, Path, path_text
 from twin.graph import PART_OF
-from twin.interface import Field
+from twin.interface import Field, Interface
 from twin.plant import Plant
 from twin.units import UNITS
 
 SHARED = "kept: other points of the Interface have the same property; change them together by hand"
+
+
+INHERITED = "kept: its Interface inherits the property, which is not writable"
+CELLS = (*ROW_ASPECTS, "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Edits:
     Attributes:
         cells: of points.csv, by point and column.
         removed: points whose rows go; twins that go with them.
-        replaced: Properties to declare anew, by Interface.
+        replaced: Properties to declare anew, by Interface; `opened` those that become writable.
     """
 
     difference: Difference
@@ -35,10 +39,7 @@ class Edits:
     removed: tuple[str, ...] = ()
     removed_twins: tuple[str, ...] = ()
     replaced: Mapping[str, tuple[Field, ...]] = field(default_factory=dict)
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.draft.rows or self.cells or self.removed or self.replaced)
+    opened: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def merged(
@@ -59,15 +60,17 @@ def merged(
     known = _known(device, found, plant, before, rows)
     wanted = [values[a] for a in change.added if a in values]
     made = draft(device, found, wanted, known)
-    changed, cells, replaced = _applied(change.changed, values, plant, rows)
+    applied = _Applying(plant, values, rows)
+    changed = applied.take(change.changed) if plant is not None else change.changed
     removed = tuple(g.point for g in change.gone if g.point) if prune else ()
     return Edits(
         replace(change, changed=tuple(changed)),
         made,
-        cells,
+        applied.cells,
         removed,
         _left_empty(plant, removed) if plant is not None else (),
-        replaced,
+        applied.replaced,
+        applied.opened,
     )
 
 
@@ -138,75 +141,87 @@ def _left_empty(plant: Plant, removed: Sequence[str]) -> tuple[str, ...]:
 # --- what the device changed -----------------------------------------------------------------------------------------
 
 
-def _applied(
-    changes: Sequence[Change], values: Mapping[str, FoundValue], plant: Plant | None, rows: Mapping[str, Bound]
-) -> tuple[list[Change], dict[str, dict[str, str]], dict[str, tuple[Field, ...]]]:
-    """The changes with what became of them, the cells they change, and the Properties that must be declared anew."""
-    cells: dict[str, dict[str, str]] = {}
-    fields: dict[tuple[str, str], list[Change]] = {}
-    for change in changes:
-        if not change.point or change.kept or plant is None:
-            continue
-        if change.what == "address":
-            cells.setdefault(change.point, {})["address"] = change.after
-        elif change.what in ("type", "values") or (change.what == "unit" and _other_dimension(change)):
+@dataclass(slots=True)
+class _Applying:
+    """What the device changed, as cells and Properties of the plant."""
+
+    plant: Plant | None
+    values: Mapping[str, FoundValue]
+    rows: Mapping[str, Bound]
+    cells: dict[str, dict[str, str]] = field(default_factory=dict)
+    replaced: dict[str, tuple[Field, ...]] = field(default_factory=dict)
+    opened: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def take(self, changes: Sequence[Change]) -> list[Change]:
+        """The same changes; those that the plant does not take over say why."""
+        plant, kept = self.plant, dict[Change, str]()
+        anew: dict[tuple[str, str], list[Change]] = {}
+        for change in changes:
+            if not change.point or change.kept or plant is None:
+                continue
             point = plant.point(change.point)
-            interface = plant.twin(point.twin).interface
-            fields.setdefault((interface, point.property), []).append(change)
-        elif change.what in ROW_ASPECTS:
-            cells.setdefault(change.point, {})[change.what] = change.after
-    replaced: dict[str, tuple[Field, ...]] = {}
-    kept: set[Change] = set()
-    for (interface, name), asked in fields.items():
-        assert plant is not None
-        if _all_agree(plant, interface, name, asked, values):
-            value = values[asked[0].address]
-            there = plant.interfaces[interface].fields[name]
-            made = interface_field(name, value.schema, value.unit, there.writable or value.writable, there.words)
-            replaced[interface] = (*replaced.get(interface, ()), made)
-            for change in asked:
-                if change.what in ROW_ASPECTS:
-                    cells.setdefault(change.point, {})[change.what] = change.after
-        else:
-            kept |= set(asked)
-    for name, changed in cells.items():
-        _convert_range(name, changed, values, plant, rows)
-    return [replace(c, kept=SHARED) if c in kept else c for c in changes], cells, replaced
+            interface = plant.interfaces[plant.twin(point.twin).interface]
+            if change.what in ("type", "values") or (change.what == "unit" and _other_dimension(change)):
+                anew.setdefault((interface.id, point.property), []).append(change)
+            elif change.what != "access" or self._may_be(change.after, interface, point.property):
+                self._put(change)
+            else:
+                kept[change] = INHERITED
+        for (identity, name), asked in anew.items():
+            if plant is not None and self._agree(plant.interfaces[identity], name, asked):
+                self._declare(plant.interfaces[identity], name, asked)
+            else:
+                kept |= dict.fromkeys(asked, SHARED)
+        for name, changed in self.cells.items():
+            self._convert_range(name, changed)
+        return [replace(c, kept=kept.get(c, c.kept)) for c in changes]
+
+    def _put(self, change: Change) -> None:
+        if change.what in CELLS:
+            self.cells.setdefault(change.point, {})[change.what] = change.after
+
+    def _may_be(self, access: str, interface: Interface, name: str) -> bool:
+        """Whether the Property may have this access, or can be made to have it."""
+        if access == "rw" and not interface.fields[name].writable:
+            if name not in interface.own:
+                return False
+            self.opened[interface.id] = (*self.opened.get(interface.id, ()), name)
+        return True
+
+    def _agree(self, interface: Interface, name: str, asked: Sequence[Change]) -> bool:
+        """Whether a Property may be declared anew: it is the Interface's own, and every point of it changes alike."""
+        assert self.plant is not None
+        heirs = any(interface.id in i.extends for i in self.plant.interfaces.values())
+        if name not in interface.own or heirs:
+            return False
+        known = self.plant.point_of_name
+        twins = (t.id for t in self.plant.twins if t.interface == interface.id)
+        bound = {f"{t}.{name}" for t in twins if f"{t}.{name}" in known}
+        alike = {(self.values[c.address].schema, self.values[c.address].unit) for c in asked}
+        return bound == {c.point for c in asked} and len(alike) == 1
+
+    def _declare(self, interface: Interface, name: str, asked: Sequence[Change]) -> None:
+        value, there = self.values[asked[0].address], interface.fields[name]
+        writable = there.writable or value.writable
+        made = interface_field(name, value.schema, value.unit, writable, there.words)
+        self.replaced[interface.id] = (*self.replaced.get(interface.id, ()), made)
+        for change in asked:
+            self._put(change)
+
+    def _convert_range(self, point: str, changed: dict[str, str]) -> None:
+        """Ranges stand in the Interface's unit, the device's in its own."""
+        found = (self.values[a] for a, r in self.rows.items() if r.point == point and a in self.values)
+        value = next(found, None)
+        if value is None or self.plant is None or not {"low", "high"} & changed.keys():
+            return
+        low, high = range_in(value, self.plant.point(point).unit)
+        for what, bound in (("low", low), ("high", high)):
+            if what in changed:
+                changed[what] = number(bound)
 
 
 def _other_dimension(change: Change) -> bool:
     return UNITS[change.before].dimension != UNITS[change.after].dimension
-
-
-def _all_agree(
-    plant: Plant, interface: str, name: str, asked: Sequence[Change], values: Mapping[str, FoundValue]
-) -> bool:
-    """Whether a Property may be declared anew: it is the Interface's own, and every point of it changes alike."""
-    declared = plant.interfaces[interface]
-    if name not in declared.own or any(interface in i.extends for i in plant.interfaces.values()):
-        return False
-    bound = {
-        p.name for t in plant.twins if t.interface == interface for p in plant.points if p.name == f"{t.id}.{name}"
-    }
-    found = {(values[c.address].schema, values[c.address].unit) for c in asked}
-    return bound == {c.point for c in asked} and len(found) == 1
-
-
-def _convert_range(
-    point: str,
-    changed: dict[str, str],
-    values: Mapping[str, FoundValue],
-    plant: Plant | None,
-    rows: Mapping[str, Bound],
-) -> None:
-    """Ranges stand in the Interface's unit, the device's in its own."""
-    value = next((values[a] for a, r in rows.items() if r.point == point and a in values), None)
-    if plant is None or value is None or not {"low", "high"} & changed.keys():
-        return
-    low, high = range_in(value, plant.point(point).unit)
-    for what, bound in (("low", low), ("high", high)):
-        if what in changed:
-            changed[what] = number(bound)
 
 
 def cells_of(row: Row, device: str) -> dict[str, str]:

@@ -43,7 +43,9 @@ class Site:
             UnitId=code, DisplayName=ua.LocalizedText(text), Description=ua.LocalizedText(text),
         )  # fmt: skip
         base = variable.nodeid.Identifier
-        await variable.add_property(ua.NodeId(f"{base}.unit", self.index), ua.QualifiedName("EngineeringUnits", 0), unit)
+        await variable.add_property(
+            ua.NodeId(f"{base}.unit", self.index), ua.QualifiedName("EngineeringUnits", 0), unit
+        )
         range_ = ua.Range(low, high)
         await variable.add_property(ua.NodeId(f"{base}.range", self.index), ua.QualifiedName("EURange", 0), range_)
 
@@ -110,19 +112,20 @@ async def _tank(site: Site) -> None:
 
 
 async def _oddities(site: Site) -> None:
-    odd = await site.object(site.plant, "Füllstände & mehr")
+    name = ua.QualifiedName("Füllstände & mehr", site.index)
+    odd = await site.plant.add_folder(ua.NodeId("odd", site.index), name)
     await site.variable(odd, "Höhe", 1.0, id="odd.1")
     await site.variable(odd, "Hohe", 2.0, id="odd.2")
     await site.variable(odd, "泵", 3.0, id="odd.3")
     await site.variable(odd, "阀", 4.0, id="odd.4")
     await site.variable(odd, "contains", 5.0, id="odd.5")
-    await site.variable(odd, "1st, \"quoted\"", 6.0, id='odd.6, "q"')
+    await site.variable(odd, '1st, "quoted"', 6.0, id='odd.6, "q"')
     await site.variable(odd, "Any", ua.Variant(2.5, ua.VariantType.Double), id="odd.7", datatype=ua.NodeId(24))
     secret = await site.variable(odd, "Secret", 1.0, id="odd.8")
     await secret.write_attribute(ua.AttributeIds.AccessLevel, ua.DataValue(ua.Variant(0, ua.VariantType.Byte)))
     weird = await site.variable(odd, "Weird unit", 1.0, id="odd.9")
     await site.analog(weird, UNKNOWN_UNIT, "furlong/fortnight", 0.0, 0.0)
-    # A loop: the part holds the whole.
-    await odd.add_reference(site.plant.nodeid, ua.ObjectIds.Organizes)
+    # A loop: the part holds the whole. (asyncua takes no reference in both directions between two nodes.)
+    inner = await site.object(odd, "Inner")
+    await inner.add_reference(site.plant.nodeid, ua.ObjectIds.Organizes)
     await site.object(site.plant, "Empty")
-
