@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from control import metrics
+from control import certs, metrics
 from control.api.http import application
 from control.api.part import Parts, PlantShown
 from control.backup import Backups
@@ -157,6 +157,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             whatifs.run(),
             imports.run(),
             watch.run(),
+            certs.watch(config.data / PKI, clock),
             _sweep(live),
             *(link.run() for link in links.values()),
         )

@@ -21,5 +21,6 @@ class ServedDevice(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
-        """New values by point id in the twin's unit; quality by point id, Good where absent."""
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
+        """New values by point id in the twin's unit, texts and canonical JSON as text; quality by point id, Good where
+        absent. After a restart everything must be said again."""

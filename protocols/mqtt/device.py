@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
 from protocols.link import Clock, DeadLetter, LinkState
 from protocols.mqtt import codec
-from protocols.mqtt.session import BrokerSession, Message
+from protocols.mqtt.messages import Message
+from protocols.mqtt.paho_session import PahoSession
 from protocols.served import OnWrite
 from twin.plant import Device
 from twin.points import Point
@@ -44,7 +46,7 @@ class MqttDevice:
         for point in points:
             if point.writable:
                 self._writable.setdefault(self._address[point.id].topic + suffix, []).append(point)
-        self._session: BrokerSession | None = None
+        self._session: PahoSession | None = None
         self._connected = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -65,11 +67,11 @@ class MqttDevice:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         documents: dict[str, Any] = {}
         for point_id, value in values.items():
             point, address = self._points[point_id], self._address[point_id]
-            wire = plain_value(point, value)
+            wire = _plain(point, value)
             if not address.pointer:
                 documents[address.topic] = wire
                 continue
@@ -85,7 +87,7 @@ class MqttDevice:
 
     async def _live(self, online: Callable[[], None]) -> None:
         settings = self._device.settings
-        session = BrokerSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
+        session = PahoSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
         try:
             timeout_s = float(settings["timeout_s"])
             await session.open(list(self._writable), int(settings["qos"]), int(settings["keepalive_s"]), timeout_s)
@@ -111,6 +113,13 @@ class MqttDevice:
                         self._on_write(point, twin_value(point, found.value)[0])
             except (codec.Malformed, Unbelievable):
                 continue  # a device does not act on what it does not understand
+
+
+def _plain(point: Point, value: float | str) -> Any:
+    """A structured value goes out as what its canonical JSON says, not as a text."""
+    if isinstance(value, str):
+        return json.loads(value) if point.type == "object" else value
+    return plain_value(point, value)
 
 
 class _NobodyListens:
