@@ -227,7 +227,7 @@ class _Drafting:
             else:
                 values = self._values.get(thing.path, [])
                 structure = frozenset((v.name, v.schema, UNITS[v.unit].dimension) for v in values)
-                key = (structure, stem(thing.path[-1]) if thing.path else "")
+                key = (structure, stem(thing.path[-1]) if thing.path and values else "")
             groups.setdefault(key, []).append(thing)
         return list(groups.values())
 

@@ -15,12 +15,17 @@ from typing import Any, TypeVar
 from asyncua import Client, ua
 
 from protocols.discovery import Found, Path, Told, without_password
+from protocols.healing import Broken
 from protocols.opcua import codec, nodes
-from protocols.opcua.link import FAILURES, REQUEST_S, _close, _open, _words
+from protocols.opcua.failures import FAILURES, words
 from protocols.opcua.nodes import Browsed, DataType, Node, TypeNode
+from protocols.opcua.security import secure, sign_in
 from twin.errors import BadRequest, DeviceFault, NotFound, TwinloopError, Unavailable
 from twin.plant import Device
 
+ASYNCUA_S = 60.0  # asyncua's own limit; every request here has a shorter one of its own
+OPENING = 2  # time-outs that connecting, security and signing in may take together
+CLOSE_S = 1.0  # how long a farewell to the server may take
 BROWSE_MAX = 200  # nodes of one Browse where the server states no limit: an answer of some 50 kB
 READ_MAX = 1000  # attributes of one Read where it states none: what Siemens controllers take at once
 OUTSTANDING = 4  # requests on the wire: the server works on one while others travel
@@ -69,16 +74,33 @@ async def discover(device: Device, wanted: Wanted, told: Told, pki: FilePath | N
 
 @asynccontextmanager
 async def _session(device: Device, pki: FilePath | None) -> AsyncIterator[Client]:
-    client = Client(device.endpoint, timeout=REQUEST_S)
+    client, timeout_s = Client(device.endpoint, timeout=ASYNCUA_S), float(device.settings["timeout_s"])
     try:
         try:
-            async with asyncio.timeout(float(device.settings["timeout_s"])):
-                await _open(client, codec.credentials(device.endpoint))
-        except FAILURES as failure:
-            raise Unavailable(f"{without_password(device.endpoint)}: {_words(failure)}", "is it running?") from failure
+            async with asyncio.timeout(OPENING * timeout_s):
+                await secure(client, device, pki)
+                await client.connect_socket()
+                await client.send_hello()
+                await client.open_secure_channel()
+                await client.create_session()
+                await sign_in(client, device, pki)
+        except (Broken, *FAILURES) as failure:
+            raise Unavailable(f"{without_password(device.endpoint)}: {words(failure)}") from failure
         yield client
     finally:
-        await _close(client)
+        await _leave(client)
+
+
+async def _leave(client: Client) -> None:
+    """Say goodbye as far as the server listens; leave nothing behind here."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await client.uaclient.close_session(True)
+            await client.close_secure_channel()
+    except FAILURES:
+        pass  # the server is gone, or never let us in
+    finally:
+        client.disconnect_socket()
 
 
 class _Walk:
@@ -304,7 +326,7 @@ class _Walk:
             self._size[service] = min(self._size[service], (len(part) + 1) // 2)
             return []
         except FAILURES as failure:
-            raise Unavailable(f"no answer to a {service}: {_words(failure)}", "try a longer --timeout") from failure
+            raise Unavailable(f"no answer to a {service}: {words(failure)}", "try a longer --timeout") from failure
         if not answers and len(part) == 1:
             raise DeviceFault(f"the server answers nothing to a {service}", "it breaks OPC UA Part 4")
         return answers

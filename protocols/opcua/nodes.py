@@ -15,7 +15,7 @@ from protocols.discovery import Found, FoundThing, FoundValue, Path, Skipped, di
 from protocols.opcua import codec
 from protocols.said_units import unit_of_code, unit_of_text
 from twin.interface import NAME
-from twin.schema import Enum, EnumValue, Primitive, Schema
+from twin.schema import Enum, EnumValue, Primitive, Schema, point_type
 
 OBJECTS = "i=85"
 OBJECT_CLASS, VARIABLE_CLASS = 1, 2
@@ -32,7 +32,8 @@ STANDARD_DETAILS = DETAILS | {
     "MaxCharacters", "MaxByteStringLength", "DictionaryFragment", "InputArguments", "OutputArguments",
 }  # fmt: skip
 
-# Built-in types by the number of their node in namespace 0. A UInt32 fits DTDL's long, a UInt64 as far as doubles do.
+# Built-in types by the number of their node in namespace 0. A UInt32 fits DTDL's long, a UInt64 as far as doubles do;
+# times, GUIDs, names and the like come as texts.
 _SCHEMA_OF_BUILT_IN: Mapping[int, Primitive] = {
     1: Primitive("boolean"),
     **dict.fromkeys((2, 3, 4, 5, 6), Primitive("integer")),
@@ -40,11 +41,13 @@ _SCHEMA_OF_BUILT_IN: Mapping[int, Primitive] = {
     10: Primitive("float"),
     11: Primitive("double"),
     12: Primitive("string"),
+    13: Primitive("dateTime"),
+    **dict.fromkeys((14, 16, 17, 18, 20, 21), Primitive("string")),
+    19: Primitive("long"),
 }
 _NAME_OF_BUILT_IN = {
-    13: "DateTime", 14: "Guid", 15: "ByteString", 16: "XmlElement", 17: "NodeId", 18: "ExpandedNodeId",
-    19: "StatusCode", 20: "QualifiedName", 21: "LocalizedText", 22: "Structure", 23: "DataValue", 25: "DiagnosticInfo",
-    50: "Decimal",
+    **dict.fromkeys((2, 3, 4, 5, 6, 7, 8, 9), "an integer"), 1: "Boolean", 10: "Float", 11: "Double", 12: "String",
+    15: "ByteString", 22: "Structure", 23: "DataValue", 24: "any type", 25: "DiagnosticInfo",
 }  # fmt: skip
 ABSTRACT = frozenset({"i=24", "i=26", "i=27", "i=28"})  # any, Number, Integer, UInteger: only the value tells
 ENUMERATION = "i=29"
@@ -203,7 +206,7 @@ class _Reading:
         is_array = node.value_rank >= 0 or (node.seen is not None and node.seen[1])
         kind = self._data_type(node)
         if is_array:
-            return f"an array of {kind.name}"
+            return f"an array of {kind.name}; bind it by hand as an object"
         if node.is_open and node.seen is None:
             return f"{kind.name}, and without a value that tells more"
         if kind.built_in not in _SCHEMA_OF_BUILT_IN and not self._names(node, kind):
@@ -219,7 +222,7 @@ class _Reading:
     def _data_type(self, node: Node) -> DataType:
         kind = self._browsed.data_types.get(node.data_type)
         if node.seen is not None and (kind is None or node.data_type in ABSTRACT):
-            return DataType(_NAME_OF_BUILT_IN.get(node.seen[0], "a number"), node.seen[0])
+            return DataType(_NAME_OF_BUILT_IN.get(node.seen[0], f"built-in type {node.seen[0]}"), node.seen[0])
         return kind or DataType(node.data_type, 0)
 
     def _names(self, node: Node, kind: DataType) -> tuple[tuple[int, str], ...]:
@@ -236,9 +239,9 @@ class _Reading:
 
     def _value(self, node: Node, thing: Path, name: Path) -> FoundValue:
         schema = self._schema(node)
-        is_number = isinstance(schema, Primitive) and schema.name not in ("boolean", "string")
+        is_number = point_type(schema) in ("double", "integer")
         unit, scale, note = self._unit(node) if is_number else ("", 1.0, "")
-        is_text = isinstance(schema, Primitive) and schema.name == "string"
+        is_text = point_type(schema) == "string"
         writable = bool(node.access & CURRENT_WRITE)
         low, high = self._range(node, scale, writable) if is_number else (-math.inf, math.inf)
         if writable and is_text:

@@ -108,6 +108,7 @@ async def _tank(site: Site) -> None:
     await site.variable(tank, "Note", "as built", writable=True)
     await site.variable(tank, "Profile", [1.0, 2.0, 3.0])
     await site.variable(tank, "Built", ua.DateTime(2020, 1, 1))
+    await site.variable(tank, "Picture", b"GIF89a")
     await site.variable(tank, "Range", ua.Range(0.0, 1.0))
 
 

@@ -40,6 +40,8 @@ async def test_every_variable_is_found_with_its_type_unit_and_access() -> None:
     assert (flow.unit, flow.schema, flow.writable) == ("m3/h", Primitive("float"), False)
     assert values["Plant/Tank/Temperature"].unit == "degC"
     assert values["Plant/Line 1/Pump 1/Running"].type == "boolean"
+    assert values["Plant/Tank/Built"].schema == Primitive("dateTime")
+    assert not values["Plant/Tank/Note"].writable  # commands carry no texts
     assert values["Plant/Line 1/Pump 1/Starts"].schema == Primitive("long")
     assert values["Plant/Line 1/Pump 2/Bearing/Temperature"].thing[-1] == "Bearing"
 
@@ -64,8 +66,8 @@ async def test_what_no_point_can_carry_is_named_with_its_reason() -> None:
     async with site() as it:
         found = await found_at(it)
     reasons = {s.path[-1]: s.reason for s in found.skipped}
-    assert reasons["Profile"] == "an array of Double"
-    assert reasons["Built"] == "of type DateTime"
+    assert reasons["Profile"] == "an array of Double; bind it by hand as an object"
+    assert reasons["Picture"] == "of type ByteString"
     assert reasons["Range"] == "of type Range"
     assert reasons["Secret"] == "its value cannot be read"
     assert not {"EURange", "EngineeringUnits", "EnumStrings"} & {v.path[-1] for v in found.values}
