@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -217,9 +217,8 @@ class BrokerSession(asyncio.BufferedProtocol):
     # What the loop does
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=UNSENT_MAX)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(high=UNSENT_MAX)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(Loss(f"the connection to the broker ended{f': {exc}' if exc else ''}"))
