@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
+AddressCheck = Callable[[str, str, bool], None]
+"""(address, point type, writable) -> None; raises ValueError saying what is wrong and the form."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProtocolRules:
     """A protocol's part in checking a plant.
@@ -28,9 +33,11 @@ class ProtocolRules:
     Attributes:
         settings: the device keys it knows.
         check_endpoint: raises ValueError with the right form when the endpoint is not one.
-        check_address: (address, point type, writable) -> None; raises ValueError saying what is wrong and the form.
+        check_address: of a device's points.
+        address_check: the check for a device of these settings, where they decide what an address looks like.
     """
 
     settings: Mapping[str, Setting]
     check_endpoint: Callable[[str], None]
-    check_address: Callable[[str, str, bool], None]
+    check_address: AddressCheck
+    address_check: Callable[[Mapping[str, Any]], AddressCheck] | None = None

@@ -64,6 +64,14 @@ def parse_address(text: str) -> Address:
     return Address(Source(*parts[1:]), metric)
 
 
+def check_address(text: str, point_type: str, writable: bool) -> None:
+    """
+    Raises:
+        ValueError: not the address of a metric. What type it has, only its birth says.
+    """
+    parse_address(text)
+
+
 def parse_topic(topic: bytes) -> tuple[str, Source] | None:
     """-> (kind of message, whose it is); None for topics that are not of an edge node or device."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,13 @@ class Columns:
         self.said += values.said
         self.datatype += values.datatypes
         self.origin += [values] * len(values.rows)
+
+    def cut(self) -> Columns:
+        """What has gathered; nothing is left here."""
+        taken = replace(self)
+        for column in fields(self):
+            setattr(self, column.name, [])
+        return taken
 
     def arrays(
         self,

@@ -177,6 +177,10 @@ class Host:
     def life(self, edge: Source) -> Life:
         return self._edges[edge].life
 
+    def rows(self, edge: Source) -> tuple[int, ...]:
+        """Of the node itself and all its devices."""
+        return self._edges[edge].rows()
+
     def begin(self, now: int) -> None:
         """We are connected: what was said before is void, since we did not hear how it went on."""
         for source, edge in self._edges.items():

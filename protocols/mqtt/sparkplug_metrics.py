@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from protocols.mqtt.codec import PAYLOAD_MAX, TIME_MAX_NS, Malformed
+from protocols.mqtt.codec import PAYLOAD_MAX, TIME_MAX_NS, Malformed, time_text
 from protocols.mqtt.sparkplug_b_pb2 import Payload as Wire
 from twin.quality import BAD, GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE
 
@@ -197,6 +197,17 @@ def _unpacked(datatype: int, packed: bytes) -> list[Any]:
     return items
 
 
+def time_of(ms: int) -> str:
+    """A DateTime as text.
+
+    Raises:
+        Malformed: it is no time of our age.
+    """
+    if ms * 1_000_000 >= TIME_MAX_NS:
+        raise Malformed("decode", f"{ms} ms is not a time of our age")
+    return time_text(ms * 1_000_000)
+
+
 def properties_of(said: Wire.Metric) -> dict[str, Any]:
     """The scalar properties; sets of properties are left out."""
     found: dict[str, Any] = {}
@@ -287,8 +298,11 @@ def put_value(place: Wire.Metric, datatype: int, value: Any) -> None:
     setattr(place, field, _CARRY[field](DATATYPES[datatype], value))
 
 
-def encode(metrics: Iterable[Metric], now_ms: int, seq: int | None = None) -> bytes:
+def encode(metrics: Iterable[Metric], now_ms: int, seq: int | None = None, typed: bool = True) -> bytes:
     """A payload. Commands carry no `seq` (6.4.21), deaths of nodes neither.
+
+    Args:
+        typed: say the datatypes, as births and commands do; data leaves them to the birth.
 
     Raises:
         ValueError: a value does not fit its datatype.
@@ -304,7 +318,7 @@ def encode(metrics: Iterable[Metric], now_ms: int, seq: int | None = None) -> by
             place.alias = metric.alias
         if metric.stamp is not None:
             place.timestamp = metric.stamp // 1_000_000
-        if metric.datatype:
+        if typed and metric.datatype:
             place.datatype = metric.datatype
         if metric.historical:
             place.is_historical = True

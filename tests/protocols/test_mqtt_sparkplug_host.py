@@ -70,7 +70,7 @@ def bd(number: int) -> Metric:
 def heard(done: list[Instruction]) -> dict[int, Any]:
     """Row -> value, of all that is said."""
     return {
-        row: spm.value_of(said, datatype)
+        row: None if said.is_null else spm.value_of(said, datatype)
         for values in done
         if isinstance(values, Values)
         for row, said, datatype in zip(values.rows, values.said, values.datatypes, strict=True)
