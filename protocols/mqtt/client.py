@@ -272,7 +272,7 @@ class Client:
         return [Settled(identity, code, words)] if self._sent.pop(identity, None) is not None else []
 
     def _take_received(self, body: bytes) -> list[Event]:
-        identity, code, words = packets.read_acknowledgement(self._version, body)
+        identity, code, _ = packets.read_acknowledgement(self._version, body)
         sent = self._sent.get(identity)
         if code >= 0x80:
             return self._take_settled(body)

@@ -68,7 +68,7 @@ def alias_in(data: np.ndarray, at: int, end: int) -> int:
             value, at = variable_at(data, at, end)
             if value < 0:
                 return -1
-        elif kind == TEXT or kind == BLOB or kind == PAIR:
+        elif kind in (TEXT, BLOB, PAIR):
             for _ in range(2 if kind == PAIR else 1):
                 if at + 2 > end:
                     return -1

@@ -22,9 +22,9 @@ import pytest
 from protocols.delivery import LETTERS_MAX
 from protocols.link import LinkState, WriteOutcome
 from protocols.mqtt.broker import EmbeddedBroker
+from protocols.mqtt.client import Client
 from protocols.mqtt.device import MqttDevice
 from protocols.mqtt.link import MqttLink
-from protocols.mqtt.client import Client
 from protocols.mqtt.messages import Message
 from protocols.mqtt.packets import Options
 from protocols.mqtt.paho_session import HandOver
