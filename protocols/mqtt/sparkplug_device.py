@@ -46,7 +46,11 @@ class SparkplugDevice:
 
     async def start(self) -> None:
         self._running = [asyncio.create_task(node.run(), name=node.name) for node in self._nodes]
-        await asyncio.wait([asyncio.ensure_future(node.reached.wait()) for node in self._nodes], timeout=START_S)
+        try:
+            async with asyncio.timeout(START_S):
+                await asyncio.gather(*(node.reached.wait() for node in self._nodes))
+        except TimeoutError:
+            pass
 
     async def stop(self) -> None:
         running, self._running = self._running, []

@@ -236,6 +236,8 @@ class SparkplugLink:
     def _take_state(self, message: Message) -> None:
         """Somebody says that we are offline: the will of a connection that we have left, or another with our name."""
         session = self._session
+        if message.retained:
+            return  # what the broker kept from before our birth, which has replaced it
         try:
             online, _ = names.parse_state(message.payload)
         except Malformed as fault:

@@ -386,6 +386,7 @@ async def test_a_broker_that_is_not_there_is_waited_for_by_both_sides(tmp_path: 
     sink = RecordingSink()
     simulated = nodes(broker, Wished())
     starting = asyncio.create_task(simulated.start())
+    await asyncio.sleep(0)  # its tasks are there
     async with running(a_link(broker, sink)):
         await until(lambda: LinkState.OFFLINE in sink.states, "nobody is there")
         broker.start()
