@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import protocols.modbus.codec as modbus
+import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
 import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
@@ -93,17 +93,31 @@ _OPCUA_SETTINGS = {
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
     "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
+    "security": Setting(str, "None", "what the channel does with every message", choices=opcua.SECURITY_MODES),
+    "policy": Setting(
+        str, None, "algorithms of a channel that signs, Basic256Sha256 when left out", choices=opcua.POLICIES
+    ),
+    "user_certificate": Setting(str, None, "certificate to sign in with, a file in the folder of certificates"),
+    "user_key": Setting(str, None, "private key of user_certificate, a PEM file in the folder of certificates"),
+    "plain_password": Setting(bool, False, "true lets the password travel so that others on the wire may read it"),
 }
 
 _MODBUS_SETTINGS = {
     "poll_s": Setting(float, 0.5, "seconds between two readings of everything", 0.01, 3600),
     "timeout_s": Setting(float, 1.0, "seconds after which an answer counts as lost", 0.05, 60),
+    "outstanding": Setting(int, 1, "requests under way at a time", 1, modbus.OUTSTANDING_MAX),
+    "shared": Setting(bool, True, "devices of one host and port take turns on one connection"),
     "connect_delay_s": Setting(float, 0.0, "seconds to leave the device alone after connecting", 0, 60),
     "request_delay_s": Setting(float, 0.0, "seconds to leave the device alone between two requests", 0, 60),
+    "merge": Setting(bool, True, "false asks for each value alone"),
     "gap": Setting(int, 0, "unasked cells that one request may read across; 0 reads none", 0, 124),
     "max_registers": Setting(int, 125, "registers of one request", 4, modbus.REGISTERS_MAX),
+    "max_bits": Setting(int, 2000, "coils or discrete inputs of one request", 1, modbus.BITS_MAX),
     "match_transaction": Setting(bool, True, "false for gateways that do not echo transaction ids"),
+    "single_coil_writes": Setting(bool, True, "false writes one coil with function 15 instead of 5"),
     "single_register_writes": Setting(bool, True, "false writes one register with function 16 instead of 6"),
+    "bit_writes": Setting(str, "mask", "how a bit of a register is written", choices=("mask", "rewrite")),
+    "read_back": Setting(bool, True, "what was written is read right after the device's answer"),
 }
 
 _MQTT_SETTINGS = {
@@ -125,13 +139,15 @@ _MQTT_SETTINGS = {
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "opcua": ProtocolEntry(
-        ProtocolRules(_OPCUA_SETTINGS, opcua.check_endpoint, opcua.check_address), _opcua_link, _opcua_device
+        ProtocolRules(_OPCUA_SETTINGS, opcua.check_endpoint, opcua.check_address, opcua.check_settings),
+        _opcua_link,
+        _opcua_device,
     ),
     "modbus": ProtocolEntry(
         ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
     ),
     "mqtt": ProtocolEntry(
-        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, _mqtt_address_check),
+        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, address_check=_mqtt_address_check),
         _mqtt_link,
         _mqtt_device,
     ),
