@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from control import metrics
+from control import certs, metrics
 from control.accounts import Accounts
 from control.api.http import application
 from control.api.part import Parts, PlantShown
@@ -170,6 +170,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             imports.run(),
             northbound.run(),
             watch.run(),
+            certs.watch(config.data / PKI, clock),
             _sweep(live),
             *(link.run() for link in links.values()),
         )

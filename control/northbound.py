@@ -35,6 +35,7 @@ from twin.readings import Readings
 from twin.store import Store
 
 HANDOVER_S = 0.05  # twenty hand-overs a second: finer than what SCADA asks for, and one wake-up each
+BEAT_S = 1.0
 FIGURES_S = 1.0
 START_S = 60.0  # an address space of 50,000 points on a busy machine
 STOP_S = 5.0
@@ -67,13 +68,14 @@ class View:
         self.figures = Figures()
         self._sources, self._serving, self._loop = sources, serving.id, loop
         self._plant = sources.live.plant
-        self._shown = Shown(serving.settings["points"])
+        self._shown = Shown(serving.settings.get("points", ("*",)))
         # The place of hand-over: filled on the server's loop when empty, emptied on the face's.
         self._waiting: States | None = None
         self._filled = asyncio.Event()
         self._face_loop: asyncio.AbstractEventLoop | None = None
         self._cursor = 0
         self._anew = True
+        self._beat = 0.0  # when something must be said again, on the loop's clock
         self._told = np.zeros(0, np.uint64)  # revision last handed over, by point
         self._questions, self._followers = _Turns(), _Turns()
 
@@ -163,9 +165,10 @@ class View:
         live = self._sources.live
         head, plant = live.feed.seq, live.plant
         ids = self._news(plant)
-        if not len(ids) and plant is self._plant and not self._anew:
+        if not (len(ids) or self._anew or plant is not self._plant) and self._loop.time() < self._beat:
             self._cursor = head
             return
+        self._beat = self._loop.time() + BEAT_S
         columns = live.table.columns
         self._count(ids, columns.revision[ids])
         text = {int(i): columns.text[int(i)] for i in ids if int(i) in columns.text} if columns.text else {}

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import protocols.modbus.address as modbus
+import protocols.modbus.image as modbus_image
+import protocols.modbus.map as modbus_map
 import protocols.opcua.codec as opcua
 from protocols.link import Clock
 from protocols.served import FACE_SETTINGS, Face, FaceFactory, TwinView
@@ -33,10 +36,21 @@ def _listening(check: Callable[[str], None]) -> Callable[[str], None]:
     return checked
 
 
+def _tcp(endpoint: str) -> None:
+    if modbus.parse_endpoint(endpoint).medium is not modbus.Medium.TCP:
+        raise ValueError("the twin is served over TCP only; the form is modbus://host:port/unit")
+
+
 def _opcua(serving: Serving, view: TwinView, clock: Clock, pki: Path | None) -> Face:
     from protocols.opcua.northbound import OpcUaFace
 
     return OpcUaFace(serving, view, clock, pki)
+
+
+def _modbus(serving: Serving, view: TwinView, clock: Clock, pki: Path | None) -> Face:
+    from protocols.modbus.northbound import ModbusFace
+
+    return ModbusFace(serving, view, clock, pki)
 
 
 _OPCUA_SETTINGS = {
@@ -49,6 +63,16 @@ _OPCUA_SETTINGS = {
     "clients": Setting(int, 50, "connections at once", 1, 500),
 }  # fmt: skip
 
+_MODBUS_SETTINGS = {
+    "map": Setting(str, None, "CSV file of the plant folder that says which point stands in which cells"),
+    "bad": Setting(str, "exception", "how a value that is not good is answered", choices=modbus_image.BAD_WAYS),
+    "writes": Setting(str, "none", "what writes may do; Modbus knows no users", choices=("none", "operator")),
+    "writers": Setting(list, (), "addresses that may write; left out: any that can connect"),
+    "wait_s": Setting(float, 0.0, "seconds that the answer to a write waits for the command's end", 0, 60),
+    "clients": Setting(int, 20, "connections at once", 1, 500),
+}
+
 FACES: Mapping[str, FaceEntry] = {
     "opcua": FaceEntry(ServingRules({**FACE_SETTINGS, **_OPCUA_SETTINGS}, _listening(opcua.check_endpoint)), _opcua),
+    "modbus": FaceEntry(ServingRules(_MODBUS_SETTINGS, _tcp, check_files=modbus_map.check_map), _modbus),
 }

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import ssl
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols import certificate as x
 from protocols.certificate import Trust
-from twin.errors import BadRequest, NotFound, Refused
+from twin.errors import BadRequest, NotFound, Refused, TwinloopError
 
 OWN, TRUSTED, ISSUERS, REJECTED = FOLDERS = ("own", "trusted", "issuers", "rejected")
 CERTIFICATE_FILE, KEY_FILE = "certificate.der", "key.pem"
@@ -91,6 +92,7 @@ class Pki:
         return sorted(self._held(REJECTED), key=lambda h: (-_changed_ns(h.path), h.path.name))
 
     def revoked(self) -> list[x509.CertificateRevocationList]:
+        """All of them, or an error: a list that is passed over would let revoked certificates in."""
         return [_load_revoked(path) for path in self._files(ISSUERS, (".crl",))]
 
     def trust(self) -> Trust:
@@ -135,8 +137,24 @@ class Pki:
             raise NotFound(f"no certificate in {' or '.join(folders)} begins with {text}", "see `twinloop certs list`")
         return next(iter(found.values()))
 
+    def unreadable(self) -> list[TwinloopError]:
+        """What is wrong with files among the certificates: they count for nothing, and somebody should know."""
+        found: list[TwinloopError] = []
+        for folder in (TRUSTED, ISSUERS, REJECTED):
+            for path in self._files(folder, CERTIFICATE_SUFFIXES):
+                try:
+                    load_certificate(path)
+                except TwinloopError as error:
+                    found.append(error)
+        return found
+
     def _held(self, folder: str) -> list[Held]:
-        return [Held(path, load_certificate(path)) for path in self._files(folder, CERTIFICATE_SUFFIXES)]
+        """Those that can be read: one bad file must not cut off every device. See `unreadable`."""
+        found = []
+        for path in self._files(folder, CERTIFICATE_SUFFIXES):
+            with contextlib.suppress(TwinloopError):
+                found.append(Held(path, load_certificate(path)))
+        return found
 
     def _files(self, folder: str, suffixes: tuple[str, ...]) -> list[Path]:
         try:

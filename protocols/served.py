@@ -37,8 +37,9 @@ class ServedDevice(Protocol):
 
     async def stop(self) -> None: ...
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
-        """New values by point id in the twin's unit; quality by point id, Good where absent."""
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
+        """New values by point id in the twin's unit, texts and canonical JSON as text; quality by point id, Good where
+        absent. After a restart everything must be said again."""
 
 
 # --- faces -----------------------------------------------------------------------------------------------------------
@@ -148,8 +149,8 @@ class TwinView(Protocol):
     def states(self) -> AsyncIterator[States]:
         """First of every shown point that was ever read, then of those that advanced since; coalesced and bounded.
 
-        An edited plant comes as States with another `plant`, be they empty. One iterator at a time; a new one starts
-        with everything again.
+        An edited plant comes as States with another `plant`, be they empty; and at least every second come some, a sign
+        that the twin lives. One iterator at a time; a new one starts with everything again.
         """
 
     async def history(self, point: str, span: Span) -> list[Past]: ...

@@ -6,15 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twin.points import Point
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the instruments read: value in the twin's unit by point id; quality by point id, Good where absent."""
+    """What the instruments read now, those of them that there are. Columns have shape (n,).
 
-    values: Mapping[int, float]
-    quality: Mapping[int, int] = field(default_factory=dict)
+    Attributes:
+        ids: dense point ids, each once.
+        value: in the twin's unit; NaN for texts and structured values.
+        quality: OPC UA status codes.
+        text: point id -> text or canonical JSON; only what changed need be there.
+    """
+
+    ids: NDArray[np.int32]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint32]
+    text: Mapping[int, str] = field(default_factory=dict)
 
 
 class Mover(Protocol):

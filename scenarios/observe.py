@@ -20,8 +20,8 @@ def observe(plant: Plant, mover: Mover, elapsed_s: float, taken_at: int) -> Snap
 
 def snapshot_of(plant: Plant, measured: Measured, mover: Mover, taken_at: int) -> Snapshot:
     """The table after one delivery of everything."""
-    values = {**measured.values, **mover.settings()}
-    codes = [measured.quality.get(i, 0) for i in values]
+    settings = mover.settings()
     table = PointTable.sized(plant.points.size)
-    table.apply(Readings.of(list(values), list(values.values()), taken_at, codes))
+    table.apply(Readings.of(measured.ids, measured.value, taken_at, measured.quality))
+    table.apply(Readings.of(list(settings), list(settings.values()), taken_at))
     return table.snapshot(epoch=1, seq=1, taken_at=taken_at)

@@ -93,9 +93,9 @@ class ModbusDevice:
             async with asyncio.timeout(STOP_S):
                 await listener.wait_closed()
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         for point_id, value in values.items():
-            if quality.get(point_id, 0) >> 30 == 0:
+            if not isinstance(value, str) and quality.get(point_id, 0) >> 30 == 0:
                 self._store(self._address[point_id], wire_value(self._point_of_id[point_id], value))
 
     def _store(self, address: Address, wire: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -66,11 +67,11 @@ class MqttDevice:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         documents: dict[str, Any] = {}
         for point_id, value in values.items():
             point, address = self._points[point_id], self._address[point_id]
-            wire = plain_value(point, value)
+            wire = _plain(point, value)
             if not address.pointer:
                 documents[address.topic] = wire
                 continue
@@ -112,6 +113,13 @@ class MqttDevice:
                         self._on_write(point, twin_value(point, found.value)[0])
             except (codec.Malformed, Unbelievable):
                 continue  # a device does not act on what it does not understand
+
+
+def _plain(point: Point, value: float | str) -> Any:
+    """A structured value goes out as what its canonical JSON says, not as a text."""
+    if isinstance(value, str):
+        return json.loads(value) if point.type == "object" else value
+    return plain_value(point, value)
 
 
 class NobodyListens:

@@ -16,6 +16,7 @@ from protocols.believe import Unbelievable, twin_value, wire_value
 from protocols.link import Clock
 from protocols.opcua import codec
 from protocols.opcua.security import serve_securely
+from protocols.opcua.standard import LightServer
 from protocols.served import OnWrite
 from twin.plant import Device
 from twin.points import Point
@@ -25,7 +26,7 @@ NAMESPACES_MAX = 64  # namespaces that the points' addresses may use on one simu
 
 
 class OpcUaDevice:
-    """See protocols.served.ServedDevice. Text points exist, but stay empty: `publish` carries numbers only."""
+    """See protocols.served.ServedDevice. A structured value is served as the text of its canonical JSON."""
 
     def __init__(
         self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None = None
@@ -42,7 +43,7 @@ class OpcUaDevice:
 
     async def start(self) -> None:
         name, password = codec.credentials(self.endpoint)
-        server = Server(user_manager=_Users(name, password))
+        server = Server(iserver=LightServer(user_manager=_Users(name, password)))
         await server.init()
         parts = urlsplit(self.endpoint)
         server.set_endpoint(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
@@ -68,25 +69,24 @@ class OpcUaDevice:
         if server is not None:
             await server.stop()
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         if self._server is None:
             return
         taken_at, now = codec.moment(source_time), codec.moment(self._clock())
         space = self._server.iserver.aspace
         for point_id, value in values.items():
-            point = self._points[point_id]
-            if point.type in ("string", "object"):
-                continue
-            variant, status = self._said(point, value, quality.get(point_id, GOOD))
+            variant, status = self._said(self._points[point_id], value, quality.get(point_id, GOOD))
             await space.write_attribute_value(
                 self._nodes[point_id],
                 ua.AttributeIds.Value,
                 ua.DataValue(variant, ua.StatusCode(status), SourceTimestamp=taken_at, ServerTimestamp=now),
             )
 
-    def _said(self, point: Point, value: float, status: int) -> tuple[Any, int]:
+    def _said(self, point: Point, value: float | str, status: int) -> tuple[Any, int]:
         """The node's Variant and status code. A Double carries NaN, and a link must not believe it; others cannot."""
         kind = self._types[point.id]
+        if isinstance(value, str):
+            return ua.Variant(value, kind), status
         wire = wire_value(point, value)
         if kind is ua.VariantType.Double:
             return ua.Variant(wire, kind), status

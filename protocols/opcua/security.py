@@ -157,8 +157,9 @@ def _told(pki: Pki, certificate: x509.Certificate, doubt: x.Doubt) -> str:
     if not doubt.unknown:
         return f"{doubt.words}; {doubt.fix} ({x.thumbprint(certificate)})"
     kept = pki.reject(certificate)
+    passed_over = "".join(f" ({error.message})" for error in pki.unreadable())
     return (
-        f"{doubt.words}; it is kept as '{kept}'. If its thumbprint is the peer's own, run: "
+        f"{doubt.words}{passed_over}; it is kept as '{kept}'. If its thumbprint is the peer's own, run: "
         f"twinloop certs trust {x.thumbprint(certificate)} --pki '{pki.folder}'"
     )
 

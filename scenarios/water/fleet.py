@@ -17,7 +17,7 @@ from sim.model import QUANTITIES, Channel, read_model
 from sim.streams import stream
 from twin.plant import Plant
 from twin.points import Point
-from twin.quality import UNCERTAIN
+from twin.quality import GOOD, UNCERTAIN
 
 STEP_S = 60  # hydraulic step of the true plant: finer than any what-if's
 START_S = 6 * 3600.0
@@ -133,13 +133,14 @@ class WaterMover:
 
     def _measure(self) -> Measured:
         self.water.solve()
-        values: dict[int, float] = {self._clock_id: float(self.water.clock_s)}
-        quality: dict[int, int] = {}
+        ids, values = [np.array([self._clock_id], np.int32)], [np.array([self.water.clock_s], np.float64)]
+        quality = [np.zeros(1, np.uint32)]
         for group in self._groups:
             readings, saturated = group.read(self.water, self._noise)
-            values.update(zip(group.ids, readings.tolist(), strict=True))
-            quality.update({group.ids[row]: UNCERTAIN for row in np.flatnonzero(saturated)})
-        return Measured(values, quality)
+            ids.append(group.ids)
+            values.append(readings)
+            quality.append(np.where(saturated, np.uint32(UNCERTAIN), np.uint32(GOOD)))
+        return Measured(np.concatenate(ids), np.concatenate(values), np.concatenate(quality))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class _Group:
     element: str
     code: int
     noise: Noise
-    ids: tuple[int, ...]
+    ids: NDArray[np.int32]
     indexes: tuple[int, ...]
     factor: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -165,7 +166,7 @@ class _Group:
             element=element,
             code=QUANTITIES[element][quantity],
             noise=NOISE.get(quantity, Noise()),
-            ids=tuple(p.id for p in points),
+            ids=np.array([p.id for p in points], np.int32),
             indexes=tuple(water.nodes(ids) if element == "node" else water.links(ids)),
             factor=np.array([c.factor for c in channels]),
             low=np.array([p.low for p in points]),

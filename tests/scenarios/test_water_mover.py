@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scenarios.mover import Measured
 from scenarios.water.fleet import TrueDemand, WaterMover
 from twin.plant import Plant
 from twin.quality import UNCERTAIN
@@ -12,17 +13,21 @@ from twin.quality import UNCERTAIN
 CALM = TrueDemand(level_sd=0.0, walk_sd=0.0, junction_sd=0.0)
 
 
+def readings_of(measured: Measured) -> dict[int, float]:
+    return dict(zip(measured.ids.tolist(), measured.value.tolist(), strict=True))
+
+
 def reading(plant: Plant, mover: WaterMover, name: str, elapsed_s: float) -> float:
-    return mover.advance(elapsed_s).values[plant.point(name).id]
+    return readings_of(mover.advance(elapsed_s))[plant.point(name).id]
 
 
 def test_every_measured_point_has_a_reading_and_every_command_point_a_setting(plant: Plant) -> None:
     mover = WaterMover(plant, seed=1)
     measured = mover.advance(0)
     bound = {p.id for p in plant.points if p.device}
-    assert measured.values.keys() | mover.settings().keys() == bound
-    assert not measured.values.keys() & mover.settings().keys()
-    assert all(plant.points[i].low <= v <= plant.points[i].high for i, v in measured.values.items())
+    assert set(measured.ids.tolist()) | mover.settings().keys() == bound
+    assert not set(measured.ids.tolist()) & mover.settings().keys()
+    assert all(plant.points[i].low <= v <= plant.points[i].high for i, v in readings_of(measured).items())
 
 
 def test_the_plant_starts_with_the_river_pump_alone(plant: Plant) -> None:
@@ -74,14 +79,14 @@ def test_a_write_that_the_plant_cannot_obey_is_refused(plant: Plant, point: str,
 def test_the_same_seed_and_commands_give_the_same_readings(plant: Plant) -> None:
     one, same, other = (WaterMover(plant, seed) for seed in (3, 3, 4))
     for elapsed_s in (0, 450, 900):
-        expected = one.advance(elapsed_s)
-        assert same.advance(elapsed_s) == expected
-        assert other.advance(elapsed_s) != expected
+        expected = readings_of(one.advance(elapsed_s))
+        assert readings_of(same.advance(elapsed_s)) == expected
+        assert readings_of(other.advance(elapsed_s)) != expected
 
 
 def test_instruments_are_as_noisy_as_they_are_said_to_be(plant: Plant) -> None:
     mover = WaterMover(plant, seed=5)
-    readings = [mover.advance(0).values for _ in range(300)]
+    readings = [readings_of(mover.advance(0)) for _ in range(300)]
     level = np.std([r[plant.point("tank_1.level").id] for r in readings])
     flow = np.array([r[plant.point("pipe_60.flow").id] for r in readings])
     pressure = np.std([r[plant.point("junction_101.pressure").id] for r in readings])
@@ -94,9 +99,10 @@ def test_a_gauge_at_the_end_of_its_range_says_so(plant: Plant) -> None:
     mover = WaterMover(plant, seed=1)
     mover.water.set_demand_multiplier(4.0)  # a burst main somewhere: junctions fall below vacuum
     measured = mover.advance(0)
-    saturated = [i for i, code in measured.quality.items() if code == UNCERTAIN]
-    assert saturated
-    assert all(measured.values[i] in (plant.points[i].low, plant.points[i].high) for i in saturated)
+    saturated = measured.quality == UNCERTAIN
+    assert saturated.any()
+    ends = zip(measured.ids[saturated].tolist(), measured.value[saturated].tolist(), strict=True)
+    assert all(value in (plant.points[i].low, plant.points[i].high) for i, value in ends)
 
 
 def test_the_true_demand_differs_from_seed_to_seed_and_wanders(plant: Plant) -> None:
@@ -121,4 +127,4 @@ def test_no_sequence_of_commands_breaks_the_water(plant: Plant, seed: int) -> No
         told = chance.integers(2) if point.type == "boolean" else chance.choice([0, 0.1, 30, 80, 100, 120])
         assert mover.command(point, float(told))
         elapsed_s += float(chance.integers(1, 4 * 3600))
-        assert all(np.isfinite(list(mover.advance(elapsed_s).values.values())))
+        assert all(np.isfinite(mover.advance(elapsed_s).value))

@@ -51,7 +51,8 @@ def trial(plant: Plant, seed: int, runner: Runner, demand: TrueDemand = AS_BUILT
     mover.command(plant.point("pump_335.status"), 0.0)
     true_m, read_m = [], []
     for at_s in result.times_s:
-        values = mover.advance(run_in_s + at_s).values
+        measured = mover.advance(run_in_s + at_s)
+        values = dict(zip(measured.ids.tolist(), measured.value.tolist(), strict=True))
         read_m.append([values[plant.point(name).id] for name in TANKS])
         true_m.append(mover.water.read("node", list(mover.water.tanks.values()), NODE_QUANTITIES["level"]))
     fans = np.array([result.scenarios[0].fans[name] for name in TANKS])  # (3, 5, T)
