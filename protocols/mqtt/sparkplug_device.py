@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
@@ -18,13 +20,22 @@ from protocols.mqtt.messages import Messages
 from protocols.mqtt.packets import Filter, Options, Will
 from protocols.mqtt.session import BrokerSession
 from protocols.mqtt.sparkplug import Source, parse_address
-from protocols.mqtt.sparkplug_metrics import BOOLEAN, DOUBLE, INT64, STRING
+from protocols.mqtt.sparkplug_metrics import (
+    BOOLEAN,
+    BOOLEAN_ARRAY,
+    DOUBLE,
+    DOUBLE_ARRAY,
+    INT64,
+    INT64_ARRAY,
+    STRING,
+    STRING_ARRAY,
+)
 from protocols.mqtt.sparkplug_node import Change, EdgeNode, Offer, Said, readable
 from protocols.served import OnWrite
 from twin.plant import Device
 from twin.points import Point
 from twin.quality import GOOD
-from twin.schema import Enum
+from twin.schema import Array, Enum, Primitive
 
 START_S = 5.0  # a broker that is not there by then is waited for in the background
 PACE_SLICE_S = 0.01  # messages are let go in slices of this length, so that a pace of 1,000/s is ten at a time
@@ -58,7 +69,7 @@ class SparkplugDevice:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         for node in self._nodes:
             await node.publish(values, source_time, quality)
 
@@ -81,7 +92,7 @@ class _Node:
             self._place[point.id] = place
         self._offered = [point for _, point in offers.values()]
         self._points = {point.id: point for point in points}
-        self._node = EdgeNode(edge, [Offer(*key, _datatype(point)) for key, (_, point) in offers.items()])
+        self._node = EdgeNode(edge, [Offer(*key, datatype_of(point)) for key, (_, point) in offers.items()])
         self._written: set[int] = set()
         self._slice = max(1, round(float(settings["pace_per_s"]) * PACE_SLICE_S))
         self._pause_s = self._slice / float(settings["pace_per_s"])
@@ -92,11 +103,11 @@ class _Node:
         # Jitter only spreads reconnects; seeded with the name, a fleet's runs replay.
         await heal(self.name, NobodyListens(), random.Random(self.name), self._live)
 
-    async def publish(self, values: Mapping[int, float], source_time: int, quality: Mapping[int, int]) -> None:
+    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         changes = [
             Change(
                 self._place[i],
-                plain_value(self._points[i], value) if math.isfinite(value) else None,
+                _plain(self._points[i], value),
                 quality.get(i, GOOD),
                 source_time,
                 self._place[i] in self._written,
@@ -177,9 +188,29 @@ class _Node:
         return self._clock() // 1_000_000
 
 
-def _datatype(point: Point) -> int:
-    if isinstance(point.schema, Enum):
-        return STRING if point.schema.valued == "string" else INT64
+def _plain(point: Point, value: float | str) -> Any:
+    """A structured value goes out as what its canonical JSON says, not as a text."""
+    if isinstance(value, str):
+        return json.loads(value) if point.type == "object" else value
+    return plain_value(point, value) if math.isfinite(value) else None
+
+
+_ARRAY_OF = {"boolean": BOOLEAN_ARRAY, "integer": INT64_ARRAY, "long": INT64_ARRAY, "string": STRING_ARRAY}
+
+
+def datatype_of(point: Point) -> int:
+    """What a birth declares a point to be.
+
+    Raises:
+        ValueError: it is a structure that is no list of plain values.
+    """
+    schema = point.schema
+    if isinstance(schema, Enum):
+        return STRING if schema.valued == "string" else INT64
+    if point.type == "object":
+        if isinstance(schema, Array) and isinstance(schema.element, Primitive):
+            return _ARRAY_OF.get(schema.element.name, DOUBLE_ARRAY)
+        raise ValueError(f"{point.name}: Sparkplug carries no structures but lists of numbers, truths or texts")
     if point.type == "integer" and point.scale == 1.0:
         return INT64
-    return {"boolean": BOOLEAN, "string": STRING, "object": STRING}.get(point.type, DOUBLE)
+    return {"boolean": BOOLEAN, "string": STRING}.get(point.type, DOUBLE)

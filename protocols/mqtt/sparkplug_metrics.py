@@ -27,6 +27,7 @@ INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT, DOUBLE, BOOLEAN
     1, 16
 )
 DATA_SET, BYTES, FILE, TEMPLATE = 16, 17, 18, 19
+INT64_ARRAY, DOUBLE_ARRAY, BOOLEAN_ARRAY, STRING_ARRAY = 25, 31, 32, 33
 
 QUALITY = "Quality"
 GOOD_SAID, BAD_SAID, STALE_SAID = 192, 0, 500
@@ -76,7 +77,6 @@ DATATYPES: Mapping[int, Kind] = {
 _OTHERS = {DATA_SET: "DataSet", BYTES: "Bytes", FILE: "File", TEMPLATE: "Template", 20: "PropertySet"}
 _PACKED_AS = {22: "<i1", 23: "<i2", 24: "<i4", 25: "<i8", 26: "<u1", 27: "<u2", 28: "<u4", 29: "<u8", 30: "<f4",
               31: "<f8", 34: "<i8"}  # fmt: skip
-_BOOLEANS, _STRINGS = 32, 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _whole(kind: Kind, carried: int, bits: int) -> int:
 
 def _unpacked(datatype: int, packed: bytes) -> list[Any]:
     """Arrays are packed little-endian; booleans as a count and bits from the highest down, texts each ended by NUL."""
-    if datatype == _STRINGS:
+    if datatype == STRING_ARRAY:
         *texts, rest = packed.split(b"\0")
         if rest:
             raise Malformed("decode", "the last text of a StringArray does not end")
@@ -184,7 +184,7 @@ def _unpacked(datatype: int, packed: bytes) -> list[Any]:
             return [text.decode() for text in texts]
         except UnicodeDecodeError as error:
             raise Malformed("decode", f"a text of a StringArray is not UTF-8: {error}") from None
-    if datatype == _BOOLEANS:
+    if datatype == BOOLEAN_ARRAY:
         count = struct.unpack_from("<I", packed)[0] if len(packed) >= 4 else -1
         if (count + 7) // 8 != len(packed) - 4:
             raise Malformed("decode", f"a BooleanArray of {len(packed)} bytes does not hold {count} booleans")
@@ -245,6 +245,7 @@ _FIELD_OF: Mapping[int, str] = {
     DOUBLE: "double_value",
     BOOLEAN: "boolean_value",
     **dict.fromkeys((STRING, TEXT, UUID), "string_value"),
+    **dict.fromkeys((INT64_ARRAY, DOUBLE_ARRAY, BOOLEAN_ARRAY, STRING_ARRAY), "bytes_value"),
 }
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -276,6 +277,21 @@ def _words(kind: Kind, value: Any) -> str:
     return value
 
 
+def _packed(kind: Kind, value: Any) -> bytes:
+    """A list, as `_unpacked` reads it."""
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is no {kind.name}")
+    try:
+        if kind.name == "StringArray":
+            return b"".join(_words(kind, text).encode() + b"\0" for text in value)
+        if kind.name == "BooleanArray":
+            bits = np.packbits(np.array([_boolean(kind, item) for item in value], np.bool_))
+            return struct.pack("<I", len(value)) + bits.tobytes()
+        return struct.pack(f"<{len(value)}{'q' if kind.name == 'Int64Array' else 'd'}", *value)
+    except struct.error as misfit:
+        raise ValueError(f"{value!r} is no {kind.name}: {misfit}") from None
+
+
 _CARRY: Mapping[str, Callable[[Kind, Any], Any]] = {
     "int_value": _carried,
     "long_value": _carried,
@@ -283,6 +299,7 @@ _CARRY: Mapping[str, Callable[[Kind, Any], Any]] = {
     "double_value": _real,
     "boolean_value": _boolean,
     "string_value": _words,
+    "bytes_value": _packed,
 }
 
 

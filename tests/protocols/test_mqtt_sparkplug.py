@@ -34,6 +34,8 @@ def carried(datatype: int, value: Any) -> Any:
         (spm.INT64, 2**63 - 1), (spm.UINT8, 255), (spm.UINT16, 65535), (spm.UINT32, 2**32 - 1),
         (spm.UINT64, 2**64 - 1), (spm.FLOAT, 1.5), (spm.DOUBLE, -1e300), (spm.BOOLEAN, True), (spm.BOOLEAN, False),
         (spm.STRING, "Grüße"), (spm.TEXT, ""), (spm.DATE_TIME, NOW_MS), (spm.UUID, "c0ffee"), (spm.DOUBLE, None),
+        (spm.INT64_ARRAY, [1, -2]), (spm.DOUBLE_ARRAY, [0.5, 2.0]), (spm.BOOLEAN_ARRAY, [True] * 9 + [False]),
+        (spm.STRING_ARRAY, ["a", "", "ä"]), (spm.DOUBLE_ARRAY, []),
     ],
 )  # fmt: skip
 def test_a_value_of_every_datatype_comes_back_as_it_went(datatype: int, value: Any) -> None:
@@ -45,7 +47,8 @@ def test_a_value_of_every_datatype_comes_back_as_it_went(datatype: int, value: A
     [
         (spm.INT8, 128), (spm.INT8, -129), (spm.UINT8, -1), (spm.UINT64, 2**64), (spm.INT32, 1.5), (spm.FLOAT, 1e39),
         (spm.DOUBLE, float("nan")), (spm.DOUBLE, True), (spm.BOOLEAN, 2), (spm.STRING, 1), (spm.DATA_SET, 1), (99, 1),
-        (22, 1), (spm.INT32, "1"),
+        (22, 1), (spm.INT32, "1"), (spm.INT64_ARRAY, [0.5]), (spm.INT64_ARRAY, 1), (spm.DOUBLE_ARRAY, ["1"]),
+        (spm.BOOLEAN_ARRAY, [2]), (spm.STRING_ARRAY, [1]),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_a_datatype_is_not_written(datatype: int, value: Any) -> None:

@@ -47,8 +47,11 @@ PUMP = point(2, "spBv1.0/plant/gateway/tank#run", "boolean", writable=True)
 WANTED = point(3, "spBv1.0/plant/gateway#wanted", writable=True, scale=2.0)
 STATE = point(4, "spBv1.0/plant/gateway/tank#mode", "enum", writable=True, schema=MODE)
 OTHER = point(5, "spBv1.0/plant/north#flow")
-POINTS = (LEVEL, SPEED, PUMP, WANTED, STATE, OTHER)
-START = {0: 2.5, 1: 1450.0, 2: 1.0, 3: 6.0, 4: 1.0, 5: 7.0}
+NAME = point(6, "spBv1.0/plant/gateway#name", "string")
+STEPS = point(7, "spBv1.0/plant/gateway/tank#steps", "object", schema=Array(Primitive("integer")))
+POINTS = (LEVEL, SPEED, PUMP, WANTED, STATE, OTHER, NAME, STEPS)
+NUMBERS = {0: 2.5, 1: 1450.0, 2: 1.0, 3: 6.0, 4: 1.0, 5: 7.0}
+START: dict[int, float | str] = {**NUMBERS, 6: "P-101", 7: "[1,-2]"}
 QUICK = {"format": "sparkplug", "reorder_s": 0.2, "rebirth_s": 1.0}
 
 
@@ -123,9 +126,9 @@ async def test_births_give_values_and_changes_follow(broker: Mosquitto) -> None:
     await simulated.publish(START, taken_at, {5: BAD})
     async with running(a_link(broker, sink)):
         await until(lambda: len(sink.latest) == len(POINTS), "all points are read")
-        assert {i: sink.value(i) for i in START} == START and not sink.early
+        assert {i: sink.value(i) for i in NUMBERS} == NUMBERS and not sink.early
         assert sink.latest[0][1:] == (GOOD, taken_at // 1_000_000 * 1_000_000)
-        assert sink.quality(5) == BAD and sink.texts == {4: "auto"}
+        assert sink.quality(5) == BAD and sink.texts == {4: "auto", 6: "P-101", 7: "[1,-2]"}
         await simulated.publish({**START, 0: 3.5, 4: 0.0}, time.time_ns(), {})
         await until(lambda: sink.value(0) == 3.5 and sink.texts[4] == "off", "the changes arrive")
         await until(lambda: sink.beats > 0, "the broker's answers confirm the rest")
@@ -162,7 +165,7 @@ async def test_a_killed_node_makes_its_points_bad_and_they_come_back(broker: Mos
         await simulated.start()
         await simulated.publish(START, time.time_ns(), {})
         async with Cable(broker.port) as cable:
-            gateway = nodes(broker, Wished(), cable.port, POINTS[:5])
+            gateway = nodes(broker, Wished(), cable.port, [p for p in POINTS if p is not OTHER])
             await gateway.start()
             await gateway.publish(START, time.time_ns(), {})
             await until(lambda: len(sink.latest) == len(POINTS), "all points are read")
