@@ -70,12 +70,16 @@ class EdgeNode:
 
     def __init__(self, edge: Source, offers: Sequence[Offer], bd_seq: int = 0) -> None:
         self.edge = edge
-        self.is_born = False
-        self._offers = offers
-        self._held: list[Change] = [Change(place, None, BAD, 0) for place in range(len(offers))]
-        self._heard = False
         self._bd_seq = (bd_seq - 1) % SEQUENCE
         self._seq = 0
+        self.offer(offers)
+
+    def offer(self, offers: Sequence[Offer]) -> None:
+        """These are the metrics from the next birth on; values of before are forgotten."""
+        self.is_born = False
+        self._offers = offers
+        self._held = [Change(place, None, BAD, 0) for place in range(len(offers))]
+        self._heard = False
         self._devices: dict[str, list[int]] = {"": []}
         for place, offer in enumerate(offers):
             self._devices.setdefault(offer.device, []).append(place)
