@@ -154,13 +154,18 @@ class Fleet:
 
         async def start(device: Device) -> None:
             async with some:
-                await self._hosted[device.id].start(stack)
+                await self._hosted[device.id].start()
 
         for device in devices:
             self._hosted[device.id] = self._host(device, cables)
+        stack.push_async_callback(self._stop)
         async with asyncio.TaskGroup() as starting:
             for device in devices:
                 starting.create_task(start(device))
+
+    async def _stop(self) -> None:
+        # All at once: an OPC UA server takes a second.
+        await asyncio.gather(*(hosted.stop() for hosted in self._hosted.values()))
 
     def _host(self, device: Device, cables: bool) -> Hosted:
         def on_write(point: Point, value: float) -> bool:
