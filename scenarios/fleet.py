@@ -127,7 +127,9 @@ async def _embed_broker(stack: contextlib.AsyncExitStack, devices: Sequence[Devi
 class Fleet:
     """The served devices of one plant, the mover behind them, and what its instruments make of the truth.
 
-    Columns have shape (plant.points.size,).
+    Attributes, columns of shape (plant.points.size,):
+        shown, shown_quality: what the instruments show now; NaN for texts.
+        said, said_quality: what each device published last, which is older while it loses its news.
     """
 
     def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int) -> None:
@@ -142,7 +144,7 @@ class Fleet:
         self._text: dict[int, str] = {}
         self._value, self._quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self.shown, self.shown_quality = self._value, self._quality
-        self._said, self._said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
+        self.said, self.said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self._due = np.ones(size, np.bool_)
         self._begun_s = 0.0
         self._turn = 0
@@ -207,6 +209,13 @@ class Fleet:
     def endpoints(self) -> Mapping[str, str]:
         return {name: hosted.endpoint for name, hosted in self._hosted.items()}
 
+    def settings(self) -> Mapping[int, float]:
+        """What the devices were told last, by point id."""
+        return self._mover.settings()
+
+    def truth_text(self, point_id: int) -> str | None:
+        return self._text.get(point_id)
+
     def truth(self) -> dict[str, float | str]:
         """Point name -> value that its instrument shows now, for all points that have one."""
         points = self._plant.points
@@ -250,8 +259,8 @@ class Fleet:
     async def _publish(self, still: NDArray[np.bool_]) -> None:
         """What is new, and by turns everything of a device."""
         now, self._turn = self._clock(), self._turn + 1
-        moved = (self.shown != self._said) & ~np.isnan(self.shown)
-        wanted = moved | (self.shown_quality != self._said_quality) | self._due
+        moved = (self.shown != self.said) & ~np.isnan(self.shown)
+        wanted = moved | (self.shown_quality != self.said_quality) | self._due
         publications = []
         for place, hosted in enumerate(self._hosted.values()):
             ids = hosted.ids
@@ -270,7 +279,7 @@ class Fleet:
         codes = self.shown_quality[ids]
         doubted = np.flatnonzero(codes)
         quality = dict(zip(ids[doubted].tolist(), codes[doubted].tolist(), strict=True))
-        self._said[ids], self._said_quality[ids], self._due[ids] = self.shown[ids], codes, False
+        self.said[ids], self.said_quality[ids], self._due[ids] = self.shown[ids], codes, False
         self.values_said += len(values)
         await hosted.publish(values, now, quality)
 
