@@ -129,7 +129,8 @@ class Fleet:
 
     Attributes, columns of shape (plant.points.size,):
         shown, shown_quality: what the instruments show now; NaN for texts.
-        said, said_quality: what each device published last, which is older while it loses its news.
+        said, said_quality: what each device published last, which is older while it loses its news; `on_said` is
+            called whenever it changes.
     """
 
     def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int) -> None:
@@ -149,6 +150,7 @@ class Fleet:
         self._begun_s = 0.0
         self._turn = 0
         self.values_said = 0
+        self.on_said: Callable[[], None] = lambda: None
 
     async def serve(self, stack: contextlib.AsyncExitStack, devices: Sequence[Device], cables: bool) -> None:
         """Start a server for each device; the stack stops them."""
@@ -281,6 +283,7 @@ class Fleet:
         quality = dict(zip(ids[doubted].tolist(), codes[doubted].tolist(), strict=True))
         self.said[ids], self.said_quality[ids], self._due[ids] = self.shown[ids], codes, False
         self.values_said += len(values)
+        self.on_said()
         await hosted.publish(values, now, quality)
 
     def _on_write(self, device: str, point: Point, value: float) -> bool:

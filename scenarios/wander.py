@@ -62,7 +62,6 @@ class Wanderer:
     def advance(self, elapsed_s: float) -> Measured:
         ticks = int((elapsed_s - self._elapsed_s) / TICK_S)
         stride_s = TICK_S * max(1, math.ceil(ticks / TICKS_MAX))
-        self._text = {}
         while self._elapsed_s + stride_s <= elapsed_s:
             self._elapsed_s += stride_s
             self._move(stride_s)

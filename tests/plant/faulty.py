@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +37,6 @@ from twin.store import Store
 
 READY_S = 30.0
 SETTLE_S = 25.0  # two waits of the longest back-off, 10 s, and a restart of everything
-SAMPLE_S = 0.02  # oftener than any device publishes here
 WRITE_S = 0.5
 
 
@@ -88,6 +87,7 @@ class Field:
         self._text = {p.id for p in self.plant.points if p.type in ("string", "object")}
         self._numbers = self._bound[~np.isin(self._bound, list(self._text))]
         self._unsure: set[int] = set()
+        self.fleet.on_said = self._note_claims
 
     def rests(self) -> bool:
         return any(event["event"] == "rest" for event in self.events)
@@ -101,38 +101,39 @@ class Field:
             held: Any = columns.text.get(i) if i in self._text else value
             same = held == said if i in self._text else abs(value - said) <= self._registers.tolerance(i, said)
             if not same or code >> 30:
-                found.append(f"{self.plant.points[i].name}: twin {held!r} 0x{code:08x}, plant {said!r}")
+                told = self.fleet.settings().get(i)
+                found.append(f"{self.plant.points[i].name}: twin {held} 0x{code:08x}, plant {said}, told {told}")
         return found
 
     async def watch(self) -> None:
-        """Sample for ever: what is Good was said lately, by the device itself."""
-        last_sweep = 0.0
+        """For ever: what is Good was said lately, by the device itself."""
         while True:
-            now = time.monotonic()
-            self._note_claims(now)
-            if now - last_sweep > 1.0 / self.pace.factor:
-                self.live.sweep()
-                last_sweep = now
-                self._doubt(now)
-            await asyncio.sleep(SAMPLE_S)
+            await asyncio.sleep(1.0 / self.pace.factor)
+            self.live.sweep()
+            self._doubt()
 
-    def _note_claims(self, now: float) -> None:
+    def _note_claims(self) -> None:
         """What each device says now; Modbus cannot say Bad: it goes on saying what it said before."""
+        now = time.monotonic()
         said = self._registers.shown(self.fleet.said)
         mute = self._registers.modbus & ~good_mask(self.fleet.said_quality)
         self._claimed = np.where(mute, self._claimed, said)
-        if not self._claims or not np.array_equal(self._claims[-1][1], self._claimed, equal_nan=True):
-            self._claims.append((now, self._claimed))
+        self._claims.append((now, self._claimed))
         # The one that held when the window began is needed too.
         while len(self._claims) > 1 and self._claims[1][0] < now - self.window_s:
             self._claims.popleft()
+
+    def _told(self) -> NDArray[np.float64]:
+        settings, told = self.fleet.settings(), np.full(self.plant.points.size, np.nan)
+        told[list(settings)] = list(settings.values())
+        return told
 
     @property
     def window_s(self) -> float:
         """How old a value may be and still look Good: stale time, a sweep, the slowest cable and this machine."""
         return self.pace.stale_s + 1.0 / self.pace.factor + 1.0
 
-    def _doubt(self, now: float) -> None:
+    def _doubt(self) -> None:
         columns = self.live.table.columns
         ids = self._numbers[good_mask(columns.quality[self._numbers]) & (columns.source_time[self._numbers] != NEVER)]
         age_s = (time.time_ns() - columns.received_time[ids]) / 1e9
@@ -142,6 +143,8 @@ class Field:
         near = np.zeros(len(ids), np.bool_)
         for _, claimed in self._claims:
             near |= np.abs(claimed[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
+        told = self._registers.shown(self._told())  # a device says by itself what it was told
+        near |= np.abs(told[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
         for i in ids[~near].tolist():
             recent = [round(float(c[i]), 4) for _, c in list(self._claims)[-5:]]
             self._say_doubt(i, f"Good with {columns.value[i]!r}, its device said {recent}")
@@ -154,9 +157,9 @@ class Field:
             self.doubts.append(f"{self.plant.points[point_id].name}: {words} {recent}")
 
     async def command(self, chance: random.Random) -> None:
-        """Write for ever; a verdict tells the truth about what the device was told."""
+        """Write until the plant rests; a verdict tells the truth about what the device was told."""
         targets = [p for p in self.plant.points if p.writable]
-        while True:
+        while not self.rests():
             await asyncio.sleep(chance.uniform(0, 2 * WRITE_S) / self.pace.factor)
             point = chance.choice(targets)
             if point.id in self._unsure:
@@ -260,7 +263,7 @@ async def faulty_site(
         try:
             yield site
         finally:
-            failed = [t.exception() for t in tasks if t.done() and not t.cancelled()]
+            failed = [t.exception() for t in tasks if t.done() and not t.cancelled() and t.exception()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -281,10 +284,10 @@ def works(folder: Path, devices: int, points: int, pace: Pace) -> Plant:
     return load_plant(folder, RULES)
 
 
-async def until(holds: Any, what: str, within_s: float) -> None:
+async def until(holds: Callable[[], object], what: Callable[[], object], within_s: float) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what()}"
         await asyncio.sleep(0.05)
 
 
