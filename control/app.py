@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from control import metrics
+from control import certs, metrics
 from control.api.http import application
 from control.api.part import Parts, PlantShown
 from control.backup import Backups
@@ -112,7 +112,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         closing.callback(history.close)
         recover(graph_store, history, evidence)
         live = LiveTwin(plant, epoch, history, clock)
-        last = store.latest({p.name: p.id for p in plant.points}, clock())
+        current = plant.points.current
+        last = store.latest(dict(zip(current.words("name"), current.ids.tolist(), strict=True)), clock())
         if last is not None:
             live.restore(last)
         live.begin()
@@ -156,6 +157,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             whatifs.run(),
             imports.run(),
             watch.run(),
+            certs.watch(config.data / PKI, clock),
             _sweep(live),
             *(link.run() for link in links.values()),
         )

@@ -18,6 +18,7 @@ import typer
 
 from control import show
 from control.cli_branch import branch_app
+from control.cli_certs import certs_app
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
@@ -40,6 +41,7 @@ app.command()(backup)
 app.command()(restore)
 app.add_typer(twin_app, name="twin")
 app.add_typer(graph_app, name="graph")
+app.add_typer(certs_app, name="certs")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]

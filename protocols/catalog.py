@@ -83,6 +83,13 @@ _OPCUA_SETTINGS = {
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
     "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
+    "security": Setting(str, "None", "what the channel does with every message", choices=opcua.SECURITY_MODES),
+    "policy": Setting(
+        str, None, "algorithms of a channel that signs, Basic256Sha256 when left out", choices=opcua.POLICIES
+    ),
+    "user_certificate": Setting(str, None, "certificate to sign in with, a file in the folder of certificates"),
+    "user_key": Setting(str, None, "private key of user_certificate, a PEM file in the folder of certificates"),
+    "plain_password": Setting(bool, False, "true lets the password travel so that others on the wire may read it"),
 }
 
 _MODBUS_SETTINGS = {
@@ -110,7 +117,9 @@ _MQTT_SETTINGS = {
 
 PROTOCOLS: Mapping[str, ProtocolEntry] = {
     "opcua": ProtocolEntry(
-        ProtocolRules(_OPCUA_SETTINGS, opcua.check_endpoint, opcua.check_address), _opcua_link, _opcua_device
+        ProtocolRules(_OPCUA_SETTINGS, opcua.check_endpoint, opcua.check_address, opcua.check_settings),
+        _opcua_link,
+        _opcua_device,
     ),
     "modbus": ProtocolEntry(
         ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device

@@ -206,6 +206,8 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
         except ValueError as error:
             sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
         settings = _settings(sheet, index, row, rules)
+        for clash in rules.check_settings(endpoint, settings):
+            sheet.mistake("device", index, clash.key, clash.message, clash.fix)
         devices.setdefault(identity, Device(identity, protocol, endpoint, settings))
     for identity in endpoints.keys() - devices.keys():
         sheet.mistakes.add(PLANT_FILE, 1, f"an endpoint is given for unknown device {identity!r}", "name a device")

@@ -140,6 +140,11 @@ class Points:
     def some(self, ids: NDArray[np.int32]) -> list[Point]:
         return self._some(ids)
 
+    @property
+    def current(self) -> Selection:
+        """All that are not retired."""
+        return self.selection(np.flatnonzero(~self.retired).astype(np.int32))
+
     def selection(self, ids: NDArray[np.int32]) -> Selection:
         return Selection(self, ids, ids)
 

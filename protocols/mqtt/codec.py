@@ -21,7 +21,8 @@ PAYLOAD_MAX = 1 << 20  # bytes of one payload; a thousand points with names take
 TOPIC_BYTES_MAX = 65535  # MQTT 5.0, 1.5.4
 DEPTH_MAX = 32  # parts of one pointer
 
-ENDPOINT_FORM = "mqtt://[user:password@]host:port"
+ENDPOINT_FORM = "mqtt://[user:password@]host:port, or mqtts:// for TLS"
+SCHEMES = ("mqtt", "mqtts")
 ADDRESS_FORM = "topic or topic#/json/pointer (without a pointer: /value)"
 FORMATS = ("auto", "json", "msgpack")
 DEFAULT_POINTER = ("value",)
@@ -42,6 +43,17 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a broker is and who we are to it; `secure`: over TLS."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A topic, and the path to the value in its payload."""
 
@@ -58,9 +70,8 @@ class Found:
     stamp: int | None
 
 
-def parse_endpoint(endpoint: str) -> tuple[str, int, str | None, str | None]:
-    """-> (host, port, user, password).
-
+def parse_endpoint(endpoint: str) -> Endpoint:
+    """
     Raises:
         ValueError: another form; the message gives the right one.
     """
@@ -69,11 +80,11 @@ def parse_endpoint(endpoint: str) -> tuple[str, int, str | None, str | None]:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"{error}; the form is {ENDPOINT_FORM}") from None
-    if parts.scheme != "mqtt" or not parts.hostname or port is None or parts.path not in ("", "/"):
+    if parts.scheme not in SCHEMES or not parts.hostname or port is None or parts.path not in ("", "/"):
         raise ValueError(f"{endpoint!r} is not an MQTT endpoint; the form is {ENDPOINT_FORM}")
     user = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
-    return parts.hostname, port, user, password
+    return Endpoint(parts.hostname, port, user, password, parts.scheme == "mqtts")
 
 
 def check_endpoint(endpoint: str) -> None:

@@ -13,7 +13,8 @@ from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
 from protocols.link import Clock, DeadLetter, LinkState
 from protocols.mqtt import codec
-from protocols.mqtt.session import BrokerSession, Message
+from protocols.mqtt.messages import Message
+from protocols.mqtt.paho_session import PahoSession
 from protocols.served import OnWrite
 from twin.plant import Device
 from twin.points import Point
@@ -45,7 +46,7 @@ class MqttDevice:
         for point in points:
             if point.writable:
                 self._writable.setdefault(self._address[point.id].topic + suffix, []).append(point)
-        self._session: BrokerSession | None = None
+        self._session: PahoSession | None = None
         self._connected = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
@@ -86,7 +87,7 @@ class MqttDevice:
 
     async def _live(self, online: Callable[[], None]) -> None:
         settings = self._device.settings
-        session = BrokerSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
+        session = PahoSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
         try:
             timeout_s = float(settings["timeout_s"])
             await session.open(list(self._writable), int(settings["qos"]), int(settings["keepalive_s"]), timeout_s)

@@ -11,13 +11,17 @@ from protocols.delivery import Batch, Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.mqtt import codec
-from protocols.mqtt.session import BrokerSession, Message
+from protocols.mqtt.client import Client
+from protocols.mqtt.messages import Message, Messages
+from protocols.mqtt.packets import Filter, Options
+from protocols.mqtt.session import BrokerSession
 from twin.plant import Device
 from twin.points import Point
 from twin.quality import BAD_NODE_ID_UNKNOWN, GOOD, UNCERTAIN_LAST_USABLE
 from twin.readings import Readings
 
 CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
+WRITE_QOS = 1  # QoS 2 would be said again after a loss of the connection, minutes late perhaps
 LAG_EVERY_NS = 1_000_000_000  # a point of its own: once a second is as often as links tell theirs
 
 
@@ -68,7 +72,7 @@ class MqttLink:
             return Verdict(WriteOutcome.NOT_SENT, "the link is down")
         address = self._address[point.id]
         payload = codec.encode_set(address.pointer, plain_value(point, value), self._clock(), self._format)
-        return await session.send_acknowledged(address.topic + self._set_suffix, payload, timeout_s)
+        return await session.publish(address.topic + self._set_suffix, payload, WRITE_QOS, False, timeout_s)
 
     async def read(self, point: Point, timeout_s: float) -> Readings | None:
         """None, always: MQTT has no question that a device would have to answer."""
@@ -76,18 +80,22 @@ class MqttLink:
 
     async def _live(self, online: Callable[[], None]) -> None:
         client_id = f"twinloop-{self._device.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}"
-        session = BrokerSession(self._device.endpoint, self._version, client_id, self._take)
+        at = codec.parse_endpoint(self._device.endpoint)
+        options = Options(client_id, self._version, self._keepalive_s, user=at.user, password=at.password)
+        session = BrokerSession(self._device.endpoint, Client(options), self._take)
         try:
-            refused = await session.open(self._filters(), self._qos, self._keepalive_s, self._timeout_s)
+            await session.open(self._timeout_s)
+            filters = [Filter(topic, self._qos) for topic in self._filters()]
+            refused = await session.subscribe(filters, self._timeout_s)
             self._session = session
             online()
-            session.hand_over.start()
-            self._report_refused(refused)
-            raise Broken(await session.lost)
+            self._report_refused(list(refused))
+            session.start()
+            loss = await session.lost
+            raise Broken(loss.words)
         finally:
             self._session = None
-            self._dropped += session.hand_over.dropped
-            session.hand_over.dropped = 0
+            self._dropped += session.dropped
             await session.close()
 
     def _filters(self) -> list[str]:
@@ -104,7 +112,7 @@ class MqttLink:
                 batch.add_quality(point, BAD_NODE_ID_UNKNOWN)
             batch.deliver()
 
-    def _take(self, messages: Sequence[Message]) -> None:
+    def _take(self, messages: Messages) -> None:
         """One batch a turn of the loop."""
         batch = self._delivery.batch()
         for message in messages:
@@ -115,11 +123,6 @@ class MqttLink:
             self._lag_told_at = readings.received_time
             lag_ms = (readings.received_time - int(readings.source_time.max())) / 1e6
             self._sink.metric(self._device.id, "lag_ms", max(0.0, lag_ms))
-        session = self._session
-        if session is not None and session.hand_over.dropped:
-            self._dropped += session.hand_over.dropped
-            session.hand_over.dropped = 0
-            self._sink.metric(self._device.id, "dropped", self._dropped)
 
     def _take_one(self, batch: Batch, message: Message) -> None:
         topic = message.topic.decode(errors="replace")

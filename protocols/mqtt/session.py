@@ -1,219 +1,371 @@
-"""One connection to a broker: paho in its own thread, everything handed over to the event loop; must not know points."""
+"""One connection to a broker on the event loop: socket, TLS, timers and waiting; decides nothing, must not know points."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar, cast
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+import numpy as np
 
 from protocols.healing import Broken
 from protocols.link import Verdict, WriteOutcome
+from protocols.mqtt import client as mqtt
+from protocols.mqtt import frames, packets
+from protocols.mqtt.client import Client
 from protocols.mqtt.codec import parse_endpoint
+from protocols.mqtt.messages import Messages
+from protocols.mqtt.packets import BrokerFault, Filter, Welcome
+from protocols.mqtt.silence import Silence, Step
 
-HANDOVER_MAX = 20_000  # messages between paho's thread and the loop: about one second of what paho can receive
-TURN_MAX = 200  # messages taken in one turn of the loop: about 5 ms of decoding
+READ_MAX = 1 << 18  # bytes of one read: asyncio's own limit; a broker with more to say says it in one go
+TURN_S = 0.004  # of one turn of the loop: what takes longer goes on in the next one, and the socket waits meanwhile
+HELD_MAX = 1 << 26  # bytes of messages that come before `start`: retained ones of half a million topics
+UNSENT_MAX = 1 << 20  # bytes that the broker has not taken: about a second of what we ever send
 SUBSCRIBE_MAX = 100  # topics in one SUBSCRIBE: far below the packet limit of every broker
-JOIN_S = 3.0  # paho's thread looks up once a second
+SUBSCRIBES_OPEN_MAX = 20  # SUBSCRIBEs that wait for an answer, so that both sides' socket buffers suffice
+CLOSE_S = 1.0  # for the last bytes to leave
 
-_VERSIONS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
+T = TypeVar("T")
+Take = Callable[[Messages], None]
+"""Called on the loop's thread with messages in order; their columns are valid during the call only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One PUBLISH as it came. The topic stays bytes until somebody answers for its text."""
+class Loss:
+    """Why a connection ended; `code` is the broker's reason where it gave one (version 5)."""
 
-    topic: bytes
-    payload: bytes
-    retained: bool
+    words: str
+    code: int = 0
 
 
-class HandOver:
-    """From a foreign thread to the loop, once started. Bounded: what does not fit is dropped and counted, never
-    waited for."""
+class BrokerSession(asyncio.BufferedProtocol):
+    """A connection with its subscriptions. Made on the loop; used once: open, subscribe, start, …, close.
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, take: Callable[[Sequence[Message]], None], limit: int = HANDOVER_MAX
-    ) -> None:
+    Attributes:
+        lost: done when the connection is gone.
+        dropped: messages that came before `start` and found no room.
+    """
+
+    def __init__(self, endpoint: str, client: Client, take: Take, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: for `mqtts://`, whom to believe and what to show."""
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[Loss] = self._loop.create_future()
         self.dropped = 0
-        self._loop = loop
+        self._endpoint = parse_endpoint(endpoint)
+        self._tls = tls
+        self._client = client
         self._take = take
-        self._limit = limit
-        self._waiting: deque[Message] = deque()
-        self._lock = threading.Lock()
-        self._called = True  # as if a drain were on its way: what comes before `start` waits
+        self._transport: asyncio.Transport | None = None
+        self._entered: asyncio.Future[Welcome] = self._loop.create_future()
+        self._granted: dict[int, asyncio.Future[bytes]] = {}
+        self._settled: dict[int, asyncio.Future[tuple[int, str]]] = {}
+        self._room = asyncio.Event()
+        self._started = False
+        self._held: deque[Messages] = deque()
+        self._held_bytes = 0
+        self._buffer = bytearray(READ_MAX)
+        self._array = np.frombuffer(self._buffer, np.uint8)
+        self._start = self._end = 0
+        self._working = False
+        self._unsent_full = False
+        self._heard_at = self._sent_at = self._loop.time()
+        self._watcher: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
 
-    def start(self) -> None:
-        self._loop.call_soon(self._drain)
+    # What its owner does
 
-    def put(self, message: Message) -> None:
-        """From the foreign thread."""
-        with self._lock:
-            if len(self._waiting) >= self._limit:
-                self.dropped += 1
-                return
-            self._waiting.append(message)
-            if self._called:
-                return
-            self._called = True
-        call_loop(self._loop, self._drain)
-
-    def _drain(self) -> None:
-        with self._lock:
-            count = min(TURN_MAX, len(self._waiting))
-            messages = [self._waiting.popleft() for _ in range(count)]
-            self._called = bool(self._waiting)
-            again = self._called
-        if again:
-            self._loop.call_soon(self._drain)
-        if messages:
-            self._take(messages)
-
-
-def call_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: Any) -> None:
-    """Call on the loop's thread, unless the loop has ended meanwhile: then nobody is left to be told."""
-    try:
-        loop.call_soon_threadsafe(function, *arguments)
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
-
-
-class BrokerSession:
-    """A connection with its subscriptions. Made on the loop; used once: open, `hand_over.start`, close."""
-
-    def __init__(self, endpoint: str, version: str, client_id: str, take: Callable[[Sequence[Message]], None]) -> None:
-        loop = asyncio.get_running_loop()
-        self.hand_over = HandOver(loop, take)
-        self.lost: asyncio.Future[str] = loop.create_future()
-        self._loop = loop
-        self._host, self._port, user, password = parse_endpoint(endpoint)
-        self._topics: list[list[tuple[str, int]]] = []
-        self._asked: dict[int, list[tuple[str, int]]] = {}
-        self._granted = 0
-        self._refused: list[str] = []
-        self._ready: asyncio.Future[list[str]] = loop.create_future()
-        self._acks: dict[int, asyncio.Future[str]] = {}
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=_VERSIONS[version], reconnect_on_failure=False
-        )
-        if user is not None:
-            self._client.username_pw_set(user, password)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_publish = self._on_publish
-        self._client.on_message = self._on_message
-
-    async def open(self, topics: Sequence[str], qos: int, keepalive_s: int, timeout_s: float) -> list[str]:
-        """Connect and subscribe; returns the topics that the broker refused.
+    async def open(self, timeout_s: float) -> Welcome:
+        """Connect and be taken in.
 
         Raises:
             Broken: no connection, or the broker does not take us.
         """
-        wanted = [(topic, qos) for topic in topics]
-        self._topics = [wanted[i : i + SUBSCRIBE_MAX] for i in range(0, len(wanted), SUBSCRIBE_MAX)]
-        self._client.connect_timeout = timeout_s
-        try:
-            async with asyncio.timeout(timeout_s + 1.0):  # paho's own limit comes first, with the better reason
-                await asyncio.to_thread(self._client.connect, self._host, self._port, keepalive_s)
-                self._client.loop_start()
-                await asyncio.wait((self._ready, self.lost), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            raise Broken("the broker does not answer in time") from None
-        except (OSError, ValueError) as failure:  # ValueError: a host that is no name at all
-            raise Broken(str(failure) or type(failure).__name__) from failure
-        if not self._ready.done():
-            raise Broken(self.lost.result())
-        return self._ready.result()
-
-    async def close(self) -> None:
-        """End the connection and paho's thread."""
-        self._client.disconnect()
-        try:
-            async with asyncio.timeout(JOIN_S):
-                await asyncio.to_thread(self._client.loop_stop)
-        except TimeoutError:
-            pass  # a thread that hangs in the system's resolver; it is a daemon, and has nobody left to call
-
-    def send(self, topic: str, payload: bytes, retain: bool = False) -> bool:
-        """Publish at QoS 0; False when there is no connection."""
-        return self._client.publish(topic, payload, 0, retain).rc is MQTTErrorCode.MQTT_ERR_SUCCESS
-
-    async def send_acknowledged(self, topic: str, payload: bytes, timeout_s: float) -> Verdict:
-        """Publish at QoS 1 and wait for the broker's PUBACK."""
-        try:
-            sent = self._client.publish(topic, payload, 1)
-        except ValueError as refusal:
-            return Verdict(WriteOutcome.REFUSED, str(refusal))
-        if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return Verdict(WriteOutcome.NOT_SENT, paho.error_string(sent.rc))
-        ack: asyncio.Future[str] = self._loop.create_future()
-        self._acks[sent.mid] = ack
+        at = self._endpoint
+        tls = self._tls if at.secure else None
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.wait((ack, self.lost), return_when=asyncio.FIRST_COMPLETED)
+                await self._loop.create_connection(
+                    lambda: self, at.host, at.port, ssl=tls, server_hostname=at.host if tls else None
+                )
+                self._write(self._client.enter())
+                await asyncio.wait((self._entered, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise Broken("the broker does not answer in time") from None
+        except ssl.SSLCertVerificationError as failure:
+            raise Broken(f"the broker's certificate is not believed: {failure.verify_message}") from failure
+        except (OSError, ValueError) as failure:  # ValueError: a host that is no name at all
+            raise Broken(str(failure) or type(failure).__name__) from failure
+        if not self._entered.done():
+            raise Broken(self.lost.result().words)
+        welcome = self._entered.result()
+        if welcome.code >= 0x80:
+            raise Broken(f"the broker refuses: {packets.reason(welcome.code, welcome.words)}")
+        self._look_after(welcome, timeout_s)
+        return welcome
+
+    async def subscribe(self, filters: Sequence[Filter], timeout_s: float) -> dict[str, str]:
+        """Returns the topics that the broker refused, with its reasons.
+
+        Raises:
+            Broken: the connection is gone, or `timeout_s` passed without any answer.
+        """
+        refused: dict[str, str] = {}
+        waiting: deque[tuple[asyncio.Future[bytes], Sequence[Filter]]] = deque()
+        batches = deque(filters[at : at + SUBSCRIBE_MAX] for at in range(0, len(filters), SUBSCRIBE_MAX))
+        while batches or waiting:
+            while batches and len(waiting) < SUBSCRIBES_OPEN_MAX:
+                batch = batches.popleft()
+                identity, data = self._client.subscribe(batch)
+                self._granted[identity] = self._loop.create_future()
+                waiting.append((self._granted[identity], batch))
+                self._write(data)
+            answer, batch = waiting.popleft()
+            codes = await self._answered(answer, timeout_s)
+            refused |= {f.topic: packets.reason(c) for f, c in zip(batch, codes, strict=False) if c >= 0x80}
+        return refused
+
+    async def unsubscribe(self, topics: Sequence[str], timeout_s: float) -> None:
+        """
+        Raises:
+            Broken: the connection is gone, or `timeout_s` passed without an answer.
+        """
+        identity, data = self._client.unsubscribe(topics)
+        self._granted[identity] = self._loop.create_future()
+        self._write(data)
+        await self._answered(self._granted[identity], timeout_s)
+
+    def start(self) -> None:
+        """From now on messages are handed over, first those that came meanwhile."""
+        self._started = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        self._loop.call_soon(self._work)
+
+    def send(self, topic: str, payload: bytes, retain: bool = False) -> bool:
+        """Publish at QoS 0; False when there is no connection, the broker does not keep up, or takes no such message."""
+        if not self._is_open or self._unsent_full:
+            return False
+        try:
+            _, data = self._client.publish(topic, payload, 0, retain)
+        except ValueError:
+            return False
+        self._write(data)
+        return True
+
+    async def publish(
+        self, topic: str, payload: bytes, qos: int, retain: bool, timeout_s: float, keep: bool = False
+    ) -> Verdict:
+        """Publish and wait for what the broker answers (PUBACK or PUBCOMP); at QoS 0 nothing is waited for.
+
+        Args:
+            keep: see Client.publish.
+        """
+        if qos == 0:
+            sent = self.send(topic, payload, retain)
+            return Verdict(WriteOutcome.ACCEPTED if sent else WriteOutcome.NOT_SENT, "" if sent else "not sent")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._is_open and not self._client.may_publish:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            return Verdict(WriteOutcome.NOT_SENT, "the broker still owes the answers to all it takes at a time")
+        if not self._is_open:
+            return Verdict(WriteOutcome.NOT_SENT, "the connection to the broker is down")
+        try:
+            identity, data = self._client.publish(topic, payload, qos, retain, keep)
+        except ValueError as refusal:
+            return Verdict(WriteOutcome.REFUSED, str(refusal))
+        self._settled[identity] = settled = self._loop.create_future()
+        self._write(data)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.wait((settled, self.lost), return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             return Verdict(WriteOutcome.UNKNOWN, "the broker did not acknowledge in time")
         finally:
-            self._acks.pop(sent.mid, None)
-        if not ack.done():
-            return Verdict(WriteOutcome.UNKNOWN, f"the connection broke: {self.lost.result()}")
-        if ack.result():
-            return Verdict(WriteOutcome.REFUSED, ack.result())
+            self._settled.pop(identity, None)
+        if not settled.done():
+            return Verdict(WriteOutcome.UNKNOWN, f"the connection broke: {self.lost.result().words}")
+        code, words = settled.result()
+        if code >= 0x80:
+            return Verdict(WriteOutcome.REFUSED, packets.reason(code, words))
         return Verdict(WriteOutcome.ACCEPTED, "the broker took it; MQTT does not say whether the device did")
 
-    # What follows is called by paho's thread; everything it learns goes to the loop.
-
-    def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            call_loop(self._loop, self._lose, f"the broker refuses: {reason}")
+    async def close(self, code: int = 0) -> None:
+        """Say goodbye where there is still somebody to say it to (the last will stays unsaid), and end the connection."""
+        transport = self._transport
+        if transport is None:
             return
-        for batch in self._topics:
-            _, mid = client.subscribe(batch)
-            call_loop(self._loop, self._ask, mid, batch)
-        if not self._topics:
-            call_loop(self._loop, self._check_ready)
+        if self._is_open and self._entered.done():
+            self._write(self._client.leave(code))
+        transport.close()
+        _, left = await asyncio.wait((self._gone,), timeout=CLOSE_S)
+        if left:
+            transport.abort()
+            await asyncio.wait((self._gone,), timeout=CLOSE_S)
 
-    def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        call_loop(self._loop, self._lose, f"the connection to the broker ended: {reason}")
+    @property
+    def queued(self) -> int:
+        """Messages that were read and not handed over yet."""
+        return sum(map(len, self._held)) + int(frames.waiting(self._array, self._start, self._end))
 
-    def _on_subscribe(self, client: paho.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
-        call_loop(self._loop, self._grant, mid, [bool(reason.is_failure) for reason in reasons])
+    # What the loop does
 
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
-        call_loop(self._loop, self._acknowledge, mid, str(reason) if reason.is_failure else "")
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(high=UNSENT_MAX)
 
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        self.hand_over.put(Message(message._topic, bytes(message.payload), bool(message.retain)))
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(Loss(f"the connection to the broker ended{f': {exc}' if exc else ''}"))
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
 
-    # And these run on the loop.
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif len(self._buffer) - self._end < READ_MAX // 2 and self._start:
+            rest = self._end - self._start
+            self._buffer[:rest] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, rest
+        if self._end == len(self._buffer):  # a packet larger than the buffer; PACKET_MAX bounds it
+            self._resize(min(2 * len(self._buffer), READ_MAX + mqtt.PACKET_MAX))
+        return memoryview(self._buffer)[self._end :]
 
-    def _lose(self, reason: str) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
+        self._end += nbytes
+        self._heard_at = self._loop.time()
+        if not self._working:
+            self._work()
+
+    def pause_writing(self) -> None:
+        self._unsent_full = True
+
+    def resume_writing(self) -> None:
+        self._unsent_full = False
+
+    # What it does itself
+
+    @property
+    def _is_open(self) -> bool:
+        return self._transport is not None and not self.lost.done()
+
+    def _resize(self, size: int) -> None:
+        """The messages handed over refer to the buffer, so a larger one is another one."""
+        self._buffer = self._buffer + bytes(size - len(self._buffer))
+        self._array = np.frombuffer(self._buffer, np.uint8)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+            self._sent_at = self._loop.time()
+
+    def _work(self) -> None:
+        """Take what is there for one turn; the socket is not read while some of it is left."""
+        if self._transport is None or self.lost.done():
+            return
+        deadline = self._loop.time() + TURN_S
+        try:
+            left = self._take_held(deadline) or self._take_read(deadline)
+        except BrokerFault as fault:
+            self._write(self._client.leave(fault.code))
+            self._lose(Loss(f"the broker breaks the protocol: {fault}", fault.code))
+            self._transport.close()
+            return
+        self._working = left
+        if left:
+            self._transport.pause_reading()
+            self._loop.call_soon(self._work)
+        else:
+            self._transport.resume_reading()
+
+    def _take_held(self, deadline: float) -> bool:
+        """Whether some are left."""
+        while self._started and self._held:
+            if self._loop.time() > deadline:
+                return True
+            self._take(self._held.popleft())
+        return False
+
+    def _take_read(self, deadline: float) -> bool:
+        """Whether some may be left."""
+        while self._start < self._end:
+            if self._loop.time() > deadline:
+                return True
+            at, events = self._client.receive(self._array, self._start, self._end)
+            if at == self._start and not events:
+                break
+            for event in events:
+                self._perform(event)
+            self._start = at
+            if self.lost.done():
+                break
+        return False
+
+    def _perform(self, event: mqtt.Event) -> None:
+        match event:
+            case mqtt.Heard(messages):
+                if self._started:
+                    self._take(messages)
+                else:
+                    self._hold(messages)
+            case mqtt.Answer(data):
+                self._write(data)
+            case mqtt.Settled(identity, code, words):
+                self._room.set()
+                _answer(self._settled.get(identity), (code, words))
+            case mqtt.Granted(identity, codes):
+                _answer(self._granted.pop(identity, None), codes)
+            case mqtt.Entered(welcome):
+                _answer(self._entered, welcome)
+            case mqtt.Ended(code, words):
+                self._lose(Loss(f"the broker ends the connection: {packets.reason(code, words)}", code))
+
+    def _hold(self, messages: Messages) -> None:
+        size = int(messages.topic_size.sum() + messages.payload_size.sum())
+        if self._held_bytes + size > HELD_MAX:
+            self.dropped += len(messages)
+            return
+        self._held_bytes += size
+        self._held.append(Messages.of(list(messages)))
+
+    async def _answered(self, answer: asyncio.Future[bytes], timeout_s: float) -> bytes:
+        await asyncio.wait((answer, self.lost), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise Broken(self.lost.result().words if self.lost.done() else "the broker does not answer in time")
+
+    def _look_after(self, welcome: Welcome, timeout_s: float) -> None:
+        asked_for = self._client.options.keepalive_s
+        keepalive_s = asked_for if welcome.keepalive_s is None else welcome.keepalive_s
+        if keepalive_s:
+            silence = Silence(keepalive_s, min(keepalive_s, timeout_s))
+            self._watcher = self._loop.call_later(silence.look_s, self._look, silence)
+
+    def _look(self, silence: Silence) -> None:
+        if not self._is_open or self._transport is None:
+            return
+        step = silence.step(self._loop.time(), self._heard_at, self._sent_at)
+        if step is Step.GIVE_UP:
+            self._lose(Loss("the broker does not answer any more"))
+            self._transport.abort()
+            return
+        if step is Step.ASK:
+            self._write(packets.PING)
+        self._watcher = self._loop.call_later(silence.look_s, self._look, silence)
+
+    def _lose(self, loss: Loss) -> None:
+        self._room.set()
         if not self.lost.done():
-            self.lost.set_result(reason)
+            self.lost.set_result(loss)
 
-    def _ask(self, mid: int | None, batch: list[tuple[str, int]]) -> None:
-        if mid is not None:
-            self._asked[mid] = batch
 
-    def _grant(self, mid: int, failures: Sequence[bool]) -> None:
-        for (topic, _), failed in zip(self._asked.pop(mid, []), failures, strict=False):
-            if failed:
-                self._refused.append(topic)
-        self._granted += 1
-        self._check_ready()
-
-    def _check_ready(self) -> None:
-        if self._granted >= len(self._topics) and not self._ready.done():
-            self._ready.set_result(self._refused)
-
-    def _acknowledge(self, mid: int, refusal: str) -> None:
-        ack = self._acks.get(mid)
-        if ack is not None and not ack.done():
-            ack.set_result(refusal)
+def _answer(waiting: asyncio.Future[T] | None, answer: T) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(answer)

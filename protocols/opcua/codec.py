@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from twin.points import Point
 from twin.quality import GOOD
+from twin.rules import Clash
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ADDRESS_FORM = "ns=N;i=NUMBER, ns=N;s=TEXT, ns=N;g=GUID or ns=N;b=BASE64 (ns=0; may be left out)"
 ENDPOINT_FORM = "opc.tcp://[user:password@]host:port[/path]"
+
+SECURITY_MODES = ("None", "Sign", "SignAndEncrypt")
+POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
+POLICY_DEFAULT = "Basic256Sha256"  # what every server that signs knows
+
+# What a server answers to somebody who wants to sign in, and what helps.
+USER_REFUSALS: Mapping[str, str] = {
+    "BadUserAccessDenied": "check the user and the password in the endpoint, or what the server lets this user do",
+    "BadIdentityTokenRejected": "the server wants another way to sign in, or does not trust the user certificate",
+    "BadIdentityTokenInvalid": "check the user and the password in the endpoint, or the user certificate",
+    "BadUserSignatureInvalid": "user_key is not the key of user_certificate",
+}
+# What a server answers to an application that it does not let in.
+PEER_REFUSALS: Mapping[str, str] = {
+    "BadCertificateUntrusted": "the server does not trust our certificate: trust it there",
+    "BadSecurityChecksFailed": "the server does not accept our certificate: trust it there",
+    "BadCertificateInvalid": "the server does not accept our certificate: see its log",
+    "BadCertificateTimeInvalid": "our certificate has expired for the server: renew it, or set the server's clock",
+    "BadCertificateUriInvalid": "the ApplicationUri of our certificate is not what the server expects",
+    "BadCertificateHostNameInvalid": "the server wants our host name in our certificate",
+    "BadCertificateUseNotAllowed": "the server wants other key usages in our certificate",
+    "BadCertificateRevoked": "our certificate was revoked",
+    "BadCertificateIssuerUseNotAllowed": "the server does not accept the issuer of our certificate",
+    "BadCertificateChainIncomplete": "the server does not know the issuer of our certificate",
+    "BadCertificatePolicyCheckFailed": "our certificate has a key or a signature that the server does not allow",
+    "BadSecurityPolicyRejected": "the server does not take this policy",
+    "BadSecurityModeRejected": "the server does not take this security mode",
+    "BadSecurityModeInsufficient": "the server wants a channel that signs or encrypts",
+}
 
 _NODE_ID = re.compile(r"(?:ns=(?P<ns>\d{1,5});)?(?P<kind>[isgb])=(?P<id>.+)", re.DOTALL)
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -74,6 +105,48 @@ def credentials(endpoint: str) -> tuple[str | None, str | None]:
         None if parts.username is None else unquote(parts.username),
         None if parts.password is None else unquote(parts.password),
     )
+
+
+def explained(status_name: str) -> str:
+    """A status, with what helps where the server does not let our application in."""
+    help = PEER_REFUSALS.get(status_name)
+    return f"{status_name}: {help}" if help else status_name
+
+
+def policy_name(settings: Mapping[str, Any]) -> str:
+    return str(settings["policy"] or POLICY_DEFAULT)
+
+
+def check_settings(endpoint: str, settings: Mapping[str, Any]) -> Sequence[Clash]:
+    """What does not go together in the security of a device."""
+    found: list[Clash] = []
+    if settings["policy"] is not None and settings["security"] == "None":
+        fix = 'add security = "SignAndEncrypt", or remove policy'
+        found.append(Clash("policy", f'policy = {settings["policy"]!r} with security = "None" protects nothing', fix))
+    given, other = settings["user_certificate"], settings["user_key"]
+    if (given is None) != (other is None):
+        alone, missing = ("user_certificate", "user_key") if other is None else ("user_key", "user_certificate")
+        found.append(Clash(alone, f"{alone} without {missing}", f"add {missing} = …"))
+    for key in ("user_certificate", "user_key"):
+        if settings[key] is not None and not _inside(settings[key]):
+            message = f"{key} = {settings[key]!r} leads out of the folder of certificates"
+            found.append(Clash(key, message, 'name a file in it, such as "own/operator.der"'))
+    if given is not None and _user(endpoint):
+        fix = "remove the user from the endpoint, or user_certificate"
+        found.append(Clash("user_certificate", "a device is signed in to by password or by certificate, not both", fix))
+    return found
+
+
+def _inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return bool(path.strip()) and not pure.is_absolute() and ".." not in pure.parts
+
+
+def _user(endpoint: str) -> bool:
+    try:
+        return credentials(endpoint)[0] is not None
+    except ValueError:
+        return False  # a mistake of its own
 
 
 def check_address(address: str, point_type: str, writable: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from asyncua.server.address_space import AttributeService
 from protocols.believe import Unbelievable, twin_value, wire_value
 from protocols.link import Clock
 from protocols.opcua import codec
+from protocols.opcua.security import serve_securely
 from protocols.opcua.standard import LightServer
 from protocols.served import OnWrite
 from twin.plant import Device
@@ -30,6 +32,8 @@ class OpcUaDevice:
         self, device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None = None
     ) -> None:
         self.endpoint = device.endpoint
+        self._settings = device.settings
+        self._pki = pki
         self._points = {point.id: point for point in points}
         self._nodes = {point.id: ua.NodeId.from_string(point.address) for point in points}
         self._types = {point.id: ua.VariantType[codec.node_type(point)] for point in points}
@@ -38,20 +42,27 @@ class OpcUaDevice:
         self._server: Server | None = None
 
     async def start(self) -> None:
-        server = Server(iserver=LightServer(user_manager=_EverybodyIsUser()))
+        name, password = codec.credentials(self.endpoint)
+        server = Server(iserver=LightServer(user_manager=_Users(name, password)))
         await server.init()
         parts = urlsplit(self.endpoint)
-        server.set_endpoint(self.endpoint)
+        server.set_endpoint(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
         server.socket_address = (parts.hostname, parts.port)
         server.set_server_name("Twinloop simulated device")
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        policies = (codec.policy_name(self._settings),)
+        await serve_securely(server, (self._settings["security"],), policies, self._pki, self._clock)
+        if name is not None:
+            server.set_identity_tokens([ua.UserNameIdentityToken])
+        elif self._settings["user_certificate"] is not None:
+            server.set_identity_tokens([ua.X509IdentityToken])
         await self._add_nodes(server)
         server.iserver.attribute_service = _Gate(
             server.iserver.attribute_service, {self._nodes[i]: p for i, p in self._points.items()}, self._on_write
         )
         await server.start()
         self._server = server
-        self.endpoint = parts._replace(netloc=f"{parts.hostname}:{server.bserver.port}").geturl()
+        users, at, _ = parts.netloc.rpartition("@")
+        self.endpoint = parts._replace(netloc=f"{users}{at}{parts.hostname}:{server.bserver.port}").geturl()
 
     async def stop(self) -> None:
         server, self._server = self._server, None
@@ -101,13 +112,22 @@ class OpcUaDevice:
                 await node.write_value(ua.DataValue(ua.Variant(empty, kind), waiting))
 
 
-class _EverybodyIsUser:
-    """No client of a simulated device is its administrator."""
+class _Users:
+    """Whom the device knows: the one user that its endpoint names, else everybody. Nobody is its administrator."""
+
+    def __init__(self, name: str | None, password: str | None) -> None:
+        self._known = None if name is None else _said_by(name, password)
 
     def get_user(
         self, iserver: Any, username: str | None = None, password: str | None = None, certificate: Any = None
     ) -> Any:
-        return User(role=UserRole.User)
+        if self._known is None or hmac.compare_digest(self._known, _said_by(username, password)):
+            return User(role=UserRole.User)
+        return None
+
+
+def _said_by(name: str | None, password: str | None) -> bytes:
+    return f"{name or ''}\0{password or ''}".encode()
 
 
 class _Gate:

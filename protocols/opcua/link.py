@@ -19,6 +19,7 @@ from protocols.delivery import Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.opcua import codec
+from protocols.opcua.security import secure, sign_in
 from twin.plant import Device
 from twin.points import Point, Selection
 from twin.readings import Readings
@@ -79,7 +80,9 @@ class OpcUaLink:
         self._device = device
         self._points = Selection.of(points)
         self._sink = sink
+        self._clock = clock
         self._chance = chance
+        self._pki = pki
         self._delivery = Delivery(device.id, sink, clock, self._points)
         self._publishing_ms = float(device.settings["publishing_ms"])
         self._queue_size = int(device.settings["queue_size"])
@@ -149,7 +152,9 @@ class OpcUaLink:
         try:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    await _open(client, codec.credentials(self._device.endpoint))
+                    await secure(client, self._device, self._pki, self._clock)
+                    await _open(client)
+                    await sign_in(client, self._device, self._pki, self._clock)
                 session.items_per_call = await self._items_per_call(client)
                 await self._subscribe_all(session)
             except FAILURES as failure:
@@ -354,13 +359,12 @@ def _read_request(addresses: Sequence[str], last_attribute: Any = ua.AttributeId
     return request
 
 
-async def _open(client: Client, credentials: tuple[str | None, str | None]) -> None:
+async def _open(client: Client) -> None:
     """Connect without asyncua's own supervisor: this link watches, and starts over with a new Client."""
     await client.connect_socket()
     await client.send_hello()
     await client.open_secure_channel()
     await client.create_session()
-    await client.activate_session(*credentials)
 
 
 async def _close(client: Client) -> None:
@@ -390,7 +394,7 @@ def _settled(status_name: str) -> Verdict:
 def _words(failure: BaseException) -> str:
     """What went wrong, for an operator."""
     if isinstance(failure, ua.UaStatusCodeError):
-        return str(ua.StatusCode(failure.code).name)
+        return codec.explained(str(ua.StatusCode(failure.code).name))
     if isinstance(failure, TimeoutError):
         return "no answer in time"
     return str(failure) or type(failure).__name__

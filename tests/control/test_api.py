@@ -21,7 +21,7 @@ from control.identity import TOKEN_FILE
 from tests.plant.site import Site, site, until
 from twin import errors
 
-POINTS = 142
+POINTS = 145
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def picture(page: Page, name: str) -> None:
 
 
 def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> None:
-    expect(page.get_by_test_id("live-count")).to_have_attribute("data-live", "142", timeout=15_000)
+    expect(page.get_by_test_id("live-count")).to_have_attribute("data-live", "145", timeout=15_000)
     page.get_by_test_id("twin-tank_1").locator("rect").first.click()
     value = page.get_by_test_id("point-value-tank_1.level")
     expect(value).to_have_attribute("data-look", "good")

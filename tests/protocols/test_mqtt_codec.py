@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.mqtt import codec
-from protocols.mqtt.codec import Address, Found, Malformed
+from protocols.mqtt.codec import Address, Endpoint, Found, Malformed
 from twin.quality import BAD, GOOD, UNCERTAIN
 
 NOON = 1_795_262_400_000_000_000  # 2026-11-21T12:00:00Z
@@ -43,8 +43,9 @@ def test_what_is_no_endpoint_is_refused_with_the_form(endpoint: str) -> None:
 
 
 def test_user_and_password_come_from_the_endpoint() -> None:
-    assert codec.parse_endpoint("mqtt://u%40x:p@host:1883") == ("host", 1883, "u@x", "p")
-    assert codec.parse_endpoint("mqtt://host:1883") == ("host", 1883, None, None)
+    assert codec.parse_endpoint("mqtt://u%40x:p@host:1883") == Endpoint("host", 1883, "u@x", "p")
+    assert codec.parse_endpoint("mqtt://host:1883") == Endpoint("host", 1883)
+    assert codec.parse_endpoint("mqtts://host:8883") == Endpoint("host", 8883, secure=True)
 
 
 @pytest.mark.parametrize("said", ["2026-11-21T12:00:00Z", "2026-11-21T13:00:00+01:00", "2026-11-21T12:00:00",

@@ -22,9 +22,13 @@ import pytest
 from protocols.delivery import LETTERS_MAX
 from protocols.link import LinkState, WriteOutcome
 from protocols.mqtt.broker import EmbeddedBroker
+from protocols.mqtt.client import Client
 from protocols.mqtt.device import MqttDevice
 from protocols.mqtt.link import MqttLink
-from protocols.mqtt.session import BrokerSession, HandOver, Message
+from protocols.mqtt.messages import Message
+from protocols.mqtt.packets import Options
+from protocols.mqtt.paho_session import HandOver
+from protocols.mqtt.session import BrokerSession
 from tests.protocols.protocol_bench import (
     Cable,
     RecordingSink,
@@ -94,8 +98,8 @@ class Mosquitto:
 
     async def talker(self) -> BrokerSession:
         """Somebody who publishes whatever the test likes."""
-        session = BrokerSession(f"mqtt://127.0.0.1:{self.port}", "3.1.1", "talker", lambda messages: None)
-        await session.open([], 0, 60, 4.0)
+        session = BrokerSession(f"mqtt://127.0.0.1:{self.port}", Client(Options("talker")), lambda messages: None)
+        await session.open(4.0)
         return session
 
 

@@ -40,7 +40,7 @@ def test_points_are_those_that_were_put_in(first: list[Point], data: st.DataObje
     retired = set(data.draw(st.lists(st.sampled_from(range(len(every))), max_size=5))) if every else set()
     made = Points.of(first).changed(more, retired)
     current = [p for p in every if p.id not in retired]
-    assert list(made) == current
+    assert list(made) == list(made.current) == current
     assert [made[p.id] for p in every] == every
     assert (made.size, len(made)) == (len(every), len(current))
     assert [made.id_of(p.name) for p in every] == [None if p.id in retired else p.id for p in every]
