@@ -271,6 +271,8 @@ async def serve_securely(
 
 def _password(key: Any, session: Any, token: Any) -> tuple[str, str]:
     """User and password of a token encrypted for us and for this session (Part 4, 7.41.2.2)."""
+    if not token.Password:
+        return str(token.UserName), ""
     decrypt = _DECRYPT.get(token.EncryptionAlgorithm)
     if decrypt is None:
         raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid)
