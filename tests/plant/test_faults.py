@@ -42,7 +42,7 @@ async def run_faults(folder: Path, seed: int, pace: Pace, duration_s: float) -> 
             assert all(a != b for a, b in itertools.pairwise(told)), f"{name}: {told}"
             assert told[-1] == "up", f"{name}: {told}"
     await asyncio.sleep(0)
-    assert {t.get_name() for t in asyncio.all_tasks() - tasks} == set()
+    assert Counter(t.get_coro().__qualname__ for t in asyncio.all_tasks() - tasks) == {}
     left = {t.name for t in set(threading.enumerate()) - threads if not t.name.startswith("asyncio_")}
     assert left == set()  # those of the loop's own pool stay with it
     assert after_mb - before_mb < GROWTH_MAX_MB
