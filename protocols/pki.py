@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols import certificate as x
-from protocols.certificate import Trust
+from protocols.trust import Doubt, Trust
 from twin.errors import BadRequest, NotFound, Refused, TwinloopError
 
 OWN, TRUSTED, ISSUERS, REJECTED = FOLDERS = ("own", "trusted", "issuers", "rejected")
@@ -56,6 +56,16 @@ class Pki:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def at(cls, folder: Path | None) -> Pki:
+        """
+        Raises:
+            BadRequest: there is none.
+        """
+        if folder is None:
+            raise BadRequest("there is no folder of certificates", "name one by --pki, or start with --data")
+        return cls(folder)
 
     @property
     def own_certificate_path(self) -> Path:
@@ -96,9 +106,21 @@ class Pki:
         return [_load_revoked(path) for path in self._files(ISSUERS, (".crl",))]
 
     def trust(self) -> Trust:
-        """Everything that `certificate.judge` needs."""
+        """Everything that `trust.judge` needs."""
         trusted, issuers = self.trusted(), self.issuers()
         return Trust([h.certificate for h in trusted], [h.certificate for h in issuers], self.revoked())
+
+    def turned_away(self, certificate: x509.Certificate, doubt: Doubt) -> str:
+        """The doubt in words; a certificate that only lacks trust is kept for somebody to look at."""
+        thumbprint = x.thumbprint(certificate)
+        if not doubt.unknown:
+            return f"{doubt.words}; {doubt.fix} ({thumbprint})"
+        kept = self.reject(certificate)
+        passed_over = "".join(f" ({error.message})" for error in self.unreadable())
+        return (
+            f"{doubt.words}{passed_over}; it is kept as '{kept}'. If its thumbprint is the peer's own, run: "
+            f"twinloop certs trust {thumbprint} --pki '{self.folder}'"
+        )
 
     def reject(self, certificate: x509.Certificate) -> Path:
         """Keep an unknown peer's certificate, so that somebody can look at it and trust it."""
