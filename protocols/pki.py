@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ CA_FILE, CA_KEY_FILE = "ca.der", "ca_key.pem"
 CERTIFICATE_SUFFIXES = (".der", ".cer", ".crt", ".pem")
 FILE_MAX = 65_536  # bytes of one file: ten times the largest certificate
 REVOKED_MAX = 4_194_304  # bytes of one revocation list: some hundred thousand entries
+CERTIFICATES_KEPT = 4096  # parsed ones, a few kB each; more are parsed again
 REJECTED_MAX = 100  # anybody on the network can knock with ever new certificates: the oldest gives way
 THUMBPRINT_MIN = 4  # hex digits that people must type at least
 THUMBPRINT = re.compile(r"[0-9A-F]{4,64}")
@@ -209,7 +211,18 @@ def load_certificate(path: Path) -> x509.Certificate:
     Raises:
         NotFound, BadRequest.
     """
-    data = _read(path, FILE_MAX, "run `twinloop certs init`, or name another --pki")
+    missing = "run `twinloop certs init`, or name another --pki"
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error, missing) from None
+    return _parsed_certificate(path, (found.st_mtime_ns, found.st_size, found.st_ino), missing)
+
+
+@lru_cache(CERTIFICATES_KEPT)
+def _parsed_certificate(path: Path, version: tuple[int, int, int], missing: str) -> x509.Certificate:
+    """Parsed once a version of the file: a trust list is asked for at every connection."""
+    data = _read(path, FILE_MAX, missing)
     return _parsed(path, lambda: x.read(data), "a certificate in DER or PEM")
 
 
@@ -307,10 +320,8 @@ def _read(path: Path, size_max: int, missing: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(size_max + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{path} is missing", missing) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, missing) from None
     if len(data) > size_max:
         raise BadRequest(f"{path} has more than {size_max} bytes", "put what it should be there")
     return data
@@ -323,7 +334,9 @@ def _parsed(path: Path, read: Callable[[], T], what: str) -> T:
         raise BadRequest(f"{path} is not {what}: {error}", "remove it, or put what it should be there") from None
 
 
-def _unreadable(path: Path, error: OSError) -> BadRequest:
+def _unreadable(path: Path, error: OSError, missing: str = "") -> TwinloopError:
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{path} is missing", missing)
     return BadRequest(f"{path} cannot be read: {error.strerror}", "give it to the user that runs the server")
 
 
