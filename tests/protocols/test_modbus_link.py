@@ -239,7 +239,7 @@ async def test_a_write_without_an_answer_is_unknown_and_one_without_a_connection
         wire = link(sink, cable.port, timeout_s=2.0, poll_s=5.0)
         assert (await wire.write(SPEED, 1.0, 0.2)).outcome is WriteOutcome.NOT_SENT
         async with running(wire):
-            await until(lambda: sink.online, "the link is up")
+            await until(lambda: len(sink.latest) == len(POINTS), "everything is read")
             cable.swallow = True
             assert (await wire.write(SPEED, 500.0, 0.2)).outcome is WriteOutcome.UNKNOWN
             assert bench.wished.writes == [(2, 500.0)]
