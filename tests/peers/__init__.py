@@ -1,1 +1,1 @@
-"""Devices and clients that others wrote, for tests of ours against them; each folder builds or starts one."""
+"""Third-party programs that the tests talk to: one folder a program, one file that starts it; must not know the product."""
