@@ -6,16 +6,18 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import protocols.modbus.codec as modbus
+import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
 import protocols.mqtt.packed as packed
+import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
 from protocols.served import OnWrite, ServedDevice
 from twin.plant import Device
 from twin.points import Point
-from twin.rules import ProtocolRules, Setting
+from twin.rules import AddressCheck, ProtocolRules, Setting
 
 LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random, Path | None], Link]
 DeviceFactory = Callable[[Device, Sequence[Point], OnWrite, Clock, Path | None], ServedDevice]
@@ -67,21 +69,30 @@ def _mqtt_link(
     device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random, pki: Path | None
 ) -> Link:
     from protocols.mqtt.link import MqttLink
+    from protocols.mqtt.sparkplug_link import SparkplugLink
 
-    return MqttLink(device, points, sink, clock, chance, pki)
+    link = SparkplugLink if device.settings["format"] == mqtt.SPARKPLUG else MqttLink
+    return link(device, points, sink, clock, chance, pki)
 
 
 def _mqtt_device(
     device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None
 ) -> ServedDevice:
     from protocols.mqtt.device import MqttDevice
+    from protocols.mqtt.sparkplug_device import SparkplugDevice
 
-    return MqttDevice(device, points, on_write, clock, pki)
+    served = SparkplugDevice if device.settings["format"] == mqtt.SPARKPLUG else MqttDevice
+    return served(device, points, on_write, clock, pki)
+
+
+def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
+    return sparkplug.check_address if settings.get("format") == mqtt.SPARKPLUG else mqtt.check_address
 
 
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
+    "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
     "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
     "security": Setting(str, "None", "what the channel does with every message", choices=opcua.SECURITY_MODES),
@@ -96,12 +107,19 @@ _OPCUA_SETTINGS = {
 _MODBUS_SETTINGS = {
     "poll_s": Setting(float, 0.5, "seconds between two readings of everything", 0.01, 3600),
     "timeout_s": Setting(float, 1.0, "seconds after which an answer counts as lost", 0.05, 60),
+    "outstanding": Setting(int, 1, "requests under way at a time", 1, modbus.OUTSTANDING_MAX),
+    "shared": Setting(bool, True, "devices of one host and port take turns on one connection"),
     "connect_delay_s": Setting(float, 0.0, "seconds to leave the device alone after connecting", 0, 60),
     "request_delay_s": Setting(float, 0.0, "seconds to leave the device alone between two requests", 0, 60),
+    "merge": Setting(bool, True, "false asks for each value alone"),
     "gap": Setting(int, 0, "unasked cells that one request may read across; 0 reads none", 0, 124),
     "max_registers": Setting(int, 125, "registers of one request", 4, modbus.REGISTERS_MAX),
+    "max_bits": Setting(int, 2000, "coils or discrete inputs of one request", 1, modbus.BITS_MAX),
     "match_transaction": Setting(bool, True, "false for gateways that do not echo transaction ids"),
+    "single_coil_writes": Setting(bool, True, "false writes one coil with function 15 instead of 5"),
     "single_register_writes": Setting(bool, True, "false writes one register with function 16 instead of 6"),
+    "bit_writes": Setting(str, "mask", "how a bit of a register is written", choices=("mask", "rewrite")),
+    "read_back": Setting(bool, True, "what was written is read right after the device's answer"),
 }
 
 _MQTT_SETTINGS = {
@@ -113,6 +131,11 @@ _MQTT_SETTINGS = {
     "set_suffix": Setting(str, "/set", "what a point's topic ends with when it is written to"),
     "keepalive_s": Setting(int, 15, "seconds of silence after which the broker is asked whether it lives", 1, 3600),
     "timeout_s": Setting(float, 4.0, "seconds after which connecting counts as failed", 0.1, 60),
+    "host_id": Setting(str, None, "sparkplug: who we are to edge nodes; the device's id when left out"),
+    "reorder_s": Setting(float, 2.0, "sparkplug: seconds for which a missing message is waited for", 0, 60),
+    "rebirth_s": Setting(
+        float, 10.0, "sparkplug: seconds between two requests to one edge node to be born again", 1, 3600
+    ),
     "retain": Setting(bool, False, "a simulated device lets the broker keep its last values"),
     "pace_per_s": Setting(float, 1000.0, "messages a simulated device publishes in a second at most", 1, 1_000_000),
 }
@@ -127,6 +150,8 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
         ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
     ),
     "mqtt": ProtocolEntry(
-        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address), _mqtt_link, _mqtt_device
+        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, address_check=_mqtt_address_check),
+        _mqtt_link,
+        _mqtt_device,
     ),
 }

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,7 @@ async def run_fleet(
     start_s: float | None = None,
     activity: float = 0.2,
     broker: bool = True,
+    pki: Path | None = None,
     faults: Schedule | None = None,
     rest_after_s: float | None = None,
     on_ready: OnReady | None = None,
@@ -74,6 +76,7 @@ async def run_fleet(
         start_s: the plant's own time at the start; None leaves it to the mover.
         activity: share of the points that change in a second of plant time, for plants without a model.
         broker: embed an MQTT broker at the MQTT device's endpoint.
+        pki: folder of certificates of the simulated devices, which all show the same one.
         faults: what goes wrong, in seconds after the fleet is ready; puts a cable in front of every device.
         rest_after_s: seconds after which the plant stands still: its devices go on saying their last values.
         on_fleet: told of the fleet before it starts, for its truth and its counts.
@@ -95,7 +98,7 @@ async def run_fleet(
         mover = await loop.run_in_executor(thread, MOVERS[kind], plant, seed, start_s, activity)
         if broker:
             devices = await _embed_broker(stack, devices)
-        fleet = Fleet(plant, mover, clock, seed)
+        fleet = Fleet(plant, mover, clock, seed, pki)
         if on_fleet is not None:
             on_fleet(fleet)
         await fleet.serve(stack, devices, cables=faults is not None)
@@ -127,26 +130,31 @@ async def _embed_broker(stack: contextlib.AsyncExitStack, devices: Sequence[Devi
 class Fleet:
     """The served devices of one plant, the mover behind them, and what its instruments make of the truth.
 
-    Columns have shape (plant.points.size,).
+    Attributes, columns of shape (plant.points.size,):
+        shown, shown_quality: what the instruments show now; NaN for texts.
+        said, said_quality: what each device published last, which is older while it loses its news; `on_said` is
+            called whenever it changes.
     """
 
-    def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int) -> None:
+    def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int, pki: Path | None = None) -> None:
         size = plant.points.size
         self._plant = plant
         self._mover = mover
         self._clock = clock
         self._seed = seed
+        self._pki = pki
         self._instruments = Instruments(plant, stream(seed, "fleet.instruments"))
         self._hosted: dict[str, Hosted] = {}
         self._written = asyncio.Event()
         self._text: dict[int, str] = {}
         self._value, self._quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self.shown, self.shown_quality = self._value, self._quality
-        self._said, self._said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
+        self.said, self.said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self._due = np.ones(size, np.bool_)
         self._begun_s = 0.0
         self._turn = 0
         self.values_said = 0
+        self.on_said: Callable[[], None] = lambda: None
 
     async def serve(self, stack: contextlib.AsyncExitStack, devices: Sequence[Device], cables: bool) -> None:
         """Start a server for each device; the stack stops them."""
@@ -154,13 +162,18 @@ class Fleet:
 
         async def start(device: Device) -> None:
             async with some:
-                await self._hosted[device.id].start(stack)
+                await self._hosted[device.id].start()
 
         for device in devices:
             self._hosted[device.id] = self._host(device, cables)
+        stack.push_async_callback(self._stop)
         async with asyncio.TaskGroup() as starting:
             for device in devices:
                 starting.create_task(start(device))
+
+    async def _stop(self) -> None:
+        # All at once: an OPC UA server takes a second.
+        await asyncio.gather(*(hosted.stop() for hosted in self._hosted.values()))
 
     def _host(self, device: Device, cables: bool) -> Hosted:
         def on_write(point: Point, value: float) -> bool:
@@ -170,10 +183,11 @@ class Fleet:
         behind = device
         if cables and device.protocol != "mqtt":  # it moves to a free port, its cable listens where the plant says
             parts = urlsplit(device.endpoint)
-            behind = replace(device, endpoint=parts._replace(netloc=f"{parts.hostname}:0").geturl())
+            user, at, _ = parts.netloc.rpartition("@")
+            behind = replace(device, endpoint=parts._replace(netloc=f"{user}{at}{parts.hostname}:0").geturl())
         ids = self._plant.points.where("device", device.id)
         points = self._plant.points_of_device(device.id)
-        served = PROTOCOLS[device.protocol].device(behind, points, on_write, self._clock, None)
+        served = PROTOCOLS[device.protocol].device(behind, points, on_write, self._clock, self._pki)
         cable = Cable(("", 0), chance) if cables else None
         return Hosted(device, served, ids, device.endpoint, chance, cable)
 
@@ -201,6 +215,13 @@ class Fleet:
 
     def endpoints(self) -> Mapping[str, str]:
         return {name: hosted.endpoint for name, hosted in self._hosted.items()}
+
+    def settings(self) -> Mapping[int, float]:
+        """What the devices were told last, by point id."""
+        return self._mover.settings()
+
+    def truth_text(self, point_id: int) -> str | None:
+        return self._text.get(point_id)
 
     def truth(self) -> dict[str, float | str]:
         """Point name -> value that its instrument shows now, for all points that have one."""
@@ -245,8 +266,8 @@ class Fleet:
     async def _publish(self, still: NDArray[np.bool_]) -> None:
         """What is new, and by turns everything of a device."""
         now, self._turn = self._clock(), self._turn + 1
-        moved = (self.shown != self._said) & ~np.isnan(self.shown)
-        wanted = moved | (self.shown_quality != self._said_quality) | self._due
+        moved = (self.shown != self.said) & ~np.isnan(self.shown)
+        wanted = moved | (self.shown_quality != self.said_quality) | self._due
         publications = []
         for place, hosted in enumerate(self._hosted.values()):
             ids = hosted.ids
@@ -265,8 +286,9 @@ class Fleet:
         codes = self.shown_quality[ids]
         doubted = np.flatnonzero(codes)
         quality = dict(zip(ids[doubted].tolist(), codes[doubted].tolist(), strict=True))
-        self._said[ids], self._said_quality[ids], self._due[ids] = self.shown[ids], codes, False
+        self.said[ids], self.said_quality[ids], self._due[ids] = self.shown[ids], codes, False
         self.values_said += len(values)
+        self.on_said()
         await hosted.publish(values, now, quality)
 
     def _on_write(self, device: str, point: Point, value: float) -> bool:

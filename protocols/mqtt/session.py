@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -218,12 +218,16 @@ class BrokerSession(asyncio.BufferedProtocol):
         """Messages that were read and not handed over yet."""
         return sum(map(len, self._held)) + int(frames.waiting(self._array, self._start, self._end))
 
+    @property
+    def heard_at(self) -> float:
+        """When the broker last said anything, in s of the loop's clock."""
+        return self._heard_at
+
     # What the loop does
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=UNSENT_MAX)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(high=UNSENT_MAX)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(Loss(f"the connection to the broker ended{f': {exc}' if exc else ''}"))
