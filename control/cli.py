@@ -21,6 +21,7 @@ from control import show
 from control.cli_account import account_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
+from control.cli_discover import discover
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
@@ -40,6 +41,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
+app.command()(discover)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(twin_app, name="twin")
@@ -119,6 +121,7 @@ def fleet(
     start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
     endpoint: Endpoint = None,
     broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
+    pki: Annotated[Path | None, typer.Option(help="Folder of certificates of the simulated devices.")] = None,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
@@ -141,8 +144,9 @@ def fleet(
             show.as_json({"endpoints": dict(found)})
 
         await run_fleet(
-            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, on_ready=ready
-        )
+            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, pki=pki,
+            on_ready=ready,
+        )  # fmt: skip
 
     configure()
     # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.

@@ -11,6 +11,7 @@ from typing import cast
 from weakref import WeakValueDictionary
 
 from protocols.healing import Broken
+from protocols.link import Clock
 from protocols.modbus import codec
 from protocols.modbus.address import Endpoint, Medium
 from protocols.modbus.turns import Ask, NoAnswer, Seat, Turns
@@ -26,26 +27,27 @@ RESYNC_S = 0.05  # of silence, after which a serial line begins a new frame for 
 _open_buses: WeakValueDictionary[tuple[int, str, int], Bus] = WeakValueDictionary()
 
 
-def bus_of(endpoint: Endpoint, shared: bool, ids: bool) -> Bus:
+def bus_of(endpoint: Endpoint, shared: bool, ids: bool, clock: Clock) -> Bus:
     """The bus to that place in this event loop; one of its own where it is not shared.
 
     A serial line, and a serial line behind a TCP socket, always are: two who talk at once garble each other.
     """
     if not shared and endpoint.medium is Medium.TCP:
-        return Bus(endpoint, ids)
+        return Bus(endpoint, ids, clock)
     key = (id(asyncio.get_running_loop()), f"{endpoint.medium}:{ids}:{endpoint.host}", endpoint.port)
     found = _open_buses.get(key)
     if found is None:
-        found = _open_buses[key] = Bus(endpoint, ids)
+        found = _open_buses[key] = Bus(endpoint, ids, clock)
     return found
 
 
 class Bus:
     """Open while somebody has a seat. Everything happens on the event loop's thread."""
 
-    def __init__(self, endpoint: Endpoint, ids: bool) -> None:
+    def __init__(self, endpoint: Endpoint, ids: bool, clock: Clock) -> None:
         """`ids`: whether answers echo the transaction id."""
         self._endpoint = endpoint
+        self._clock = clock
         self._mbap = endpoint.medium is Medium.TCP
         self._ids = ids and self._mbap
         quiet_s = 0.0
@@ -73,7 +75,7 @@ class Bus:
     async def leave(self, seat: Seat) -> None:
         """Give the seat back; the last one closes the connection."""
         for ask in self._turns.remove(seat):
-            ask.done(NoAnswer("the link stops"))
+            _give_up(ask, NoAnswer("the link stops"))
         if self._turns.seats:
             return
         stream, self._stream = self._stream, None
@@ -112,17 +114,19 @@ class Bus:
     def received(self, stream: _Stream, data: bytes) -> None:
         if stream is not self._stream:
             return
-        if self._endpoint.medium is Medium.SERIAL and self._turns.oldest() is None:
+        if self._endpoint.medium is Medium.SERIAL and not self._turns.under_way:
             stream.parser.clear()  # noise, or the rest of what was given up
             self._turns.hold(self._loop.time() + RESYNC_S)
             return
         stream.parser.feed(data)
         now = self._loop.time()
         try:
+            self._scan(stream, now)
             while (found := stream.parser.next_frame()) is not None:
                 self._take(found, now)
                 if stream is not self._stream:
                     return
+                self._scan(stream, now)
         except codec.BadFrame as garbage:
             self._garbage(garbage)
             return
@@ -144,13 +148,28 @@ class Bus:
 
     # --- in and out ---
 
+    def _scan(self, stream: _Stream, now: float) -> None:
+        """Take as many plain answers as come one after the other."""
+        parser = stream.parser
+        if not self._ids or not isinstance(parser, codec.FrameParser) or parser.at == len(parser.data):
+            return
+        stamp = self._clock()
+        for ask in self._turns.under_way:
+            if ask.burst is None:
+                continue
+            parser.at, count = ask.burst.scan(ask.first, parser.data, parser.at, stamp)
+            if count:
+                self._turns.took(ask, count, now)
+                ask.took()
+
     def _take(self, found: codec.Frame, now: float) -> None:
         transaction = found.transaction if self._ids else None
         if not self._mbap and not self._turns.is_meant(found.unit, found.pdu):
             transaction = -1
-        ask = self._turns.answered(transaction, found.unit, found.pdu, now)
-        if ask is not None:
-            ask.done(found.pdu)
+        meant = self._turns.answered(transaction, found.unit, found.pdu, now)
+        if meant is not None:
+            ask, index = meant
+            ask.done(index, found.pdu)
 
     def _send(self) -> None:
         stream = self._stream
@@ -159,16 +178,17 @@ class Bus:
         now = self._loop.time()
         asks = self._turns.next(now)
         if asks:
-            frames = [
-                codec.frame(transaction, ask.seat.unit, ask.pdu)
-                if self._mbap
-                else codec.rtu_frame(ask.seat.unit, ask.pdu)
-                for transaction, ask in asks
-                if ask.seat is not None
-            ]
-            stream.write(b"".join(frames))
+            stream.write(b"".join(map(self._frames, asks)))
         if self._timer is None or not self._turns.even:
             self._set_timer(now)
+
+    def _frames(self, ask: Ask) -> bytes:
+        unit = ask.seat.unit if ask.seat is not None else 0
+        if not self._mbap:
+            return b"".join(codec.rtu_frame(unit, pdu) for pdu in ask.pdus)
+        if ask.burst is not None:
+            return ask.burst.frames(ask.first)
+        return b"".join(codec.frame(ask.first + index, unit, pdu) for index, pdu in enumerate(ask.pdus))
 
     def _set_timer(self, now: float) -> None:
         at = self._turns.wake_at(now)
@@ -189,7 +209,7 @@ class Bus:
         now = self._loop.time()
         over = self._turns.expired(now)
         for ask in over:
-            ask.done(NoAnswer(f"no answer in {ask.seat.timeout_s if ask.seat else 0:g} s"))
+            _give_up(ask, NoAnswer(f"no answer in {ask.seat.timeout_s if ask.seat else 0:g} s"))
         if over and self._turns.unanswered >= SILENCES_MAX:
             self._lose(TimeoutError(f"no answer to {SILENCES_MAX} requests in a row"))
         elif over and not self._ids:
@@ -203,9 +223,8 @@ class Bus:
         if self._ids:
             self._lose(garbage)
             return
-        asks = self._turns.expired(float("inf"))
-        for ask in asks:
-            ask.done(garbage)
+        for ask in self._turns.expired(float("inf")):
+            _give_up(ask, garbage)
         if self._turns.unanswered >= SILENCES_MAX:
             self._lose(garbage)
         else:
@@ -242,13 +261,13 @@ class Bus:
         """Everybody's connection is gone. Garbage is told to the one whose answer it was to be."""
         stream, self._stream = self._stream, None
         self._stop_timer()
-        oldest = self._turns.oldest()
         seats = self._turns.seats
+        asks = self._turns.lost()
         if culprit is None:
-            culprit = oldest.seat if oldest is not None else next(iter(seats), None)
+            culprit = asks[0].seat if asks else next(iter(seats), None)
         plain = EOFError("the connection was given up") if isinstance(reason, codec.BadFrame) else reason
-        for ask in self._turns.lost():
-            ask.done(plain)
+        for ask in asks:
+            _give_up(ask, plain)
         for seat in seats:
             seat.lost(reason if seat is culprit else plain)
         if stream is not None:
@@ -287,6 +306,13 @@ class Bus:
         if stream.closed.is_set():
             raise Broken("the device closed the connection")
         return stream
+
+
+def _give_up(ask: Ask, outcome: Exception) -> None:
+    """Tell it for every request that is not answered."""
+    for index in range(len(ask.pdus)):
+        if ask.burst is None or not ask.burst.came[index]:
+            ask.done(index, outcome)
 
 
 class _Stream(asyncio.Protocol):

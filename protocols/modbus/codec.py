@@ -164,40 +164,37 @@ class FrameParser:
     """Frames of Modbus TCP. See Parser."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
+        self.data = b""
+        self.at = 0  # byte of `data` at which the next frame begins
 
     @property
     def pending(self) -> bytes:
-        return bytes(self._buffer[self._at :])
+        return self.data[self.at :]
 
     def feed(self, data: bytes) -> None:
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += data
+        self.data = self.data[self.at :] + data if self.at < len(self.data) else bytes(data)
+        self.at = 0
 
     def next_frame(self) -> Frame | None:
-        buffer, at = self._buffer, self._at
-        if len(buffer) - at < HEADER_BYTES:
-            if any(buffer[at + 2 : at + 4]):
+        data, at = self.data, self.at
+        if len(data) - at < HEADER_BYTES:
+            if any(data[at + 2 : at + 4]):
                 raise BadFrame("decode", "the protocol identifier is not 0", self.pending)
-            if len(buffer) - at == 6:
-                self._check(int.from_bytes(buffer[at + 4 : at + 6], "big"))
+            if len(data) - at == 6:
+                self._check(int.from_bytes(data[at + 4 : at + 6], "big"))
             return None
-        transaction, protocol, length, unit = _MBAP.unpack_from(buffer, at)
+        transaction, protocol, length, unit = _MBAP.unpack_from(data, at)
         if protocol:
             raise BadFrame("decode", "the protocol identifier is not 0", self.pending)
         self._check(length)
         end = at + 6 + length
-        if len(buffer) < end:
+        if len(data) < end:
             return None
-        self._at = end
-        return Frame(transaction, unit, bytes(buffer[at + HEADER_BYTES : end]))
+        self.at = end
+        return Frame(transaction, unit, data[at + HEADER_BYTES : end])
 
     def clear(self) -> None:
-        self._buffer.clear()
-        self._at = 0
+        self.data, self.at = b"", 0
 
     def _check(self, length: int) -> None:
         if not 2 <= length <= PDU_MAX + 1:

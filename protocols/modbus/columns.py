@@ -13,45 +13,47 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from protocols.modbus.address import BCD, BIT, FLOAT, ORDERS, SIGNED, TEXT, Address
+from protocols.modbus.address import BCD, BIT, BIT_TABLES, FLOAT, ORDERS, SIGNED, TEXT, Address
 from protocols.modbus.values import FACTOR_ABSENT, FACTOR_MAX
-
-_FORM = np.dtype(
-    [
-        ("code", "u1"),  # BIT, UNSIGNED, SIGNED, FLOAT, BCD, TEXT
-        ("order", "u1"),  # index into ORDERS
-        ("size", "u1"),  # bytes; 1 is a coil or a discrete input
-        ("bit", "i1"),
-        ("sunspec", "?"),
-        ("absent", "u8"),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """How N values lie in an image of cells.
+    """How N values lie in an image of cells, as columns of shape (N,).
 
     Attributes:
-        form: _FORM, shape (N,).
-        at: byte of the image at which each value begins, shape (N,).
-        factor_at: byte at which its scale factor begins, -1 for none, shape (N,).
+        code: BIT, UNSIGNED, SIGNED, FLOAT, BCD or TEXT.
+        order: index into ORDERS.
+        size: bytes; 1 is a coil or a discrete input.
+        bit: of a register; -1 where the value is none.
+        sunspec: whether `absent` means that there is no value.
+        at: byte of the image at which each value begins.
+        factor_at: byte at which its scale factor begins, -1 for none.
     """
 
-    form: NDArray[np.void]
+    code: NDArray[np.uint8]
+    order: NDArray[np.uint8]
+    size: NDArray[np.uint8]
+    bit: NDArray[np.int8]
+    sunspec: NDArray[np.bool_]
+    absent: NDArray[np.uint64]
     at: NDArray[np.int32]
     factor_at: NDArray[np.int32]
 
     @classmethod
     def of(cls, addresses: Sequence[Address], at: NDArray[np.int32], factor_at: NDArray[np.int32]) -> Forms:
         orders = {order: index for index, order in enumerate(ORDERS)}
-        form = np.empty(len(addresses), _FORM)
-        form[:] = [
-            (k.code, orders[a.order], min(255, 2 * a.count) if a.bit >= 0 or a.type != "bit" else 1, a.bit, a.sunspec,
-             0 if k.absent is None else k.absent)
-            for a, k in ((a, a.kind) for a in addresses)
-        ]  # fmt: skip
-        return cls(form, at, factor_at)
+        kinds = [a.kind for a in addresses]
+        return cls(
+            np.array([kind.code for kind in kinds], np.uint8),
+            np.array([orders[a.order] for a in addresses], np.uint8),
+            np.array([1 if a.table in BIT_TABLES else min(255, 2 * a.count) for a in addresses], np.uint8),
+            np.array([a.bit for a in addresses], np.int8),
+            np.array([a.sunspec for a in addresses], np.bool_),
+            np.array([kind.absent or 0 for kind in kinds], np.uint64),
+            at,
+            factor_at,
+        )
 
     def decode(
         self, image: NDArray[np.uint8], rows: NDArray[np.int32]
@@ -61,35 +63,28 @@ class Forms:
         NaN stands for what is no number of its type, and for texts.
         """
         wire, absent = np.empty(len(rows)), np.empty(len(rows), np.bool_)
-        form = self.form
         _decode(
-            image, rows, self.at, self.factor_at, form["code"], form["order"], form["size"], form["bit"],
-            form["sunspec"], form["absent"], wire, absent,
+            image, rows, self.at, self.factor_at, self.code, self.order, self.size, self.bit, self.sunspec, self.absent,
+            wire, absent,
         )  # fmt: skip
         return wire, absent
 
 
-def _read(kind: types.Type) -> types.Array:
-    return types.Array(kind, 1, "A", readonly=True)
+def _column(kind: types.Type) -> types.Array:
+    return types.Array(kind, 1, "C", readonly=True)
 
 
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
+_BYTES = _column(types.uint8)
 
 
 @njit(types.uint64(_BYTES, types.int64, types.int64, types.int64), cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _raw(image: np.ndarray, at: int, size: int, order: int) -> int:
     """The bytes of one value, put into order, as one number."""
     raw = np.uint64(0)
+    # CDAB swaps the words, DCBA words and bytes: the place of a byte with its word or all its bits turned round.
+    turn = (0, size - 2, 1, size - 1)[order]
     for i in range(size):
-        if order == 0:
-            source = i
-        elif order == 1:
-            source = size - 2 - (i & ~1) + (i & 1)
-        elif order == 2:
-            source = i ^ 1
-        else:
-            source = size - 1 - i
-        raw = (raw << np.uint64(8)) | np.uint64(image[at + source])
+        raw = raw << np.uint64(8) | np.uint64(image[at + (i ^ turn)])
     return raw  # type: ignore[return-value]
 
 
@@ -122,9 +117,9 @@ def _scaled(image: np.ndarray, factor_at: int, value: float) -> float:
 
 
 _SIGNATURE = types.void(
-    _BYTES, types.Array(types.int32, 1, "C", readonly=True),
-    _read(types.int32), _read(types.int32), _read(types.uint8), _read(types.uint8), _read(types.uint8),
-    _read(types.int8), _read(types.boolean), _read(types.uint64), types.float64[::1], types.boolean[::1],
+    _BYTES, _column(types.int32), _column(types.int32), _column(types.int32), _column(types.uint8),
+    _column(types.uint8), _column(types.uint8), _column(types.int8), _column(types.boolean), _column(types.uint64),
+    types.float64[::1], types.boolean[::1],
 )  # fmt: skip
 
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from protocols.believe import wire_value
 from protocols.delivery import Batch, Delivery
 from protocols.healing import heal
@@ -15,11 +18,12 @@ from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.modbus import codec, values
 from protocols.modbus.address import Address, parse_address, parse_endpoint
 from protocols.modbus.blocks import Block, Limits, block_of
+from protocols.modbus.burst import Burst
 from protocols.modbus.bus import bus_of
 from protocols.modbus.picture import Picture
-from protocols.modbus.session import Command, Session, data_of, request_of, words
+from protocols.modbus.session import Command, Refused, Session, Took, data_of, words
 from protocols.modbus.turns import GATEWAY_CODES, NoAnswer
-from protocols.modbus.writes import Functions, refused, rewrite_request, write_request
+from protocols.modbus.writes import Functions, rewrite_request, verdict_of, write_request
 from twin.plant import Device
 from twin.points import Point, Selection
 from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, GOOD
@@ -27,7 +31,7 @@ from twin.readings import Readings
 
 MISSING_RETRY_S = 30.0  # registers that the device refused are asked for again this often
 # Values are handed over together: so many, or what came in so long. A hand-over costs as much as hundreds of values.
-HAND_OVER_VALUES, HAND_OVER_S = 8192, 0.01
+HAND_OVER_VALUES, HAND_OVER_S = 32_768, 0.01
 
 # An exception with one of these codes may be about a single cell of the block.
 _SPLITS = (2, 3)
@@ -67,7 +71,10 @@ class ModbusLink:
         limits = Limits(
             int(settings["gap"]), int(settings["max_registers"]), int(settings["max_bits"]), bool(settings["merge"])
         )
-        self._picture = Picture([parse_address(text) for text in self._points.words("address")], limits)
+        # Two bursts under way: while one is answered the next is on its way.
+        together = max(1, self._outstanding // 2)
+        addresses = [parse_address(text) for text in self._points.words("address")]
+        self._picture = Picture(addresses, limits, self._endpoint.unit, together)
         self._looked_at: dict[int, tuple[Point, Address]] = {}  # by row: those that are no plain numbers
         self._reported: set[int] = set()
         self._rewriting = asyncio.Lock()
@@ -82,32 +89,41 @@ class ModbusLink:
     # --- one session ---
 
     async def _live(self, online: Callable[[], None]) -> None:
-        bus = bus_of(self._endpoint, self._shared, self._match_ids)
+        bus = bus_of(self._endpoint, self._shared, self._match_ids, self._clock)
         seat = (self._endpoint.unit, self._timeout_s, self._outstanding, self._request_delay_s)
-        session = Session(bus, seat, self._came_late, self._garbage)
+        session = Session(bus, seat, self._clock, self._came_late, self._garbage)
+        took, refused = partial(self._took, session, online), partial(self._refused, session, online)
         try:
             await session.join(self._connect_delay_s)
-            take = partial(self._take, session, online)
             if not len(self._points):
                 self._announce(session, online)
-            # One question first: the first answer proves more than an open socket, because gateways accept for devices
-            # that are away, and while it is away it costs the others on the bus no more than one time-out.
-            blocks = self._picture.due(True)
-            for some in (blocks[:1], blocks[1:]):
-                await session.cycle(some, take)
+            for bursts in self._beginning():
+                await session.cycle(bursts, took, refused)
                 self._hand_over()
-            await self._poll(session, take)
+            await self._poll(session, took, refused)
         finally:
             self._session = None
             self._hand_over()
             await session.leave()
+
+    def _beginning(self) -> list[list[Burst]]:
+        """One question, then all the others.
+
+        The first answer proves more than an open socket, because gateways accept for devices that are away, and while
+        it is away it costs the others on the bus no more than one time-out.
+        """
+        bursts = self._picture.bursts(True)
+        if not bursts:
+            return []
+        first, *others = bursts[0].blocks
+        return [[self._picture.burst([first])], [*([self._picture.burst(others)] if others else []), *bursts[1:]]]
 
     def _announce(self, session: Session, online: Callable[[], None]) -> None:
         if self._session is None:
             self._session = session
             online()
 
-    async def _poll(self, session: Session, take: Callable[..., Sequence[Block]]) -> None:
+    async def _poll(self, session: Session, took: Took, refused: Refused) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._poll_s
         retry_at = loop.time() + MISSING_RETRY_S
@@ -119,7 +135,7 @@ class ModbusLink:
             started = loop.time()
             late = loop.call_at(started + self._poll_s, lambda: self._say_queued(session.waiting))
             try:
-                await session.cycle(self._picture.due(everything), take)
+                await session.cycle(self._picture.bursts(everything), took, refused)
             finally:
                 late.cancel()
             self._hand_over()
@@ -145,24 +161,18 @@ class ModbusLink:
 
     # --- what comes ---
 
-    def _take(
-        self, session: Session, online: Callable[[], None], block: Block, came: bytes | codec.DeviceException
-    ) -> Sequence[Block]:
-        """Take what came for a block; gives what to ask in its place at once."""
-        if not isinstance(came, bytes):
-            return self._refused(session, online, block, came)
+    def _took(self, session: Session, online: Callable[[], None], burst: Burst, fresh: NDArray[np.intp]) -> None:
         self._announce(session, online)
-        if self._picture.take(block, came, self._clock()):
-            self._reported.difference_update(self._picture.shown(block))
+        self._reported.difference_update(self._picture.take(burst, fresh))
         if self._picture.waiting >= HAND_OVER_VALUES:
             self._hand_over()
         elif self._hand_over_at is None:
             self._hand_over_at = asyncio.get_running_loop().call_later(HAND_OVER_S, self._hand_over)
-        return ()
 
     def _refused(
         self, session: Session, online: Callable[[], None], block: Block, refusal: codec.DeviceException
-    ) -> Sequence[Block]:
+    ) -> Sequence[Burst]:
+        """What it means for the values of the block; gives what to ask in its place at once."""
         if refusal.code in GATEWAY_CODES:
             if self._session is not None:
                 self._without_value(block, BAD_NO_COMMUNICATION)
@@ -239,7 +249,7 @@ class ModbusLink:
         except (ValueError, values.Undecodable) as misfit:
             return Verdict(WriteOutcome.REFUSED, str(misfit))
         if verdict.outcome is WriteOutcome.ACCEPTED and self._read_back:
-            session.tell(request_of(block_of(address)), partial(self._take_back, point, address))
+            session.tell(_request(block_of(address)), partial(self._take_back, point, address))
         return verdict
 
     async def _write(self, session: Session, request: bytes, until: float) -> Verdict:
@@ -247,7 +257,7 @@ class ModbusLink:
         try:
             codec.write_answer(request, await command.answer(until))
         except codec.DeviceException as refusal:
-            return refused(request, refusal)
+            return verdict_of(request, refusal)
         except codec.BadFrame as garbage:
             session.resync(garbage)
             return Verdict(WriteOutcome.UNKNOWN, f"the answer was no answer: {garbage.detail}")
@@ -282,7 +292,7 @@ class ModbusLink:
         """
         block = block_of(address)
         try:
-            return _plain(block, data_of(block, await Command(session, request_of(block)).answer(until)))
+            return _plain(block, data_of(block, await Command(session, _request(block)).answer(until)))
         except codec.BadFrame as garbage:
             session.resync(garbage)
             raise
@@ -301,6 +311,10 @@ class ModbusLink:
         batch = self._delivery.batch()
         self._add(batch, point, address, cells, None)
         return batch.deliver()
+
+
+def _request(block: Block) -> bytes:
+    return codec.read_request(block.table, block.start, block.count)
 
 
 def _plain(block: Block, data: bytes) -> bytes:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.modbus.address import BIT, BIT_TABLES, Address
+from protocols.modbus.address import BIT, Address
 from protocols.modbus.blocks import Block, Cells, Limits, image_bytes, plan
+from protocols.modbus.burst import Burst
 from protocols.modbus.columns import Forms
 from protocols.modbus.values import FACTOR_ABSENT
 from protocols.scan import WIRE_BOOLEAN, WIRE_FLOAT
@@ -21,7 +22,9 @@ Columns = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.uint8], NDArr
 class Picture:
     """N values in an image of their cells. Rows from N on are scale factors, which are read like values but not shown."""
 
-    def __init__(self, addresses: Sequence[Address], limits: Limits) -> None:
+    def __init__(self, addresses: Sequence[Address], limits: Limits, unit: int, together: int) -> None:
+        """`together`: blocks of one burst."""
+        self._unit, self._together = unit, together
         self._size = len(addresses)
         factors = list(dict.fromkeys((a.table, a.factor) for a in addresses if a.factor >= 0))
         cells = [*addresses, *(Address(table, start, "int16") for table, start in factors)]
@@ -34,51 +37,68 @@ class Picture:
         self._factor_at = {key: int(self._at[self._size + place]) for place, key in enumerate(factors)}
         factor_at = np.array([self._factor_at.get((a.table, a.factor), -1) for a in addresses], np.int32)
         self._forms = Forms.of(addresses, self._at[: self._size], factor_at)
-        self._kind = np.where(self._forms.form["code"] == BIT, WIRE_BOOLEAN, WIRE_FLOAT).astype(np.uint8)
+        self._kind = np.where(self._forms.code == BIT, WIRE_BOOLEAN, WIRE_FLOAT).astype(np.uint8)
         self._image = np.zeros(image_bytes(blocks), np.uint8)
         self._cells = self._image.data
         for at in self._factor_at.values():
             self._cells[at : at + 2] = FACTOR_ABSENT.to_bytes(2, "big")
         self._blocks = dict.fromkeys(blocks)
         self._missing: dict[Block, None] = {}
-        self._came: list[tuple[Block, int]] = []
+        self._bursts: list[Burst] | None = None
+        self._came: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
         self.waiting = 0  # values that came and were not taken over yet
 
-    def due(self, everything: bool) -> list[Block]:
+    def bursts(self, everything: bool) -> list[Burst]:
         """What to ask in a cycle; with `everything` also what the device refused before."""
-        return [*self._blocks, *self._missing] if everything else list(self._blocks)
+        if self._bursts is None:
+            self._bursts = self._cut(list(self._blocks))
+        return [*self._bursts, *self._cut(list(self._missing))] if everything else self._bursts
 
-    def take(self, block: Block, data: bytes, stamp: int) -> bool:
-        """The answer of a block, received then; True: the device had refused it before."""
-        at = block.area
-        if block.table in BIT_TABLES:
-            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-            self._image[at : at + block.count] = bits[: block.count]
+    def burst(self, blocks: Sequence[Block]) -> Burst:
+        again = bool(self._missing) and any(block in self._missing for block in blocks)
+        return Burst(blocks, self._image, self._unit, again)
+
+    def _cut(self, blocks: list[Block]) -> list[Burst]:
+        step = self._together
+        return [self.burst(blocks[begin : begin + step]) for begin in range(0, len(blocks), step)]
+
+    def take(self, burst: Burst, fresh: NDArray[np.intp]) -> list[int]:
+        """These blocks of a burst came; gives the rows that the device had refused before."""
+        if len(fresh) == len(burst.blocks):
+            self._came.append((burst.rows, np.repeat(burst.stamps, burst.lengths)))
+            self.waiting += len(burst.rows)
         else:
-            self._cells[at : at + 2 * block.count] = data
-        self._came.append((block, stamp))
-        self.waiting += len(block.rows)
-        if block in self._blocks:
-            return False
-        self._blocks[block] = None
-        self._missing.pop(block, None)
-        return True
+            for index in fresh.tolist():
+                rows = burst.blocks[index].rows
+                self._came.append((rows, np.full(len(rows), burst.stamps[index])))
+                self.waiting += len(rows)
+        return self._healed([burst.blocks[index] for index in fresh.tolist()]) if burst.again else []
 
-    def refused(self, block: Block) -> list[Block]:
+    def _healed(self, blocks: Sequence[Block]) -> list[int]:
+        rows: list[int] = []
+        for block in blocks:
+            if block in self._missing:
+                del self._missing[block]
+                self._blocks[block] = self._bursts = None
+                rows += self.shown(block)
+        return rows
+
+    def refused(self, block: Block) -> list[Burst]:
         """The device does not have all of the block's cells: what to ask instead; nothing: the one value is missing."""
         self._blocks.pop(block, None)
+        self._bursts = None
         if len(block.rows) == 1:
             self._missing[block] = None
             return []
-        halves = list(block.halves())
+        halves = block.halves()
         self._blocks |= dict.fromkeys(halves)
-        return halves
+        return [self.burst([half]) for half in halves]
 
     def columns(self) -> Columns:
         """What came since the last call."""
         came, self._came, self.waiting = self._came, [], 0
-        rows = np.concatenate([np.empty(0, np.int32), *(block.rows for block, _ in came)])
-        stamps = np.repeat(np.array([stamp for _, stamp in came], np.int64), [len(block.rows) for block, _ in came])
+        rows = np.concatenate([np.empty(0, np.int32), *(rows for rows, _ in came)])
+        stamps = np.concatenate([np.empty(0, np.int64), *(stamps for _, stamps in came)])
         if self._factor_at:
             shown = rows < self._size
             rows, stamps = rows[shown], stamps[shown]
@@ -94,7 +114,7 @@ class Picture:
 
     def cells(self, row: int) -> bytes:
         """The bytes of one value as they came last."""
-        at, size = int(self._at[row]), int(self._forms.form["size"][row])
+        at, size = int(self._at[row]), int(self._forms.size[row])
         return bytes(self._cells[at : at + size])
 
     def factor(self, address: Address) -> bytes:

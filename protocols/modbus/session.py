@@ -6,15 +6,23 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from protocols.healing import Broken
+from protocols.link import Clock
 from protocols.modbus import codec
 from protocols.modbus.address import READ_FUNCTION
 from protocols.modbus.blocks import Block
+from protocols.modbus.burst import Burst
 from protocols.modbus.bus import SILENCES_MAX, Bus
 from protocols.modbus.turns import GATEWAY_CODES, Ask, NoAnswer, Seat
 
-Take = Callable[[Block, bytes | codec.DeviceException], Sequence[Block]]
-"""Takes a block's data or its refusal; gives what to ask in its place at once."""
+Took = Callable[[Burst, NDArray[np.intp]], None]
+"""Told which blocks of a burst came."""
+
+Refused = Callable[[Block, codec.DeviceException], Sequence[Burst]]
+"""Told of a refusal; gives what to ask in the block's place at once."""
 
 
 class Session:
@@ -28,6 +36,7 @@ class Session:
         self,
         bus: Bus,
         seat: tuple[int, float, int, float],
+        clock: Clock,
         late: Callable[[], None],
         garbage: Callable[[codec.BadFrame], None],
     ) -> None:
@@ -40,6 +49,7 @@ class Session:
         self.broken = asyncio.Event()
         self.answers = 0  # of the unit itself: a gateway that speaks for it proves nothing
         self._bus = bus
+        self._clock = clock
         self._seat = Seat(*seat, self.fail, late)
         self._garbage = garbage
         self._reason: Exception | None = None
@@ -82,59 +92,72 @@ class Session:
 
     # --- polls ---
 
-    async def cycle(self, blocks: Sequence[Block], take: Take) -> None:
+    async def cycle(self, bursts: Sequence[Burst], took: Took, refused: Refused) -> None:
         """Ask for every block once, and come back when the last answer is in or given up.
 
         Raises:
             Broken: it cannot go on.
         """
         self.check()
-        if not blocks:
+        if not bursts:
             return
         self._cycle = asyncio.get_running_loop().create_future()
         self._left = 0
-        self._ask(blocks, take)
+        self._ask(bursts, took, refused)
         try:
             await self._cycle
         finally:
             self._cycle = None
         self.check()
 
-    def _ask(self, blocks: Sequence[Block], take: Take) -> None:
-        self._left += len(blocks)
-        self._bus.poll(self._seat, [Ask(request_of(block), partial(self._came, block, take)) for block in blocks])
+    def _ask(self, bursts: Sequence[Burst], took: Took, refused: Refused) -> None:
+        asks = []
+        for burst in bursts:
+            burst.begin()
+            self._left += len(burst.blocks)
+            done = partial(self._came, burst, took, refused)
+            asks.append(Ask(burst.pdus, done, burst, partial(self._took, burst, took)))
+        self._bus.poll(self._seat, asks)
 
-    def _came(self, block: Block, take: Take, outcome: bytes | Exception) -> None:
+    def _took(self, burst: Burst, took: Took) -> None:
+        fresh = burst.fresh()
+        self.answers += len(fresh)
+        took(burst, fresh)
+        self._settle(len(fresh))
+
+    def _came(self, burst: Burst, took: Took, refused: Refused, index: int, outcome: bytes | Exception) -> None:
+        """The answer to one request that was not taken with the others."""
         if self._cycle is None:
             return  # what was still asked when the session broke
         if isinstance(outcome, bytes):
-            self._answered(block, take, outcome)
-        elif isinstance(outcome, codec.BadFrame):
-            self._garbage(outcome)
-            self._silent(outcome)
+            try:
+                burst.put(index, data_of(burst.blocks[index], outcome), self._clock())
+                self._took(burst, took)
+                return
+            except codec.DeviceException as refusal:
+                self._refused(burst.blocks[index], refusal, took, refused)
+            except codec.BadFrame as garbage:
+                self.resync(garbage)
         else:
+            if isinstance(outcome, codec.BadFrame):
+                self._garbage(outcome)
             self._silent(outcome)
-        self._left -= 1
+        self._settle(1)
+
+    def _refused(self, block: Block, refusal: codec.DeviceException, took: Took, refused: Refused) -> None:
+        if refusal.code in GATEWAY_CODES:
+            refused(block, refusal)
+            self._silent(refusal)
+            return
+        self.answers += 1
+        instead = refused(block, refusal)
+        if instead:
+            self._ask(instead, took, refused)
+
+    def _settle(self, count: int) -> None:
+        self._left -= count
         if self._left <= 0:
             self._end_cycle()
-
-    def _answered(self, block: Block, take: Take, pdu: bytes) -> None:
-        try:
-            data = data_of(block, pdu)
-        except codec.DeviceException as refusal:
-            if refusal.code in GATEWAY_CODES:
-                take(block, refusal)
-                self._silent(refusal)
-                return
-            self.answers += 1
-            more = take(block, refusal)
-            if more:
-                self._ask(more, take)
-        except codec.BadFrame as garbage:
-            self.resync(garbage)
-        else:
-            self.answers += 1
-            take(block, data)
 
     def _silent(self, outcome: Exception) -> None:
         if self._seat.silent >= SILENCES_MAX or not self.answers:
@@ -154,7 +177,7 @@ class Session:
 
     def tell(self, pdu: bytes, done: Callable[[bytes | Exception], None]) -> Ask:
         """A request that goes before all polls."""
-        ask = Ask(pdu, done)
+        ask = Ask((pdu,), lambda index, outcome: done(outcome))
         if self._reason is not None:
             done(self._reason)
         else:
@@ -201,10 +224,6 @@ class Command:
             self._answer.set_exception(outcome)
         else:
             self._answer.set_result(outcome)
-
-
-def request_of(block: Block) -> bytes:
-    return codec.read_request(block.table, block.start, block.count)
 
 
 def data_of(block: Block, pdu: bytes) -> bytes:

@@ -6,17 +6,18 @@ No socket and no clock here: whoever holds the connection says what happened and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from protocols.modbus.address import OUTSTANDING_MAX
+from protocols.modbus.burst import Burst
 
 # Exceptions by which a gateway says that the unit behind it is not to be reached.
 GATEWAY_CODES = (10, 11)
 
-Done = Callable[[bytes | Exception], None]
-"""Takes the answer's PDU; or NoAnswer, or what ended the connection."""
+Done = Callable[[int, bytes | Exception], None]
+"""Takes which of the requests it is about, and the answer's PDU; or NoAnswer, or what ended the connection."""
 
 
 class NoAnswer(Exception):
@@ -25,14 +26,29 @@ class NoAnswer(Exception):
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """One request and what is done with its answer. `seat` and `deadline` are set when it is sent."""
+    """Requests that are sent together, and what is done with each answer.
 
-    pdu: bytes
+    Attributes:
+        burst: how plain answers to reads are taken; `took` is told when that happened.
+        first: transaction id of the first request; those of the others follow.
+        left: how many are not answered yet.
+        doubtful: whether the unit kept silent before.
+    """
+
+    pdus: Sequence[bytes]
     done: Done
+    burst: Burst | None = None
+    took: Callable[[], None] = lambda: None
     sent: bool = False
+    first: int = 0
+    left: int = 0
     deadline: float = 0.0
     seat: Seat | None = None
     doubtful: bool = False
+
+    def waits(self, index: int) -> bool:
+        """Whether that request is still to be answered."""
+        return self.left > 0 and (self.burst is None or not self.burst.came[index])
 
 
 @dataclass(slots=True, eq=False)
@@ -66,10 +82,11 @@ class Seat:
 
 
 class Turns:
-    """The seats take turns, one request each; commands go before polls.
+    """The seats take turns, one ask each; commands go before polls.
 
-    A request to a unit that let the last one pass in silence does not count against the limit of the connection, so that
-    a dead unit costs the others nothing; without transaction ids it must, because nobody could tell the answers apart.
+    What is asked of a unit that let the last request pass in silence does not count against the limit of the
+    connection, so that a dead unit costs the others nothing; without transaction ids it must, because nobody could tell
+    the answers apart.
     """
 
     def __init__(self, ids: bool, quiet_s: float = 0.0) -> None:
@@ -79,24 +96,25 @@ class Turns:
             quiet_s: silence on the line between two frames.
         """
         self.unanswered = 0  # times in a row that requests ended in silence, whoever was asked
+        self.even = True  # what is sent later is over later, and nothing waits: one look at the time serves many
         self._ids = ids
         self._quiet_s = quiet_s
         self._free_at = 0.0
         self._ring: deque[Seat] = deque()
-        self._open: dict[int, Ask] = {}
-        self._counted = 0  # of the open ones, those that count against the limit
+        self._under_way: dict[Ask, None] = {}
+        self._open: dict[int, Ask] = {}  # by transaction id
+        self._counted = 0  # requests under way that count against the limit
         self._limit = 1
-        self._even = True
-        self._transaction = 0
-
-    @property
-    def even(self) -> bool:
-        """Whether what is sent later is over later, and nothing waits for a moment: one look at the time serves many."""
-        return self._even
+        self._last = 0  # transaction id
 
     @property
     def seats(self) -> tuple[Seat, ...]:
         return tuple(self._ring)
+
+    @property
+    def under_way(self) -> tuple[Ask, ...]:
+        """The oldest first."""
+        return tuple(self._under_way)
 
     def add(self, seat: Seat) -> None:
         self._ring.append(seat)
@@ -108,8 +126,9 @@ class Turns:
             return []
         self._ring.remove(seat)
         self._seated()
-        under_way = [transaction for transaction, ask in self._open.items() if ask.seat is seat]
-        asks = [self._close(transaction) for transaction in under_way]
+        asks = [ask for ask in self._under_way if ask.seat is seat]
+        for ask in asks:
+            self._close(ask)
         asks += chain(seat.urgent, seat.polls)
         seat.urgent.clear()
         seat.polls.clear()
@@ -120,23 +139,27 @@ class Turns:
         if ask in seat.urgent:
             seat.urgent.remove(ask)
 
-    def next(self, now: float) -> list[tuple[int, Ask]]:
-        """The requests to send now, with their transaction ids."""
-        ready: list[tuple[int, Ask]] = []
-        while self._counted < self._limit and now >= self._free_at:
+    def next(self, now: float) -> list[Ask]:
+        """What to send now."""
+        ready: list[Ask] = []
+        while now >= self._free_at:
             seat = self._turn(now)
             if seat is None:
                 break
             ask = seat.urgent.popleft() if seat.urgent else seat.polls.popleft()
             ask.seat, ask.sent, ask.deadline = seat, True, now + seat.timeout_s
+            ask.left = len(ask.pdus)
             ask.doubtful = self._ids and seat.silent > 0
-            self._counted += not ask.doubtful
+            self._counted += 0 if ask.doubtful else ask.left
             seat.under_way += 1
-            ready.append((self._opened(ask), ask))
+            self._under_way[ask] = None
+            ask.first = self._numbers(ask.left)
+            self._open.update(dict.fromkeys(range(ask.first, ask.first + ask.left), ask))
+            ready.append(ask)
         return ready
 
-    def answered(self, transaction: int | None, unit: int, pdu: bytes, now: float) -> Ask | None:
-        """Whose answer it is; None: nobody waits for it any more.
+    def answered(self, transaction: int | None, unit: int, pdu: bytes, now: float) -> tuple[Ask, int] | None:
+        """Whose answer it is, and to which of its requests; None: nobody waits for it any more.
 
         Args:
             transaction: None where answers carry no id: the one under way is meant.
@@ -144,40 +167,50 @@ class Turns:
         self._free_at = now + self._quiet_s
         if transaction is None:
             transaction = next(iter(self._open), 0)
-        if transaction not in self._open:
+        ask = self._open.get(transaction)
+        if ask is None or not ask.waits(transaction - ask.first):
             for seat in [s for s in self._ring if s.unit == unit] or list(self._ring)[:1]:
                 seat.late()
             return None
-        ask = self._close(transaction, now)
+        silent = ask.seat.silent if ask.seat else 0
+        self.took(ask, 1, now)
+        if ask.seat is not None and len(pdu) == 2 and pdu[0] & 0x80 and pdu[1] in GATEWAY_CODES:
+            ask.seat.silent = silent + 1
+        return ask, transaction - ask.first
+
+    def took(self, ask: Ask, count: int, now: float) -> None:
+        """So many of its answers came."""
         self.unanswered = 0
+        ask.left -= count
         if ask.seat is not None:
-            away = len(pdu) == 2 and pdu[0] & 0x80 and pdu[1] in GATEWAY_CODES
-            ask.seat.silent = ask.seat.silent + 1 if away else 0
-        return ask
+            ask.seat.silent = 0
+            ask.deadline = now + ask.seat.timeout_s
+        if ask.left <= 0:
+            self._close(ask, now)
 
     def is_meant(self, unit: int, pdu: bytes) -> bool:
         """Whether a frame without an id answers the request under way."""
-        for ask in self._open.values():
-            return ask.seat is not None and ask.seat.unit == unit and ask.pdu[0] == pdu[0] & 0x7F
+        for ask in self._under_way:
+            return ask.seat is not None and ask.seat.unit == unit and ask.pdus[0][0] == pdu[0] & 0x7F
         return False
 
     def expired(self, now: float) -> list[Ask]:
         """Those whose time is over; several of one unit at a time count as one silence."""
-        over = [transaction for transaction, ask in self._open.items() if ask.deadline <= now]
-        asks = [self._close(transaction, now) for transaction in over]
+        asks = [ask for ask in self._under_way if ask.deadline <= now]
+        for ask in asks:
+            self._close(ask, now)
         for seat in {ask.seat for ask in asks if ask.seat is not None}:
             seat.silent += 1
         self.unanswered += bool(asks)
         return asks
 
-    def oldest(self) -> Ask | None:
-        """The one that has been under way for longest."""
-        return next(iter(self._open.values()), None)
-
     def lost(self) -> list[Ask]:
         """The connection is gone: everything under way. What was not sent stays."""
         self.unanswered = 0
-        return [self._close(transaction) for transaction in list(self._open)]
+        asks = list(self._under_way)
+        for ask in asks:
+            self._close(ask)
+        return asks
 
     def hold(self, until: float) -> None:
         """Send nothing before that time."""
@@ -185,46 +218,54 @@ class Turns:
 
     def wake_at(self, now: float) -> float | None:
         """When something may be sent or is over that is not yet."""
-        times = [ask.deadline for ask in self._open.values()]
+        times = [ask.deadline for ask in self._under_way]
         waiting = [max(seat.free_at, self._free_at) for seat in self._ring if seat.waiting]
         times += [at for at in waiting if at > now]
         return min(times, default=None)
 
     def _turn(self, now: float) -> Seat | None:
-        """The next seat with something to ask, commands first."""
+        """The next seat with something to ask that has room, commands first."""
         ring = self._ring
         for urgent in (True, False):
             for _ in range(len(ring)):
                 seat = ring[0]
-                ring.rotate(-1)
-                if (seat.urgent if urgent else seat.polls) and self._may_ask(seat, now):
+                queue = seat.urgent if urgent else seat.polls
+                if queue and self._may_ask(seat, now):
+                    if not self._has_room(seat, len(queue[0].pdus)):
+                        return None  # it waits for room, so that nobody with less to ask overtakes it for ever
+                    ring.rotate(-1)
                     return seat
+                ring.rotate(-1)
         return None
 
-    def _opened(self, ask: Ask) -> int:
-        """Its transaction id, which no other under way has."""
-        self._transaction = self._transaction % 0xFFFF + 1
-        while self._transaction in self._open:
-            self._transaction = self._transaction % 0xFFFF + 1
-        self._open[self._transaction] = ask
-        return self._transaction
+    def _has_room(self, seat: Seat, count: int) -> bool:
+        return not self._counted or self._counted + count <= self._limit or (self._ids and seat.silent > 0)
 
     def _may_ask(self, seat: Seat, now: float) -> bool:
         alone = seat.delay_s > 0 or seat.silent > 0
         return now >= seat.free_at and not (alone and seat.under_way)
 
-    def _close(self, transaction: int, now: float | None = None) -> Ask:
-        ask = self._open.pop(transaction)
-        self._counted -= not ask.doubtful
+    def _numbers(self, count: int) -> int:
+        """So many transaction ids in a row that nobody under way has; the first."""
+        first = self._last + 1
+        while first + count > 0xFFFF or any(number in self._open for number in range(first, first + count)):
+            first = 1 if first + count > 0xFFFF else first + 1
+        self._last = first + count - 1
+        return first
+
+    def _close(self, ask: Ask, now: float | None = None) -> None:
+        del self._under_way[ask]
+        for number in range(ask.first, ask.first + len(ask.pdus)):
+            del self._open[number]
+        self._counted -= 0 if ask.doubtful else len(ask.pdus)
         if ask.seat is not None:
             ask.seat.under_way -= 1
             if now is not None:
                 ask.seat.free_at = now + ask.seat.delay_s
-        return ask
 
     def _seated(self) -> None:
         """Who takes least at a time sets the limit for all: it may be the gateway that does."""
         most = min((seat.outstanding for seat in self._ring), default=1)
         self._limit = min(most, OUTSTANDING_MAX) if self._ids else 1
         paced = self._quiet_s > 0 or any(seat.delay_s > 0 for seat in self._ring)
-        self._even = not paced and len({seat.timeout_s for seat in self._ring}) <= 1
+        self.even = not paced and len({seat.timeout_s for seat in self._ring}) <= 1

@@ -79,7 +79,7 @@ def rewrite_request(address: Address, wire: float, register: bytes, functions: F
     return write_request(whole, others | int(wire) << address.bit, b"", functions)
 
 
-def refused(request: bytes, refusal: codec.DeviceException) -> Verdict:
+def verdict_of(request: bytes, refusal: codec.DeviceException) -> Verdict:
     if refusal.code in _UNSETTLED:
         return Verdict(WriteOutcome.UNKNOWN, refusal.name)
     instead = _INSTEAD.get(request[0]) if refusal.code == 1 else None

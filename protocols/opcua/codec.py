@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 from twin.points import Point
 from twin.quality import GOOD
@@ -170,13 +173,31 @@ def check_address(address: str, point_type: str, writable: bool) -> None:
         raise ValueError(f"{identifier!r} of {address!r} is not base64")
 
 
+def node_id(address: str) -> bytes:
+    """A NodeId that `check_address` lets pass, in the binary encoding (Part 6, 5.2.2.9)."""
+    found = _NODE_ID.fullmatch(address)
+    assert found is not None, address
+    namespace, kind, identifier = int(found["ns"] or 0), found["kind"], found["id"]
+    if kind == "i":
+        number = int(identifier)
+        if namespace == 0 and number < 2**8:
+            return struct.pack("<BB", 0, number)
+        if namespace < 2**8 and number < 2**16:
+            return struct.pack("<BBH", 1, namespace, number)
+        return struct.pack("<BHI", 2, namespace, number)
+    if kind == "g":
+        return struct.pack("<BH", 4, namespace) + UUID(identifier).bytes_le
+    form, raw = (3, identifier.encode()) if kind == "s" else (5, b64decode(identifier))
+    return struct.pack("<BHi", form, namespace, len(raw)) + raw
+
+
 def read_data_value(data_value: Any) -> tuple[Any, int, int | None]:
     """A DataValue -> (value, status code of 32 bits, source time in ns since 1970 UTC or None).
 
     The server's time stands in for a source time that the node does not give. Times are exact to the microsecond.
     """
     variant = data_value.Value
-    value = None if variant is None else variant.Value
+    value = None if variant is None else plain(variant.Value)
     status = data_value.StatusCode
     quality = GOOD if status is None else int(status.value) & 0xFFFF_FFFF
     for stamp in (data_value.SourceTimestamp, data_value.ServerTimestamp):
@@ -184,6 +205,32 @@ def read_data_value(data_value: Any) -> tuple[Any, int, int | None]:
         if stamp is not None and nanoseconds(stamp) > 0:
             return value, quality, nanoseconds(stamp)
     return value, quality, None
+
+
+def plain(value: Any) -> Any:
+    """A value of a built-in type in the shape that points take: texts for times, GUIDs, names and bytes (as base64)."""
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    shape = _SHAPES.get(type(value).__name__)
+    return value if shape is None else shape(value)
+
+
+def _zulu(value: datetime) -> str:
+    return value.replace(tzinfo=UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+# By name, because their classes are the library's.
+_SHAPES: Mapping[str, Callable[[Any], Any]] = {
+    "datetime": _zulu,
+    "UUID": str,
+    "bytes": lambda value: b64encode(value).decode(),
+    "XmlElement": lambda value: value.Value,
+    "LocalizedText": lambda value: value.Text,
+    "QualifiedName": lambda value: value.to_string(),
+    "NodeId": lambda value: value.to_string(),
+    "ExpandedNodeId": lambda value: value.to_string(),
+    "StatusCode": lambda value: value.value,
+}
 
 
 def nanoseconds(stamp: datetime) -> int:

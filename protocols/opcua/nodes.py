@@ -1,233 +1,308 @@
-"""Puts the nodes of model.py into an asyncua server and keeps their values; must not know where values come from."""
+"""Nodes of an OPC UA server as they were browsed and read -> what was found; pure, imports no OPC UA library.
+
+Sources: OPC UA Part 3 (node classes, attributes), Part 5 (standard nodes), Part 6, 5.1.2 (built-in types), Part 8
+(data access), Part 3, 8.39-8.43 (enumerations).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from asyncua import ua
-from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
+from protocols.discovery import Found, FoundThing, FoundValue, Path, Skipped, distinct
+from protocols.opcua import codec
+from protocols.said_units import unit_of_code, unit_of_text
+from twin.interface import NAME
+from twin.schema import Enum, EnumValue, Primitive, Schema, point_type
 
-from protocols.opcua import codec, model, unece
-from protocols.opcua.model import Kind, Node, Reference, Space
-from twin import quality
-from twin.plant import Plant
-from twin.points import Point
+OBJECTS = "i=85"
+OBJECT_CLASS, VARIABLE_CLASS = 1, 2
+PROPERTY_TYPE = "i=68"  # a Property has no children (Part 3, 5.6.2)
+GENERIC_TYPES = frozenset({"", "i=58", "i=61"})  # BaseObjectType and FolderType say nothing of what a thing is
+CURRENT_READ, CURRENT_WRITE = 1, 2  # bits of AccessLevel, Part 3, 8.57
+ENUM_VALUES_MAX = 1000  # named values of one enumeration
+DETAILS = frozenset({"EURange", "InstrumentRange", "EngineeringUnits", "EnumStrings", "EnumValues"})
+"""Properties of a variable that are read, because they say how to read the variable; they never become points."""
+STANDARD_DETAILS = DETAILS | {
+    "Definition", "ValuePrecision", "TrueState", "FalseState", "ValueAsText", "AxisScaleType",
+    "LocalTime", "AllowNulls", "NodeVersion", "Icon", "NamingRule", "DefaultInstanceBrowseName", "OptionSetValues",
+    "OptionSetLength", "HasHistoricalConfiguration", "HA Configuration", "Title", "MaxStringLength", "MaxArrayLength",
+    "MaxCharacters", "MaxByteStringLength", "DictionaryFragment", "InputArguments", "OutputArguments",
+}  # fmt: skip
 
-_READ = ua.AccessLevel.CurrentRead.mask
-POINT_ACCESS = _READ | ua.AccessLevel.HistoryRead.mask
-WRITE = ua.AccessLevel.CurrentWrite.mask
-_A = ua.AttributeIds
-_V = ua.VariantType
-
-
-class Nodes:
-    """Our namespace in a server's address space."""
-
-    def __init__(self, aspace: AddressSpace, namespace: int) -> None:
-        self._aspace, self._namespace = aspace, namespace
-        self._space = Space()
-        self._ids: dict[int, Any] = {}  # NodeId of every point
-        self._types: dict[int, Any] = {}  # Variant type of every point
-        self.points: dict[Any, int] = {}  # point id by NodeId
-        self.twins: dict[Any, str] = {}  # twin by NodeId of its object
-
-    def id(self, identity: model.Id) -> Any:
-        return ua.NodeId(identity, 0 if isinstance(identity, int) else self._namespace)
-
-    async def show(self, plant: Plant, points: Iterable[Point]) -> None:
-        """Make the nodes those of this plant; what is the same stays, with its subscriptions."""
-        shown = model.space_of(plant, points)
-        gone, added, lost, more = model.changes(self._space, shown)
-        for reference in lost:
-            self._unlink(reference)
-        for identity in gone:
-            await self._remove(identity)
-        for node in added:
-            self._add(node)
-        for reference in more:
-            self._link(self.id(reference.source), self.id(reference.by), self.id(reference.target))
-        self._space = shown
-        self._ids = {n.point: self.id(n.id) for n in shown.nodes.values() if n.point >= 0}
-        self._types = {n.point: _variant_type(n) for n in shown.nodes.values() if n.point >= 0}
-        self.points = {node: point for point, node in self._ids.items()}
-        self.twins = {self.id(n.id): n.id for n in shown.nodes.values() if n.parent == model.PLANT}
-
-    def variant_type(self, point: int) -> Any:
-        return self._types[point]
-
-    async def write(self, point: int, value: Any) -> None:
-        """A DataValue that the twin has for the point; points without a node are passed over."""
-        node = self._ids.get(point)
-        if node is not None:
-            await self._aspace.write_attribute_value(node, _A.Value, value)
-
-    # --- nodes ---------------------------------------------------------------------------------------------------
-
-    def _add(self, node: Node) -> None:
-        data = NodeData(self.id(node.id))
-        name = ua.QualifiedName(node.name, 0 if node.standard else self._namespace)
-        attributes: dict[Any, Any] = {
-            _A.NodeId: ua.Variant(data.nodeid, _V.NodeId),
-            _A.NodeClass: ua.Variant(ua.NodeClass(node.kind.value), _V.Int32),
-            _A.BrowseName: ua.Variant(name, _V.QualifiedName),
-            _A.DisplayName: ua.Variant(ua.LocalizedText(node.display or node.name), _V.LocalizedText),
-            _A.Description: ua.Variant(ua.LocalizedText(node.text), _V.LocalizedText),
-            _A.WriteMask: ua.Variant(0, _V.UInt32),
-            _A.UserWriteMask: ua.Variant(0, _V.UInt32),
-            **self._of_kind(node),
-        }
-        data.attributes = {key: AttributeValue(ua.DataValue(value)) for key, value in attributes.items()}
-        if node.kind is Kind.VARIABLE:
-            data.attributes[_A.Value] = AttributeValue(self._first_value(node))
-        self._aspace[data.nodeid] = data
-        parent = self.id(node.parent)
-        self._link(parent, self.id(node.by), data.nodeid)
-        if node.type:
-            self._refer(data.nodeid, ua.NodeId(ua.ObjectIds.HasTypeDefinition), self.id(node.type), True)
-        if node.rule:
-            self._refer(data.nodeid, self.id(model.HAS_MODELLING_RULE), self.id(node.rule), True)
-
-    def _of_kind(self, node: Node) -> dict[Any, Any]:
-        no, yes = ua.Variant(False, _V.Boolean), ua.Variant(True, _V.Boolean)
-        if node.kind is Kind.OBJECT:
-            return {_A.EventNotifier: ua.Variant(0, _V.Byte)}
-        if node.kind is Kind.METHOD:
-            return {_A.Executable: yes, _A.UserExecutable: yes}
-        if node.kind is Kind.REFERENCE_TYPE:
-            inverse = ua.LocalizedText(f"inverse of {node.name}")
-            return {_A.IsAbstract: no, _A.Symmetric: no, _A.InverseName: ua.Variant(inverse, _V.LocalizedText)}
-        if node.kind is not Kind.VARIABLE:
-            return {_A.IsAbstract: no}
-        access = (POINT_ACCESS if node.point >= 0 else _READ) | (WRITE if node.writable and node.point >= 0 else 0)
-        several = node.constant is not None and isinstance(node.constant, tuple | model.Names)
-        return {
-            _A.DataType: ua.Variant(self.id(node.data), _V.NodeId),
-            _A.ValueRank: ua.Variant(1 if several else -1, _V.Int32),
-            _A.AccessLevel: ua.Variant(access, _V.Byte),
-            _A.UserAccessLevel: ua.Variant(access, _V.Byte),
-            _A.MinimumSamplingInterval: ua.Variant(0.0, _V.Double),
-            _A.Historizing: ua.Variant(node.point >= 0, _V.Boolean),
-        }
-
-    def _first_value(self, node: Node) -> Any:
-        if node.constant is not None:
-            return ua.DataValue(_constant(node.constant))
-        # Typed from the start: the server checks what comes later against it.
-        waiting = quality.BAD_WAITING_FOR_INITIAL_DATA if node.point >= 0 else quality.GOOD
-        return ua.DataValue(ua.Variant(None, _V.Null), ua.StatusCode(waiting))
-
-    async def _remove(self, identity: str) -> None:
-        node_id = self.id(identity)
-        data = self._aspace[node_id]
-        if identity in self._space.nodes and self._space.nodes[identity].point >= 0:
-            # Who monitors it hears that it is gone.
-            status = ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
-            await self._aspace.write_attribute_value(node_id, _A.Value, ua.DataValue(StatusCode=status))
-        for reference in data.references:
-            other = self._aspace.get(reference.NodeId)
-            if other is not None:
-                other.references = [r for r in other.references if r.NodeId != node_id]
-        values = data.attributes.get(_A.Value)
-        for handle in list(values.datachange_callbacks) if values is not None else ():
-            self._aspace.delete_datachange_callback(handle)
-        del self._aspace[node_id]
-
-    # --- references ----------------------------------------------------------------------------------------------
-
-    def _link(self, source: Any, by: Any, target: Any) -> None:
-        self._refer(source, by, target, True)
-        self._refer(target, by, source, False)
-
-    def _refer(self, source: Any, by: Any, target: Any, forward: bool) -> None:
-        described = self._aspace[target]
-        reference = ua.ReferenceDescription(
-            ReferenceTypeId=by,
-            IsForward=forward,
-            NodeId=target,
-            BrowseName=_said(described, _A.BrowseName),
-            DisplayName=_said(described, _A.DisplayName),
-            NodeClass=_said(described, _A.NodeClass),
-        )
-        definition = ua.NodeId(ua.ObjectIds.HasTypeDefinition)
-        found = next((r.NodeId for r in described.references if r.ReferenceTypeId == definition), None)
-        if found is not None:
-            reference.TypeDefinition = found
-        self._aspace[source].references.append(reference)
-
-    def _unlink(self, reference: Reference) -> None:
-        source, by, target = self.id(reference.source), self.id(reference.by), self.id(reference.target)
-        for here, there, forward in ((source, target, True), (target, source, False)):
-            data = self._aspace[here]
-            data.references = [
-                r for r in data.references
-                if not (r.NodeId == there and r.ReferenceTypeId == by and r.IsForward is forward)
-            ]  # fmt: skip
+# Built-in types by the number of their node in namespace 0. A UInt32 fits DTDL's long, a UInt64 as far as doubles do;
+# times, GUIDs, names and the like come as texts.
+_SCHEMA_OF_BUILT_IN: Mapping[int, Primitive] = {
+    1: Primitive("boolean"),
+    **dict.fromkeys((2, 3, 4, 5, 6), Primitive("integer")),
+    **dict.fromkeys((7, 8, 9), Primitive("long")),
+    10: Primitive("float"),
+    11: Primitive("double"),
+    12: Primitive("string"),
+    13: Primitive("dateTime"),
+    **dict.fromkeys((14, 16, 17, 18, 20, 21), Primitive("string")),
+    19: Primitive("long"),
+}
+_NAME_OF_BUILT_IN = {
+    **dict.fromkeys((2, 3, 4, 5, 6, 7, 8, 9), "an integer"), 1: "Boolean", 10: "Float", 11: "Double", 12: "String",
+    15: "ByteString", 22: "Structure", 23: "DataValue", 24: "any type", 25: "DiagnosticInfo",
+}  # fmt: skip
+ABSTRACT = frozenset({"i=24", "i=26", "i=27", "i=28"})  # any, Number, Integer, UInteger: only the value tells
+ENUMERATION = "i=29"
+DURATION = "i=290"  # Part 3, 8.13: ms
+BUILT_IN_MAX = 29
+INTEGER_MAX = 2**31 - 1  # of an enum's value in DTDL
 
 
-def data_value(kind: Any, value: float, status: int, text: str | None, source: datetime, server: datetime) -> Any:
-    """A reading as the DataValue of a variable whose Variant type is `kind`.
+@dataclass(slots=True)
+class Node:
+    """One node below the root, with what was read of it.
 
-    A value that the type cannot carry goes out as BadOutOfRange without it.
+    Attributes:
+        identity: NodeId as text.
+        parent: identity of the node through which it was first reached.
+        is_property: reached by HasProperty or a subtype of it.
+        data_type: NodeId as text; `built_in` is the number of the built-in type that it comes down to.
+        seen: (built-in type, whether it is an array) of the value, where the attributes left that open.
+        details: what its Properties of namespace 0 say, by their names.
     """
-    variant, code = variant_of(kind, value, status, text)
-    return ua.DataValue(variant, ua.StatusCode(code), SourceTimestamp=source, ServerTimestamp=server)
+
+    identity: str
+    parent: str
+    namespace: int
+    name: str
+    node_class: int
+    type_definition: str
+    display: str = ""
+    is_property: bool = False
+    description: str = ""
+    data_type: str = ""
+    value_rank: int = -1
+    access: int = 0
+    refused: str = ""
+    seen: tuple[int, bool] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_variable(self) -> bool:
+        return self.node_class == VARIABLE_CLASS
+
+    @property
+    def is_detail(self) -> bool:
+        """Whether it only says how to read the variable that it belongs to."""
+        known = STANDARD_DETAILS if self.namespace == 0 else DETAILS  # makers put these into namespaces of their own
+        return self.is_variable and self.is_property and self.name in known
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its value must be looked at to know what it is."""
+        return self.data_type in ABSTRACT or self.value_rank in (-2, -3)
 
 
-def variant_of(kind: Any, value: float, status: int, text: str | None) -> tuple[Any, int]:
-    """(Variant, status code). Bad readings carry no value (Part 4, 7.7.1)."""
-    nothing = ua.Variant(None, _V.Null)
-    if status >> 31:
-        return nothing, status
-    if kind is _V.String:
-        return (nothing, quality.BAD) if text is None else (ua.Variant(text, kind), status)
-    if math.isnan(value):
-        return nothing, quality.BAD
-    if kind is _V.Double:
-        return ua.Variant(value, kind), status
-    try:
-        return ua.Variant(codec.variant_value(kind.name, value), kind), status
-    except ValueError:
-        return nothing, quality.BAD_OUT_OF_RANGE
+@dataclass(frozen=True, slots=True)
+class DataType:
+    """A data type as far as it is needed: the built-in type it comes down to, and the names of an enumeration."""
+
+    name: str
+    built_in: int
+    values: tuple[tuple[int, str], ...] = ()
 
 
-def _said(data: NodeData, attribute: Any) -> Any:
-    value = data.attributes[attribute].value
-    assert value is not None and value.Value is not None
-    return value.Value.Value
+@dataclass(frozen=True, slots=True)
+class TypeNode:
+    """An ObjectType."""
+
+    name: str
+    namespace: int
 
 
-def _variant_type(node: Node) -> Any:
-    return _V.Int32 if isinstance(node.data, str) else _V(node.data)
+@dataclass(frozen=True, slots=True)
+class Browsed:
+    """The whole of what one server said. `nodes` in the order in which they were reached, parents first."""
+
+    root: Path
+    nodes: Mapping[str, Node]
+    types: Mapping[str, TypeNode]
+    data_types: Mapping[str, DataType]
+    scope: Path = ()
+    complete: bool = True
+    remarks: tuple[str, ...] = ()
 
 
-def _constant(constant: model.Constant) -> Any:
-    match constant:
-        case model.Span():
-            return ua.Variant(ua.Range(Low=constant.low, High=constant.high), _V.ExtensionObject)
-        case model.Unit():
-            unit = ua.EUInformation()
-            unit.NamespaceUri = unece.UNECE_URI
-            unit.UnitId = unece.unit_id(constant.symbol)
-            unit.DisplayName = ua.LocalizedText(constant.symbol)
-            unit.Description = ua.LocalizedText(constant.symbol)
-            return ua.Variant(unit, _V.ExtensionObject)
-        case model.Names() if constant.counted:
-            return ua.Variant([ua.LocalizedText(text) for _, _, text in constant.values], _V.LocalizedText)
-        case model.Names():
-            listed = [
-                ua.EnumValueType(Value=code, DisplayName=ua.LocalizedText(text), Description=ua.LocalizedText(name))
-                for code, name, text in constant.values
-            ]
-            return ua.Variant(listed, _V.ExtensionObject)
-        case _:
-            return ua.Variant([_argument(a) for a in constant], _V.ExtensionObject)
+def found(browsed: Browsed) -> Found:
+    """Objects become things and variables values; a variable inside a variable keeps both names."""
+    return _Reading(browsed).found()
 
 
-def _argument(argument: model.Argument) -> Any:
-    made = ua.Argument()
-    made.Name, made.Description = argument.name, ua.LocalizedText(argument.text)
-    made.DataType, made.ValueRank = ua.NodeId(argument.type), -1
-    return made
+class _Reading:
+    def __init__(self, browsed: Browsed) -> None:
+        self._browsed = browsed
+        self._taken: set[Path] = set()
+        self._paths: dict[str, Path] = {}
+        self._things: dict[Path, FoundThing] = {}
+        self._values: list[FoundValue] = []
+        self._skipped: list[Skipped] = []
+
+    def found(self) -> Found:
+        for node in self._browsed.nodes.values():
+            if not node.is_detail:
+                parent = self._paths.get(node.parent, self._browsed.root)
+                path = distinct((*parent, _readable(node.name, node.identity)), node.identity, self._taken)
+                self._paths[node.identity] = path
+                self._take(node, path)
+        return Found(
+            self._with_parents(),
+            tuple(self._values),
+            tuple(self._skipped),
+            self._browsed.scope,
+            self._browsed.complete,
+            self._browsed.remarks,
+        )
+
+    def _take(self, node: Node, path: Path) -> None:
+        if not node.is_variable:
+            kind = self._browsed.types.get(node.type_definition)
+            self._things[path] = FoundThing(
+                path,
+                "" if kind is None or node.type_definition in GENERIC_TYPES else kind.name,
+                "" if kind is None else f"{kind.namespace}:{kind.name}",
+                node.display,
+                node.description,
+            )
+            return
+        thing = self._thing_of(path)
+        reason = self._misfit(node)
+        if reason:
+            self._skipped.append(Skipped(path, node.identity, reason))
+            return
+        self._values.append(self._value(node, thing, path[len(thing) :]))
+
+    def _thing_of(self, path: Path) -> Path:
+        """The nearest object around a variable."""
+        around = path[:-1]
+        while around and around not in self._things and len(around) > len(self._browsed.root):
+            around = around[:-1]
+        return around
+
+    def _with_parents(self) -> tuple[FoundThing, ...]:
+        """Objects that hold a value somewhere inside; empty ones say nothing of the plant."""
+        needed: set[Path] = set()
+        for value in self._values:
+            for length in range(len(value.thing), 0, -1):
+                if value.thing[:length] in needed:
+                    break
+                needed.add(value.thing[:length])
+        around = [FoundThing(p) for p in sorted(needed - self._things.keys())]
+        return (*around, *(t for p, t in self._things.items() if p in needed))
+
+    def _misfit(self, node: Node) -> str:
+        """Why no point can carry the node's value; "" when one can."""
+        if node.refused:
+            return f"the server answers {node.refused}"
+        if not node.access & CURRENT_READ:
+            return "its value cannot be read"
+        is_array = node.value_rank >= 0 or (node.seen is not None and node.seen[1])
+        kind = self._data_type(node)
+        if is_array:
+            return f"an array of {kind.name}; bind it by hand as an object"
+        if node.is_open and node.seen is None:
+            return f"{kind.name}, and without a value that tells more"
+        if kind.built_in not in _SCHEMA_OF_BUILT_IN and not self._names(node, kind):
+            return f"of type {kind.name}"
+        try:
+            codec.check_address(node.identity, "double", False)
+        except ValueError as error:
+            return str(error)
+        if node.identity != node.identity.strip() or not node.identity.isprintable():
+            return "its NodeId has characters that a sheet does not keep"
+        return ""
+
+    def _data_type(self, node: Node) -> DataType:
+        kind = self._browsed.data_types.get(node.data_type)
+        if node.seen is not None and (kind is None or node.data_type in ABSTRACT):
+            return DataType(_NAME_OF_BUILT_IN.get(node.seen[0], f"built-in type {node.seen[0]}"), node.seen[0])
+        return kind or DataType(node.data_type, 0)
+
+    def _names(self, node: Node, kind: DataType) -> tuple[tuple[int, str], ...]:
+        """The named values of an enumeration, or of a MultiStateDiscreteType (Part 8, 5.3.3)."""
+        own = named_values(node.details.get("EnumValues")) or named_values(node.details.get("EnumStrings"))
+        return own or kind.values
+
+    def _schema(self, node: Node) -> Schema:
+        kind = self._data_type(node)
+        plain = _SCHEMA_OF_BUILT_IN.get(kind.built_in, Primitive("integer"))
+        if plain.name in ("integer", "long") and (values := self._names(node, kind)):
+            return enum_of(values) or plain
+        return plain
+
+    def _value(self, node: Node, thing: Path, name: Path) -> FoundValue:
+        schema = self._schema(node)
+        is_number = point_type(schema) in ("double", "integer")
+        unit, scale, note = self._unit(node) if is_number else ("", 1.0, "")
+        is_text = point_type(schema) == "string"
+        writable = bool(node.access & CURRENT_WRITE)
+        low, high = self._range(node, scale, writable) if is_number else (-math.inf, math.inf)
+        if writable and is_text:
+            note = "it can be written, but commands carry no texts"
+        return FoundValue(
+            thing, name, node.identity, schema, unit, scale, low, high, writable and not is_text,
+            node.display, node.description, note,
+        )  # fmt: skip
+
+    def _range(self, node: Node, scale: float, writable: bool) -> tuple[float, float]:
+        """What the instrument can say, else what may be commanded.
+
+        EURange is where a value normally lies (Part 8, 5.6.3.2): a measurement beyond it is news, not a mistake.
+        """
+        details = node.details
+        said = details.get("InstrumentRange") or (details.get("EURange") if writable else None)
+        return _span(said, scale)
+
+    def _unit(self, node: Node) -> tuple[str, float, str]:
+        """(symbol, factor, what a person should know)."""
+        said = node.details.get("EngineeringUnits")
+        if said is None:
+            return ("ms", 1.0, "") if node.data_type == DURATION else ("", 1.0, "")
+        unit_id, display = said
+        found = unit_of_code(unit_id) or unit_of_text(display)
+        if found is None:
+            return "", 1.0, f"its unit {display or unit_id} is not one of ours"
+        return (*found, "")
+
+
+def named_values(said: Any) -> tuple[tuple[int, str], ...]:
+    """(value, name) of each, from a list of names or of pairs."""
+    if not isinstance(said, Sequence) or isinstance(said, str):
+        return ()
+    pairs = [(i, s) if isinstance(s, str) else s for i, s in enumerate(said)]
+    return tuple((int(value), str(name)) for value, name in pairs[:ENUM_VALUES_MAX] if name)
+
+
+def enum_of(values: Sequence[tuple[int, str]]) -> Enum | None:
+    """A DTDL Enum; names that DTDL does not allow are shown as display names. None: its numbers are too large."""
+    taken: dict[str, EnumValue] = {}
+    numbers: set[int] = set()
+    for value, said in values:
+        if not -INTEGER_MAX - 1 <= value <= INTEGER_MAX or value in numbers:
+            return None
+        numbers.add(value)
+        plain = "_".join("".join(c if c.isascii() and c.isalnum() else " " for c in said).split())
+        name = plain if NAME.match(plain) else f"value_{plain}" if NAME.match(f"value_{plain}") else f"value_{value}"
+        if name in taken:
+            name = f"{name}_{value}" if value >= 0 else f"{name}_minus_{-value}"
+        taken[name] = EnumValue(name, value)
+    return Enum("integer", tuple(taken.values())) if len(taken) == len(values) else None
+
+
+def _span(said: tuple[float, float] | None, scale: float) -> tuple[float, float]:
+    """A range as the device says it; one that says nothing (both ends alike, or not numbers) is open."""
+    if said is None or not all(map(math.isfinite, said)) or said[0] >= said[1]:
+        return -math.inf, math.inf
+    return said[0] * scale, said[1] * scale
+
+
+def _readable(name: str, identity: str) -> str:
+    text = "".join(c if c.isprintable() else " " for c in name).strip()
+    return text or identity

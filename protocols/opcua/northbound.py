@@ -19,12 +19,13 @@ from asyncua import ua
 
 from protocols.believe import enum_of
 from protocols.link import Clock
-from protocols.opcua import codec, model, raw_history
+from protocols.opcua import codec, raw_history
+from protocols.opcua import served_model as model
 from protocols.opcua.faults import EXPECTED, status_of
 from protocols.opcua.guests import OPERATIONS_MAX, Door, GuestServer
-from protocols.opcua.nodes import WRITE, Nodes, data_value
 from protocols.opcua.raw_history import Missing, Raw
 from protocols.opcua.security import serve_securely
+from protocols.opcua.served_nodes import WRITE, Nodes, data_value
 from protocols.pki import Pki
 from protocols.served import Asked, CommandState, Guest, Role, Shown, States, TwinView
 from twin.errors import LimitExceeded

@@ -16,6 +16,8 @@ from control.accounts import Accounts
 from control.command import Command
 from control.command_store import CommandStore
 from control.evidence import Evidence
+from control.graph import LiveGraph
+from control.graph_store import GraphStore
 from control.live import LiveTwin
 from control.northbound import Northbound, Sources, Station
 from control.runtime import CommandRuntime
@@ -94,7 +96,7 @@ INTERFACES: Mapping[str, dict[str, Any]] = {
         {"@type": ["Telemetry", "Distance"], "name": "level", "schema": "double", "unit": "metre", "displayName": "Level"}]},
     "Pump": {"extends": "dtmi:works:Asset;1", "displayName": "Pump", "description": "Lifts water", "contents": [
         {"@type": "Property", "name": "status", "schema": "boolean", "writable": True},
-        {"@type": "Property", "name": "speed", "schema": "double", "writable": True},
+        {"@type": "Property", "name": "speed", "schema": "double", "unit": "percent", "writable": True},
         {"@type": "Property", "name": "mode", "schema": MODE, "writable": True},
         {"@type": "Telemetry", "name": "starts", "schema": "integer"},
         {"@type": "Component", "name": "motor", "schema": "dtmi:works:Motor;1"},
@@ -107,7 +109,7 @@ FIRST = {"pump.status": 0.0, "pump.running": 0.0, "pump.speed": 80.0, "pump.mode
 
 def write_plant(folder: Path, more: str = "") -> Path:
     """The plant's folder; `more` goes to the end of plant.toml."""
-    (folder / "interfaces").mkdir(parents=True)
+    (folder / "interfaces").mkdir(parents=True, exist_ok=True)
     (folder / "plant.toml").write_text(PLANT + more)
     (folder / "points.csv").write_text(POINTS)
     for name, body in INTERFACES.items():
@@ -146,6 +148,7 @@ class Works:
 
     plant: Plant
     live: LiveTwin
+    graph: LiveGraph
     commands: CommandRuntime
     accounts: Accounts
     evidence: Evidence
@@ -197,6 +200,8 @@ async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = 
         for device in plant.devices:
             points = plant.points_of_device(device.id)
             links[device.id] = PROTOCOLS["modbus"].link(device, points, live, time.time_ns, random.Random(1), None)
+        graph_store = GraphStore(data / "graph.sqlite")
+        graph = LiveGraph(live, graph_store, evidence, time.time_ns)
         sources = Sources(live, store, commands, accounts, evidence, time.time_ns, new_id)
         northbound = Northbound(plant.servings, sources, None)
         endpoints = await northbound.start()
@@ -204,7 +209,7 @@ async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = 
         tasks = [asyncio.create_task(commands.run()), asyncio.create_task(northbound.run())]
         stations = {s.serving.id: s for s in northbound.stations}
         try:
-            made = Works(plant, live, commands, accounts, evidence, plc, stations, endpoints, running)
+            made = Works(plant, live, graph, commands, accounts, evidence, plc, stations, endpoints, running)
             await until(lambda: made.value("tank.level"), lambda level: level == FIRST["tank.level"])
             yield made
         finally:
@@ -214,6 +219,8 @@ async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = 
             await plc.served.stop()
             await asyncio.to_thread(history.close)
             await asyncio.to_thread(evidence.close)
+            graph.close()
+            graph_store.close()
             commands_on_disk.close()
 
 
