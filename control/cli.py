@@ -111,6 +111,7 @@ def fleet(
     start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
     endpoint: Endpoint = None,
     broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
+    pki: Annotated[Path | None, typer.Option(help="Folder of certificates of the simulated devices.")] = None,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
@@ -133,8 +134,9 @@ def fleet(
             show.as_json({"endpoints": dict(found)})
 
         await run_fleet(
-            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, on_ready=ready
-        )
+            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, pki=pki,
+            on_ready=ready,
+        )  # fmt: skip
 
     configure()
     # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.

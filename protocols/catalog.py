@@ -81,6 +81,7 @@ def _mqtt_device(
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
+    "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
     "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
     "security": Setting(str, "None", "what the channel does with every message", choices=opcua.SECURITY_MODES),

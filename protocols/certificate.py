@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +20,15 @@ DAYS_MAX = 7300  # twenty years: what a controller lives
 # A device whose clock was never set is often hours behind; a certificate valid from now on would be refused there.
 EARLY = timedelta(days=1)
 CHAIN_MAX = 8  # certificates from a device up to its root; no plant has half as many
+# What cryptography raises for bytes that are no certificate, beside ValueError.
+UNREADABLE = (
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    OverflowError,
+    TypeError,
+)
 WEAK_HASHES = ("md5", "sha1")
 
 
@@ -187,6 +196,21 @@ def thumbprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA1()).hex().upper()
 
 
+def read(data: bytes) -> x509.Certificate:
+    """A certificate in DER or PEM, every part of which can be looked at: cryptography itself reads some parts later.
+
+    Raises:
+        ValueError.
+    """
+    load = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
+    try:
+        found = load(data)
+        facts(found), list(found.extensions), found.signature_hash_algorithm
+    except UNREADABLE as error:
+        raise ValueError(str(error)) from None
+    return found
+
+
 def read_chain(blob: bytes) -> list[x509.Certificate]:
     """Certificates that stand one after the other in DER, as servers send them: their own first.
 
@@ -198,7 +222,7 @@ def read_chain(blob: bytes) -> list[x509.Certificate]:
         if len(found) == CHAIN_MAX:
             raise ValueError(f"a chain of more than {CHAIN_MAX} certificates")
         size = _der_size(blob)
-        found.append(x509.load_der_x509_certificate(blob[:size]))
+        found.append(read(blob[:size]))
         blob = blob[size:]
     return found
 
@@ -227,7 +251,7 @@ def hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 def _alternatives(certificate: x509.Certificate, kind: type[x509.GeneralName]) -> list[str]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+    except x509.ExtensionNotFound:
         return []
     return [str(name.value) for name in names if isinstance(name, kind)]
 
@@ -253,7 +277,7 @@ def facts(certificate: x509.Certificate) -> Facts:
 def is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+    except x509.ExtensionNotFound:
         return False
 
 
@@ -349,7 +373,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, depth: int)
         rules = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
         certificate.verify_directly_issued_by(issuer)
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError, TypeError, InvalidSignature):
+    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature):
         return False
     return rules.ca and usage.key_cert_sign and (rules.path_length is None or depth <= rules.path_length)
 

@@ -188,8 +188,7 @@ def load_certificate(path: Path) -> x509.Certificate:
         NotFound, BadRequest.
     """
     data = _read(path, FILE_MAX, "run `twinloop certs init`, or name another --pki")
-    read = x509.load_pem_x509_certificate if b"-----BEGIN" in data else x509.load_der_x509_certificate
-    return _parsed(path, lambda: read(data), "a certificate in DER or PEM")
+    return _parsed(path, lambda: x.read(data), "a certificate in DER or PEM")
 
 
 def load_key(path: Path) -> rsa.RSAPrivateKey:
@@ -298,7 +297,7 @@ def _read(path: Path, size_max: int, missing: str) -> bytes:
 def _parsed(path: Path, read: Callable[[], T], what: str) -> T:
     try:
         return read()
-    except (ValueError, TypeError) as error:
+    except (ValueError, *x.UNREADABLE) as error:
         raise BadRequest(f"{path} is not {what}: {error}", "remove it, or put what it should be there") from None
 
 

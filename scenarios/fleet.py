@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,7 @@ async def run_fleet(
     start_s: float | None = None,
     activity: float = 0.2,
     broker: bool = True,
+    pki: Path | None = None,
     faults: Schedule | None = None,
     rest_after_s: float | None = None,
     on_ready: OnReady | None = None,
@@ -74,6 +76,7 @@ async def run_fleet(
         start_s: the plant's own time at the start; None leaves it to the mover.
         activity: share of the points that change in a second of plant time, for plants without a model.
         broker: embed an MQTT broker at the MQTT device's endpoint.
+        pki: folder of certificates of the simulated devices, which all show the same one.
         faults: what goes wrong, in seconds after the fleet is ready; puts a cable in front of every device.
         rest_after_s: seconds after which the plant stands still: its devices go on saying their last values.
         on_fleet: told of the fleet before it starts, for its truth and its counts.
@@ -95,7 +98,7 @@ async def run_fleet(
         mover = await loop.run_in_executor(thread, MOVERS[kind], plant, seed, start_s, activity)
         if broker:
             devices = await _embed_broker(stack, devices)
-        fleet = Fleet(plant, mover, clock, seed)
+        fleet = Fleet(plant, mover, clock, seed, pki)
         if on_fleet is not None:
             on_fleet(fleet)
         await fleet.serve(stack, devices, cables=faults is not None)
@@ -130,12 +133,13 @@ class Fleet:
     Columns have shape (plant.points.size,).
     """
 
-    def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int) -> None:
+    def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int, pki: Path | None = None) -> None:
         size = plant.points.size
         self._plant = plant
         self._mover = mover
         self._clock = clock
         self._seed = seed
+        self._pki = pki
         self._instruments = Instruments(plant, stream(seed, "fleet.instruments"))
         self._hosted: dict[str, Hosted] = {}
         self._written = asyncio.Event()
@@ -170,10 +174,11 @@ class Fleet:
         behind = device
         if cables and device.protocol != "mqtt":  # it moves to a free port, its cable listens where the plant says
             parts = urlsplit(device.endpoint)
-            behind = replace(device, endpoint=parts._replace(netloc=f"{parts.hostname}:0").geturl())
+            user, at, _ = parts.netloc.rpartition("@")
+            behind = replace(device, endpoint=parts._replace(netloc=f"{user}{at}{parts.hostname}:0").geturl())
         ids = self._plant.points.where("device", device.id)
         points = self._plant.points_of_device(device.id)
-        served = PROTOCOLS[device.protocol].device(behind, points, on_write, self._clock, None)
+        served = PROTOCOLS[device.protocol].device(behind, points, on_write, self._clock, self._pki)
         cable = Cable(("", 0), chance) if cables else None
         return Hosted(device, served, ids, device.endpoint, chance, cable)
 

@@ -93,10 +93,18 @@ class ModbusDevice:
             async with asyncio.timeout(STOP_S):
                 await listener.wait_closed()
 
-    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
-        for point_id, value in values.items():
-            if not isinstance(value, str) and quality.get(point_id, 0) >> 30 == 0:
-                self._store(self._address[point_id], wire_value(self._point_of_id[point_id], value))
+    async def publish(self, said: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
+        for point_id, value in said.items():
+            address = self._address[point_id]
+            if quality.get(point_id, 0) >> 30:
+                continue
+            if address.kind.code == TEXT:
+                self._store_registers(address, values.encode_text(address, str(value)))
+            elif not isinstance(value, str):
+                self._store(address, wire_value(self._point_of_id[point_id], value))
+
+    def _store_registers(self, address: Address, registers: Sequence[int]) -> None:
+        self._image[address.table].update(enumerate(registers, address.start))
 
     def _store(self, address: Address, wire: float) -> None:
         image = self._image[address.table]
@@ -106,12 +114,11 @@ class ModbusDevice:
             return
         factor = self._factor(address)
         code = address.kind.code
-        if code == TEXT or (code != FLOAT and not math.isfinite(wire)):
-            return  # texts are not published, and an integer register cannot say "no number": it keeps its last one
+        if code != FLOAT and not math.isfinite(wire):
+            return  # an integer register cannot say "no number": it keeps its last one
         if code != FLOAT:
             wire = _clamped(address, wire, factor)
-        for offset, word in enumerate(values.encode(address, wire, factor)):
-            image[address.start + offset] = word
+        self._store_registers(address, values.encode(address, wire, factor))
 
     def _factor(self, address: Address) -> bytes:
         return b"" if address.factor < 0 else self._image[address.table][address.factor].to_bytes(2, "big")

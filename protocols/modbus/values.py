@@ -123,6 +123,14 @@ def encode(address: Address, value: float, factor: bytes = b"") -> list[int]:
     return registers
 
 
+def encode_text(address: Address, text: str) -> list[int]:
+    """What fits of a text, filled up with NUL."""
+    size = 2 * address.count
+    whole = text.encode()[:size].decode(errors="ignore").encode()  # no half character at the end
+    registers: list[int] = np.frombuffer(reordered(whole.ljust(size, b"\0"), address.order), ">u2").tolist()
+    return registers
+
+
 def _integer(address: Address, value: float) -> bytes:
     whole = _whole(value)
     if not np.isfinite(whole) or whole != round(whole):
