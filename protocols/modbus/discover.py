@@ -53,18 +53,17 @@ async def discover(device: Device, wanted: Wanted, told: Told, clock: Clock) -> 
         Unavailable: nothing is there, or the unit keeps silent.
         DeviceFault: it answers with what is no Modbus.
     """
-    async with asyncio.TaskGroup():  # everything that the bus starts ends with it
-        unit = _Unit(device, wanted, told, clock)
-        try:
-            return await unit.search()
-        except Broken as failure:
-            raise Unavailable(f"{device.endpoint}: {failure}", "is the unit right?") from failure
-        finally:
-            await unit.leave()
+    unit = _Unit(device, wanted, told, clock)
+    try:
+        return await unit.search()
+    except Broken as failure:
+        raise Unavailable(f"{device.endpoint}: {failure}", "are host, port and unit right?") from failure
+    finally:
+        await unit.leave()
 
 
-class _OutOfRequests(Exception):
-    """The search has asked as often as it may."""
+class _Stopped(Exception):
+    """The search goes no further, and why."""
 
 
 @dataclass(slots=True)
@@ -76,6 +75,8 @@ class _Unit:
     told: Told
     clock: Clock
     asked: int = 0
+    silent: int = 0  # requests in a row without an answer
+    answered: bool = False
     cells: int = 0
     session: Session | None = None
     together: int = REGISTERS_MAX
@@ -84,6 +85,7 @@ class _Unit:
     skipped: list[Skipped] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     complete: bool = True
+    also: set[str] = field(default_factory=set)
 
     async def search(self) -> Found:
         known: set[int] = set()
@@ -91,17 +93,16 @@ class _Unit:
             known = await self._sunspec()
             for table in self.wanted.tables:
                 await self._table(table, known if table is Table.HOLDING else set())
-        except _OutOfRequests:
+        except _Stopped as stop:
             self.complete = False
-            self.remarks.append(
-                f"stopped after {self.asked} requests; narrow --registers, or raise --requests for more"
-            )
+            self.remarks.append(str(stop))
         if not self.values and not self.skipped:
             self.remarks.append("no table answered in this range; try another with --registers")
         settings: dict[str, Any] = {} if self.together >= REGISTERS_MAX else {"max_registers": max(4, self.together)}
         return Found(
-            tuple(self.things), tuple(self.values), tuple(self.skipped), (), self.complete, tuple(self.remarks), settings
-        )
+            tuple(self.things), tuple(self.values), tuple(self.skipped), (), self.complete, tuple(self.remarks),
+            settings, frozenset(self.also),
+        )  # fmt: skip
 
     async def leave(self) -> None:
         if self.session is not None:
@@ -168,6 +169,7 @@ class _Unit:
     def _keep(self, table: Table, readable: Readable, known: set[int]) -> None:
         kept, left_out = meaningful(readable)
         title, noun = TABLE_WORDS[table]
+        self.also |= {f"{table}:{cell}" for cell in readable.cells if cell not in kept}
         if left_out:
             self.remarks.append(
                 f"{title}: all {len(readable.cells)} addresses answer; {left_out} in long rows of zeros were left out"
@@ -190,9 +192,12 @@ class _Unit:
         for cell in cells:
             self.values.append(
                 FoundValue(
-                    path, (f"{noun} {cell}",), f"{table}:{cell}", schema,
-                    writable=table is Table.COIL, note="" if is_bit else TYPE_NOTE,
-                )  # fmt: skip
+                    path,
+                    (f"{noun} {cell}",),
+                    f"{table}:{cell}",
+                    schema,
+                    note="" if is_bit else TYPE_NOTE,
+                )
             )
 
     # --- one request -------------------------------------------------------------------------------------------------
@@ -200,27 +205,39 @@ class _Unit:
     async def _ask(self, table: Table, read: Read) -> Answer:
         for _ in range(ATTEMPTS_MAX):
             if self.asked >= self.wanted.requests_max:
-                raise _OutOfRequests
+                raise _Stopped(f"stopped after {self.asked} requests; narrow --registers, or raise --requests")
             self.asked += 1
             try:
                 data = await self._data(table, read)
             except codec.DeviceException as refusal:
                 if refusal.code in GATEWAY_CODES:
                     raise Broken(f"the gateway answers {refusal.name}") from refusal
+                self.silent, self.answered = 0, True
                 if refusal.code not in BUSY:
                     return Refusal.TABLE if refusal.code == NO_FUNCTION else Refusal.CELLS
                 await asyncio.sleep(BUSY_S)
             except (NoAnswer, OSError, EOFError) as failure:
-                await self.leave()
-                if self.asked <= ATTEMPTS_MAX:
-                    raise Broken(words(failure)) from failure
+                await self.leave()  # what comes late must not pass for the next answer
+                self.silent += 1
+                if self.silent >= ATTEMPTS_MAX:
+                    self._give_up(words(failure))
             except codec.BadFrame as garbage:
                 await self.leave()
                 raise DeviceFault(f"{self.device.endpoint}: {garbage.detail}", "is it Modbus?") from garbage
             else:
+                self.silent, self.answered = 0, True
                 self.told(self.asked, f"requests, {title_of(table)} {read.start}, {len(self.values)} values found")
                 return _cells(table, read.count, data)
         return Refusal.CELLS
+
+    def _give_up(self, why: str) -> None:
+        """
+        Raises:
+            Broken, _Stopped: the unit never said anything, or no longer does.
+        """
+        if not self.answered:
+            raise Broken(why)
+        raise _Stopped(f"stopped after {self.asked} requests: the unit fell silent ({why})")
 
     async def _data(self, table: Table, read: Read) -> bytes:
         session = self.session or await self._joined()

@@ -11,7 +11,10 @@ from enum import Enum, auto
 
 from protocols.modbus.address import CELLS
 
-ZEROS_MAX = 16  # registers in a row that read 0 and are still taken for the plant's, where a device answers to everything
+ZEROS_MAX = (
+    16  # registers in a row that read 0 and are still taken for the plant's, where a device answers to everything
+)
+NEAR_MAX = 250  # cells of one block that are asked for one by one; blocks of bits are longer
 WHOLE_MIN = 1000  # cells in a row, all answered, from which on a device is taken to answer to everything
 
 
@@ -71,7 +74,7 @@ def runs(cells: Iterable[int]) -> list[tuple[int, int]]:
 def explore(span: Span, into: Readable | None = None) -> Asking:
     """Asks until every cell of the span is known, as far as the stride shows.
 
-    A row of cells shorter than the stride between two others may stay unseen.
+    A row of cells shorter than the stride, and far from any other, may stay unseen.
 
     Args:
         into: where to put what is found, for those who may stop asking at any time.
@@ -98,18 +101,27 @@ def _take(found: Readable, start: int, answer: Answer) -> None:
 
 
 def _probe(block: Read, span: Span, found: Readable) -> Generator[Read, Answer, None]:
-    """Single cells of a block that was refused as a whole; from each that answers, as far as its row goes."""
+    """Single cells of a block that was refused as a whole; from each that answers, as far as its row goes.
+
+    Where a table begins, and beside what was found, every cell is asked for: there lie the short rows.
+    """
     refused: set[int] = set()
-    for cell in range(block.start, block.start + block.count, span.stride):
-        if cell in found.cells:
-            continue
-        answer = yield Read(cell, 1)
-        if isinstance(answer, Refusal):
-            refused.add(cell)
-            continue
-        _take(found, cell, answer)
-        yield from _grow(cell, 1, block.start + block.count, span, found)
-        yield from _grow(cell, -1, max(cell - span.stride, block.start - 1), span, found)
+    strides = [span.stride, 1] if span.stride > 1 else [1]
+    for stride in strides:
+        end = block.start + block.count
+        near = block.start == span.first or any(c in found.cells for c in range(block.start, end))
+        if stride < span.stride and not near:
+            return
+        for cell in range(block.start, min(end, block.start + NEAR_MAX) if stride < span.stride else end, stride):
+            if cell in found.cells or cell in refused:
+                continue
+            answer = yield Read(cell, 1)
+            if isinstance(answer, Refusal):
+                refused.add(cell)
+                continue
+            _take(found, cell, answer)
+            yield from _grow(cell, 1, end, span, found)
+            yield from _grow(cell, -1, max(cell - stride, span.first - 1), span, found)
 
 
 def _grow(cell: int, way: int, end: int, span: Span, found: Readable) -> Generator[Read, Answer, None]:
@@ -181,7 +193,12 @@ def parse_units(text: str, most: int = 255) -> tuple[int, ...]:
     found: dict[int, None] = {}
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(first) > int(last or first) or int(last or first) > most:
+        if (
+            not first.isdigit()
+            or (dash and not last.isdigit())
+            or int(first) > int(last or first)
+            or int(last or first) > most
+        ):
             raise ValueError(f"{part!r} of {text!r} is no unit; write units as 1-10,20 from 0 to {most}")
         found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
     return tuple(found)

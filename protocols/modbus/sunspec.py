@@ -193,9 +193,7 @@ _METER = (
     *_group(23, 1, "VA", "int16", "VA", 27, "Apparent power"),
     *_group(28, 1, "VAR", "int16", "var", 32, "Reactive power"),
     *_group(33, 1, "PF", "int16", "%", 37, "Power factor"),
-    *_energies(
-        "acc32", ((38, 54), (46, 54), (55, 71), (63, 71), (72, 104), (80, 104), (88, 104), (96, 104))
-    ),
+    *_energies("acc32", ((38, 54), (46, 54), (55, 71), (63, 71), (72, 104), (80, 104), (88, 104), (96, 104))),
     Entry(105, "Evt", "bits32", "", -1, "Events"),
 )
 _METER_FLOAT = (
