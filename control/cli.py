@@ -19,6 +19,7 @@ import typer
 from control import show
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
+from control.cli_discover import discover
 from control.cli_fleet import fleet
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
@@ -38,6 +39,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
+app.command()(discover)
 app.command()(backup)
 app.command()(restore)
 app.command()(fleet)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import protocols.modbus.codec as modbus
+import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
@@ -81,6 +81,7 @@ def _mqtt_device(
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
+    "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
     "timeout_s": Setting(float, 4.0, "seconds after which an answer counts as lost", 0.1, 60),
     "security": Setting(str, "None", "what the channel does with every message", choices=opcua.SECURITY_MODES),
@@ -95,12 +96,19 @@ _OPCUA_SETTINGS = {
 _MODBUS_SETTINGS = {
     "poll_s": Setting(float, 0.5, "seconds between two readings of everything", 0.01, 3600),
     "timeout_s": Setting(float, 1.0, "seconds after which an answer counts as lost", 0.05, 60),
+    "outstanding": Setting(int, 1, "requests under way at a time", 1, modbus.OUTSTANDING_MAX),
+    "shared": Setting(bool, True, "devices of one host and port take turns on one connection"),
     "connect_delay_s": Setting(float, 0.0, "seconds to leave the device alone after connecting", 0, 60),
     "request_delay_s": Setting(float, 0.0, "seconds to leave the device alone between two requests", 0, 60),
+    "merge": Setting(bool, True, "false asks for each value alone"),
     "gap": Setting(int, 0, "unasked cells that one request may read across; 0 reads none", 0, 124),
     "max_registers": Setting(int, 125, "registers of one request", 4, modbus.REGISTERS_MAX),
+    "max_bits": Setting(int, 2000, "coils or discrete inputs of one request", 1, modbus.BITS_MAX),
     "match_transaction": Setting(bool, True, "false for gateways that do not echo transaction ids"),
+    "single_coil_writes": Setting(bool, True, "false writes one coil with function 15 instead of 5"),
     "single_register_writes": Setting(bool, True, "false writes one register with function 16 instead of 6"),
+    "bit_writes": Setting(str, "mask", "how a bit of a register is written", choices=("mask", "rewrite")),
+    "read_back": Setting(bool, True, "what was written is read right after the device's answer"),
 }
 
 _MQTT_SETTINGS = {

@@ -224,6 +224,10 @@ class Selection(Sequence[Point]):
         flags: NDArray[np.bool_] = self._taken(name).to_numpy(zero_copy_only=False)
         return flags
 
+    def take(self, places: NDArray[Any]) -> Selection:
+        """Those at the given places, in the given order."""
+        return Selection(self._points, self._rows[places], self.ids[places])
+
     def __len__(self) -> int:
         return len(self.ids)
 

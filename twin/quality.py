@@ -20,6 +20,7 @@ BAD_OUT_OF_RANGE = 0x803C_0000
 BAD_NOT_CONNECTED = 0x808A_0000
 BAD_DEVICE_FAILURE = 0x808B_0000
 BAD_SENSOR_FAILURE = 0x808C_0000
+BAD_NO_DATA = 0x809B_0000
 
 NAMES = {
     GOOD: "Good",
@@ -36,6 +37,7 @@ NAMES = {
     BAD_NOT_CONNECTED: "BadNotConnected",
     BAD_DEVICE_FAILURE: "BadDeviceFailure",
     BAD_SENSOR_FAILURE: "BadSensorFailure",
+    BAD_NO_DATA: "BadNoData",
     UNCERTAIN_SIMULATED_VALUE: "UncertainSimulatedValue",
 }
 _SEVERITY_NAMES = ("Good", "Uncertain", "Bad", "Bad")

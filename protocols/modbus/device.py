@@ -1,23 +1,36 @@
-"""A simulated Modbus TCP device: a real pymodbus server over our image of its tables; must not know where values arise."""
+"""A simulated Modbus device: a real pymodbus server over our image of its tables; must not know where values arise."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from protocols.believe import Unbelievable, twin_value, wire_value
 from protocols.link import Clock
-from protocols.modbus import codec
-from protocols.modbus.codec import Address, Table
+from protocols.modbus import values
+from protocols.modbus.address import (
+    BCD,
+    BIT_TABLES,
+    FLOAT,
+    TEXT,
+    Address,
+    Endpoint,
+    Medium,
+    Table,
+    parse_address,
+    parse_endpoint,
+)
 from protocols.served import OnWrite
 from twin.plant import Device
 from twin.points import Point
@@ -48,26 +61,27 @@ class ModbusDevice:
     ) -> None:
         self.endpoint = device.endpoint
         self._points = tuple(points)
-        self._address = {point.id: codec.parse_address(point.address) for point in points}
+        self._address = {point.id: parse_address(point.address) for point in points}
         self._on_write = on_write
         self._point_of_id = {point.id: point for point in points}
         self._image: dict[Table, dict[int, int]] = {table: {} for table in Table}
         for address in self._address.values():
             for cell in range(address.start, address.start + address.count):
                 self._image[address.table][cell] = 0
-        self._server: ModbusTcpServer | None = None
+            if address.factor >= 0:
+                self._image[address.table].setdefault(address.factor, 0)
+        self._server: ModbusTcpServer | ModbusSerialServer | None = None
 
     async def start(self) -> None:
-        host, port, unit = codec.parse_endpoint(self.endpoint)
+        at = parse_endpoint(self.endpoint)
         tables = tuple(_sim_data(table, self._image[table]) for table in Table)
-        simulated = SimDevice(id=unit, simdata=tables, action=self._action)
-        self._server = ModbusTcpServer(simulated, address=(host, port))
+        self._server = _server(at, SimDevice(id=at.unit, simdata=tables, action=self._action))
         try:
             await self._server.serve_forever(background=True)
         except RuntimeError as failure:  # pymodbus's word for a port that is taken
             raise OSError(f"{self.endpoint}: {failure}") from failure
-        listening = self._server.transport.sockets[0].getsockname()
-        self.endpoint = f"modbus://{host}:{listening[1]}/{unit}"
+        if at.medium is not Medium.SERIAL:
+            self.endpoint = str(replace(at, port=self._server.transport.sockets[0].getsockname()[1]))
 
     async def stop(self) -> None:
         server, self._server = self._server, None
@@ -75,28 +89,39 @@ class ModbusDevice:
             return
         listener = server.transport
         await server.shutdown()
-        if listener is not None:
+        if isinstance(listener, asyncio.Server):
             async with asyncio.timeout(STOP_S):
                 await listener.wait_closed()
 
-    async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
-        for point_id, value in values.items():
-            if not isinstance(value, str) and quality.get(point_id, 0) >> 30 == 0:
-                self._store(self._address[point_id], wire_value(self._point_of_id[point_id], value))
+    async def publish(self, said: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
+        for point_id, value in said.items():
+            address = self._address[point_id]
+            if quality.get(point_id, 0) >> 30:
+                continue
+            if address.kind.code == TEXT:
+                self._store_registers(address, values.encode_text(address, str(value)))
+            elif not isinstance(value, str):
+                self._store(address, wire_value(self._point_of_id[point_id], value))
+
+    def _store_registers(self, address: Address, registers: Sequence[int]) -> None:
+        self._image[address.table].update(enumerate(registers, address.start))
 
     def _store(self, address: Address, wire: float) -> None:
         image = self._image[address.table]
         if address.type == "bit":
-            image[address.start] = int(wire == 1.0)
+            bit = max(0, address.bit)
+            image[address.start] = image[address.start] & ~(1 << bit) | int(wire == 1.0) << bit
             return
-        if not address.type.startswith("float"):
-            if not math.isfinite(wire):
-                return  # an integer register cannot say "no number": it keeps its last one
-            limits = np.iinfo(codec.DTYPES[address.type])
-            # Rounded as an integer: the limits of 64 bits are no floats.
-            wire = min(max(round(wire), limits.min), limits.max)
-        for offset, word in enumerate(codec.encode_registers(address, wire)):
-            image[address.start + offset] = word
+        factor = self._factor(address)
+        code = address.kind.code
+        if code != FLOAT and not math.isfinite(wire):
+            return  # an integer register cannot say "no number": it keeps its last one
+        if code != FLOAT:
+            wire = _clamped(address, wire, factor)
+        self._store_registers(address, values.encode(address, wire, factor))
+
+    def _factor(self, address: Address) -> bytes:
+        return b"" if address.factor < 0 else self._image[address.table][address.factor].to_bytes(2, "big")
 
     @property
     def _action(self) -> Action:
@@ -108,7 +133,7 @@ class ModbusDevice:
             table = _TABLE_OF_FUNCTION[function]
             if written:
                 return self._written(table, address, [int(cell) for cell in written])
-            fill = partial(self._fill_bits if table in codec.BIT_TABLES else self._fill_words, self._image[table])
+            fill = partial(self._fill_bits if table in BIT_TABLES else self._fill_words, self._image[table])
             fill(registers, start, address, count)
             return None
 
@@ -133,8 +158,11 @@ class ModbusDevice:
         if not touched or not all(point.writable for point, _ in touched):
             return ExcCodes.ILLEGAL_ADDRESS
         for point, address in touched:
+            wire = self._decode(address, after)
+            if address.bit >= 0 and wire == self._decode(address, image):
+                continue  # a neighbour in the same register was meant
             try:
-                value, _ = twin_value(point, _decode(address, after))
+                value, _ = twin_value(point, wire)
             except Unbelievable:
                 return ExcCodes.ILLEGAL_VALUE
             if not self._on_write(point, value):
@@ -148,12 +176,37 @@ class ModbusDevice:
             if address.table is table and address.start < start + count and start < address.start + address.count:
                 yield point, address
 
+    def _decode(self, address: Address, image: Mapping[int, int]) -> bool | int | float | str | None:
+        """Of cells that are written, so it is no text; what cannot be decoded is no value either."""
+        cells = [image[cell] for cell in range(address.start, address.start + address.count)]
+        data = bytes(cells) if address.table in BIT_TABLES else np.array(cells, ">u2").tobytes()
+        try:
+            return values.decode(address, data, self._factor(address))
+        except values.Undecodable:
+            return None
 
-def _decode(address: Address, image: Mapping[int, int]) -> bool | int | float:
-    cells = [image[cell] for cell in range(address.start, address.start + address.count)]
-    data = bytes([cells[0]]) if address.type == "bit" else np.array(cells, ">u2").tobytes()
-    ((_, value),) = codec.decode_block(codec.plan([address])[0], data)
-    return value
+
+def _server(at: Endpoint, simulated: SimDevice) -> ModbusTcpServer | ModbusSerialServer:
+    if at.medium is Medium.SERIAL:
+        line = at.line
+        return ModbusSerialServer(
+            simulated, port=at.host, baudrate=line.baud, parity=line.parity, bytesize=line.bits, stopbits=line.stop
+        )
+    framer = FramerType.SOCKET if at.medium is Medium.TCP else FramerType.RTU
+    return ModbusTcpServer(simulated, address=(at.host, at.port), framer=framer)
+
+
+def _clamped(address: Address, wire: float, factor: bytes) -> float:
+    """Within what a whole number of the address can say."""
+    if address.kind.code == BCD:
+        low, high = 0, int(10 ** (4 * address.count)) - 1
+    else:
+        limits = np.iinfo(address.kind.dtype)
+        low, high = int(limits.min), int(limits.max)
+    if not factor:
+        return min(max(round(wire), low), high)  # as integers: the limits of 64 bits are no floats
+    power = 10.0 ** (values.exponent(factor) or 0)
+    return min(max(wire, low * power), high * power)
 
 
 def _sim_data(table: Table, cells: Mapping[int, int]) -> list[SimData]:
@@ -161,8 +214,8 @@ def _sim_data(table: Table, cells: Mapping[int, int]) -> list[SimData]:
 
     Between the bits of one sixteen pymodbus knows no holes: those read as 0.
     """
-    kind = DataType.BITS if table in codec.BIT_TABLES else DataType.REGISTERS
-    empty: Any = False if table in codec.BIT_TABLES else 0
+    kind = DataType.BITS if table in BIT_TABLES else DataType.REGISTERS
+    empty: Any = False if table in BIT_TABLES else 0
     runs: list[SimData] = []
     start: int | None = None
     for cell in sorted(cells):

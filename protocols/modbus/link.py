@@ -1,64 +1,46 @@
-"""The Modbus TCP link: one connection, one transaction at a time, polling and writes; must not know the point table."""
+"""The Modbus link: polling cycles, commands and what their answers mean; must not know the point table or a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from protocols.believe import wire_value
-from protocols.delivery import Delivery
-from protocols.healing import Broken, heal
+from protocols.delivery import Batch, Delivery
+from protocols.healing import heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
-from protocols.modbus import codec
+from protocols.modbus import codec, values
+from protocols.modbus.address import Address, parse_address, parse_endpoint
+from protocols.modbus.blocks import Block, Limits, block_of
+from protocols.modbus.burst import Burst
+from protocols.modbus.bus import bus_of
+from protocols.modbus.picture import Picture
+from protocols.modbus.session import Command, Refused, Session, Took, data_of, words
+from protocols.modbus.turns import GATEWAY_CODES, NoAnswer
+from protocols.modbus.writes import Functions, rewrite_request, verdict_of, write_request
 from twin.plant import Device
 from twin.points import Point, Selection
-from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NODE_ID_UNKNOWN
+from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, GOOD
 from twin.readings import Readings
 
-READ_BYTES = 4096  # taken from the socket at once: the longest frame is 260
-TIMEOUTS_MAX = 3  # in a row; then the connection counts as dead (half-open, or a device that hangs)
 MISSING_RETRY_S = 30.0  # registers that the device refused are asked for again this often
-CLOSE_S = 1.0
+# Values are handed over together: so many, or what came in so long. A hand-over costs as much as hundreds of values.
+HAND_OVER_VALUES, HAND_OVER_S = 32_768, 0.01
 
 # An exception with one of these codes may be about a single cell of the block.
 _SPLITS = (2, 3)
-# A gateway could not reach the device behind it.
-_GATEWAY = (10, 11)
-# Exceptions to a write that leave it open whether the device acts: 5 says that it does so later, 11 that a gateway
-# waited for it in vain.
-_UNSETTLED = (5, 11)
-
-
-class _NoAnswer(Exception):
-    """The device let a transaction pass without an answer."""
-
-
-@dataclass(slots=True)
-class _Wire:
-    """One connection while it lives. The lock is fair, so a waiting command goes before the next poll request."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    parser: codec.FrameParser = field(default_factory=codec.FrameParser)
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    free_at: float = 0.0
-    timeouts: int = 0
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    announced: bool = False
-
-
-@dataclass(slots=True)
-class _Asked:
-    """How far a write came."""
-
-    sent: bool = False
+# The device is busy: that says nothing of its values.
+_BUSY = (5, 6)
 
 
 class ModbusLink:
-    """A device reached over Modbus TCP. See protocols.link.Link. Modbus has no source time: the receipt stands in."""
+    """A device reached over Modbus. See protocols.link.Link. Modbus has no source time: the receipt stands in."""
 
     def __init__(
         self,
@@ -73,258 +55,281 @@ class ModbusLink:
         self._device = device
         self._points = Selection.of(points)
         self._sink = sink
+        self._clock = clock
         self._chance = chance
         self._delivery = Delivery(device.id, sink, clock, self._points)
-        self._host, self._port, self._unit = codec.parse_endpoint(device.endpoint)
+        self._endpoint = parse_endpoint(device.endpoint)
         self._poll_s = float(settings["poll_s"])
         self._timeout_s = float(settings["timeout_s"])
+        self._outstanding = int(settings["outstanding"])
         self._connect_delay_s = float(settings["connect_delay_s"])
         self._request_delay_s = float(settings["request_delay_s"])
         self._match_ids = bool(settings["match_transaction"])
-        self._single = bool(settings["single_register_writes"])
-        self._address = {p.id: codec.parse_address(p.address) for p in points}
-        addresses = [self._address[p.id] for p in self._points]
-        self._blocks = codec.plan(addresses, int(settings["gap"]), int(settings["max_registers"]))
-        self._missing: list[codec.Block] = []
+        self._shared = bool(settings["shared"])
+        self._read_back = bool(settings["read_back"])
+        self._functions = Functions.of(settings)
+        limits = Limits(
+            int(settings["gap"]), int(settings["max_registers"]), int(settings["max_bits"]), bool(settings["merge"])
+        )
+        # Two bursts under way: while one is answered the next is on its way.
+        together = max(1, self._outstanding // 2)
+        addresses = [parse_address(text) for text in self._points.words("address")]
+        self._picture = Picture(addresses, limits, self._endpoint.unit, together)
+        self._looked_at: dict[int, tuple[Point, Address]] = {}  # by row: those that are no plain numbers
         self._reported: set[int] = set()
-        self._wire: _Wire | None = None
-        self._transaction = 0
+        self._rewriting = asyncio.Lock()
+        self._session: Session | None = None
         self._late = 0
+        self._queued = 0
+        self._hand_over_at: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         await heal(self._device.id, self._sink, self._chance, self._live)
 
-    async def write(self, point: Point, value: float, timeout_s: float) -> Verdict:
-        wire = self._wire
-        if wire is None:
-            return Verdict(WriteOutcome.NOT_SENT, "the link is down")
-        try:
-            request = codec.write_request(self._address[point.id], wire_value(point, value), self._single)
-        except ValueError as misfit:
-            return Verdict(WriteOutcome.REFUSED, str(misfit))
-        asked = _Asked()
-        try:
-            async with asyncio.timeout(timeout_s):
-                codec.write_answer(request, await self._transact(wire, request, asked))
-        except codec.DeviceException as refusal:
-            outcome = WriteOutcome.UNKNOWN if refusal.code in _UNSETTLED else WriteOutcome.REFUSED
-            return Verdict(outcome, refusal.name)
-        except codec.BadFrame as garbage:
-            self._break(wire, garbage)
-            return Verdict(WriteOutcome.UNKNOWN, f"the answer was no answer: {garbage.detail}")
-        except (_NoAnswer, OSError, EOFError, TimeoutError) as failure:
-            outcome = WriteOutcome.UNKNOWN if asked.sent else WriteOutcome.NOT_SENT
-            return Verdict(outcome, _words(failure))
-        return Verdict(WriteOutcome.ACCEPTED)
-
-    async def read(self, point: Point, timeout_s: float) -> Readings | None:
-        wire = self._wire
-        if wire is None:
-            return None
-        (block,) = codec.plan([self._address[point.id]])
-        try:
-            async with asyncio.timeout(timeout_s):
-                data = codec.read_answer(block, await self._transact(wire, codec.read_request(block), _Asked()))
-        except codec.BadFrame as garbage:
-            self._break(wire, garbage)
-            return None
-        except (codec.DeviceException, _NoAnswer, OSError, EOFError, TimeoutError):
-            return None
-        batch = self._delivery.batch()
-        ((_, value),) = codec.decode_block(block, data)
-        batch.add(point, value, 0, None, point.address, data)
-        return batch.deliver()
+    # --- one session ---
 
     async def _live(self, online: Callable[[], None]) -> None:
+        bus = bus_of(self._endpoint, self._shared, self._match_ids, self._clock)
+        seat = (self._endpoint.unit, self._timeout_s, self._outstanding, self._request_delay_s)
+        session = Session(bus, seat, self._clock, self._came_late, self._garbage)
+        took, refused = partial(self._took, session, online), partial(self._refused, session, online)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-        except (OSError, ValueError, TimeoutError) as failure:  # ValueError: a host that is no name at all
-            raise Broken(_words(failure)) from failure
-        wire = _Wire(reader, writer)
-        try:
-            await asyncio.sleep(self._connect_delay_s)
-            if not self._points:
-                self._announce(wire, online)
-            elif not await self._cycle(wire, everything=True, online=online):
-                raise _NoAnswer(f"no answer in {self._timeout_s:g} s")
-            await self._poll(wire, online)
-        except codec.BadFrame as garbage:
-            self._break(wire, garbage)
-            raise Broken(f"the device answered with garbage: {garbage.detail}") from garbage
-        except (_NoAnswer, OSError, EOFError, TimeoutError) as failure:
-            raise Broken(_words(failure)) from failure
+            await session.join(self._connect_delay_s)
+            if not len(self._points):
+                self._announce(session, online)
+            for bursts in self._beginning():
+                await session.cycle(bursts, took, refused)
+                self._hand_over()
+            await self._poll(session, took, refused)
         finally:
-            self._wire = None
-            await _close(writer)
+            self._session = None
+            self._hand_over()
+            await session.leave()
 
-    def _announce(self, wire: _Wire, online: Callable[[], None]) -> None:
-        """The first answer proves more than an open socket: gateways accept for devices that are away."""
-        if not wire.announced:
-            wire.announced = True
-            self._wire = wire
+    def _beginning(self) -> list[list[Burst]]:
+        """One question, then all the others.
+
+        The first answer proves more than an open socket, because gateways accept for devices that are away, and while
+        it is away it costs the others on the bus no more than one time-out.
+        """
+        bursts = self._picture.bursts(True)
+        if not bursts:
+            return []
+        first, *others = bursts[0].blocks
+        return [[self._picture.burst([first])], [*([self._picture.burst(others)] if others else []), *bursts[1:]]]
+
+    def _announce(self, session: Session, online: Callable[[], None]) -> None:
+        if self._session is None:
+            self._session = session
             online()
 
-    async def _poll(self, wire: _Wire, online: Callable[[], None]) -> None:
+    async def _poll(self, session: Session, took: Took, refused: Refused) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._poll_s
         retry_at = loop.time() + MISSING_RETRY_S
         while True:
-            await self._wait_until(due, wire)
+            await _wait_until(due, session)
             everything = loop.time() >= retry_at
             if everything:
                 retry_at = loop.time() + MISSING_RETRY_S
             started = loop.time()
-            await self._cycle(wire, everything, online)
+            late = loop.call_at(started + self._poll_s, lambda: self._say_queued(session.waiting))
+            try:
+                await session.cycle(self._picture.bursts(everything), took, refused)
+            finally:
+                late.cancel()
+            self._hand_over()
             self._sink.metric(self._device.id, "lag_ms", (loop.time() - started) * 1000)
+            if loop.time() - started < self._poll_s:
+                self._say_queued(0)
             # A cycle that took longer than its period is not made up for: the next one starts a period later.
             due = max(due + self._poll_s, loop.time())
 
-    async def _wait_until(self, due: float, wire: _Wire) -> None:
-        try:
-            async with asyncio.timeout_at(due):
-                await wire.lost.wait()
-        except TimeoutError:
-            return
-        raise EOFError("the connection was given up")
+    def _say_queued(self, queued: int) -> None:
+        """What still waits for its turn when the next cycle would be due."""
+        if queued != self._queued:
+            self._queued = queued
+            self._sink.metric(self._device.id, "queued", queued)
 
-    async def _cycle(self, wire: _Wire, everything: bool, online: Callable[[], None]) -> int:
-        """Read every block once; with `everything` also those cells that the device refused before.
+    def _came_late(self) -> None:
+        self._late += 1
+        self._sink.metric(self._device.id, "late_answers", self._late)
 
-        Returns how many requests were answered.
-        """
-        blocks = list(self._blocks)
-        if everything:
-            blocks += self._missing
-            self._missing = []
-        answered = 0
-        while blocks:
-            block = blocks.pop(0)
-            data: bytes | codec.DeviceException
-            try:
-                data = codec.read_answer(block, await self._transact(wire, codec.read_request(block), _Asked()))
-            except _NoAnswer:
-                wire.timeouts += 1
-                if wire.timeouts >= TIMEOUTS_MAX or not self._match_ids:
-                    raise
-                continue
-            except codec.DeviceException as refusal:
-                data = refusal
-            wire.timeouts = 0
-            answered += 1
-            self._announce(wire, online)
-            if isinstance(data, bytes):
-                self._take(block, data)
-            else:
-                blocks[:0] = self._refused(block, data)
-        return answered  # no `heard`: each block confirms its own cells, and one that stays silent confirms nothing
+    def _garbage(self, garbage: codec.BadFrame) -> None:
+        """Kept as evidence."""
+        self._delivery.reject(self._device.endpoint, garbage.reason, garbage.detail, garbage.raw)
 
-    def _refused(self, block: codec.Block, refusal: codec.DeviceException) -> list[codec.Block]:
-        """Narrow down which cells the device does not have; returns what to read instead, at once."""
+    # --- what comes ---
+
+    def _took(self, session: Session, online: Callable[[], None], burst: Burst, fresh: NDArray[np.intp]) -> None:
+        self._announce(session, online)
+        self._reported.difference_update(self._picture.take(burst, fresh))
+        if self._picture.waiting >= HAND_OVER_VALUES:
+            self._hand_over()
+        elif self._hand_over_at is None:
+            self._hand_over_at = asyncio.get_running_loop().call_later(HAND_OVER_S, self._hand_over)
+
+    def _refused(
+        self, session: Session, online: Callable[[], None], block: Block, refusal: codec.DeviceException
+    ) -> Sequence[Burst]:
+        """What it means for the values of the block; gives what to ask in its place at once."""
+        if refusal.code in GATEWAY_CODES:
+            if self._session is not None:
+                self._without_value(block, BAD_NO_COMMUNICATION)
+            return ()
+        self._announce(session, online)
+        if refusal.code in _BUSY:
+            return ()
         if refusal.code not in _SPLITS:
-            quality = BAD_NO_COMMUNICATION if refusal.code in _GATEWAY else BAD_DEVICE_FAILURE
-            self._without_value(block, quality)
-            return []
-        if block in self._blocks:
-            self._blocks.remove(block)
-        if len(block.rows) > 1:
-            halves = list(block.halves())
-            self._blocks += halves
-            return halves
-        self._missing.append(block)
-        row = block.rows[0]
-        point = self._points[row]
-        if row not in self._reported:
-            self._reported.add(row)
-            detail = f"{point.name}: the device answers {refusal.name} for {point.address}"
-            self._delivery.reject(point.address, "unknown_address", detail, b"", point.name)
-        self._without_value(block, BAD_NODE_ID_UNKNOWN)
-        return []
+            self._without_value(block, BAD_DEVICE_FAILURE)
+            return ()
+        instead = self._picture.refused(block)
+        if not instead:
+            for row in set(self._picture.shown(block)) - self._reported:
+                self._reported.add(row)
+                point = self._points[row]
+                detail = f"{point.name}: the device answers {refusal.name} for {point.address}"
+                self._delivery.reject(point.address, "unknown_address", detail, b"", point.name)
+            self._without_value(block, BAD_NODE_ID_UNKNOWN)
+        return instead
 
-    def _without_value(self, block: codec.Block, quality: int) -> None:
+    def _without_value(self, block: Block, quality: int) -> None:
+        self._hand_over()
         batch = self._delivery.batch()
-        for row in block.rows:
+        for row in self._picture.shown(block):
             batch.add_quality(self._points[row], quality)
         batch.deliver()
 
-    def _take(self, block: codec.Block, data: bytes) -> None:
-        """One batch a block: its cells were read at the same moment."""
-        if block not in self._blocks:  # it was missing, and the device has it now
-            self._blocks.append(block)
-            self._reported.difference_update(block.rows)
+    def _hand_over(self) -> None:
+        """Everything that came since the last time, as one batch with the time of receipt of each block."""
+        if self._hand_over_at is not None:
+            self._hand_over_at.cancel()
+            self._hand_over_at = None
+        if not self._picture.waiting:
+            return
+        rows, wire, kind, quality, stamp = self._picture.columns()
         batch = self._delivery.batch()
-        for row, value in codec.decode_block(block, data):
-            point = self._points[row]
-            batch.add(point, value, 0, None, point.address, data)
+
+        def doubt(place: int) -> None:
+            row = int(rows[place])
+            if row not in self._looked_at:
+                point = self._points[row]
+                self._looked_at[row] = (point, parse_address(point.address))
+            point, address = self._looked_at[row]
+            self._add(batch, point, address, self._picture.cells(row), int(stamp[place]))
+
+        batch.add_columns(rows, wire, kind, quality, stamp, doubt)
         batch.deliver()
 
-    async def _transact(self, wire: _Wire, request: bytes, asked: _Asked) -> bytes:
-        """Ask and wait for the answer with our transaction id; answers to earlier questions are dropped and counted.
+    def _add(self, batch: Batch, point: Point, address: Address, cells: bytes, stamp: int | None) -> None:
+        """One value, looked at alone."""
+        try:
+            value = values.decode(address, cells, self._picture.factor(address))
+        except values.Undecodable as error:
+            batch.reject(point.address, "decode", f"{point.name}: {error}", cells, point.name)
+            return
+        quality = BAD_NO_DATA if value is None else GOOD
+        batch.add(point, value, quality, stamp, point.address, cells)
 
-        Raises:
-            _NoAnswer: none came within the device's time-out.
-            codec.BadFrame, OSError, EOFError: the connection is of no more use.
-        """
-        loop = asyncio.get_running_loop()
-        async with wire.turn:
-            await asyncio.sleep(max(0.0, wire.free_at - loop.time()))
-            if wire.lost.is_set():
-                raise EOFError("the connection was given up")
-            answered = False
-            self._transaction = self._transaction % 0xFFFF + 1
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    asked.sent = True
-                    wire.writer.write(codec.frame(self._transaction, self._unit, request))
-                    await wire.writer.drain()
-                    pdu = await self._answer(wire, self._transaction)
-                    answered = True
-                    return pdu
-            except TimeoutError:
-                raise _NoAnswer(f"no answer in {self._timeout_s:g} s") from None
-            finally:
-                wire.free_at = loop.time() + self._request_delay_s
-                if not answered and not self._match_ids:
-                    wire.lost.set()  # without ids a late answer would pass for the next one
+    # --- commands ---
 
-    async def _answer(self, wire: _Wire, transaction: int) -> bytes:
-        while True:
-            found = wire.parser.next_frame()
-            if found is None:
-                data = await wire.reader.read(READ_BYTES)
-                if not data:
-                    self._truncated(wire)
-                    raise EOFError("the device closed the connection")
-                wire.parser.feed(data)
-            elif found.transaction == transaction or not self._match_ids:
-                return found.pdu
+    async def write(self, point: Point, value: float, timeout_s: float) -> Verdict:
+        session = self._session
+        if session is None:
+            return Verdict(WriteOutcome.NOT_SENT, "the link is down")
+        until = asyncio.get_running_loop().time() + timeout_s
+        address = parse_address(point.address)
+        wire = wire_value(point, value)
+        try:
+            if address.bit >= 0 and not self._functions.mask:
+                verdict = await self._rewrite(session, address, wire, until)
             else:
-                self._late += 1
-                self._sink.metric(self._device.id, "late_answers", self._late)
+                request = write_request(address, wire, self._picture.factor(address), self._functions)
+                verdict = await self._write(session, request, until)
+        except (ValueError, values.Undecodable) as misfit:
+            return Verdict(WriteOutcome.REFUSED, str(misfit))
+        if verdict.outcome is WriteOutcome.ACCEPTED and self._read_back:
+            session.tell(_request(block_of(address)), partial(self._take_back, point, address))
+        return verdict
 
-    def _truncated(self, wire: _Wire) -> None:
-        if wire.parser.pending:
-            detail = f"the connection ended after {len(wire.parser.pending)} bytes of a frame"
-            self._delivery.reject(self._device.endpoint, "truncated", detail, wire.parser.pending)
+    async def _write(self, session: Session, request: bytes, until: float) -> Verdict:
+        command = Command(session, request)
+        try:
+            codec.write_answer(request, await command.answer(until))
+        except codec.DeviceException as refusal:
+            return verdict_of(request, refusal)
+        except codec.BadFrame as garbage:
+            session.resync(garbage)
+            return Verdict(WriteOutcome.UNKNOWN, f"the answer was no answer: {garbage.detail}")
+        except (NoAnswer, OSError, EOFError) as failure:
+            return Verdict(WriteOutcome.UNKNOWN if command.sent else WriteOutcome.NOT_SENT, words(failure))
+        return Verdict(WriteOutcome.ACCEPTED)
 
-    def _break(self, wire: _Wire, garbage: codec.BadFrame) -> None:
-        """Keep the garbage as evidence, and give up the connection that it came on."""
-        if not wire.lost.is_set():
-            wire.lost.set()
-            self._delivery.reject(self._device.endpoint, garbage.reason, garbage.detail, garbage.raw)
+    async def _rewrite(self, session: Session, address: Address, wire: float, until: float) -> Verdict:
+        """The register is read and written back with one bit changed, one of our own writes at a time."""
+        async with self._rewriting:
+            try:
+                register = await self._cells(session, address, until)
+            except (codec.DeviceException, codec.BadFrame, NoAnswer, OSError, EOFError) as failure:
+                return Verdict(WriteOutcome.NOT_SENT, f"the register could not be read: {words(failure)}")
+            return await self._write(session, rewrite_request(address, wire, register, self._functions), until)
+
+    async def read(self, point: Point, timeout_s: float) -> Readings | None:
+        session = self._session
+        if session is None:
+            return None
+        address = parse_address(point.address)
+        try:
+            cells = await self._cells(session, address, asyncio.get_running_loop().time() + timeout_s)
+        except (codec.DeviceException, codec.BadFrame, NoAnswer, OSError, EOFError):
+            return None
+        return self._deliver(point, address, cells)
+
+    async def _cells(self, session: Session, address: Address, until: float) -> bytes:
+        """
+        Raises:
+            codec.DeviceException, codec.BadFrame, NoAnswer, OSError, EOFError: no usable answer.
+        """
+        block = block_of(address)
+        try:
+            return _plain(block, data_of(block, await Command(session, _request(block)).answer(until)))
+        except codec.BadFrame as garbage:
+            session.resync(garbage)
+            raise
+
+    def _take_back(self, point: Point, address: Address, outcome: bytes | Exception) -> None:
+        """What the device holds right after a write; nobody waits for it, so what goes wrong shows in the next cycle."""
+        if isinstance(outcome, bytes):
+            block = block_of(address)
+            try:
+                self._deliver(point, address, _plain(block, data_of(block, outcome)))
+            except (codec.DeviceException, codec.BadFrame):
+                return
+
+    def _deliver(self, point: Point, address: Address, cells: bytes) -> Readings | None:
+        self._hand_over()
+        batch = self._delivery.batch()
+        self._add(batch, point, address, cells, None)
+        return batch.deliver()
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+def _request(block: Block) -> bytes:
+    return codec.read_request(block.table, block.start, block.count)
+
+
+def _plain(block: Block, data: bytes) -> bytes:
+    """The cells of one value as in an image: a coil is one byte, 0 or 1."""
+    return data if block.cell_bytes == 2 else bytes((data[0] & 1,))
+
+
+async def _wait_until(due: float, session: Session) -> None:
+    """
+    Raises:
+        Broken: the session cannot go on.
+    """
     try:
-        async with asyncio.timeout(CLOSE_S):
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
-        pass  # it was gone already
-
-
-def _words(failure: BaseException) -> str:
-    """What went wrong, for an operator."""
-    if isinstance(failure, TimeoutError):
-        return "no answer in time"
-    return str(failure) or type(failure).__name__
+        async with asyncio.timeout_at(due):
+            await session.broken.wait()
+    except TimeoutError:
+        return
+    session.check()

@@ -37,7 +37,7 @@ def variable_at(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     for count in range(4):
         if at + count >= end:
             return -1, at
-        byte = int(data[at + count])
+        byte = data[at + count]
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, at + count + 1
@@ -58,7 +58,7 @@ def alias_in(data: np.ndarray, at: int, end: int) -> int:
             if at + 2 > end:
                 return -1
             if identity == _ALIAS:
-                alias = np.int64(data[at]) << 8 | data[at + 1]
+                alias = data[at] << 8 | data[at + 1]
                 if alias == 0:
                     return -1
             at += 2
@@ -72,7 +72,7 @@ def alias_in(data: np.ndarray, at: int, end: int) -> int:
             for _ in range(2 if kind == PAIR else 1):
                 if at + 2 > end:
                     return -1
-                at += 2 + (np.int64(data[at]) << 8 | data[at + 1])
+                at += 2 + (data[at] << 8 | data[at + 1])
         else:
             return -1
     return alias if at == end else -1
@@ -132,7 +132,7 @@ def scan(
         if rows == ROWS_MAX or told == ROWS_MAX:
             return rows, told, at, FULL, 0
         if first == 0x62:
-            identity = np.int64(data[body]) << 8 | data[body + 1]
+            identity = data[body] << 8 | data[body + 1]
             held[identity] = 0
             answers[told, 0], answers[told, 1] = 0x70, 2
             answers[told, 2], answers[told, 3] = data[body], data[body + 1]
@@ -142,7 +142,7 @@ def scan(
         qos = (first >> 1) & 3
         if qos == 3 or body + 2 > stop:
             return rows, told, at, BAD, 0
-        length = np.int64(data[body]) << 8 | data[body + 1]
+        length = data[body] << 8 | data[body + 1]
         place = body + 2
         cursor = place + length + (2 if qos else 0)
         if cursor > stop:
@@ -161,7 +161,7 @@ def scan(
         known = False
         if qos:
             high, low = data[place + length], data[place + length + 1]
-            identity = np.int64(high) << 8 | low
+            identity = high << 8 | low
             if identity == 0:
                 return rows, told, at, BAD, 0
             answers[told, 0], answers[told, 1] = 0x40 if qos == 1 else 0x50, 2

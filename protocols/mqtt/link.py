@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from protocols.believe import plain_value
-from protocols.delivery import Batch, Delivery
+from protocols.delivery import Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.mqtt import codec
+from protocols.mqtt.bindings import Bindings
 from protocols.mqtt.client import Client
-from protocols.mqtt.messages import Message, Messages
+from protocols.mqtt.intake import Intake
+from protocols.mqtt.messages import Messages
 from protocols.mqtt.packets import Filter, Options
 from protocols.mqtt.session import BrokerSession
 from twin.plant import Device
-from twin.points import Point
-from twin.quality import BAD_NODE_ID_UNKNOWN, GOOD, UNCERTAIN_LAST_USABLE
+from twin.points import Point, Selection
+from twin.quality import BAD_NODE_ID_UNKNOWN
 from twin.readings import Readings
 
 CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
@@ -54,11 +56,10 @@ class MqttLink:
         self._timeout_s = float(settings["timeout_s"])
         self._set_suffix = str(settings["set_suffix"])
         self._prefix = str(settings["prefix"] or "").rstrip("/")
-        self._address = {p.id: codec.parse_address(p.address) for p in points}
-        self._bound: dict[str, list[tuple[Point, tuple[str, ...]]]] = {}
-        for point in points:
-            address = self._address[point.id]
-            self._bound.setdefault(address.topic, []).append((point, address.pointer))
+        selected = Selection.of(points)
+        self._bindings = Bindings(selected.words("address"), selected.words("type"), self._format == "msgpack")
+        self._intake = Intake(self._bindings, selected, self._format, self._is_our_own)
+        self._points = selected
         self._session: BrokerSession | None = None
         self._dropped = 0
         self._lag_told_at = 0
@@ -70,7 +71,7 @@ class MqttLink:
         session = self._session
         if session is None:
             return Verdict(WriteOutcome.NOT_SENT, "the link is down")
-        address = self._address[point.id]
+        address = codec.parse_address(point.address)
         payload = codec.encode_set(address.pointer, plain_value(point, value), self._clock(), self._format)
         return await session.publish(address.topic + self._set_suffix, payload, WRITE_QOS, False, timeout_s)
 
@@ -101,62 +102,31 @@ class MqttLink:
     def _filters(self) -> list[str]:
         """What to subscribe to. Topics under the prefix come with its one wildcard, and not twice."""
         inside = f"{self._prefix}/"
-        topics = [topic for topic in self._bound if not (self._prefix and topic.startswith(inside))]
-        return [f"{inside}#", *topics] if self._prefix else topics
+        topics = self._bindings.topics
+        if self._prefix:
+            topics = [f"{inside}#", *(topic for topic in topics if not topic.startswith(inside))]
+        return topics
+
+    def _is_our_own(self, topic: str) -> bool:
+        """Under the prefix we hear our own writes too."""
+        return bool(self._bindings.bound(topic.removesuffix(self._set_suffix).encode()))
 
     def _report_refused(self, topics: Sequence[str]) -> None:
         for topic in topics:
             batch = self._delivery.batch()
-            for point, _ in self._bound.get(topic, ()):
-                self._delivery.reject(topic, "unknown_address", "the broker refuses to subscribe", b"", point.name)
+            for row in self._bindings.rows_of(topic):
+                point = self._points[row]
+                batch.reject(topic, "unknown_address", "the broker refuses to subscribe", b"", point.name)
                 batch.add_quality(point, BAD_NODE_ID_UNKNOWN)
             batch.deliver()
 
     def _take(self, messages: Messages) -> None:
-        """One batch a turn of the loop."""
+        """One batch a pass."""
         batch = self._delivery.batch()
-        for message in messages:
-            self._take_one(batch, message)
+        self._intake.take(batch, messages)
         readings = batch.deliver()
         if readings is not None and readings.received_time - self._lag_told_at >= LAG_EVERY_NS:
             # How old the newest value was when it came: all that MQTT shows of the way it took.
             self._lag_told_at = readings.received_time
             lag_ms = (readings.received_time - int(readings.source_time.max())) / 1e6
             self._sink.metric(self._device.id, "lag_ms", max(0.0, lag_ms))
-
-    def _take_one(self, batch: Batch, message: Message) -> None:
-        topic = message.topic.decode(errors="replace")
-        bound = self._bound.get(topic)
-        if bound is None:
-            # Under the prefix we hear our own writes too.
-            if topic.removesuffix(self._set_suffix) not in self._bound:
-                self._delivery.reject(topic, "unknown_address", "no point is bound to this topic", message.payload)
-            return
-        try:
-            document = codec.decode_payload(message.payload, self._format)
-        except codec.Malformed as fault:
-            for point, _ in bound:
-                batch.reject(topic, fault.reason, fault.detail, message.payload, point.name)
-            return
-        said = [self._take_value(batch, message, topic, document, *binding) for binding in bound]
-        if not any(said):
-            for point, pointer in bound:
-                detail = f"the payload has no /{'/'.join(pointer)}"
-                batch.reject(topic, "decode", detail, message.payload, point.name)
-
-    def _take_value(
-        self, batch: Batch, message: Message, topic: str, document: object, point: Point, pointer: tuple[str, ...]
-    ) -> bool:
-        """Whether the document says anything about the point, believable or not."""
-        try:
-            found = codec.look_up(document, pointer, point.type == "object")
-        except codec.Malformed as fault:
-            batch.reject(topic, fault.reason, fault.detail, message.payload, point.name)
-            return True
-        if found is None:
-            return False
-        # A retained value is what the broker remembers, not what the device says now.
-        retained = message.retained and found.quality == GOOD
-        quality = UNCERTAIN_LAST_USABLE if retained else found.quality
-        batch.add(point, found.value, quality, found.stamp, topic, message.payload)
-        return True

@@ -42,31 +42,23 @@ class Messages:
         """The same columns over bytes of their own."""
         parts = [part for m in messages for part in (m.topic, m.payload)]
         sizes = np.array([len(part) for part in parts], np.int32)
-        ends = np.cumsum(sizes, dtype=np.int32)
-        starts = ends - sizes
+        starts = np.cumsum(sizes, dtype=np.int32) - sizes
         return cls(
             np.frombuffer(b"".join(parts), np.uint8),
-            starts[0::2], sizes[0::2], starts[1::2], sizes[1::2],
+            starts[0::2].copy(), sizes[0::2].copy(), starts[1::2].copy(), sizes[1::2].copy(),
             np.array([0x30 | m.retained for m in messages], np.uint8),
         )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.first)
 
-    def topic(self, row: int) -> bytes:
-        at = int(self.topic_at[row])
-        return self.data[at : at + int(self.topic_size[row])].tobytes()
-
-    def payload(self, row: int) -> bytes:
-        at = int(self.payload_at[row])
-        return self.data[at : at + int(self.payload_size[row])].tobytes()
+    def message(self, row: int) -> Message:
+        topic, payload = int(self.topic_at[row]), int(self.payload_at[row])
+        return Message(
+            self.data[topic : topic + int(self.topic_size[row])].tobytes(),
+            self.data[payload : payload + int(self.payload_size[row])].tobytes(),
+            bool(self.first[row] & RETAIN),
+        )
 
     def __iter__(self) -> Iterator[Message]:
-        view = self.data.data
-        columns = (self.topic_at, self.topic_size, self.payload_at, self.payload_size, self.first)
-        for topic, topic_size, payload, payload_size, first in zip(*(c.tolist() for c in columns), strict=True):
-            yield Message(
-                bytes(view[topic : topic + topic_size]),
-                bytes(view[payload : payload + payload_size]),
-                bool(first & RETAIN),
-            )
+        return (self.message(row) for row in range(len(self)))

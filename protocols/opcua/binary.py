@@ -57,6 +57,12 @@ _QUALIFIED_NAME, _LOCALIZED_TEXT, _STRUCTURE = range(20, 23)
 
 
 @njit(nogil=True)
+def overflowed(code):  # type: ignore[no-untyped-def]
+    """Whether a status code says that the server's queue lost values before this one, or sampled too slowly."""
+    return code & _INFO_OVERFLOW == _INFO_OVERFLOW or code & 0xFFFF_0000 == _GOOD_OVERLOAD
+
+
+@njit(nogil=True)
 def _u16(buf, at):  # type: ignore[no-untyped-def]
     return np.uint16(buf[at]) | np.uint16(buf[at + 1]) << np.uint16(8)
 
@@ -347,8 +353,7 @@ def _notification(buf, at, end, head, columns):  # type: ignore[no-untyped-def]
         at = _data_value(buf, at + 4, behind, row, columns)
         if at < 0:
             return at
-        if quality[row] & _INFO_OVERFLOW == _INFO_OVERFLOW or quality[row] & 0xFFFF_0000 == _GOOD_OVERLOAD:
-            head[OVERFLOWS] += 1
+        head[OVERFLOWS] += overflowed(quality[row])
     return behind
 
 

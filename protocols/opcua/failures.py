@@ -6,6 +6,8 @@ import struct
 
 from asyncua import ua
 
+from protocols.opcua import codec
+
 # What asyncua lets through when a server breaks off or talks nonsense: its own errors, the transport's, and whatever
 # its decoder met on the way.
 FAILURES = (
@@ -26,7 +28,7 @@ FAILURES = (
 def words(failure: BaseException) -> str:
     """What went wrong, for an operator."""
     if isinstance(failure, ua.UaStatusCodeError):
-        return status_name(failure.code)
+        return codec.explained(status_name(failure.code))
     if isinstance(failure, TimeoutError):
         return "no answer in time"
     return str(failure) or type(failure).__name__

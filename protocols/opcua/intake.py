@@ -28,13 +28,29 @@ class Intake:
     """Takes answers about the points of one link.
 
     Attributes:
-        types: the Variant type that each point's node was last seen with, shape (n,); 0 where none was.
+        heard: which points the server has said something about in this session, shape (n,).
+        types: the built-in type that each point's value had last, shape (n,); 0 while there was none.
     """
 
     def __init__(self, points: Selection) -> None:
         self._points = points
         self._stretches: dict[int, list[Point]] = {}
+        self.heard = np.zeros(len(points), np.bool_)
         self.types = np.zeros(len(points), np.uint8)
+        self._by_id: NDArray[np.intp] | None = None
+
+    def begin(self) -> None:
+        """A new session: a restarted server may have other types."""
+        self.heard[:] = False
+        self.types[:] = 0
+
+    def type_of(self, point: Point) -> int:
+        """The built-in type that the point's value had last; 0 while there was none."""
+        ids = self._points.ids
+        if self._by_id is None:  # only those who write ask
+            self._by_id = np.argsort(ids)
+        place = int(np.searchsorted(ids, point.id, sorter=self._by_id))
+        return int(self.types[self._by_id[place]]) if place < len(ids) else 0
 
     def point(self, row: int) -> Point:
         start = row - row % STRETCH
@@ -51,12 +67,12 @@ class Intake:
         Args:
             row: the place among the link's points of each one that is handed over.
         """
-        builtin = answer.builtin[part]
-        known = row.view(np.uint32) < len(self.types)
-        if known.all():
-            self.types[row] = builtin
-        else:
-            self.types[row[known]] = builtin[known]
+        known = row.view(np.uint32) < len(self.heard)
+        rows, builtin = row, answer.builtin[part]
+        if not known.all():
+            rows, builtin = row[known], builtin[known]
+        self.heard[rows] = True
+        self.types[rows] = builtin
 
         def doubt(place: int) -> None:
             self._take_one(batch, answer, int(row[place]), part.start + place)
@@ -66,18 +82,9 @@ class Intake:
         )  # fmt: skip
 
     def _take_one(self, batch: Batch, answer: Answer, row: int, place: int) -> None:
-        raw = messages.raw_at(answer, place)
-        point = self._known(batch, row, raw)
-        if point is None:
-            return
-        try:
-            value = codec.plain(messages.value_at(answer, place, _rare))
-        except FAILURES as failure:
-            batch.reject(point.address, "decode", f"{point.name}: {failure}", raw, point.name)
-            return
-        stamp = int(answer.stamp[place])
-        at = None if stamp == NO_STAMP else stamp
-        batch.add(point, value, int(answer.quality[place]), at, point.address, raw)
+        point = self._known(batch, row, messages.raw_at(answer, place))
+        if point is not None:
+            take_value(batch, answer, place, point)
 
     def take_slowly(self, batch: Batch, values: Sequence[tuple[int, Any]]) -> None:
         """Hand over what asyncua has decoded: (row, DataValue) of each."""
@@ -85,16 +92,34 @@ class Intake:
             point = self._known(batch, row, b"")
             if point is None:
                 continue
-            value, quality, stamp = codec.read_data_value(data_value)
-            if value is not None:
-                self.types[row] = data_value.Value.VariantType.value
-            batch.add(point, value, quality, stamp, point.address, b"")
+            self.heard[row] = True
+            self.types[row] = 0 if data_value.Value is None else data_value.Value.VariantType.value
+            take_data_value(batch, data_value, point)
 
     def _known(self, batch: Batch, row: int, raw: bytes) -> Point | None:
         if 0 <= row < len(self._points):
             return self.point(row)
         batch.reject(f"handle {row & 0xFFFF_FFFF}", "unknown_address", "no such item was asked for", raw)
         return None
+
+
+def take_value(batch: Batch, answer: Answer, place: int, point: Point) -> None:
+    """Hand over one value alone."""
+    raw = messages.raw_at(answer, place)
+    try:
+        value = codec.plain(messages.value_at(answer, place, _rare))
+    except FAILURES as failure:
+        batch.reject(point.address, "decode", f"{point.name}: {failure}", raw, point.name)
+        return
+    stamp = int(answer.stamp[place])
+    at = None if stamp == NO_STAMP else stamp
+    batch.add(point, value, int(answer.quality[place]), at, point.address, raw)
+
+
+def take_data_value(batch: Batch, data_value: Any, point: Point) -> None:
+    """Hand over one value that asyncua has decoded."""
+    value, quality, stamp = codec.read_data_value(data_value)
+    batch.add(point, value, quality, stamp, point.address, b"")
 
 
 def _rare(raw: bytes) -> Any:

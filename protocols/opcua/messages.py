@@ -16,6 +16,7 @@ READ, CREATE_ITEMS, PUBLISH, REPUBLISH = 631, 751, 826, 832
 """Ids of the requests' binary encodings (Part 6, annex A)."""
 
 ROWS_FIRST = 1024  # of an answer's columns, 39 bytes each; they grow to the longest answer
+HEADER_BYTES = 100  # of a request at most, with a long authentication token
 VALUE, DATA_TYPE = 13, 14  # attributes of a node (Part 6, annex A)
 
 _BOTH = 2  # TimestampsToReturn: the source's and the server's
@@ -29,11 +30,11 @@ _ACKNOWLEDGEMENT = struct.Struct("<II")
 _ITEM = struct.Struct("<I10siId3sI?")  # behind the NodeId of a MonitoredItemCreateRequest
 
 
-class Garbled(Exception):
+class Garbled(ValueError):
     """Bytes that no server may send: they end too soon, or a length in them is impossible."""
 
 
-class Strange(Exception):
+class Strange(ValueError):
     """Nothing wrong so far, but nothing that is read here: the library's own decoder is to try."""
 
 
@@ -95,7 +96,7 @@ class Answers:
         if outcome == binary.CUT:
             raise Garbled(f"{len(body)} bytes that end before the message does")
         if outcome == binary.STRANGE:
-            raise Strange
+            raise Strange(f"{len(body)} bytes in a form that is not read here")
         head = tuple(self._head.tolist())
         rows = head[binary.ROWS]
         return Answer(body, head, *(column[:rows] for column in self._columns))
@@ -172,3 +173,8 @@ def create_items(subscription: int, items: Sequence[tuple[int, bytes]], sampling
     limits = (sampling_ms, _NO_STRUCTURE, queue_size, True)
     asked = b"".join(node + _ITEM.pack(*tail, handle, *limits) for handle, node in items)
     return struct.pack("<Iii", subscription, _BOTH, len(items)) + asked
+
+
+def items_bytes(items: Sequence[tuple[int, bytes]]) -> int:
+    """How long a CreateMonitoredItems of these is, its header included."""
+    return HEADER_BYTES + sum(len(node) + _ITEM.size for _, node in items)

@@ -67,6 +67,7 @@ async def secure(client: Client, device: Device, pki: Path | None, clock: Clock 
             order. The message is for an operator.
         asyncua's errors, OSError, TimeoutError: the server did not answer.
     """
+    _hear_refusals(client)
     settings = device.settings
     if settings["user_certificate"]:
         names = (settings["user_certificate"], settings["user_key"])
@@ -109,6 +110,30 @@ async def sign_in(client: Client, device: Device, pki: Path | None, clock: Clock
             raise
         who = f"user {name}" if name else "the user certificate" if client.user_certificate else "users without a name"
         raise Broken(f"the server refuses {who}: {status}; {codec.USER_REFUSALS[status]}") from fault
+
+
+def _hear_refusals(client: Client) -> None:
+    """A server that does not let us in says why before it hangs up (Part 6, 7.1.5); asyncua only tells its log."""
+    make = client.uaclient._make_protocol
+
+    def make_protocol() -> Any:
+        protocol = make()
+        process = protocol._process_received_message
+
+        def hear(message: Any) -> None:
+            if isinstance(message, ua.ErrorMessage) and message.Error is not None:
+                code = int(message.Error.value)
+                if not code >> 31:
+                    # node-opcua puts its reason into a chunk of the channel that it refuses, where nobody can read it.
+                    opening = not protocol._connection.is_open()
+                    code = ua.StatusCodes.BadSecurityChecksFailed if opening else ua.StatusCodes.BadTcpInternalError
+                protocol._fail_all_pending(ua.UaStatusCodeError(code))
+            process(message)
+
+        protocol._process_received_message = hear
+        return protocol
+
+    client.uaclient._make_protocol = make_protocol
 
 
 async def _endpoints(client: Client, timeout_s: float) -> list[Any]:

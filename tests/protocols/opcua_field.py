@@ -18,6 +18,7 @@ from protocols.opcua.security import serve_securely
 from protocols.opcua.standard import LightServer
 from protocols.pki import Pki
 from tests.protocols.protocol_bench import RecordingSink, device, point, seeded
+from twin.points import Point
 
 MODES = ("None", "Sign", "SignAndEncrypt")
 POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
@@ -92,9 +93,11 @@ class Site:
         return f"opc.tcp://{user}127.0.0.1:{port or self.port}/site"
 
 
-def link(sink: RecordingSink, endpoint: str, pki: Pki | None, **settings: Any) -> OpcUaLink:
+def link(
+    sink: RecordingSink, endpoint: str, pki: Pki | None, points: Sequence[Point] = (LEVEL,), **settings: Any
+) -> OpcUaLink:
     at = device("opcua", endpoint, **QUICK, **settings)
-    return OpcUaLink(at, [LEVEL], sink, time.time_ns, seeded(), pki and pki.folder)
+    return OpcUaLink(at, points, sink, time.time_ns, seeded(), pki and pki.folder)
 
 
 @dataclass

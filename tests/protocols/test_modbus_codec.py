@@ -1,4 +1,4 @@
-"""Modbus bytes, addresses and blocks."""
+"""Modbus requests, answers and frames as bytes, over TCP and RTU."""
 
 from __future__ import annotations
 
@@ -9,143 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.modbus import codec
-from protocols.modbus.codec import Address, BadFrame, DeviceException, Frame, FrameParser, Table
-
-
-@pytest.mark.parametrize("table", ["coil", "discrete"])
-def test_a_bit_has_no_type(table: str) -> None:
-    assert codec.parse_address(f"{table}:17") == Address(Table(table), 17, "bit", "ABCD")
-    with pytest.raises(ValueError, match="no type"):
-        codec.parse_address(f"{table}:17:uint16")
-
-
-def test_registers_have_a_type_and_an_order() -> None:
-    assert codec.parse_address("holding:3") == Address(Table.HOLDING, 3, "uint16", "ABCD")
-    assert codec.parse_address("input:3:float64:DCBA").count == 4
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "holding", "holding:", "holding:-1", "holding:65536", "holding:65535:uint32", "holding:0:uint8", "register:1",
-     "holding:0:float32:ABDC", "holding:0:uint16:CDAB", "holding:0:int16:DCBA", "holding:0:", "HOLDING:0", "holding:٣"],
-)  # fmt: skip
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"holding|uint|types|orders|words|reaches"):
-        codec.parse_address(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "writable"),
-    [("coil:0", "double", False), ("input:0", "double", True), ("discrete:0", "boolean", True),
-     ("holding:0", "string", False), ("holding:0:float32", "boolean", False), ("holding:0", "object", False),
-     ("holding:0:float32", "enum", False), ("coil:0", "enum", False)],
-)  # fmt: skip
-def test_an_address_that_does_not_suit_its_point_is_refused(text: str, kind: str, writable: bool) -> None:
-    with pytest.raises(ValueError):
-        codec.check_address(text, kind, writable)
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    ["modbus://h:502", "modbus://h/1", "tcp://h:502/1", "modbus://h:502/256", "modbus://h:502/1/2", "modbus://h:x/1"],
-)
-def test_what_is_no_endpoint_is_refused_with_the_form(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="modbus"):
-        codec.check_endpoint(endpoint)
-
-
-def test_an_endpoint_names_host_port_and_unit() -> None:
-    assert codec.parse_endpoint("modbus://plc.local:502/17") == ("plc.local", 502, 17)
-
-
-ORDERED = {"ABCD": "11223344", "CDAB": "33441122", "BADC": "22114433", "DCBA": "44332211"}
-
-
-@pytest.mark.parametrize(("order", "wire"), ORDERED.items())
-def test_the_four_orders_are_what_the_manuals_mean(order: str, wire: str) -> None:
-    address = Address(Table.HOLDING, 0, "uint32", order)
-    (block,) = codec.plan([address])
-    assert codec.decode_block(block, bytes.fromhex(wire)) == [(0, 0x11223344)]
-
-
-@given(
-    st.sampled_from(list(codec.DTYPES)),
-    st.sampled_from(codec.ORDERS),
-    st.integers(-(2**63), 2**64 - 1),
-    st.floats(allow_nan=False, width=32),
-)
-def test_what_is_encoded_decodes_to_the_same_number(kind: str, order: str, whole: int, real: float) -> None:
-    address = Address(Table.HOLDING, 5, kind, order)
-    value = real if kind.startswith("float") else whole
-    try:
-        words = codec.encode_registers(address, value)
-    except ValueError:
-        return
-    (block,) = codec.plan([address])
-    assert codec.decode_block(block, struct.pack(f">{len(words)}H", *words)) == [(0, value)]
-
-
-def test_neighbours_share_a_read_and_holes_are_never_read_unasked() -> None:
-    cells = [codec.parse_address(f"holding:{n}") for n in (0, 1, 2, 10, 12)]
-    assert [(b.start, b.count) for b in codec.plan(cells)] == [(0, 3), (10, 1), (12, 1)]
-    assert [(b.start, b.count) for b in codec.plan(cells, gap=1)] == [(0, 3), (10, 3)]
-    assert [(b.start, b.count) for b in codec.plan(cells, gap=7)] == [(0, 13)]
-    assert [(b.start, b.count) for b in codec.plan(cells, gap=7, max_registers=4)] == [(0, 3), (10, 3)]
-
-
-ADDRESSES = st.lists(
-    st.builds(
-        Address,
-        st.sampled_from([Table.HOLDING, Table.INPUT]),
-        st.integers(0, 400),
-        st.sampled_from(["uint16", "int32", "float64"]),
-        st.just("ABCD"),
-    ),
-    max_size=60,
-)
-
-
-@given(ADDRESSES, st.integers(0, 20), st.integers(4, 125))
-def test_every_plan_reads_every_point_once_within_the_limits(addresses: list[Address], gap: int, most: int) -> None:
-    blocks = codec.plan(addresses, gap, most)
-    assert sorted(row for block in blocks for row in block.rows) == list(range(len(addresses)))
-    for block in blocks:
-        asked = {c for a in block.addresses for c in range(a.start, a.start + a.count)}
-        read = set(range(block.start, block.start + block.count))
-        assert asked <= read and block.count <= most
-        holes = sorted(read - asked)
-        assert gap > 0 or not holes
-
-
-def test_a_refused_block_is_halved_until_single_values_are_left() -> None:
-    cells = [codec.parse_address(f"holding:{n}") for n in range(5)]
-    (block,) = codec.plan(cells)
-    left, right = block.halves()
-    assert (left.start, left.count, left.rows) == (0, 2, (0, 1))
-    assert (right.start, right.count, right.rows) == (2, 3, (2, 3, 4))
-
-
-def test_bits_come_packed_from_the_lowest() -> None:
-    cells = [codec.parse_address(f"coil:{n}") for n in (3, 4, 5, 12)]
-    (block,) = codec.plan(cells, gap=9)
-    assert dict(codec.decode_block(block, b"\x05\x02")) == {0: True, 1: False, 2: True, 3: True}
+from protocols.modbus.address import Table
+from protocols.modbus.codec import BadFrame, DeviceException, Frame, FrameParser, RtuParser
 
 
 def test_requests_are_those_of_the_specification() -> None:
-    assert codec.write_request(codec.parse_address("coil:172"), 1.0).hex() == "0500acff00"  # V1.1b3, 6.5
-    assert codec.write_request(codec.parse_address("holding:1"), 3.0).hex() == "0600010003"  # 6.6
+    assert codec.write_coil_request(172, True).hex() == "0500acff00"  # V1.1b3, 6.5
+    assert codec.write_register_request(1, 3).hex() == "0600010003"  # 6.6
     assert codec.write_coils_request(19, [c == "1" for c in "1011001110"]).hex() == "0f0013000a02cd01"  # 6.11
     assert codec.write_registers_request(1, [10, 258]).hex() == "100001000204000a0102"  # 6.12
-    (block,) = codec.plan([codec.parse_address(f"holding:{n}") for n in (107, 108, 109)])
-    assert codec.read_request(block).hex() == "03006b0003"  # 6.3
-    assert codec.read_answer(block, bytes.fromhex("0306022b00000064")).hex() == "022b00000064"
+    assert codec.read_request(Table.HOLDING, 107, 3).hex() == "03006b0003"  # 6.3
+    assert codec.read_answer(3, 6, bytes.fromhex("0306022b00000064")).hex() == "022b00000064"
     assert codec.frame(1, 17, b"\x03").hex() == "0001000000021103"
 
 
+def test_a_mask_sets_or_clears_one_bit_and_leaves_the_others() -> None:
+    for register in (0x0000, 0x1234, 0xFFFF):
+        for on in (True, False):
+            _, start, keep, value = struct.unpack(">BHHH", codec.mask_register_request(7, 5, on))
+            after = register & keep | value & ~keep & 0xFFFF  # V1.1b3, 6.16
+            assert (start, after) == (7, register | 0x20 if on else register & ~0x20)
+
+
+def test_the_check_sum_is_that_of_the_specification() -> None:
+    assert codec.rtu_frame(2, b"\x07").hex() == "02074112"  # V1.02, 6.2.2
+
+
 def test_an_exception_answer_has_its_name() -> None:
-    (block,) = codec.plan([codec.parse_address("holding:0")])
     with pytest.raises(DeviceException, match="IllegalDataAddress"):
-        codec.read_answer(block, b"\x83\x02")
+        codec.read_answer(3, 2, b"\x83\x02")
     with pytest.raises(DeviceException, match="Exception99"):
         codec.write_answer(b"\x06\0\0\0\0", b"\x86\x63")
 
@@ -156,15 +48,37 @@ def test_an_exception_answer_has_its_name() -> None:
      (b"\x03\x04\0\0\0\0", "decode"), (b"\x03\x01\0\0", "decode")],
 )  # fmt: skip
 def test_an_answer_to_another_question_is_no_answer(pdu: bytes, reason: str) -> None:
-    (block,) = codec.plan([codec.parse_address("holding:0")])
     with pytest.raises(BadFrame) as fault:
-        codec.read_answer(block, pdu)
+        codec.read_answer(3, 2, pdu)
     assert fault.value.reason == reason
 
 
-def parsed(chunks: list[bytes]) -> list[Frame | str]:
+def test_every_answer_cut_anywhere_is_no_answer() -> None:
+    whole = bytes.fromhex("0306022b00000064")
+    for end in range(len(whole)):
+        with pytest.raises(BadFrame):
+            codec.read_answer(3, 6, whole[:end])
+    request = codec.mask_register_request(7, 5, True)
+    for end in range(len(request)):
+        with pytest.raises(BadFrame):
+            codec.write_answer(request, request[:end])
+
+
+@given(st.binary(max_size=260), st.sampled_from([b"\x05\0\0\xff\0", b"\x16\0\x04\0\xff\0\x01"]))
+def test_any_bytes_are_an_answer_or_a_typed_error(pdu: bytes, request: bytes) -> None:
+    for ask in (lambda: codec.read_answer(3, 4, pdu), lambda: codec.write_answer(request, pdu)):
+        try:
+            ask()
+        except (BadFrame, DeviceException):
+            continue
+
+
+Parser = FrameParser | RtuParser
+
+
+def parsed(parser: Parser, chunks: list[bytes]) -> list[Frame | str]:
     """Everything that the chunks hold: frames, and the reason why it ended early."""
-    parser, found = FrameParser(), list[Frame | str]()
+    found = list[Frame | str]()
     for chunk in chunks:
         parser.feed(chunk)
         try:
@@ -175,35 +89,73 @@ def parsed(chunks: list[bytes]) -> list[Frame | str]:
     return found
 
 
-FRAMES = st.lists(
-    st.tuples(st.integers(0, 65535), st.integers(0, 255), st.binary(min_size=1, max_size=253)), max_size=5
-)
+UNITS = st.integers(0, 255)
+FRAMES = st.lists(st.tuples(st.integers(0, 65535), UNITS, st.binary(min_size=1, max_size=253)), max_size=5)
 
 
 @given(FRAMES, st.binary(max_size=30))
-def test_byte_by_byte_is_the_same_as_all_at_once(frames: list[tuple[int, int, bytes]], tail: bytes) -> None:
+def test_over_tcp_byte_by_byte_is_the_same_as_all_at_once(frames: list[tuple[int, int, bytes]], tail: bytes) -> None:
     stream = b"".join(codec.frame(*f) for f in frames) + tail
-    whole = parsed([stream])
-    assert parsed([stream[i : i + 1] for i in range(len(stream))]) == whole
+    whole = parsed(FrameParser(), [stream])
+    assert parsed(FrameParser(), [stream[i : i + 1] for i in range(len(stream))]) == whole
     assert whole[: len(frames)] == [Frame(*f) for f in frames]
 
 
-@given(st.binary(max_size=600))
-def test_any_bytes_are_frames_or_a_typed_error(data: bytes) -> None:
-    for found in parsed([data]):
-        if isinstance(found, Frame):
-            for table in ("holding:0", "coil:0"):
-                (block,) = codec.plan([codec.parse_address(table)])
-                try:
-                    codec.decode_block(block, codec.read_answer(block, found.pdu))
-                except (BadFrame, DeviceException):
-                    continue
+def answer(kind: int, data: bytes) -> bytes:
+    """An answer of one of the forms that a client of ours may get."""
+    if kind == 0:
+        return bytes((3, 2 * len(data))) + data * 2 if data else b"\x83\x02"
+    if kind == 1:
+        return b"\x06" + data[:4].ljust(4, b"\0")
+    return b"\x16" + data[:6].ljust(6, b"\0") if kind == 2 else b"\x90\x04"
 
 
-@given(st.text())
-def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+ANSWERS = st.lists(st.tuples(UNITS, st.builds(answer, st.integers(0, 3), st.binary(max_size=125))), max_size=5)
+
+
+@given(ANSWERS, st.binary(max_size=30))
+def test_over_rtu_byte_by_byte_is_the_same_as_all_at_once(frames: list[tuple[int, bytes]], tail: bytes) -> None:
+    stream = b"".join(codec.rtu_frame(*f) for f in frames) + tail
+    whole = parsed(RtuParser(), [stream])
+    assert parsed(RtuParser(), [stream[i : i + 1] for i in range(len(stream))]) == whole
+    assert whole[: len(frames)] == [Frame(0, *f) for f in frames]
+
+
+@given(st.integers(0, 8 * 9 - 1))
+def test_one_wrong_bit_of_a_serial_frame_is_noticed(bit: int) -> None:
+    whole = bytearray(codec.rtu_frame(17, b"\x03\x04\x12\x34\x56\x78"))
+    whole[bit // 8] ^= 1 << bit % 8
+    parser = RtuParser()
+    parser.feed(bytes(whole))
     try:
-        codec.parse_address(text)
-        codec.parse_endpoint(text)
-    except ValueError:
-        pass
+        assert parser.next_frame() is None, "the byte count was hit: more bytes seem to be on their way"
+    except BadFrame as fault:
+        assert fault.reason == "decode"
+
+
+@pytest.mark.parametrize("size", [1, 255, 65535])
+def test_a_frame_of_an_impossible_size_is_refused_before_it_is_there(size: int) -> None:
+    parser = FrameParser()
+    parser.feed(b"\0\1\0\0" + size.to_bytes(2, "big"))
+    with pytest.raises(BadFrame, match="2 to 254"):
+        parser.next_frame()
+
+
+@given(st.binary(max_size=600), st.booleans())
+def test_any_bytes_are_frames_or_a_typed_error(data: bytes, rtu: bool) -> None:
+    for found in parsed(RtuParser() if rtu else FrameParser(), [data]):
+        assert isinstance(found, Frame) or found == "decode"
+
+
+def test_a_parser_that_was_cleared_begins_anew() -> None:
+    for parser, garbage, good in (
+        (FrameParser(), b"HTTP/1.1", codec.frame(1, 1, b"\x03\x02\0\0")),
+        (RtuParser(), b"\x01\x2a\x00", codec.rtu_frame(1, b"\x03\x02\0\0")),
+    ):
+        parser.feed(garbage)
+        with pytest.raises(BadFrame):
+            parser.next_frame()
+        parser.clear()
+        parser.feed(good)
+        frame = parser.next_frame()
+        assert frame is not None and frame.pdu == b"\x03\x02\0\0" and parser.pending == b""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import nodeid_from_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +140,36 @@ def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert text.lower().lstrip().startswith("opc.tcp:")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["i=5", "i=255", "i=256", "ns=2;i=7", "ns=256;i=7", "i=65536", "ns=65535;i=4294967295", "ns=2;s=tank_1.level",
+     "s=größe", "ns=3;g=72962B91-FA75-4AE6-8D28-B404DC7DAF63"],
+)  # fmt: skip
+def test_a_node_id_is_written_so_that_asyncua_reads_it(address: str) -> None:
+    read = nodeid_from_binary(Buffer(codec.node_id(address)))
+    assert ua.NodeId.from_string(read.to_string()) == ua.NodeId.from_string(address)
+
+
+def test_an_opaque_node_id_is_sent_as_the_bytes_that_its_base64_means() -> None:
+    assert nodeid_from_binary(Buffer(codec.node_id("ns=3;b=AAECAw=="))).Identifier == bytes([0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (datetime(2026, 11, 21, 9, 30, 0, 250_000, tzinfo=UTC), "2026-11-21T09:30:00.250000Z"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (b"\x00\xff", "AP8="),
+        (ua.XmlElement("<a/>"), "<a/>"),
+        (ua.LocalizedText("Füllstand", "de"), "Füllstand"),
+        (ua.QualifiedName("level", 2), "2:level"),
+        (ua.NodeId("tank", 2), "ns=2;s=tank"),
+        (ua.StatusCode(0x80310000), 0x80310000),
+        ([b"a", "b", 3], ["YQ==", "b", 3]),
+        (2.5, 2.5),
+    ],
+)
+def test_values_that_are_no_numbers_become_what_points_take(value: object, told: object) -> None:
+    assert codec.plain(value) == told

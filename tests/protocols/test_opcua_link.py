@@ -6,15 +6,18 @@ import asyncio
 import gc
 import logging
 import math
+import struct
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 from asyncua import Client, ua
-from asyncua.client.ua_session import UaSession
+from asyncua.common.utils import Buffer
 
 from protocols.link import LinkState, WriteOutcome
+from protocols.opcua import messages
+from protocols.opcua.channel import Channel
 from protocols.opcua.device import OpcUaDevice
 from protocols.opcua.link import OpcUaLink
 from tests.protocols.protocol_bench import (
@@ -176,7 +179,7 @@ async def test_a_restarted_server_is_found_again_and_values_flow(
 async def test_subscriptions_that_the_server_dropped_are_noticed_and_made_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.opcua.link.KEEP_ALIVE_S", 0.04)
+    monkeypatch.setattr("protocols.opcua.monitoring.KEEP_ALIVE_S", 0.04)
     sink = RecordingSink()
     async with running(bench.link(sink)):
         await until(lambda: sink.value(0) == 2.5, "the level is read")
@@ -190,7 +193,7 @@ async def test_subscriptions_that_the_server_dropped_are_noticed_and_made_again(
 
 
 async def test_a_subscription_that_falls_silent_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.opcua.link.KEEP_ALIVE_S", 0.04)
+    monkeypatch.setattr("protocols.opcua.monitoring.KEEP_ALIVE_S", 0.04)
     sink = RecordingSink()
     async with running(bench.link(sink)):
         await until(lambda: sink.value(0) == 2.5, "the level is read")
@@ -228,14 +231,14 @@ async def test_a_half_open_connection_is_noticed_by_the_heartbeat(bench: Bench) 
 
 async def test_the_security_token_is_renewed_while_values_flow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     renewed: list[float] = []
-    renew = OpcUaLink._renew
+    renew = Channel.renew
 
-    async def note(self: OpcUaLink, client: Client) -> None:
-        await renew(self, client)
+    async def note(self: Channel) -> None:
+        await renew(self)
         renewed.append(time.monotonic())
 
-    monkeypatch.setattr("protocols.opcua.link.CHANNEL_LIFE_MS", 300)
-    monkeypatch.setattr(OpcUaLink, "_renew", note)
+    monkeypatch.setattr("protocols.opcua.channel.CHANNEL_LIFE_MS", 300)
+    monkeypatch.setattr(Channel, "renew", note)
     sink = RecordingSink()
     async with running(bench.link(sink)):
         await until(lambda: len(renewed) >= 3, "the token is renewed")
@@ -248,13 +251,15 @@ async def test_the_security_token_is_renewed_while_values_flow(bench: Bench, mon
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(subscription, items) of every CreateMonitoredItems that the link sends."""
     sent: list[tuple[int, int]] = []
-    create = UaSession.create_monitored_items
+    send = Channel.send
 
-    async def note(self: UaSession, params: ua.CreateMonitoredItemsParameters) -> list[ua.MonitoredItemCreateResult]:
-        sent.append((params.SubscriptionId, len(params.ItemsToCreate)))
-        return await create(self, params)
+    def note(self: Channel, encoding: int, parameters: bytes, hint_s: float) -> asyncio.Future[Buffer]:
+        if encoding == messages.CREATE_ITEMS:
+            subscription, _, items = struct.unpack_from("<Iii", parameters)
+            sent.append((subscription, items))
+        return send(self, encoding, parameters, hint_s)
 
-    monkeypatch.setattr(UaSession, "create_monitored_items", note)
+    monkeypatch.setattr(Channel, "send", note)
     return sent
 
 
@@ -273,23 +278,24 @@ async def test_a_server_that_takes_few_items_at_once_is_asked_in_parts(
     assert [items for _, items in calls] == [2, 2, 1]
 
 
-async def test_a_server_with_small_subscriptions_gets_several(
-    bench: Bench, calls: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    create, taken = UaSession.create_monitored_items, dict[int, int]()
+async def test_a_server_with_small_subscriptions_gets_several(bench: Bench, calls: list[tuple[int, int]]) -> None:
+    assert bench.device is not None and bench.device._server is not None
+    service = bench.device._server.iserver.subscription_service
+    create, taken = service.create_monitored_items, dict[int, int]()
 
-    async def small(self: UaSession, params: ua.CreateMonitoredItemsParameters) -> list[ua.MonitoredItemCreateResult]:
-        results = await create(self, params)
-        for result in results:
-            taken[params.SubscriptionId] = taken.get(params.SubscriptionId, 0) + 1
-            if taken[params.SubscriptionId] > 3:
-                result.StatusCode = ua.StatusCode(ua.StatusCodes.BadTooManyMonitoredItems)
-        return results
+    async def small(params: ua.CreateMonitoredItemsParameters) -> list[ua.MonitoredItemCreateResult]:
+        room = 3 - taken.get(params.SubscriptionId, 0)
+        taken[params.SubscriptionId] = 3 - room + min(room, len(params.ItemsToCreate))
+        over = len(params.ItemsToCreate) - room
+        del params.ItemsToCreate[room:]
+        full = ua.MonitoredItemCreateResult(ua.StatusCode(ua.StatusCodes.BadTooManyMonitoredItems))
+        return [*await create(params), *[full] * over]
 
-    monkeypatch.setattr(UaSession, "create_monitored_items", small)
+    service.create_monitored_items = small
     sink = RecordingSink()
     async with running(bench.link(sink)):
         await until(lambda: len(sink.latest) == len(POINTS), "all points are read all the same")
+    del service.create_monitored_items
     assert [items for _, items in calls] == [5, 2]
     assert len({subscription for subscription, _ in calls}) == 2 and sink.letters == []
 
