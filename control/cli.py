@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from urllib.parse import quote
 import typer
 
 from control import show
+from control.cli_account import account_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
 from control.cli_discover import discover
@@ -36,6 +38,7 @@ command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow t
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
+app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
@@ -79,6 +82,10 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the console; 0 takes a free one.")] = 8080,
     endpoint: Endpoint = None,
+    serve: Annotated[
+        list[str] | None,
+        typer.Option(help="Serve the twin there: id=endpoint of a [[serve]], or protocol=endpoint to add one."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -87,22 +94,25 @@ def up(
 
     folder = plant_folder(plant)
     config = server.Config(
-        folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers
-    )
+        folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers,
+        endpoints(serve or []),
+    )  # fmt: skip
 
-    async def serve() -> None:
+    async def run() -> None:
         stop = asyncio.Event()
         server.stop_on_signals(stop)
         if lifeline:
             server.stop_with_stdin(stop)
 
-        def ready(url: str, login: str) -> None:
+        def ready(url: str, login: str, served: Mapping[str, str]) -> None:
             show.err.print(f"Twinloop serves {folder} at {url}\nSign in once, within 15 minutes: {login}")
-            show.as_json({"url": url, "login": login})
+            for name, where in served.items():
+                show.err.print(f"{name} serves the twin at {where}")
+            show.as_json({"url": url, "login": login, "serve": dict(served)})
 
         await server.serve(config, ready, stop)
 
-    _run(serve)
+    _run(run)
 
 
 @app.command()

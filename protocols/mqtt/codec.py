@@ -24,7 +24,8 @@ DEPTH_MAX = 32  # parts of one pointer
 ENDPOINT_FORM = "mqtt://[user:password@]host:port, or mqtts:// for TLS"
 SCHEMES = ("mqtt", "mqtts")
 ADDRESS_FORM = "topic or topic#/json/pointer (without a pointer: /value)"
-FORMATS = ("auto", "json", "msgpack")
+SPARKPLUG = "sparkplug"
+FORMATS = ("auto", "json", "msgpack", SPARKPLUG)
 DEFAULT_POINTER = ("value",)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

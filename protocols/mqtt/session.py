@@ -217,6 +217,11 @@ class BrokerSession(asyncio.BufferedProtocol):
         """Messages that were read and not handed over yet."""
         return sum(map(len, self._held)) + int(frames.waiting(self._array, self._start, self._end))
 
+    @property
+    def heard_at(self) -> float:
+        """When the broker last said anything, in s of the loop's clock."""
+        return self._heard_at
+
     # What the loop does
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -67,3 +67,14 @@ def test_loading_a_plant_loads_no_protocol_library() -> None:
     code = "import sys, protocols.catalog; print({'asyncua', 'pymodbus', 'paho', 'amqtt'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parent, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_format_of_an_mqtt_device_decides_what_its_addresses_look_like() -> None:
+    rules = PROTOCOLS["mqtt"].rules
+    assert rules.address_check is not None
+    sparkplug, plain = (rules.address_check({"format": name}) for name in ("sparkplug", "auto"))
+    sparkplug("spBv1.0/plant/gateway#motor/speed", "double", True)
+    plain("plant/gateway#/speed", "double", True)
+    for check, address in ((plain, "spBv1.0/plant/gateway#motor/speed"), (sparkplug, "plant/gateway#/speed")):
+        with pytest.raises(ValueError, match="the form is"):
+            check(address, "double", True)
