@@ -10,6 +10,7 @@ from typing import Any
 
 import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
+import protocols.mqtt.packed as packed
 import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
@@ -126,6 +127,7 @@ _MODBUS_SETTINGS = {
 
 _MQTT_SETTINGS = {
     "format": Setting(str, "auto", "how payloads are written", choices=mqtt.FORMATS),
+    "layout": Setting(str, "f64", "what a packed payload holds", choices=packed.LAYOUTS),
     "qos": Setting(int, 1, "quality of service of the subscriptions", 0, 2),
     "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
     "prefix": Setting(str, None, "subscribe to everything below this topic; unknown topics become dead letters"),
