@@ -23,7 +23,7 @@ from protocols.opcua.channel import SESSION_GONE, Channel, Kept, Limits, close, 
 from protocols.opcua.failures import FAILURES, status_name, words
 from protocols.opcua.intake import Intake
 from protocols.opcua.messages import Answers
-from protocols.opcua.monitoring import Monitor, Monitored, Rates
+from protocols.opcua.monitoring import CREATE_S, Monitor, Monitored, Rates
 from protocols.opcua.publishing import Gone, Pump
 from protocols.opcua.reading import read_all, read_attributes, read_one
 from twin.plant import Device
@@ -181,7 +181,9 @@ class OpcUaLink:
         renewed = loop.time()
         while True:
             asked = loop.time()
-            answer = await channel.ask(messages.READ, _CLOCK, answers)
+            # Requests for a thousand items each stand before this one while everything is being asked for.
+            limit_s = self._timeout_s if session.monitored.whole else max(self._timeout_s, CREATE_S)
+            answer = await channel.ask(messages.READ, _CLOCK, answers, limit_s)
             if not len(answer) or answer.quality[0] >> 31:
                 raise Gone("the server does not tell its time")
             self._sink.metric(self._device.id, "lag_ms", (loop.time() - asked) * 1000)
