@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -340,6 +341,39 @@ async def test_a_channel_is_renewed_while_it_is_in_use(site: Site, ours: Pki, mo
             assert await node.read_value() is not None
     finally:
         await client.disconnect()
+
+
+async def test_links_renew_their_channels_and_miss_nothing(
+    site: Site, ours: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.opcua.channel.CHANNEL_LIFE_MS", 800)
+    renewals: Counter[str] = Counter()
+    renew = Client.open_secure_channel
+
+    async def counted(self: Client, renew_it: bool = False, **more: bool) -> None:
+        again = more.get("renew", renew_it)
+        renewals[self.security_policy.URI + self.security_policy.Mode.name] += again
+        await renew(self, again)
+
+    monkeypatch.setattr(Client, "open_secure_channel", counted)
+    sinks = [ToldSink() for _ in CHANNELS]
+    links = [
+        link(sink, site.endpoint(), ours, security=mode, policy=policy)
+        for sink, (mode, policy) in zip(sinks, CHANNELS, strict=True)
+    ]
+    tasks = [asyncio.create_task(one.run()) for one in links]
+    try:
+        await until(lambda: all(sink.online for sink in sinks), "all links")
+        level = 100.0
+        while min(renewals.values()) < 3 or len(renewals) < len(CHANNELS):
+            level += 1
+            await site.fill(level)
+            await until(lambda level=level: all(sink.value(0) == level for sink in sinks), "the value at every link")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(sink.details == ["", "", ""] for sink in sinks)
 
 
 async def connected(at: Any, pki: Pki | None) -> Client:
