@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from asyncua import Client
 from control import certs
 from protocols import certificate as x
 from protocols.opcua.device import OpcUaDevice
+from protocols.opcua.link import OpcUaLink
 from protocols.opcua.security import secure, sign_in
 from protocols.pki import Pki, pem_of_key, write
 from tests.protocols.opcua_field import (
@@ -25,6 +27,7 @@ from tests.protocols.opcua_field import (
     LEVEL,
     MODES,
     PASSWORD,
+    QUICK,
     USER,
     Site,
     ToldSink,
@@ -32,7 +35,7 @@ from tests.protocols.opcua_field import (
     tapped,
 )
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, friends, key
-from tests.protocols.protocol_bench import Cable, Wished, device, free_port, running, until
+from tests.protocols.protocol_bench import Cable, Wished, device, free_port, running, seeded, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 AS_USER = f"{USER}:{quote(PASSWORD, safe='')}@"
@@ -341,6 +344,36 @@ async def test_a_channel_is_renewed_while_it_is_in_use(site: Site, ours: Pki, mo
             assert await node.read_value() is not None
     finally:
         await client.disconnect()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"ACKF garbage that is no OPC UA at all", b"\x00" * 64], ids=["silent", "text", "zeros"]
+)
+async def test_a_server_that_is_silent_or_talks_nonsense_leaves_nothing_behind(ours: Pki, answer: bytes) -> None:
+    knocks = 0
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal knocks
+        knocks += 1
+        writers.append(writer)
+        writer.write(answer)
+        with contextlib.suppress(OSError):
+            await reader.read()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    before = asyncio.all_tasks()
+    at = device("opcua", f"opc.tcp://127.0.0.1:{port}", **{**QUICK, "timeout_s": 0.1}, **SEALED)
+    sink = ToldSink()
+    over = OpcUaLink(at, [LEVEL], sink, time.time_ns, seeded(), ours.folder)
+    async with running(over):
+        await until(lambda: knocks >= 3, "three attempts")
+    for writer in writers:
+        writer.close()
+    server.close()
+    await until(lambda: not {t for t in asyncio.all_tasks() - before if not t.done()}, "the end of every task")
+    assert not sink.online and not sink.batches
 
 
 async def test_links_renew_their_channels_and_miss_nothing(
