@@ -72,18 +72,24 @@ class Limits:
 
 @dataclass(slots=True)
 class Kept:
-    """What it takes to go on with a session on another connection (Part 4, 5.6.3); `tried`: once, and no more."""
+    """What it takes to go on with a session on another connection (Part 4, 5.6.3).
+
+    Attributes:
+        wanted: whether to go on with it; else it is only closed, so that nothing is left at the server.
+        tried: it has been asked for, which is done once.
+    """
 
     token: Any
     nonce: bytes | None
     policies: Any
     server_certificate: bytes | None
+    wanted: bool
     tried: bool = False
 
     @classmethod
-    def of(cls, client: Client) -> Self:
+    def of(cls, client: Client, wanted: bool) -> Self:
         token = client.uaclient.session.authentication_token
-        return cls(token, client._server_nonce, client._policy_ids, client.security_policy.peer_certificate)
+        return cls(token, client._server_nonce, client._policy_ids, client.security_policy.peer_certificate, wanted)
 
     def restore(self, client: Client) -> None:
         client.uaclient.session.restore_authentication_token(self.token)
@@ -235,7 +241,9 @@ async def _resume(client: Client, kept: Kept, activate: Callable[[], Awaitable[N
     except (ua.UaStatusCodeError, Broken):
         client.uaclient.session.reset_authentication_token()
         return False
-    return True
+    if not kept.wanted:
+        await client.uaclient.close_session(True)
+    return kept.wanted
 
 
 async def close(client: Client, farewell: bool) -> None:

@@ -69,7 +69,7 @@ class Monitored:
     """What the server watches for us; outlives a connection where the server lets it.
 
     Attributes:
-        missing: rows whose nodes the server refused.
+        missing: row -> status code of nodes that the server refused.
         untold: (row, status code) of those of them that `Monitor.tell` has not told yet.
         silence_max_s: a subscription that says nothing for longer is lost.
         creating: held while a subscription is asked for.
@@ -78,7 +78,7 @@ class Monitored:
     """
 
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
-    missing: list[int] = field(default_factory=list)
+    missing: dict[int, int] = field(default_factory=dict)
     untold: list[tuple[int, int]] = field(default_factory=list)
     silence_max_s: float = 0.0
     creating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -122,7 +122,7 @@ class Monitor:
 
     async def retry(self, channel: Channel, limits: Limits, made: Monitored) -> None:
         """Ask again for what was refused."""
-        again, made.missing = deque(made.missing), []
+        again, made.missing = deque(made.missing), {}
         await self._spread(channel, limits, made, again)
         await self.tell(made)
 
@@ -281,7 +281,7 @@ class Monitor:
     async def tell(self, made: Monitored) -> None:
         """One reading with the server's status for every node that it refused, and one dead letter until it heals."""
         told, made.untold = made.untold, []
-        made.missing += [row for row, _ in told]
+        made.missing.update(told)
         for start in range(0, len(told), TOLD_AT_ONCE):
             batch = self._delivery.batch()
             for row, code in told[start : start + TOLD_AT_ONCE]:
