@@ -193,7 +193,7 @@ async def test_a_command_goes_before_the_next_poll_request() -> None:
             await until(lambda: sink.online and len(functions) % 5 == 1, "a cycle has just begun")
             before = len(functions)
             assert (await wire.write(points[4], 1.0, 2.0)).outcome is WriteOutcome.ACCEPTED
-            assert functions[before : before + 1] == [6]
+            assert 6 in functions[before : before + 2], "at most the one that was on its way goes before it"
 
 
 async def test_a_device_that_accepts_connections_but_never_answers_is_not_online() -> None:
