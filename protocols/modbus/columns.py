@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from protocols.modbus.address import BCD, BIT, BIT_TABLES, FLOAT, ORDERS, SIGNED, TEXT, Address
 from protocols.modbus.values import FACTOR_ABSENT, FACTOR_MAX
 
-
 _PLAIN = {"uint16": 1, "int16": 2, "float32": 3}
 _UINT16, _INT16, _FLOAT32 = _PLAIN.values()
 
