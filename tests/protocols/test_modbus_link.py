@@ -359,6 +359,16 @@ async def test_a_gateway_that_does_not_echo_transaction_ids_can_be_used() -> Non
         await until(lambda: sink.value(0) == 9.0, "the value is read")
 
 
+async def test_a_gateway_that_does_not_echo_transaction_ids_is_said_to_be_one(caplog: pytest.LogCaptureFixture) -> None:
+    async def zero_id(request: bytes) -> bytes:
+        return b"\0\0" + registers(request, 9)[2:]
+
+    sink = RecordingSink()
+    async with misbehaving(zero_id) as port, running(link(sink, port, (point(0, "holding:0"),), timeout_s=0.1)):
+        await until(lambda: LinkState.OFFLINE in sink.states, "it does not work")
+    assert "match_transaction = false" in caplog.text and sink.latest == {}
+
+
 async def test_another_client_sees_holes_as_illegal_and_reads_bits(bench: Bench) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", bench.port)
 
