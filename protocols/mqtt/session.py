@@ -55,7 +55,7 @@ class BrokerSession(asyncio.BufferedProtocol):
     """
 
     def __init__(self, endpoint: str, client: Client, take: Take, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: for `mqtts://`, whom to believe and what to show."""
+        """`tls`: for `mqtts://`, whom to believe and what to show; without it the system's authorities are believed."""
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Loss] = self._loop.create_future()
         self.dropped = 0
@@ -89,7 +89,7 @@ class BrokerSession(asyncio.BufferedProtocol):
             Broken: no connection, or the broker does not take us.
         """
         at = self._endpoint
-        tls = self._tls if at.secure else None
+        tls = (self._tls or ssl.create_default_context()) if at.secure else None
         try:
             async with asyncio.timeout(timeout_s):
                 await self._loop.create_connection(
