@@ -97,6 +97,9 @@ def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
 
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
+    "sampling_ms": Setting(
+        float, None, "how often the server looks for changes, as publishing_ms when left out; 0: always", 0, 60_000
+    ),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
     "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
