@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from protocols.healing import Broken
 from protocols.mqtt.codec import parse_endpoint
@@ -37,8 +35,21 @@ def options(device: Device, chance: random.Random) -> Options:
     )
 
 
-def tls(endpoint: str, settings: Mapping[str, Any], pki: Path | None) -> ssl.SSLContext | None:
+def device_tls(device: Device, pki: Path | None) -> ssl.SSLContext | None:
+    """As `tls`, with what the device's settings say."""
+    settings = device.settings
+    shown = settings["user_certificate"], settings["user_key"]
+    return tls(device.endpoint, pki, shown, bool(settings["system_trust"]))
+
+
+def tls(
+    endpoint: str, pki: Path | None, shown: tuple[str | None, str | None] = (None, None), system: bool = False
+) -> ssl.SSLContext | None:
     """Read anew for each connection, so that a changed certificate counts at the next one; None without TLS.
+
+    Args:
+        shown: certificate and key that we show, as files in the folder of certificates.
+        system: believe the system's authorities, too.
 
     Raises:
         Broken: a file of the certificates is missing or wrong.
@@ -46,14 +57,9 @@ def tls(endpoint: str, settings: Mapping[str, Any], pki: Path | None) -> ssl.SSL
     if not parse_endpoint(endpoint).secure:
         return None
     folder = None if pki is None else Pki(pki)
-    certificate, key = settings.get("user_certificate"), settings.get("user_key")
+    certificate, key = (folder.inside(str(name)) if folder and name else None for name in shown)
     try:
-        return ssl_context_client(
-            folder,
-            system=bool(settings.get("system_trust")),
-            certificate=folder.inside(str(certificate)) if folder and certificate else None,
-            key=folder.inside(str(key)) if folder and key else None,
-        )
+        return ssl_context_client(folder, system=system, certificate=certificate, key=key)
     except TwinloopError as error:
         raise Broken(str(error)) from error
     except ssl.SSLError as error:

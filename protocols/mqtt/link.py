@@ -85,7 +85,7 @@ class MqttLink:
     async def _live(self, online: Callable[[], None]) -> None:
         if self._client is None or self._client.options.clean:
             self._client = Client(entrance.options(self._device, self._chance))
-        tls = await asyncio.to_thread(entrance.tls, self._device.endpoint, self._device.settings, self._pki)
+        tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
         session = BrokerSession(self._device.endpoint, self._client, self._take, tls)
         try:
             await session.open(self._timeout_s)
