@@ -301,16 +301,14 @@ class BrokerSession(asyncio.BufferedProtocol):
     def _take_held(self, deadline: float) -> bool:
         """Whether some are left."""
         while self._started and self._held:
+            self._take(self._held.popleft())
             if self._loop.time() > deadline:
                 return True
-            self._take(self._held.popleft())
         return False
 
     def _take_read(self, deadline: float) -> bool:
         """Whether some may be left."""
         while self._start < self._end:
-            if self._loop.time() > deadline:
-                return True
             at, events = self._client.receive(self._array, self._start, self._end)
             if at == self._start and not events:
                 break
@@ -319,6 +317,8 @@ class BrokerSession(asyncio.BufferedProtocol):
             self._start = at
             if self.lost.done():
                 break
+            if self._loop.time() > deadline:
+                return True
         return False
 
     def _perform(self, event: mqtt.Event) -> None:
