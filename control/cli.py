@@ -22,6 +22,7 @@ from control.cli_account import account_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
 from control.cli_discover import discover
+from control.cli_fleet import fleet
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
@@ -44,6 +45,7 @@ app.add_typer(history_app, name="history")
 app.command()(discover)
 app.command()(backup)
 app.command()(restore)
+app.command()(fleet)
 app.add_typer(twin_app, name="twin")
 app.add_typer(graph_app, name="graph")
 app.add_typer(certs_app, name="certs")
@@ -111,46 +113,6 @@ def up(
         await server.serve(config, ready, stop)
 
     _run(run)
-
-
-@app.command()
-def fleet(
-    plant: PlantArgument,
-    speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and demand.")] = 1,
-    start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
-    endpoint: Endpoint = None,
-    broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
-    pki: Annotated[Path | None, typer.Option(help="Folder of certificates of the simulated devices.")] = None,
-    lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
-) -> None:
-    """Serve a plant's devices as simulated ones, on real sockets."""
-    from control import app as server
-    from control.logs import configure
-    from scenarios.fleet import run_fleet
-    from twin.when import parse_duration_s
-
-    made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
-    start_s = None if start is None else parse_duration_s(start, "--start")
-
-    async def host() -> None:
-        stop = asyncio.Event()
-        server.stop_on_signals(stop)
-        if lifeline:
-            server.stop_with_stdin(stop)
-
-        def ready(found: Any) -> None:
-            show.err.print(f"{len(made.points)} points of {made.name} on {len(found)} devices, {speed:g} × plant time")
-            show.as_json({"endpoints": dict(found)})
-
-        await run_fleet(
-            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, pki=pki,
-            on_ready=ready,
-        )  # fmt: skip
-
-    configure()
-    # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.
-    asyncio.run(host())
 
 
 @app.command()

@@ -26,6 +26,10 @@ class Setting:
     choices: tuple[str, ...] = ()
 
 
+AddressCheck = Callable[[str, str, bool], None]
+"""(address, point type, writable) -> None; raises ValueError saying what is wrong and the form."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clash:
     """Settings that are right one by one and do not go together: the key to name, what is wrong, how to mend it."""
@@ -46,14 +50,16 @@ class ProtocolRules:
     Attributes:
         settings: the device keys it knows.
         check_endpoint: raises ValueError with the right form when the endpoint is not one.
-        check_address: (address, point type, writable) -> None; raises ValueError saying what is wrong and the form.
+        check_address: of a device's points.
         check_settings: (endpoint, settings) -> what does not go together.
+        address_check: the check for a device of these settings, where they decide what an address looks like.
     """
 
     settings: Mapping[str, Setting]
     check_endpoint: Callable[[str], None]
-    check_address: Callable[[str, str, bool], None]
+    check_address: AddressCheck
     check_settings: Callable[[str, Mapping[str, Any]], Sequence[Clash]] = _no_clash
+    address_check: Callable[[Mapping[str, Any]], AddressCheck] | None = None
 
 
 def _no_files(folder: Path, settings: Mapping[str, Any], points: Mapping[str, Point]) -> list[Mistake]:
