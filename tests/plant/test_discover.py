@@ -147,6 +147,6 @@ async def test_topics_of_a_broker_go_live(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_of_people_are_named_with_their_code(tmp_path: Path, words: tuple[str, ...], code: int) -> None:
-    with pytest.raises(Exception) as failed:  # noqa: PT011 - which one, the code says
+    with pytest.raises(Exception) as failed:
         call("discover", *words, "-o", tmp_path / "none")
     assert codes(failed.value).exit == code and not (tmp_path / "none").exists()

@@ -298,7 +298,7 @@ def test_reads_never_leave_the_span() -> None:
     read = next(search)
     assert read == Read(100, 61)
     while True:
-        assert 100 <= read.start and read.start + read.count <= 161 and read.count >= 1
+        assert read.start >= 100 and read.start + read.count <= 161 and read.count >= 1
         try:
             read = search.send(tuple([1] * read.count) if read.count <= 2 and read.start > 120 else Refusal.CELLS)
         except StopIteration:
