@@ -26,11 +26,17 @@ $(CONSOLE): $(CONSOLE_SOURCES) | $(SETUP)
 run: setup
 	$(BIN)/twinloop demo
 
-.PHONY: docs pictures
+.PHONY: docs pictures sparkplug
 
 docs: setup
 	$(BIN)/python -m control.api.wire_types > control/console/src/wire.ts
 	$(BIN)/python -m typer control.cli utils docs --name twinloop --output docs/cli.md
+
+# The compiler of another release writes another file: this one's needs protobuf 7.35 or newer to run.
+sparkplug: $(SETUP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt "grpcio-tools==1.85.1"
+	$(BIN)/python -m grpc_tools.protoc -I protocols/mqtt --python_out=protocols/mqtt --pyi_out=protocols/mqtt \
+	  protocols/mqtt/sparkplug_b.proto
 
 pictures: setup
 	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py

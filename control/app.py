@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 
 from control import certs, metrics
+from control.accounts import Accounts
 from control.api.http import application
 from control.api.part import Parts, PlantShown
 from control.backup import Backups
@@ -33,11 +34,13 @@ from control.graph_runs import Imports
 from control.graph_store import GRAPH_FILE, GraphStore
 from control.identity import Identity
 from control.live import LiveTwin
+from control.northbound import Northbound, Sources
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
+from protocols.faces import FACES
 from protocols.link import Clock, Link
 from sim.model import model_mistakes
 from sim.runner import Runner
@@ -53,6 +56,7 @@ from twin.upkeep import Upkeep
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5  # what clients get to finish their requests
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
+FACE_RULES = {name: entry.rules for name, entry in FACES.items()}
 log = logging.getLogger("twinloop")
 
 
@@ -66,15 +70,16 @@ class Config:
     port: int
     endpoints: Mapping[str, str]
     workers: int
+    serve: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
-    """The plant with its model checked too.
+def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, str] | None = None) -> Plant:
+    """The plant with its model checked too; `serve` as for load_plant.
 
     Raises:
         NotFound, BadPlant.
     """
-    plant = load_plant(folder, RULES, endpoints)
+    plant = load_plant(folder, RULES, endpoints, FACE_RULES, serve)
     mistakes = model_mistakes(plant) if plant.model else []
     if mistakes:
         line = TomlLines((folder / PLANT_FILE).read_text("utf-8")).of("model")
@@ -82,10 +87,14 @@ def read_plant(folder: Path, endpoints: Mapping[str, str]) -> Plant:
     return plant
 
 
-async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio.Event) -> None:
-    """Run the server until `stop` is set. `ready(url, login link)` is called once it listens."""
+Ready = Callable[[str, str, Mapping[str, str]], None]
+"""(url, login link, endpoints of what is served by id)."""
+
+
+async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
+    """Run the server until `stop` is set. `ready` is called once it listens."""
     os.umask(0o077)  # whatever is made below the data folder is its owner's
-    plant = read_plant(config.plant, config.endpoints)
+    plant = read_plant(config.plant, config.endpoints, config.serve)
     clock: Clock = time.time_ns
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
     epoch = clock() // 1_000_000
@@ -142,6 +151,8 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
         closing.callback(graph.close)
         imports = Imports(live, graph, clock, _identity)
+        sources = Sources(live, store, commands, Accounts(config.data, clock), evidence, clock, _identity)
+        northbound = Northbound(plant.servings, sources, config.data / PKI)
         identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
         watch = metrics.LoopWatch()
         parts = Parts(
@@ -151,11 +162,13 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch), names))
+        served = await northbound.start()
         evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
         whole: tuple[Coroutine[Any, Any, None], ...] = (
             commands.run(),
             whatifs.run(),
             imports.run(),
+            northbound.run(),
             watch.run(),
             certs.watch(config.data / PKI, clock),
             _sweep(live),
@@ -165,7 +178,7 @@ async def serve(config: Config, ready: Callable[[str, str], None], stop: asyncio
             running = [tasks.create_task(part) for part in whole]
             serving = tasks.create_task(web.serve(sockets=[listener]))
             _write_server_file(config.data, url)
-            ready(url, f"{url}/login?token={identity.login_link()}")
+            ready(url, f"{url}/login?token={identity.login_link()}", served)
             await stop.wait()
             web.should_exit = True
             await asyncio.to_thread(questions.close)  # before clients' time is over: a statement may run for 20 s

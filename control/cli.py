@@ -10,6 +10,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,9 +18,11 @@ from urllib.parse import quote
 import typer
 
 from control import show
+from control.cli_account import account_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
 from control.cli_discover import discover
+from control.cli_fleet import fleet
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
@@ -35,12 +38,14 @@ command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow t
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
 app.add_typer(audit_app, name="audit")
+app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
 app.command()(discover)
 app.command()(backup)
 app.command()(restore)
+app.command()(fleet)
 app.add_typer(twin_app, name="twin")
 app.add_typer(graph_app, name="graph")
 app.add_typer(certs_app, name="certs")
@@ -77,6 +82,10 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the console; 0 takes a free one.")] = 8080,
     endpoint: Endpoint = None,
+    serve: Annotated[
+        list[str] | None,
+        typer.Option(help="Serve the twin there: id=endpoint of a [[serve]], or protocol=endpoint to add one."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -85,62 +94,25 @@ def up(
 
     folder = plant_folder(plant)
     config = server.Config(
-        folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers
-    )
+        folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers,
+        endpoints(serve or []),
+    )  # fmt: skip
 
-    async def serve() -> None:
+    async def run() -> None:
         stop = asyncio.Event()
         server.stop_on_signals(stop)
         if lifeline:
             server.stop_with_stdin(stop)
 
-        def ready(url: str, login: str) -> None:
+        def ready(url: str, login: str, served: Mapping[str, str]) -> None:
             show.err.print(f"Twinloop serves {folder} at {url}\nSign in once, within 15 minutes: {login}")
-            show.as_json({"url": url, "login": login})
+            for name, where in served.items():
+                show.err.print(f"{name} serves the twin at {where}")
+            show.as_json({"url": url, "login": login, "serve": dict(served)})
 
         await server.serve(config, ready, stop)
 
-    _run(serve)
-
-
-@app.command()
-def fleet(
-    plant: PlantArgument,
-    speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of noise and demand.")] = 1,
-    start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,
-    endpoint: Endpoint = None,
-    broker: Annotated[bool, typer.Option(help="Embed an MQTT broker where the plant expects one.")] = True,
-    pki: Annotated[Path | None, typer.Option(help="Folder of certificates of the simulated devices.")] = None,
-    lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
-) -> None:
-    """Serve a plant's devices as simulated ones, on real sockets."""
-    from control import app as server
-    from control.logs import configure
-    from scenarios.fleet import run_fleet
-    from twin.when import parse_duration_s
-
-    made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
-    start_s = None if start is None else parse_duration_s(start, "--start")
-
-    async def host() -> None:
-        stop = asyncio.Event()
-        server.stop_on_signals(stop)
-        if lifeline:
-            server.stop_with_stdin(stop)
-
-        def ready(found: Any) -> None:
-            show.err.print(f"{len(made.points)} points of {made.name} on {len(found)} devices, {speed:g} × plant time")
-            show.as_json({"endpoints": dict(found)})
-
-        await run_fleet(
-            made, clock=time.time_ns, seed=seed, stop=stop, speed=speed, start_s=start_s, broker=broker, pki=pki,
-            on_ready=ready,
-        )  # fmt: skip
-
-    configure()
-    # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.
-    asyncio.run(host())
+    _run(run)
 
 
 @app.command()

@@ -81,8 +81,8 @@ def endpoints(texts: list[str]) -> dict[str, str]:
         if text.startswith("@"):
             found |= json.loads(Path(text[1:]).read_text())
             continue
-        device, equals, endpoint = text.partition("=")
-        if not equals or not device or not endpoint:
-            raise BadRequest(f"--endpoint {text!r}", "write it as device=endpoint")
-        found[device] = endpoint
+        name, equals, endpoint = text.partition("=")
+        if not equals or not name or not endpoint:
+            raise BadRequest(f"endpoint {text!r}", "write it as name=endpoint")
+        found[name] = endpoint
     return found

@@ -6,15 +6,18 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
+import protocols.mqtt.packed as packed
+import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
 from protocols.served import OnWrite, ServedDevice
 from twin.plant import Device
 from twin.points import Point
-from twin.rules import ProtocolRules, Setting
+from twin.rules import AddressCheck, ProtocolRules, Setting
 
 LinkFactory = Callable[[Device, Sequence[Point], Sink, Clock, random.Random, Path | None], Link]
 DeviceFactory = Callable[[Device, Sequence[Point], OnWrite, Clock, Path | None], ServedDevice]
@@ -66,20 +69,31 @@ def _mqtt_link(
     device: Device, points: Sequence[Point], sink: Sink, clock: Clock, chance: random.Random, pki: Path | None
 ) -> Link:
     from protocols.mqtt.link import MqttLink
+    from protocols.mqtt.sparkplug_link import SparkplugLink
 
-    return MqttLink(device, points, sink, clock, chance, pki)
+    link = SparkplugLink if device.settings["format"] == mqtt.SPARKPLUG else MqttLink
+    return link(device, points, sink, clock, chance, pki)
 
 
 def _mqtt_device(
     device: Device, points: Sequence[Point], on_write: OnWrite, clock: Clock, pki: Path | None
 ) -> ServedDevice:
     from protocols.mqtt.device import MqttDevice
+    from protocols.mqtt.sparkplug_device import SparkplugDevice
 
-    return MqttDevice(device, points, on_write, clock, pki)
+    served = SparkplugDevice if device.settings["format"] == mqtt.SPARKPLUG else MqttDevice
+    return served(device, points, on_write, clock, pki)
+
+
+def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
+    return sparkplug.check_address if settings.get("format") == mqtt.SPARKPLUG else mqtt.check_address
 
 
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
+    "sampling_ms": Setting(
+        float, None, "how often the server looks for changes, as publishing_ms when left out; 0: always", 0, 60_000
+    ),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
     "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
@@ -113,12 +127,18 @@ _MODBUS_SETTINGS = {
 
 _MQTT_SETTINGS = {
     "format": Setting(str, "auto", "how payloads are written", choices=mqtt.FORMATS),
+    "layout": Setting(str, "f64", "what a packed payload holds", choices=packed.LAYOUTS),
     "qos": Setting(int, 1, "quality of service of the subscriptions", 0, 2),
     "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
     "prefix": Setting(str, None, "subscribe to everything below this topic; unknown topics become dead letters"),
     "set_suffix": Setting(str, "/set", "what a point's topic ends with when it is written to"),
     "keepalive_s": Setting(int, 15, "seconds of silence after which the broker is asked whether it lives", 1, 3600),
     "timeout_s": Setting(float, 4.0, "seconds after which connecting counts as failed", 0.1, 60),
+    "host_id": Setting(str, None, "sparkplug: who we are to edge nodes; the device's id when left out"),
+    "reorder_s": Setting(float, 2.0, "sparkplug: seconds for which a missing message is waited for", 0, 60),
+    "rebirth_s": Setting(
+        float, 10.0, "sparkplug: seconds between two requests to one edge node to be born again", 1, 3600
+    ),
     "retain": Setting(bool, False, "a simulated device lets the broker keep its last values"),
     "pace_per_s": Setting(float, 1000.0, "messages a simulated device publishes in a second at most", 1, 1_000_000),
 }
@@ -133,6 +153,8 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
         ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
     ),
     "mqtt": ProtocolEntry(
-        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address), _mqtt_link, _mqtt_device
+        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, address_check=_mqtt_address_check),
+        _mqtt_link,
+        _mqtt_device,
     ),
 }

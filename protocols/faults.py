@@ -287,7 +287,7 @@ def _parameters(kind: Kind, words: Sequence[str]) -> dict[str, float]:
         name, _, text = word.partition("=")
         if name not in known:
             raise ValueError(f"{kind} has no parameter {name!r}; it has {', '.join(known) or 'none'}")
-        number = float(int(text, 16)) if text.lower().startswith("0x") else _number(name, text)
+        number = _number(name, text)
         if not known[name].low <= number <= known[name].high:
             raise ValueError(f"{name} = {number:g} is outside {known[name].low:g} … {known[name].high:g}")
         found[name] = number
@@ -295,8 +295,9 @@ def _parameters(kind: Kind, words: Sequence[str]) -> dict[str, float]:
 
 
 def _number(name: str, text: str) -> float:
+    """Decimal, or hexadecimal as status codes are written."""
     try:
-        return float(text)
+        return float(int(text, 16)) if text.lower().startswith("0x") else float(text)
     except ValueError:
         raise ValueError(f"{name} = {text!r} is no number") from None
 

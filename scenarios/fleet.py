@@ -130,7 +130,10 @@ async def _embed_broker(stack: contextlib.AsyncExitStack, devices: Sequence[Devi
 class Fleet:
     """The served devices of one plant, the mover behind them, and what its instruments make of the truth.
 
-    Columns have shape (plant.points.size,).
+    Attributes, columns of shape (plant.points.size,):
+        shown, shown_quality: what the instruments show now; NaN for texts.
+        said, said_quality: what each device published last, which is older while it loses its news; `on_said` is
+            called whenever it changes.
     """
 
     def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int, pki: Path | None = None) -> None:
@@ -146,11 +149,12 @@ class Fleet:
         self._text: dict[int, str] = {}
         self._value, self._quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self.shown, self.shown_quality = self._value, self._quality
-        self._said, self._said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
+        self.said, self.said_quality = np.full(size, np.nan), np.zeros(size, np.uint32)
         self._due = np.ones(size, np.bool_)
         self._begun_s = 0.0
         self._turn = 0
         self.values_said = 0
+        self.on_said: Callable[[], None] = lambda: None
 
     async def serve(self, stack: contextlib.AsyncExitStack, devices: Sequence[Device], cables: bool) -> None:
         """Start a server for each device; the stack stops them."""
@@ -158,13 +162,18 @@ class Fleet:
 
         async def start(device: Device) -> None:
             async with some:
-                await self._hosted[device.id].start(stack)
+                await self._hosted[device.id].start()
 
         for device in devices:
             self._hosted[device.id] = self._host(device, cables)
+        stack.push_async_callback(self._stop)
         async with asyncio.TaskGroup() as starting:
             for device in devices:
                 starting.create_task(start(device))
+
+    async def _stop(self) -> None:
+        # All at once: an OPC UA server takes a second.
+        await asyncio.gather(*(hosted.stop() for hosted in self._hosted.values()))
 
     def _host(self, device: Device, cables: bool) -> Hosted:
         def on_write(point: Point, value: float) -> bool:
@@ -206,6 +215,13 @@ class Fleet:
 
     def endpoints(self) -> Mapping[str, str]:
         return {name: hosted.endpoint for name, hosted in self._hosted.items()}
+
+    def settings(self) -> Mapping[int, float]:
+        """What the devices were told last, by point id."""
+        return self._mover.settings()
+
+    def truth_text(self, point_id: int) -> str | None:
+        return self._text.get(point_id)
 
     def truth(self) -> dict[str, float | str]:
         """Point name -> value that its instrument shows now, for all points that have one."""
@@ -250,8 +266,8 @@ class Fleet:
     async def _publish(self, still: NDArray[np.bool_]) -> None:
         """What is new, and by turns everything of a device."""
         now, self._turn = self._clock(), self._turn + 1
-        moved = (self.shown != self._said) & ~np.isnan(self.shown)
-        wanted = moved | (self.shown_quality != self._said_quality) | self._due
+        moved = (self.shown != self.said) & ~np.isnan(self.shown)
+        wanted = moved | (self.shown_quality != self.said_quality) | self._due
         publications = []
         for place, hosted in enumerate(self._hosted.values()):
             ids = hosted.ids
@@ -270,8 +286,9 @@ class Fleet:
         codes = self.shown_quality[ids]
         doubted = np.flatnonzero(codes)
         quality = dict(zip(ids[doubted].tolist(), codes[doubted].tolist(), strict=True))
-        self._said[ids], self._said_quality[ids], self._due[ids] = self.shown[ids], codes, False
+        self.said[ids], self.said_quality[ids], self._due[ids] = self.shown[ids], codes, False
         self.values_said += len(values)
+        self.on_said()
         await hosted.publish(values, now, quality)
 
     def _on_write(self, device: str, point: Point, value: float) -> bool:

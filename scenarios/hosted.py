@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -40,20 +39,25 @@ class Hosted:
     _acting: list[Fault] = field(default_factory=list)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one start or stop at a time
 
-    async def start(self, stack: AsyncExitStack) -> None:
-        """Serve it, behind its cable if it has one; the stack stops both.
+    async def start(self) -> None:
+        """Serve it, behind its cable if it has one.
 
         Raises:
             OSError: an endpoint cannot be served.
         """
         await self.served.start()
-        stack.push_async_callback(self.served.stop)
         if self.cable is not None:
             self.cable.target = _place(self.served.endpoint)
             host, port = _place(self.asked)
             # A broker stands where the plant says: the way to it begins somewhere else.
             await self.cable.start(host, 0 if self.device.protocol == "mqtt" else port)
-            stack.push_async_callback(self.cable.stop)
+
+    async def stop(self) -> None:
+        """Also a device that never started."""
+        if self.cable is not None:
+            await self.cable.stop()
+        async with self._turn:
+            await self.served.stop()
 
     @property
     def endpoint(self) -> str:

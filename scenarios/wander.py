@@ -62,7 +62,6 @@ class Wanderer:
     def advance(self, elapsed_s: float) -> Measured:
         ticks = int((elapsed_s - self._elapsed_s) / TICK_S)
         stride_s = TICK_S * max(1, math.ceil(ticks / TICKS_MAX))
-        self._text = {}
         while self._elapsed_s + stride_s <= elapsed_s:
             self._elapsed_s += stride_s
             self._move(stride_s)
@@ -118,11 +117,11 @@ class Wanderer:
         return np.where(self._stepped[ids], np.round((value - offset) / scale) * scale + offset, value)
 
     def _say_texts(self, ids: NDArray[np.int32]) -> None:
-        for point_id in ids.tolist():
-            count = self._said_so_far[point_id] = self._said_so_far.get(point_id, 0) + 1
-            text = specimen(self._plant.points[point_id], count)
+        for point in self._plant.points.some(ids):
+            count = self._said_so_far[point.id] = self._said_so_far.get(point.id, 0) + 1
+            text = specimen(point, count)
             if text is not None:
-                self._text[point_id] = text
+                self._text[point.id] = text
 
     def _beginning(self, size: int) -> NDArray[np.float64]:
         """Numbers in the middle half of their range, switches by chance."""
@@ -132,11 +131,11 @@ class Wanderer:
 
     def _enum_codes(self) -> Mapping[int, list[float]]:
         codes: dict[int, list[float]] = {}
-        for point_id in self._bound[_among(self._plant, "enum")[self._bound]].tolist():
-            schema = self._plant.points[point_id].schema
+        for point in self._plant.points.some(self._bound[_among(self._plant, "enum")[self._bound]]):
+            schema = point.schema
             assert isinstance(schema, Enum)
-            codes[point_id] = [float(schema.code(i)) for i in range(len(schema.values))]
-            self._value[point_id] = codes[point_id][0]
+            codes[point.id] = [float(schema.code(i)) for i in range(len(schema.values))]
+            self._value[point.id] = codes[point.id][0]
         return codes
 
     def _settable(self) -> dict[int, float]:
@@ -148,11 +147,11 @@ class Wanderer:
     def _divide(self) -> None:
         """Which points do what."""
         plant = self._plant
-        follows = {
-            plant.point(f.feedback).id: plant.point(f.point).id
-            for f in plant.feedbacks
-            if plant.point(f.point).id in self._settings and plant.point(f.feedback).id not in self._settings
-        }
+        follows: dict[int, int] = {}
+        for row in plant.feedbacks:
+            setting, shown = plant.points.id_of(row.point), plant.points.id_of(row.feedback)
+            if setting in self._settings and shown is not None and shown not in self._settings:
+                follows[shown] = setting
         self._following = np.array(list(follows), np.int32)
         self._led = np.array(list(follows.values()), np.int32)
         self._gradual = _among(plant, "double", "integer")[self._following]

@@ -30,6 +30,16 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """How the twin is shown to other programs. `settings` are the protocol's own keys, already checked."""
+
+    id: str
+    protocol: str
+    endpoint: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Twin:
     """An instance of an Interface; `at` is its place in the drawing of the plant, in any unit, y upwards."""
 
@@ -92,6 +102,7 @@ class Plant:
     retention: Retention = KEEP_EVERYTHING
     notices: tuple[Notice, ...] = ()
     added: Added = Added()
+    servings: tuple[Serving, ...] = ()
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:
@@ -134,11 +145,11 @@ class Plant:
         return found
 
     def kept_points(self) -> NDArray[np.bool_]:
-        """Where a point has no device and is not a link's own, shape (points.size,): people keep its value."""
+        """Where a point has no device and is not Twinloop's own, shape (points.size,): people keep its value."""
         kept = np.zeros(self.points.size, np.bool_)
         kept[self.points.where("device", "")] = True
-        for device in self.devices:
-            kept[self.points.where("twin", device.id)] = False
+        for own in [*(d.id for d in self.devices), *(s.id for s in self.servings)]:
+            kept[self.points.where("twin", own)] = False
         return kept
 
     def points_of_device(self, device_id: str) -> Selection:

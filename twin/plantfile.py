@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,23 @@ from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
 from twin.models import read_models
 from twin.places import Mistakes, TomlLines
-from twin.plant import Device, Feedback, Plant, Relationship, Twin, nearest
+from twin.plant import Device, Feedback, Plant, Relationship, Serving, Twin, nearest
 from twin.points import Point, Points
 from twin.pointsheet import read_points
-from twin.rules import ProtocolRules
+from twin.rules import ProtocolRules, ServingRules, Setting
 
 PLANT_FILE = "plant.toml"
 PLANT_ID = re.compile(r"^[\w.-]{1,64}$", re.ASCII)
 """It becomes part of the ledger's name."""
 LINK_INTERFACE = "dtmi:twinloop:Link;1"
 """Interface of the twin that every device gets: its link's own state as points."""
+SERVING_INTERFACE = "dtmi:twinloop:Serving;1"
+"""Interface of the twin that every [[serve]] gets: who uses it, as points."""
 
 _TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "plant": {"id": str, "name": str, "clock": str, "points": str, "interfaces": str},
     "device": {"id": str, "protocol": str, "endpoint": str},
+    "serve": {"id": str, "protocol": str, "endpoint": str},
     "twin": {"id": str, "interface": str, "name": str, "at": list},
     "relationship": {"source": str, "name": str, "target": str},
     "feedback": {"point": str, "feedback": str, "tolerance": (int, float), "within_s": (int, float)},
@@ -43,17 +46,28 @@ _TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
 _NEEDED = {
     "plant": ("id",),
     "device": ("id", "protocol", "endpoint"),
+    "serve": ("protocol", "endpoint"),
     "twin": ("id", "interface"),
     "relationship": ("source", "name", "target"),
     "feedback": ("point", "feedback"),
 }
-_LISTS = ("device", "twin", "relationship", "feedback")
+_LISTS = ("device", "serve", "twin", "relationship", "feedback")
+_OPEN = ("device", "serve", "model")  # their rows carry keys of their protocol's or their kind's own
 
 
 def load_plant(
-    folder: Path, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str] | None = None
+    folder: Path,
+    protocols: Mapping[str, ProtocolRules],
+    endpoints: Mapping[str, str] | None = None,
+    faces: Mapping[str, ServingRules] | None = None,
+    serve: Mapping[str, str] | None = None,
 ) -> Plant:
     """The plant in `folder`, with the given devices' endpoints replaced.
+
+    Args:
+        faces: the protocols that can serve the twin.
+        serve: endpoints by the id of a `[[serve]]`, or by a protocol's name where the plant has no such row: one with
+            default settings is added then.
 
     Raises:
         NotFound: there is no plant.toml.
@@ -84,13 +98,15 @@ def load_plant(
     points = read_points(folder, str(head.get("points", "points.csv")), twins, interfaces, devices, protocols, mistakes)
     known = {p.name: p for p in points}
     feedbacks = _feedbacks(sheet, known)
+    servings = _servings(sheet, faces or {}, serve or {}, folder, known)
     kept = _retention(sheet)
     clock = head.get("clock")
     if clock is not None and clock not in known:
         sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
     if mistakes.found:
         raise BadPlant(sorted(mistakes.found, key=lambda m: (m.file, m.line)), notices)
-    link_twins = tuple(Twin(d.id, LINK_INTERFACE, f"Link {d.id}", None) for d in devices.values())
+    link_twins = [Twin(d, LINK_INTERFACE, f"Link {d}", None) for d in devices]
+    link_twins += [Twin(s, SERVING_INTERFACE, f"Serving {s}", None) for s in servings]
     return Plant(
         id=str(head["id"]),
         name=str(head.get("name", head["id"])),
@@ -99,12 +115,13 @@ def load_plant(
         devices=tuple(devices.values()),
         twins=(*twins.values(), *link_twins),
         relationships=tuple(relationships),
-        points=Points.of((*points, *_link_points(devices, len(points)))),
+        points=Points.of((*points, *_own_points(devices, servings, len(points)))),
         feedbacks=tuple(feedbacks),
         clock=clock,
         model=document.get("model", {}),
         notices=tuple(sorted(notices, key=lambda n: (n.file, n.line))),
         retention=kept,
+        servings=tuple(servings.values()),
     )
 
 
@@ -160,7 +177,7 @@ class _Sheet:
         for key, value in row.items():
             expected = keys.get(key)
             if expected is None:
-                if table not in ("device", "model"):  # devices carry their protocol's keys, models their own
+                if table not in _OPEN:
                     fix = nearest(key, list(keys)) or f"one of {', '.join(keys)}"
                     self.mistake(table, index, key, f"{table} has an unknown key {key!r}", fix)
             elif not isinstance(value, expected) or isinstance(value, bool):
@@ -205,8 +222,10 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
             rules.check_endpoint(endpoint)
         except ValueError as error:
             sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
-        settings = _settings(sheet, index, row, rules)
-        for clash in rules.check_settings(endpoint, settings):
+        before = len(sheet.mistakes.found)
+        settings = _settings(sheet, "device", index, row, rules.settings)
+        # A default that stands in for a wrong value says nothing about what goes together.
+        for clash in rules.check_settings(endpoint, settings) if len(sheet.mistakes.found) == before else ():
             sheet.mistake("device", index, clash.key, clash.message, clash.fix)
         devices.setdefault(identity, Device(identity, protocol, endpoint, settings))
     for identity in endpoints.keys() - devices.keys():
@@ -214,31 +233,81 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
     return devices
 
 
-def _settings(sheet: _Sheet, index: int, row: dict[str, Any], rules: ProtocolRules) -> dict[str, Any]:
-    settings: dict[str, Any] = {name: s.default for name, s in rules.settings.items()}
+def _settings(
+    sheet: _Sheet, table: str, index: int, row: dict[str, Any], known: Mapping[str, Setting]
+) -> dict[str, Any]:
+    settings: dict[str, Any] = {name: s.default for name, s in known.items()}
     for key, value in row.items():
-        if key in _TABLES["device"]:
+        if key in _TABLES[table]:
             continue
-        setting = rules.settings.get(key)
+        setting = known.get(key)
         if setting is None:
-            fix = nearest(key, list(rules.settings)) or f"one of {', '.join(rules.settings)}"
-            sheet.mistake("device", index, key, f"{row['protocol']} has no setting {key!r}", fix)
+            fix = nearest(key, list(known)) or f"one of {', '.join(known)}"
+            sheet.mistake(table, index, key, f"{row['protocol']} has no setting {key!r}", fix)
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = number if setting.type in (int, float) else isinstance(value, setting.type)
-        if setting.type is int and isinstance(value, float):
-            fits = False
-        if not fits:
-            wanted = setting.type.__name__
-            sheet.mistake("device", index, key, f"{key} = {value!r} is not a {wanted}", setting.help)
+        if not _fits(value, setting.type):
+            wanted = "list of texts" if setting.type is list else setting.type.__name__
+            sheet.mistake(table, index, key, f"{key} = {value!r} is not a {wanted}", setting.help)
         elif number and not setting.low <= value <= setting.high:
             span = f"{setting.low:g} … {setting.high:g}"
-            sheet.mistake("device", index, key, f"{key} = {value!r} is outside {span}", setting.help)
-        elif setting.choices and value not in setting.choices:
-            sheet.mistake("device", index, key, f"{key} = {value!r}", f"one of {', '.join(setting.choices)}")
+            sheet.mistake(table, index, key, f"{key} = {value!r} is outside {span}", setting.help)
+        elif any(v not in setting.choices for v in _each(value)) and setting.choices:
+            sheet.mistake(table, index, key, f"{key} = {value!r}", f"one of {', '.join(setting.choices)}")
         else:
-            settings[key] = setting.type(value)
+            settings[key] = tuple(value) if setting.type is list else setting.type(value)
     return settings
+
+
+def _fits(value: Any, wanted: type) -> bool:
+    if wanted in (int, float):
+        return isinstance(value, (int, float) if wanted is float else int) and not isinstance(value, bool)
+    return isinstance(value, wanted) and all(wanted is not list or isinstance(v, str) for v in _each(value))
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _servings(
+    sheet: _Sheet, faces: Mapping[str, ServingRules], serve: Mapping[str, str], folder: Path, known: Mapping[str, Point]
+) -> dict[str, Serving]:
+    """By id; a row without one is called after its protocol."""
+    taken = {row["id"] for table in ("device", "twin") for _, row in sheet.rows(table)}
+    rows = sheet.rows("serve")
+    given = {row.get("id", row["protocol"]) for _, row in rows}
+    rows += [(len(rows), {"protocol": p, "endpoint": e}) for p, e in serve.items() if p not in given and p in faces]
+    found: dict[str, Serving] = {}
+    for index, row in rows:
+        protocol = row["protocol"]
+        identity, rules = str(row.get("id", protocol)), faces.get(protocol)
+        endpoint = serve.get(identity, row["endpoint"])
+        if identity in found or identity in taken:
+            other = "[[serve]]" if identity in found else "device or twin"
+            sheet.mistake(
+                "serve", index, "id", f"a {other} is called {identity!r} already", 'give this one an id = "…"'
+            )
+        if not NAME.match(identity):
+            sheet.mistake("serve", index, "id", f"id {identity!r}", "use letters, digits and _, letter first")
+        if rules is None:
+            fix = f"one of {', '.join(faces)}"
+            sheet.mistake("serve", index, "protocol", f"{protocol!r} cannot serve the twin", fix)
+            continue
+        try:
+            rules.check_endpoint(endpoint)
+        except ValueError as error:
+            sheet.mistake("serve", index, "endpoint", f"endpoint {endpoint!r}", str(error))
+        settings = _settings(sheet, "serve", index, row, rules.settings)
+        for clash in rules.check_settings(endpoint, settings):
+            sheet.mistake("serve", index, clash.key, clash.message, clash.fix)
+        for mistake in rules.check_files(folder, settings, known):
+            line = mistake.line or sheet.lines.of("serve", index)
+            sheet.mistakes.add(mistake.file or PLANT_FILE, line, mistake.message, mistake.fix)
+        found.setdefault(identity, Serving(identity, protocol, endpoint, settings))
+    for identity in serve.keys() - found.keys():
+        fix = f"name one of {', '.join([*found, *faces])}"
+        sheet.mistakes.add(PLANT_FILE, 1, f"an endpoint is given for unknown [[serve]] {identity!r}", fix)
+    return found
 
 
 def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin]:
@@ -333,12 +402,22 @@ LINK_PROPERTIES = (
 )
 
 
-def _link_points(devices: Mapping[str, Device], first_id: int) -> list[Point]:
-    """The state of every link as points of a twin named like the device."""
+SERVING_PROPERTIES = (
+    ("state", "string", ""),
+    ("clients", "integer", ""),
+    ("writes", "integer", ""),
+    ("refused", "integer", ""),
+    ("dropped", "integer", ""),
+)
+
+
+def _own_points(devices: Iterable[str], servings: Iterable[str], first_id: int) -> list[Point]:
+    """The state of every link and of every [[serve]] as points of a twin of the same id."""
     rows = [(d, *p) for d in devices for p in LINK_PROPERTIES]
+    rows += [(s, *p) for s in servings for p in SERVING_PROPERTIES]
     return [
-        Point(first_id + i, f"{device}.{name}", device, name, type_, unit, "", "")
-        for i, (device, name, type_, unit) in enumerate(rows)
+        Point(first_id + i, f"{twin}.{name}", twin, name, type_, unit, "", "")
+        for i, (twin, name, type_, unit) in enumerate(rows)
     ]
 
 

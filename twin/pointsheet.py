@@ -227,6 +227,7 @@ def _check_binding(
     rules = protocols.get(device.protocol)
     if rules is not None and row.cells["type"] in TYPES:
         try:
-            rules.check_address(row.cells["address"], row.cells["type"], writable)
+            check = rules.check_address if rules.address_check is None else rules.address_check(device.settings)
+            check(row.cells["address"], row.cells["type"], writable)
         except ValueError as error:
             row.mistake(f"address {row.cells['address']!r}", str(error))

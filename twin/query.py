@@ -19,6 +19,7 @@ from twin import quality
 from twin.columns import Columns
 from twin.errors import BadRequest, LimitExceeded, TwinloopError, Unavailable
 from twin.graph import TwinGraph
+from twin.interface import kind_of
 from twin.moment import Moment
 from twin.plant import Plant
 from twin.points import Points
@@ -71,7 +72,7 @@ class PlantTables:
                 {
                     "id": pa.array([t.id for t in plant.twins], pa.string()),
                     "interface": _words(interfaces),
-                    "kind": _words([kinds.get(i, "Link") for i in interfaces]),
+                    "kind": _words([kinds.get(i) or kind_of(i) for i in interfaces]),
                     "name": pa.array([t.name for t in plant.twins], pa.string()),
                 }
             ),

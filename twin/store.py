@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from twin import history_schema, keyframes, trend, upkeep
+from twin import history_schema, keyframes, past, trend, upkeep
 from twin.digest import DIGEST_VERSION, SeriesNames, SeriesRows, digest
 from twin.duck import one, registered, rolled_back_on_error, transaction
 from twin.errors import NotFound, Unavailable
@@ -202,6 +202,14 @@ class Store:
         con = self.cursor()
         try:
             return trend.read(con, name, start, end, most)
+        finally:
+            con.close()
+
+    def past(self, name: str, span: past.Span) -> list[past.Past]:
+        """Raw readings of one point, a page of them; see twin/past.py."""
+        con = self.cursor()
+        try:
+            return past.read(con, name, span)
         finally:
             con.close()
 

@@ -22,6 +22,7 @@ from control.whatif import WhatIfs
 from protocols.link import Clock
 from twin.drawing import layout
 from twin.errors import LimitExceeded
+from twin.interface import kind_of
 from twin.plant import Plant
 from twin.store import Store
 
@@ -95,7 +96,10 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
         plant.name,
         version,
         [wire.DeviceInfo(d.id, d.protocol, d.endpoint.rsplit("@", 1)[-1]) for d in plant.devices],
-        [wire.TwinInfo(t.id, t.interface, kinds.get(t.interface, "Link"), t.name, *places[t.id]) for t in plant.twins],
+        [
+            wire.TwinInfo(t.id, t.interface, kinds.get(t.interface) or kind_of(t.interface), t.name, *places[t.id])
+            for t in plant.twins
+        ],
         [wire.RelationshipInfo(r.source, r.name, r.target) for r in plant.relationships],
         [
             wire.PointInfo(
@@ -104,6 +108,7 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
             for p in plant.points
         ],
         plant.clock,
+        [wire.ServingInfo(s.id, s.protocol, s.endpoint.rsplit("@", 1)[-1]) for s in plant.servings],
     )
 
 

@@ -127,6 +127,14 @@ class DeviceInfo(msgspec.Struct, frozen=True):
     endpoint: str
 
 
+class ServingInfo(msgspec.Struct, frozen=True):
+    """How the twin is shown to other programs; `endpoint` as asked for: the point `ID.state` has the real one."""
+
+    id: str
+    protocol: str
+    endpoint: str
+
+
 class TwinInfo(msgspec.Struct, frozen=True):
     """`x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout."""
 
@@ -170,6 +178,7 @@ class PlantInfo(msgspec.Struct, frozen=True):
     relationships: list[RelationshipInfo]
     points: list[PointInfo]
     clock: str | None
+    servings: list[ServingInfo]
 
 
 class TwinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

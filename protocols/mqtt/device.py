@@ -54,7 +54,7 @@ class MqttDevice:
         # Jitter only spreads reconnects; seeded with the name, a fleet's runs replay.
         chance = random.Random(self._device.id)
         name = f"{self._device.id} (simulated)"
-        self._running = asyncio.create_task(heal(name, _NobodyListens(), chance, self._live), name=name)
+        self._running = asyncio.create_task(heal(name, NobodyListens(), chance, self._live), name=name)
         try:
             async with asyncio.timeout(START_S):
                 await self._connected.wait()
@@ -122,7 +122,7 @@ def _plain(point: Point, value: float | str) -> Any:
     return plain_value(point, value)
 
 
-class _NobodyListens:
+class NobodyListens:
     """A simulated device's connection is nobody's link."""
 
     def readings(self, batch: Readings) -> None: ...

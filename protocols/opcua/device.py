@@ -68,6 +68,9 @@ class OpcUaDevice:
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
+            # asyncua leaves the sessions of clients that are gone to their time-outs, with two tasks each.
+            for session in tuple(server.iserver._external_sessions.values()):
+                await session.close_session(True)
 
     async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
         if self._server is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ class LightServer(InternalServer):  # type: ignore[misc]
     """asyncua's InternalServer over the shared standard nodes."""
 
     async def load_standard_address_space(self, shelf_file: Path | None = None) -> None:
-        self.aspace._nodes = Nodes(await asyncio.to_thread(_standard_nodes))
+        self.aspace._nodes = Nodes(await asyncio.to_thread(_once))
 
 
 class Nodes(MutableMapping[Any, Any]):
@@ -61,6 +62,15 @@ class Nodes(MutableMapping[Any, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+_reading = threading.Lock()
+
+
+def _once() -> Mapping[Any, bytes]:
+    """Servers that start at the same time wait for the first one's reading: `cache` alone would read for each."""
+    with _reading:
+        return _standard_nodes()
 
 
 @cache

@@ -12,6 +12,7 @@ import pytest
 
 import protocols
 from protocols.catalog import PROTOCOLS
+from protocols.faces import FACES
 from tests.protocols.protocol_bench import RecordingSink, Wished, device, seeded
 
 FOLDER = Path(protocols.__file__).parent
@@ -44,6 +45,7 @@ def test_defaults_keep_their_own_limits(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_setting_is_used_and_every_used_setting_exists(name: str) -> None:
+    """Those of devices and those of the protocol's face; `points` is used where states are chosen, too."""
     used = set()
     for path in (FOLDER / name).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -51,7 +53,8 @@ def test_every_setting_is_used_and_every_used_setting_exists(name: str) -> None:
                 holder = ast.unparse(node.value)
                 if holder.endswith("settings"):
                     used.add(node.slice.value)
-    assert used == set(PROTOCOLS[name].rules.settings)
+    face = set(FACES[name].rules.settings) if name in FACES else set()
+    assert used | {"points"} & face == set(PROTOCOLS[name].rules.settings) | face
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -67,3 +70,14 @@ def test_loading_a_plant_loads_no_protocol_library() -> None:
     code = "import sys, protocols.catalog; print({'asyncua', 'pymodbus', 'paho', 'amqtt'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parent, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_format_of_an_mqtt_device_decides_what_its_addresses_look_like() -> None:
+    rules = PROTOCOLS["mqtt"].rules
+    assert rules.address_check is not None
+    sparkplug, plain = (rules.address_check({"format": name}) for name in ("sparkplug", "auto"))
+    sparkplug("spBv1.0/plant/gateway#motor/speed", "double", True)
+    plain("plant/gateway#/speed", "double", True)
+    for check, address in ((plain, "spBv1.0/plant/gateway#motor/speed"), (sparkplug, "plant/gateway#/speed")):
+        with pytest.raises(ValueError, match="the form is"):
+            check(address, "double", True)

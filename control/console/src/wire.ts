@@ -97,6 +97,13 @@ export interface DeviceInfo {
   endpoint: string;
 }
 
+/** How the twin is shown to other programs; `endpoint` as asked for: the point `ID.state` has the real one. */
+export interface ServingInfo {
+  id: string;
+  protocol: string;
+  endpoint: string;
+}
+
 /** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout. */
 export interface TwinInfo {
   id: string;
@@ -137,6 +144,7 @@ export interface PlantInfo {
   relationships: RelationshipInfo[];
   points: PointInfo[];
   clock: string | null;
+  servings: ServingInfo[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */

@@ -1,0 +1,156 @@
+"""Accounts of those who use a face of the twin: names, roles and password hashes in one file of the data folder.
+
+Blocks for some 50 ms a password (argon2): call it from a thread. Must not know any protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from control.attempts import Attempts
+from protocols.link import Clock
+from protocols.served import Role
+from twin.errors import BadRequest, Conflict, Denied, NotFound, Unavailable
+from twin.nearest import nearest
+
+ACCOUNTS_FILE = "accounts.json"
+ACCOUNTS_MAX = 1_000
+NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
+PASSWORD_MIN, PASSWORD_MAX = 8, 256  # characters; NIST SP 800-63B asks for 8, and hashing must not be fed megabytes
+HASHED_AT_ONCE = 2  # each takes 64 MiB and a core
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`hash` is argon2's own text form."""
+
+    name: str
+    role: Role
+    hash: str
+
+
+class Accounts:
+    """The file as it is now: a change by the command line counts at the next question."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._path = folder / ACCOUNTS_FILE
+        self._hasher = PasswordHasher()
+        self._attempts = Attempts(clock)
+        self._hashing = threading.BoundedSemaphore(HASHED_AT_ONCE)
+        self._lock = threading.Lock()
+        self._read: tuple[tuple[int, int], dict[str, Account]] = ((0, 0), {})
+        self._nobody = ""
+
+    def all(self) -> list[Account]:
+        """In order of names."""
+        found = self._accounts()
+        return [found[name] for name in sorted(found)]
+
+    def role(self, name: str) -> Role:
+        """
+        Raises:
+            Denied: there is no such account (any more).
+        """
+        account = self._accounts().get(name)
+        if account is None:
+            raise Denied(f"there is no account {name!r}", "`twinloop account add` makes one")
+        return account.role
+
+    def sign_in(self, name: str, password: str, peer: str) -> Role:
+        """
+        Raises:
+            Denied: no such account, another password (it does not say which), or too many attempts.
+        """
+        with self._lock:
+            self._attempts.check(name, peer)
+        account = self._accounts().get(name)
+        with self._hashing:
+            right = self._fits(account, password)
+        with self._lock:
+            self._attempts.note(name, peer, right)
+        if not right or account is None:
+            raise Denied("no such account, or another password", "`twinloop account list` shows the accounts")
+        return account.role
+
+    def _fits(self, account: Account | None, password: str) -> bool:
+        if len(password) > PASSWORD_MAX:
+            return False
+        if not self._nobody:
+            self._nobody = self._hasher.hash("nobody")
+        try:  # a name that nobody has takes as long as one with another password
+            return (
+                self._hasher.verify(self._nobody if account is None else account.hash, password) and account is not None
+            )
+        except (VerificationError, InvalidHashError):
+            return False
+
+    # --- the command line ----------------------------------------------------------------------------------------
+
+    def add(self, name: str, password: str, role: Role) -> None:
+        """
+        Raises:
+            BadRequest, Conflict: it cannot be added so.
+        """
+        if not NAME.fullmatch(name):
+            raise BadRequest(f"account name {name!r}", "use 1 … 64 letters, digits, _ . @ and -")
+        if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
+            raise BadRequest(f"a password of {len(password)} characters", f"give {PASSWORD_MIN} … {PASSWORD_MAX}")
+        found = dict(self._accounts())
+        if name in found:
+            raise Conflict(f"there is an account {name!r}", "remove it first")
+        if len(found) >= ACCOUNTS_MAX:
+            raise Conflict(f"there are {ACCOUNTS_MAX} accounts", "remove one")
+        found[name] = Account(name, role, self._hasher.hash(password))
+        self._write(found)
+
+    def remove(self, name: str) -> None:
+        """
+        Raises:
+            NotFound.
+        """
+        found = dict(self._accounts())
+        if name not in found:
+            raise NotFound(f"there is no account {name!r}", nearest(name, found))
+        del found[name]
+        self._write(found)
+
+    # --- the file ------------------------------------------------------------------------------------------------
+
+    def _accounts(self) -> dict[str, Account]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = (status.st_mtime_ns, status.st_ino)
+        held, accounts = self._read
+        if held == stamp:
+            return accounts
+        accounts = _parsed(self._path)
+        self._read = (stamp, accounts)
+        return accounts
+
+    def _write(self, accounts: dict[str, Account]) -> None:
+        draft = self._path.with_suffix(".new")
+        draft.touch(0o600)
+        rows = [{"name": a.name, "role": a.role.value, "hash": a.hash} for a in accounts.values()]
+        draft.write_text(json.dumps({"accounts": rows}, indent=1))
+        draft.replace(self._path)
+
+
+def _parsed(path: Path) -> dict[str, Account]:
+    try:
+        document: Any = json.loads(path.read_text("utf-8"))
+        rows = [Account(str(r["name"]), Role(r["role"]), str(r["hash"])) for r in document["accounts"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable(
+            f"{path} cannot be read: {error}", "restore it, or delete it and add the accounts anew"
+        ) from None
+    return {a.name: a for a in rows}
