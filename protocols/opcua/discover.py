@@ -16,16 +16,15 @@ from asyncua import Client, ua
 
 from protocols.discovery import Found, Path, Told, without_password
 from protocols.healing import Broken
+from protocols.link import Clock
 from protocols.opcua import codec, nodes
-from protocols.opcua.failures import FAILURES, words
+from protocols.opcua.channel import TOO_MUCH, close, open_channel
+from protocols.opcua.failures import FAILURES, status_name, words
 from protocols.opcua.nodes import Browsed, DataType, Node, TypeNode
-from protocols.opcua.security import secure, sign_in
 from twin.errors import BadRequest, DeviceFault, NotFound, TwinloopError, Unavailable
 from twin.plant import Device
 
-ASYNCUA_S = 60.0  # asyncua's own limit; every request here has a shorter one of its own
 OPENING = 2  # time-outs that connecting, security and signing in may take together
-CLOSE_S = 1.0  # how long a farewell to the server may take
 BROWSE_MAX = 200  # nodes of one Browse where the server states no limit: an answer of some 50 kB
 READ_MAX = 1000  # attributes of one Read where it states none: what Siemens controllers take at once
 OUTSTANDING = 4  # requests on the wire: the server works on one while others travel
@@ -40,13 +39,6 @@ HIERARCHICAL = "i=33"
 SERVER_LIMITS = {"browse": "i=11710", "read": "i=11705"}  # MaxNodesPerBrowse, MaxNodesPerRead; Part 5, 6.3.11
 _MASK = ua.BrowseResultMask
 _RESULT = int(_MASK.ReferenceTypeId | _MASK.NodeClass | _MASK.BrowseName | _MASK.DisplayName | _MASK.TypeDefinition)
-_TOO_MUCH = frozenset(
-    {
-        "BadTooManyOperations", "BadResponseTooLarge", "BadRequestTooLarge", "BadEncodingLimitsExceeded",
-        "BadTcpMessageTooLarge", "BadOutOfMemory", "BadTooManyArguments",
-    }
-)  # fmt: skip
-
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -59,48 +51,30 @@ class Wanted:
     limit: int = 100_000
 
 
-async def discover(device: Device, wanted: Wanted, told: Told, pki: FilePath | None = None) -> Found:
+async def discover(device: Device, wanted: Wanted, told: Told, clock: Clock, pki: FilePath | None = None) -> Found:
     """
     Raises:
         Unavailable: the server does not answer, or not in time.
         DeviceFault: it answers with an error.
         NotFound, BadRequest: there is no such node; `under` is no address.
     """
-    async with _session(device, pki) as client:
+    async with _session(device, pki, clock) as client:
         walk = _Walk(client, wanted, float(device.settings["timeout_s"]), told)
         browsed = await walk.run()
     return nodes.found(browsed)
 
 
 @asynccontextmanager
-async def _session(device: Device, pki: FilePath | None) -> AsyncIterator[Client]:
-    client, timeout_s = Client(device.endpoint, timeout=ASYNCUA_S), float(device.settings["timeout_s"])
+async def _session(device: Device, pki: FilePath | None, clock: Clock) -> AsyncIterator[Client]:
+    timeout_s = float(device.settings["timeout_s"])
     try:
-        try:
-            async with asyncio.timeout(OPENING * timeout_s):
-                await secure(client, device, pki)
-                await client.connect_socket()
-                await client.send_hello()
-                await client.open_secure_channel()
-                await client.create_session()
-                await sign_in(client, device, pki)
-        except (Broken, *FAILURES) as failure:
-            raise Unavailable(f"{without_password(device.endpoint)}: {words(failure)}") from failure
-        yield client
-    finally:
-        await _leave(client)
-
-
-async def _leave(client: Client) -> None:
-    """Say goodbye as far as the server listens; leave nothing behind here."""
+        channel, _ = await open_channel(device, pki, clock, OPENING * timeout_s, timeout_s, None)
+    except (Broken, *FAILURES) as failure:
+        raise Unavailable(f"{without_password(device.endpoint)}: {words(failure)}") from failure
     try:
-        async with asyncio.timeout(CLOSE_S):
-            await client.uaclient.close_session(True)
-            await client.close_secure_channel()
-    except FAILURES:
-        pass  # the server is gone, or never let us in
+        yield channel.client
     finally:
-        client.disconnect_socket()
+        await close(channel.client, farewell=True)
 
 
 class _Walk:
@@ -320,9 +294,9 @@ class _Walk:
             async with self._turn, asyncio.timeout(self._timeout_s):
                 answers = await ask(part)
         except ua.UaStatusCodeError as fault:
-            name = ua.StatusCode(fault.code).name
-            if len(part) == 1 or name not in _TOO_MUCH:
-                raise DeviceFault(f"the server answers {name} to a {service}", "its log may say why") from fault
+            if len(part) == 1 or fault.code not in TOO_MUCH:
+                said = status_name(fault.code)
+                raise DeviceFault(f"the server answers {said} to a {service}", "its log may say why") from fault
             self._size[service] = min(self._size[service], (len(part) + 1) // 2)
             return []
         except FAILURES as failure:

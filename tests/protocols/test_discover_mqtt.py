@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,9 @@ async def listened(broker: Mosquitto, **wanted: Any) -> Found:
     talking, stop = [], asyncio.Event()
     talking.append(asyncio.create_task(said(broker, stop)))
     try:
-        return await discover(where, Wanted(listen_s=0.6, **wanted), lambda count, what: None, random.Random(1))
+        return await discover(
+            where, Wanted(listen_s=0.6, **wanted), lambda count, what: None, time.time_ns, random.Random(1)
+        )
     finally:
         stop.set()
         await asyncio.gather(*talking)
@@ -189,7 +192,7 @@ async def test_only_what_lies_under_the_prefix_is_heard(mosquitto: Mosquitto) ->
 async def test_a_broker_that_is_not_there_is_unavailable_and_passwords_are_not_shown() -> None:
     nowhere = device("mqtt", f"mqtt://anna:secret@127.0.0.1:{free_port()}")
     with pytest.raises(Unavailable) as failed:
-        await discover(nowhere, Wanted(), lambda count, what: None, random.Random(1))
+        await discover(nowhere, Wanted(), lambda count, what: None, time.time_ns, random.Random(1))
     assert "secret" not in str(failed.value)
 
 
@@ -198,4 +201,4 @@ async def test_a_broker_that_goes_ends_the_search(mosquitto: Mosquitto) -> None:
         mosquitto.stop()
 
     with pytest.raises(Unavailable):
-        await discover(device("mqtt", mosquitto.endpoint), Wanted(listen_s=30.0), told, random.Random(1))
+        await discover(device("mqtt", mosquitto.endpoint), Wanted(listen_s=30.0), told, time.time_ns, random.Random(1))

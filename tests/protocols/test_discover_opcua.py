@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def quiet(count: int, what: str) -> None:
 
 
 async def found_at(site: Site, **wanted: Any) -> Found:
-    return await discover(device("opcua", site.endpoint), Wanted(**wanted), quiet)
+    return await discover(device("opcua", site.endpoint), Wanted(**wanted), quiet, time.time_ns)
 
 
 def by_path(found: Found) -> dict[str, FoundValue]:
@@ -172,7 +173,7 @@ async def test_a_server_that_answers_fewer_items_than_asked_is_asked_for_the_res
 async def test_a_server_that_is_not_there_is_unavailable_and_passwords_are_not_shown() -> None:
     nowhere = device("opcua", f"opc.tcp://anna:secret@127.0.0.1:{free_port()}/")
     with pytest.raises(Unavailable) as failed:
-        await discover(nowhere, Wanted(), quiet)
+        await discover(nowhere, Wanted(), quiet, time.time_ns)
     assert "secret" not in str(failed.value) and "anna" in str(failed.value)
 
 
@@ -184,4 +185,4 @@ async def test_a_server_that_falls_silent_ends_the_search_in_time() -> None:
             cable.swallow = True
 
         with pytest.raises(Unavailable, match="no answer"):
-            await discover(silent, Wanted(), fall_silent)
+            await discover(silent, Wanted(), fall_silent, time.time_ns)
