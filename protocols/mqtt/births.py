@@ -126,7 +126,7 @@ def _offered(path: Path, depth: int, address: str, metric: Metric) -> FoundValue
     said = metric.properties or {}
     is_number = schema.name in ("integer", "long", "float", "double")
     # Only an edge node that says so lets others write; none has to say (6.4.14 leaves property names to makers).
-    writable = said.get("readOnly") is False and schema.name not in ("string", "dateTime")
+    writable = said.get("readOnly", True) == 0 and schema.name not in ("string", "dateTime")
     unit, scale, note = _unit(said) if is_number else ("", 1.0, "")
     low, high = _range(said, scale) if is_number and writable else (-math.inf, math.inf)
     return FoundValue(

@@ -133,7 +133,7 @@ class _Walk:
         names, current, seen = [str(name.Value.Value.Name)], under, {under}
         for _ in range(LEVELS_MAX):  # upwards, so that paths are those of a search from the top
             (parents,) = await self._asking.children([current], ua.BrowseDirection.Inverse)
-            parent = next(iter(parents or ()), None)
+            parent: Any = next(iter(parents or ()), None)
             if parent is None or parent.NodeId.to_string() in (nodes.OBJECTS, ROOT, *seen):
                 break
             current = parent.NodeId.to_string()
