@@ -19,6 +19,7 @@ from protocols.healing import Broken
 from protocols.opcua import codec, nodes
 from protocols.opcua.failures import FAILURES, words
 from protocols.opcua.nodes import Browsed, DataType, Node, TypeNode
+from protocols.opcua.patience import within
 from protocols.opcua.security import secure, sign_in
 from twin.errors import BadRequest, DeviceFault, NotFound, TwinloopError, Unavailable
 from twin.plant import Device
@@ -77,7 +78,7 @@ async def _session(device: Device, pki: FilePath | None) -> AsyncIterator[Client
     client, timeout_s = Client(device.endpoint, timeout=ASYNCUA_S), float(device.settings["timeout_s"])
     try:
         try:
-            async with asyncio.timeout(OPENING * timeout_s):
+            async with within(OPENING * timeout_s):
                 await secure(client, device, pki)
                 await client.connect_socket()
                 await client.send_hello()
@@ -94,7 +95,7 @@ async def _session(device: Device, pki: FilePath | None) -> AsyncIterator[Client
 async def _leave(client: Client) -> None:
     """Say goodbye as far as the server listens; leave nothing behind here."""
     try:
-        async with asyncio.timeout(CLOSE_S):
+        async with within(CLOSE_S):
             await client.uaclient.close_session(True)
             await client.close_secure_channel()
     except FAILURES:
@@ -317,7 +318,7 @@ class _Walk:
             DeviceFault, Unavailable: the server refuses even one, or does not answer.
         """
         try:
-            async with self._turn, asyncio.timeout(self._timeout_s):
+            async with self._turn, within(self._timeout_s):
                 answers = await ask(part)
         except ua.UaStatusCodeError as fault:
             name = ua.StatusCode(fault.code).name
