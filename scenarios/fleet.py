@@ -24,7 +24,7 @@ from scenarios.hosted import Hosted
 from scenarios.mover import Mover
 from scenarios.wander import Wanderer
 from sim.streams import stream
-from twin.errors import BadRequest
+from twin.errors import BadRequest, Unavailable
 from twin.plant import Device, Plant
 from twin.points import Point
 
@@ -83,7 +83,7 @@ async def run_fleet(
 
     Raises:
         BadRequest: no mover for this kind of plant, an unknown device, a bad speed.
-        OSError: an endpoint cannot be served.
+        Unavailable: an endpoint cannot be served.
     """
     kind = str(plant.model.get("kind", ""))
     if kind not in MOVERS:
@@ -157,19 +157,29 @@ class Fleet:
         self.on_said: Callable[[], None] = lambda: None
 
     async def serve(self, stack: contextlib.AsyncExitStack, devices: Sequence[Device], cables: bool) -> None:
-        """Start a server for each device; the stack stops them."""
+        """Start a server for each device; the stack stops them.
+
+        Raises:
+            Unavailable: an endpoint cannot be served.
+        """
         some = asyncio.Semaphore(STARTS_AT_ONCE)
 
-        async def start(device: Device) -> None:
+        async def start(hosted: Hosted) -> None:
             async with some:
-                await self._hosted[device.id].start()
+                try:
+                    await hosted.start()
+                except OSError as failure:
+                    raise Unavailable(
+                        f"{hosted.device.id} cannot be served at {hosted.asked}: {failure}",
+                        "give it another --endpoint",
+                    ) from failure
 
         for device in devices:
             self._hosted[device.id] = self._host(device, cables)
         stack.push_async_callback(self._stop)
-        async with asyncio.TaskGroup() as starting:
-            for device in devices:
-                starting.create_task(start(device))
+        ended = await asyncio.gather(*map(start, self._hosted.values()), return_exceptions=True)
+        for failure in filter(None, ended):
+            raise failure
 
     async def _stop(self) -> None:
         # All at once: an OPC UA server takes a second.
