@@ -190,9 +190,9 @@ class Fleet:
             return self._on_write(device.id, point, value)
 
         chance = random.Random(f"{self._seed} {device.id}")
-        behind = device
+        behind, parts = device, urlsplit(device.endpoint)
+        cables = cables and parts.hostname is not None  # a serial line is no cable of ours
         if cables and device.protocol != "mqtt":  # it moves to a free port, its cable listens where the plant says
-            parts = urlsplit(device.endpoint)
             user, at, _ = parts.netloc.rpartition("@")
             behind = replace(device, endpoint=parts._replace(netloc=f"{user}{at}{parts.hostname}:0").geturl())
         ids = self._plant.points.where("device", device.id)

@@ -24,7 +24,7 @@ from control.live import STALE_AFTER_S, LiveTwin
 from protocols.catalog import PROTOCOLS
 from protocols.faults import Schedule
 from protocols.link import Link, Verdict, WriteOutcome
-from protocols.modbus import codec as modbus
+from protocols.modbus.address import parse_address
 from scenarios.fleet import PUBLISH_S, Fleet, run_fleet
 from scenarios.works import write_works
 from twin.columns import NEVER
@@ -192,7 +192,7 @@ class _Registers:
         for device in plant.devices:
             for point in plant.points_of_device(device.id) if device.protocol == "modbus" else ():
                 self.modbus[point.id] = True
-                kind = modbus.parse_address(point.address).type
+                kind = parse_address(point.address).type
                 if kind.startswith(("int", "uint")):
                     limits = np.iinfo(kind)
                     self.slack[point.id] = point.scale / 2 + 1e-9
