@@ -190,8 +190,8 @@ class View:
         if len(self._told) < size:
             self._told = np.concatenate([self._told, np.zeros(size - len(self._told), np.uint64)])
         if not self._anew:
-            skipped = revisions - self._told[ids]
-            self.figures.dropped += int(skipped.sum()) - len(ids)
+            changes = (revisions - self._told[ids]).astype(np.int64)  # none where the state was only confirmed
+            self.figures.dropped += int(np.maximum(changes - 1, 0).sum())
         self._told[ids] = revisions
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
+import protocols.mqtt.packed as packed
 import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
@@ -90,6 +91,9 @@ def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
 
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
+    "sampling_ms": Setting(
+        float, None, "how often the server looks for changes, as publishing_ms when left out; 0: always", 0, 60_000
+    ),
     "queue_size": Setting(int, 10, "changes of one node that the server keeps between two publishes", 1, 10_000),
     "publishes": Setting(int, 4, "requests kept at the server for it to publish with", 1, 16),
     "heartbeat_s": Setting(float, 1.0, "seconds between two questions whether the server lives", 0.05, 60),
@@ -123,6 +127,7 @@ _MODBUS_SETTINGS = {
 
 _MQTT_SETTINGS = {
     "format": Setting(str, "auto", "how payloads are written", choices=mqtt.FORMATS),
+    "layout": Setting(str, "f64", "what a packed payload holds", choices=packed.LAYOUTS),
     "qos": Setting(int, 1, "quality of service of the subscriptions", 0, 2),
     "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
     "prefix": Setting(str, None, "subscribe to everything below this topic; unknown topics become dead letters"),

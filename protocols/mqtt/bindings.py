@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.mqtt.codec import DEFAULT_POINTER, parse_address
+from protocols.mqtt.codec import DEFAULT_POINTER, is_index, parse_address
 from protocols.mqtt.documents import UNBOUND, enter, find_all
 from protocols.mqtt.messages import Messages
 
 Pointer = tuple[str, ...]
 PLAIN_TYPES = frozenset({"double", "integer", "boolean"})
+BY_HAND = frozenset({"msgpack"})  # formats whose payloads are never taken in columns
 _SAID_ABOUT = frozenset({"time", "quality"})  # members that speak of their neighbours
 _ITEMS_MAX = 10_000  # of one list; a larger index is looked up one by one
 
@@ -54,8 +55,8 @@ class Keys:
 class Bindings:
     """All points of a link. Topics are numbered in the order in which they first occur."""
 
-    def __init__(self, addresses: Sequence[str], types: Sequence[str], by_hand: bool = False) -> None:
-        """`by_hand`: no payload is taken in columns.
+    def __init__(self, addresses: Sequence[str], types: Sequence[str], form: str = "auto") -> None:
+        """`form`: one of codec.FORMATS.
 
         Raises:
             ValueError: an address is none.
@@ -70,9 +71,10 @@ class Bindings:
             if number == len(self.topics):
                 self.topics.append(address.topic)
                 self._bound.append([])
-            self._bound[number].append((row, address.pointer))
+            bare = form == "packed" and address.pointer in (DEFAULT_POINTER, ())
+            self._bound[number].append((row, ("0",) if bare else address.pointer))
         self._topic_keys = Keys.of(list(self._number), [0] * len(self.topics), range(len(self.topics)))
-        self.places = _Places(self._bound, types, by_hand)
+        self.places = _Places(self._bound, types, form in BY_HAND)
 
     def __len__(self) -> int:
         """How many topics."""
@@ -148,7 +150,7 @@ class _Places:
     def _container(self, members: Sequence[tuple[int, str]]) -> int:
         """A new container whose members are rows or other containers; returns its number."""
         number = len(self._first)
-        indexed = {int(part): target for target, part in members if _is_index(part)}
+        indexed = {int(part): target for target, part in members if is_index(part)}
         self._keys += [part.encode() for _, part in members]
         self._owner += [number] * len(members)
         self._target += [target for target, _ in members]
@@ -156,10 +158,6 @@ class _Places:
         self._count.append(max(indexed, default=-1) + 1)
         self._items += [indexed.get(index, UNBOUND) for index in range(self._count[-1])]
         return number
-
-
-def _is_index(part: str) -> bool:
-    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
 
 
 def _is_plain(rows: Sequence[tuple[int, Pointer]], types: Sequence[str]) -> bool:
@@ -174,5 +172,5 @@ def _is_plain(rows: Sequence[tuple[int, Pointer]], types: Sequence[str]) -> bool
         and (() not in distinct or len(distinct) == 1)
         and not any(_SAID_ABOUT.intersection(pointer) for pointer in distinct)
         and not any((head,) in distinct for head in heads)
-        and not any(len(part) > 9 or int(part) >= _ITEMS_MAX for p in distinct for part in p if _is_index(part))
+        and not any(len(part) > 9 or int(part) >= _ITEMS_MAX for p in distinct for part in p if is_index(part))
     )

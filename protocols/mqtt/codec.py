@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 import msgpack
 import orjson
 
+from protocols.delivery import NO_STAMP
+from protocols.mqtt import packed
 from twin.quality import BAD, GOOD, UNCERTAIN
 
 PAYLOAD_MAX = 1 << 20  # bytes of one payload; a thousand points with names take about 100 kB
@@ -23,9 +25,9 @@ DEPTH_MAX = 32  # parts of one pointer
 
 ENDPOINT_FORM = "mqtt://[user:password@]host:port, or mqtts:// for TLS"
 SCHEMES = ("mqtt", "mqtts")
-ADDRESS_FORM = "topic or topic#/json/pointer (without a pointer: /value)"
+ADDRESS_FORM = "topic or topic#/json/pointer or topic#N (without a pointer: /value)"
 SPARKPLUG = "sparkplug"
-FORMATS = ("auto", "json", "msgpack", SPARKPLUG)
+FORMATS = ("auto", "json", "msgpack", "packed", SPARKPLUG)
 DEFAULT_POINTER = ("value",)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,6 +108,8 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{text!r} is not an MQTT address; the form is {ADDRESS_FORM}; wildcards name no point")
     if not mark:
         return Address(topic, DEFAULT_POINTER)
+    if is_index(rest):
+        return Address(topic, (rest,))
     if rest and not rest.startswith("/"):
         raise ValueError(f"{text!r}: a JSON pointer starts with /; the form is {ADDRESS_FORM}")
     pointer = tuple(part.replace("~1", "/").replace("~0", "~") for part in rest.split("/")[1:])
@@ -124,8 +128,8 @@ def check_address(text: str, point_type: str, writable: bool) -> None:
         raise ValueError(f"{text!r}: a value inside a list cannot be written; make the pointer name members only")
 
 
-def decode_payload(payload: bytes, form: str) -> Any:
-    """The payload as plain values.
+def decode_payload(payload: bytes, form: str, layout: str = packed.LAYOUTS[0]) -> Any:
+    """The payload as plain values, or as a packed row.
 
     `auto` takes JSON where it is JSON and else msgpack, but no msgpack of a single small integer: every stray letter
     is one of those (`x` is 120), and a value must not be believed by accident.
@@ -137,6 +141,11 @@ def decode_payload(payload: bytes, form: str) -> Any:
         raise Malformed("overflow", f"a payload of {len(payload)} bytes; {PAYLOAD_MAX} are the limit")
     if not payload:
         raise Malformed("decode", "the payload is empty")
+    if form == "packed":
+        row = packed.read(payload, packed.Layout.of(layout))
+        if row is None:
+            raise Malformed("decode", f"{len(payload)} bytes are no payload of layout {layout!r}")
+        return row
     if form != "msgpack":
         try:
             return orjson.loads(payload)
@@ -164,6 +173,8 @@ def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> 
     Raises:
         Malformed: the time or the quality makes no sense.
     """
+    if isinstance(document, packed.Row):
+        return _packed(document, pointer)
     is_bare = not isinstance(document, dict | list) or (structured and isinstance(document, list))
     if is_bare and (not isinstance(document, list) or tuple(pointer) == DEFAULT_POINTER):
         at_root = tuple(pointer) in (DEFAULT_POINTER, ())
@@ -174,7 +185,7 @@ def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> 
         container = value
         if isinstance(value, dict) and part in value:
             value = value[part]
-        elif isinstance(value, list) and _is_index(part) and int(part) < len(value):
+        elif isinstance(value, list) and is_index(part) and int(part) < len(value):
             value = value[int(part)]
         else:
             return None
@@ -189,7 +200,15 @@ def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> 
     )
 
 
-def _is_index(part: str) -> bool:
+def _packed(row: packed.Row, pointer: Sequence[str]) -> Found | None:
+    index = 0 if tuple(pointer) in (DEFAULT_POINTER, ()) else int(pointer[0])
+    if index >= len(row.values):
+        return None
+    stamp = row.stamps[index]
+    return Found(row.values[index], GOOD, None if stamp == NO_STAMP else stamp)
+
+
+def is_index(part: str) -> bool:
     """RFC 6901, 4: digits without a leading zero; nine of them are more than any payload holds."""
     return part.isascii() and part.isdigit() and len(part) <= 9 and (part == "0" or part[0] != "0")
 
@@ -255,7 +274,7 @@ def time_text(time_ns: int) -> str:
 
 
 def encode_payload(document: Any, form: str) -> bytes:
-    """`auto` writes JSON."""
+    """`auto` writes JSON; a packed row is written by `packed.write`."""
     return bytes(msgpack.packb(document)) if form == "msgpack" else orjson.dumps(document)
 
 

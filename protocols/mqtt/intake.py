@@ -3,71 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.delivery import Batch
-from protocols.mqtt import codec
+from protocols.mqtt import codec, documents, packed
 from protocols.mqtt.bindings import Bindings, Pointer
-from protocols.mqtt.documents import take
 from protocols.mqtt.messages import Message, Messages
 from twin.points import Point, Selection
 from twin.quality import GOOD, UNCERTAIN_LAST_USABLE
 
 VALUES_MAX = 32_768  # of one pass: 0.9 MB of columns; a message with more is taken one by one
-
 POINTS_MAX = 20_000  # kept as objects, which takes 8 MB: those that cannot be taken in columns
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Room for the values of one pass, see Batch.add_columns; `message`: the number of the message of each."""
+
+    row: NDArray[np.int32]
+    wire: NDArray[np.float64]
+    kind: NDArray[np.uint8]
+    quality: NDArray[np.uint32]
+    stamp: NDArray[np.int64]
+    message: NDArray[np.int32]
+
+    @classmethod
+    def sized(cls, size: int) -> Columns:
+        return cls(
+            np.empty(size, np.int32), np.empty(size), np.empty(size, np.uint8), np.empty(size, np.uint32),
+            np.empty(size, np.int64), np.empty(size, np.int32),
+        )  # fmt: skip
+
+
+class Reader(Protocol):
+    """Reads the plain payloads of one format."""
+
+    def take(self, messages: Messages, topic: NDArray[np.int32], begin: int, into: Columns) -> tuple[int, int]:
+        """From message `begin` up to one that is by hand -> (values, the message that is next)."""
+
+
+class JsonReader:
+    def __init__(self, bindings: Bindings, points: int) -> None:
+        self._places = bindings.places
+        self._marks = np.empty(VALUES_MAX, np.uint8)
+        self._seen = (np.full(points, -1, np.int64), np.full(bindings.places.containers, -1, np.int64))
+        self._serial = 0
+
+    def take(self, messages: Messages, topic: NDArray[np.int32], begin: int, into: Columns) -> tuple[int, int]:
+        places = self._places
+        taken: tuple[int, int] = documents.take(
+            messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin,
+            places.bare, places.root, *places.keys.columns(), places.item_first, places.item_count, places.items,
+            *self._seen, self._serial,
+            into.row, into.wire, into.kind, into.quality, into.stamp, self._marks, into.message,
+        )  # fmt: skip
+        self._serial += len(topic)
+        return taken
+
+
+class PackedReader:
+    def __init__(self, bindings: Bindings, layout: packed.Layout) -> None:
+        self._places = bindings.places
+        self._layout = layout
+
+    def take(self, messages: Messages, topic: NDArray[np.int32], begin: int, into: Columns) -> tuple[int, int]:
+        places, layout, bits = self._places, self._layout, into.wire.view(np.uint64)
+        count, after = packed.take(
+            messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin,
+            layout.size, layout.head, layout.tail, places.root, places.item_first, places.item_count, places.items,
+            into.row, bits, into.kind, into.quality, into.stamp, into.message,
+        )  # fmt: skip
+        if layout.size == 4:
+            into.wire[:count] = bits[:count].astype(np.uint32).view(np.float32)
+        return count, after
 
 
 class Intake:
     """Takes the messages of one link. `expects`: whether a topic without points is nothing to complain of."""
 
-    def __init__(self, bindings: Bindings, points: Selection, form: str, expects: Callable[[str], bool]) -> None:
+    def __init__(
+        self, bindings: Bindings, points: Selection, form: str, layout: str, expects: Callable[[str], bool]
+    ) -> None:
         self._bindings = bindings
         self._points = points
         self._form = form
+        self._layout = layout
         self._expects = expects
-        size = VALUES_MAX
-        self._columns = (
-            np.empty(size, np.int32), np.empty(size), np.empty(size, np.uint8), np.empty(size, np.uint32),
-            np.empty(size, np.int64), np.empty(size, np.uint8), np.empty(size, np.int32),
-        )  # fmt: skip
         self._made: dict[int, Point] = {}
-        self._seen = (np.full(len(points), -1, np.int64), np.full(bindings.places.containers, -1, np.int64))
-        self._serial = 0
+        self._columns = Columns.sized(VALUES_MAX)
+        self._reader: Reader = JsonReader(bindings, len(points))
+        if form == "packed":
+            self._reader = PackedReader(bindings, packed.Layout.of(layout))
 
     def take(self, batch: Batch, messages: Messages) -> None:
         """Everything in order."""
-        places, topic = self._bindings.places, self._bindings.numbers(messages)
+        topic = self._bindings.numbers(messages)
         count, begin = len(messages), 0
         while begin < count:
-            n, after = take(
-                messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin,
-                places.bare, places.root, *places.keys.columns(), places.item_first, places.item_count, places.items,
-                *self._seen, self._serial, *self._columns,
-            )  # fmt: skip
-            self._serial += count
+            n, after = self._reader.take(messages, topic, begin, self._columns)
             if n:
                 self._add(batch, messages, n)
-            if after < count and (n == 0 or after == begin):
+            if n == 0 and after < count:
                 self._by_hand(batch, messages.message(after))
                 after += 1
             begin = after
 
     def _add(self, batch: Batch, messages: Messages, count: int) -> None:
-        rows, wires, kinds, qualities, stamps, _, numbers = self._columns
-        row, number = rows[:count], numbers[:count]
+        c = self._columns
+        row, number = c.row[:count], c.message[:count]
         last: list[tuple[int, Message, object]] = []
 
         def doubt(place: int) -> None:
             if not last or last[0][0] != number[place]:
                 message = messages.message(int(number[place]))
-                last[:] = [(int(number[place]), message, codec.decode_payload(message.payload, self._form))]
+                last[:] = [(int(number[place]), message, self._decode(message))]
             _, message, document = last[0]
             pointer = self._bindings.pointer(message.topic, int(row[place]))
             self._value(batch, message, message.topic.decode(), document, int(row[place]), pointer)
 
-        batch.add_columns(row, wires[:count], kinds[:count], qualities[:count], stamps[:count], doubt)
+        batch.add_columns(row, c.wire[:count], c.kind[:count], c.quality[:count], c.stamp[:count], doubt)
 
     def _by_hand(self, batch: Batch, message: Message) -> None:
         topic = message.topic.decode(errors="replace")
@@ -77,7 +135,7 @@ class Intake:
                 batch.reject(topic, "unknown_address", "no point is bound to this topic", message.payload)
             return
         try:
-            document = codec.decode_payload(message.payload, self._form)
+            document = self._decode(message)
         except codec.Malformed as fault:
             for row, _ in bound:
                 batch.reject(topic, fault.reason, fault.detail, message.payload, self._point(row).name)
@@ -87,14 +145,6 @@ class Intake:
             for row, pointer in bound:
                 detail = f"the payload has no /{'/'.join(pointer)}"
                 batch.reject(topic, "decode", detail, message.payload, self._point(row).name)
-
-    def _point(self, row: int) -> Point:
-        made = self._made.get(row)
-        if made is None:
-            if len(self._made) >= POINTS_MAX:
-                self._made.clear()
-            made = self._made[row] = self._points[row]
-        return made
 
     def _value(self, batch: Batch, message: Message, topic: str, document: object, row: int, pointer: Pointer) -> bool:
         """Whether the document says anything about the point, believable or not."""
@@ -111,3 +161,14 @@ class Intake:
         quality = UNCERTAIN_LAST_USABLE if retained else found.quality
         batch.add(point, found.value, quality, found.stamp, topic, message.payload)
         return True
+
+    def _decode(self, message: Message) -> object:
+        return codec.decode_payload(message.payload, self._form, self._layout)
+
+    def _point(self, row: int) -> Point:
+        made = self._made.get(row)
+        if made is None:
+            if len(self._made) >= POINTS_MAX:
+                self._made.clear()
+            made = self._made[row] = self._points[row]
+        return made

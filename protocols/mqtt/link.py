@@ -57,8 +57,8 @@ class MqttLink:
         self._set_suffix = str(settings["set_suffix"])
         self._prefix = str(settings["prefix"] or "").rstrip("/")
         selected = Selection.of(points)
-        self._bindings = Bindings(selected.words("address"), selected.words("type"), self._format == "msgpack")
-        self._intake = Intake(self._bindings, selected, self._format, self._is_our_own)
+        self._bindings = Bindings(selected.words("address"), selected.words("type"), self._format)
+        self._intake = Intake(self._bindings, selected, self._format, str(settings["layout"]), self._is_our_own)
         self._points = selected
         self._session: BrokerSession | None = None
         self._dropped = 0

@@ -161,18 +161,16 @@ class MqttFace:
         ]
 
     async def _publish(self, session: BrokerSession, sayings: Sequence[Saying], timeout_s: float) -> bool:
-        """In order; whether the broker took all of them."""
+        """Whether the broker took all of them. What goes at QoS 0 keeps its order: edge nodes' messages have numbers."""
         taken = True
         for some in (sayings[at : at + IN_FLIGHT_MAX] for at in range(0, len(sayings), IN_FLIGHT_MAX)):
-            outcomes = await asyncio.gather(*(self._publish_one(session, saying, timeout_s) for saying in some))
-            taken = taken and not {WriteOutcome.NOT_SENT, WriteOutcome.UNKNOWN} & set(outcomes)
+            for saying in some:
+                if not saying.qos:
+                    taken = await _sent(session, saying) and taken
+            asked = [session.publish(s.topic, s.payload, s.qos, s.retain, timeout_s) for s in some if s.qos]
+            outcomes = {verdict.outcome for verdict in await asyncio.gather(*asked)}
+            taken = taken and not {WriteOutcome.NOT_SENT, WriteOutcome.UNKNOWN} & outcomes
         return taken
-
-    async def _publish_one(self, session: BrokerSession, saying: Saying, timeout_s: float) -> WriteOutcome:
-        if saying.qos:
-            answer = await session.publish(saying.topic, saying.payload, saying.qos, saying.retain, timeout_s)
-            return answer.outcome
-        return await _sent(session, saying)
 
     # --- what is asked for -------------------------------------------------------------------------------------------
 
@@ -209,7 +207,7 @@ class MqttFace:
                 state = await self._view.follow(state.id, self._guest, FOLLOW_S)
                 self._answer(wish, self._voice.answer(wish, state, ""))
         except TwinloopError as refusal:
-            self._refuse(wish, f"{refusal}; {refusal.hint}" if refusal.hint else str(refusal))
+            self._refuse(wish, str(refusal))
 
     def _refuse(self, asked: Wish | Unfit, detail: str) -> None:
         self._view.figures.refused += 1
@@ -236,21 +234,21 @@ def _voice(serving: Serving, clock: Clock) -> Voice:
     return PlainVoice(str(settings["prefix"]).rstrip("/"), int(settings["qos"]), bool(settings["retain"]), writes)
 
 
-async def _sent(session: BrokerSession, saying: Saying) -> WriteOutcome:
-    """At QoS 0: once there is room.
+async def _sent(session: BrokerSession, saying: Saying) -> bool:
+    """At QoS 0, once there is room; False when the connection is gone.
 
     Raises:
-        Broken: there is none for too long.
+        Broken: there is no room for too long.
     """
     try:
         async with asyncio.timeout(SEND_S):
             while not session.send(saying.topic, saying.payload, saying.retain):
                 if session.lost.done():
-                    return WriteOutcome.NOT_SENT
+                    return False
                 await asyncio.sleep(PUMP_S)
     except TimeoutError:
         raise Broken("the broker does not take what we say") from None
-    return WriteOutcome.ACCEPTED
+    return True
 
 
 class _Told(NobodyListens):

@@ -23,9 +23,10 @@ from protocols.mqtt.silence import Silence, Step
 
 READ_MAX = 1 << 18  # bytes of one read: asyncio's own limit; a broker with more to say says it in one go
 TURN_S = 0.004  # of one turn of the loop: what takes longer goes on in the next one, and the socket waits meanwhile
-# After two reads within this time the socket rests for as long: brokers send every message by itself, and a read costs
-# more than the thirty messages that come meanwhile. Nobody notices the delay; a lone message does not have it.
+# After two small reads within this time the socket rests for as long: brokers send every message by itself, and a read
+# costs more than the thirty messages that come meanwhile. Nobody notices the delay; a lone message does not have it.
 REST_S = 0.001
+SMALL = 1 << 15  # bytes: what a rest gathers where the broker is the limit
 HELD_MAX = 1 << 26  # bytes of messages that come before `start`: retained ones of half a million topics
 UNSENT_MAX = 1 << 20  # bytes that the broker has not taken: about a second of what we ever send
 SUBSCRIBE_MAX = 100  # topics in one SUBSCRIBE: far below the packet limit of every broker
@@ -249,7 +250,7 @@ class BrokerSession(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._end += nbytes
         now = self._loop.time()
-        rests, self._heard_at = now - self._heard_at < REST_S, now
+        rests, self._heard_at = nbytes < SMALL and now - self._heard_at < REST_S, now
         if not self._working:
             self._work(REST_S if rests else 0.0)
 

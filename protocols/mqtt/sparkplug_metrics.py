@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from twin.quality import BAD, GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE
 
 REBIRTH = "Node Control/Rebirth"
 BD_SEQ = "bdSeq"
+COMPRESSED = "SPBV1.0_COMPRESSED"
 SEQUENCE = 256  # numbers of messages run from 0 to 255
 METRICS_MAX = 20_000  # of one payload: with names these fill PAYLOAD_MAX
 
@@ -112,15 +114,36 @@ def parse(payload: bytes) -> Wire:
     Raises:
         Malformed: too large, or not a Sparkplug B payload.
     """
+    wire = _wire(payload)
+    if wire.uuid == COMPRESSED:
+        wire = _wire(_unpressed(wire.body))
+    if len(wire.metrics) > METRICS_MAX:
+        raise Malformed("overflow", f"{len(wire.metrics)} metrics in one payload; {METRICS_MAX} are the limit")
+    return wire
+
+
+def _wire(payload: bytes) -> Wire:
     if len(payload) > PAYLOAD_MAX:
         raise Malformed("overflow", f"a payload of {len(payload)} bytes; {PAYLOAD_MAX} are the limit")
     try:
         wire: Wire = Wire.FromString(payload)
     except DecodeError as error:
         raise Malformed("decode", f"not a Sparkplug B payload: {error}") from None
-    if len(wire.metrics) > METRICS_MAX:
-        raise Malformed("overflow", f"{len(wire.metrics)} metrics in one payload; {METRICS_MAX} are the limit")
     return wire
+
+
+def _unpressed(body: bytes) -> bytes:
+    """A payload inside a payload, as Eclipse Tahu's edge nodes compress them: DEFLATE or GZIP, whose heads differ."""
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        payload = reader.decompress(body, PAYLOAD_MAX)
+    except zlib.error as error:
+        raise Malformed("decode", f"a compressed payload cannot be read: {error}") from None
+    if len(payload) == PAYLOAD_MAX:
+        raise Malformed("overflow", f"a compressed payload holds {PAYLOAD_MAX} bytes or more")
+    if not reader.eof:
+        raise Malformed("decode", "a compressed payload ends too soon")
+    return payload
 
 
 def metrics_of(payload: bytes) -> list[Metric]:

@@ -21,20 +21,20 @@ START_S = 60.0  # a cold file cache and two busy cores
 ANSWER_S = 30.0
 
 
-def installed() -> Path:
+def installed(folder: Path = FOLDER) -> Path:
     """The folder with its packages in place; skips (in CI: fails) where npm cannot bring them."""
-    stamp = FOLDER / "node_modules" / ".package-lock.json"
-    lock = FOLDER / "package-lock.json"
+    stamp = folder / "node_modules" / ".package-lock.json"
+    lock = folder / "package-lock.json"
     if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
-        return FOLDER
+        return folder
     if shutil.which("npm") is None:
         _missing("npm is not on PATH")
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
     if done.returncode:
         _missing(f"npm ci failed: {done.stderr[-500:]}")
     stamp.touch()
-    return FOLDER
+    return folder
 
 
 def _missing(why: str) -> None:

@@ -16,21 +16,24 @@ from hypothesis import strategies as st
 
 import protocols.mqtt.documents as documents
 from protocols.delivery import Delivery
-from protocols.mqtt import codec
+from protocols.mqtt import codec, packed
 from protocols.mqtt.bindings import Bindings
 from protocols.mqtt.intake import Intake
 from protocols.mqtt.messages import Message, Messages
 from tests.protocols.protocol_bench import RecordingSink, point
 from twin.points import Point, Selection
+from twin.quality import GOOD
 
 NOW = 1_795_262_400_000_000_000
 
 
-def heard(points: list[Point], messages: list[Message], by_hand: bool = False, form: str = "auto") -> RecordingSink:
+def heard(
+    points: list[Point], messages: list[Message], by_hand: bool = False, form: str = "auto", layout: str = "f64"
+) -> RecordingSink:
     sink = RecordingSink()
     selected = Selection.of(points)
-    bindings = Bindings(selected.words("address"), selected.words("type"), by_hand)
-    intake = Intake(bindings, selected, form, lambda topic: False)
+    bindings = Bindings(selected.words("address"), ["string" if by_hand else p.type for p in points], form)
+    intake = Intake(bindings, selected, form, layout, lambda topic: False)
     batch = Delivery("d1", sink, lambda: NOW, selected).batch()
     intake.take(batch, Messages.of(messages))
     batch.deliver()
@@ -209,6 +212,32 @@ def test_the_compiled_reader_is_compiled_again_when_its_parts_change() -> None:
     assert zlib.crc32(source) == documents.NUMBERS_CRC, (
         f"write NUMBERS_CRC = 0x{zlib.crc32(source):08X} in documents.py"
     )
+
+
+rows = st.lists(st.floats() | st.sampled_from([0.0, 1.0]), min_size=1, max_size=5)
+
+
+@given(rows, st.integers(-(2**63), 2**63 - 1), st.sampled_from(packed.LAYOUTS), st.booleans(), st.binary(max_size=9))
+def test_packed_rows_mean_the_same_to_both_readers(
+    values: list[float], stamp: int, layout: str, retained: bool, more: bytes
+) -> None:
+    points = [point(0, "t"), point(1, "t#1", "boolean"), point(2, "t#3", scale=2.0), point(3, "u", "string")]
+    with np.errstate(over="ignore"):
+        payload = packed.write(values, stamp, packed.Layout.of(layout)) + more
+    said = [Message(topic, payload, retained) for topic in (b"t", b"u", b"unknown")]
+    one, other = (told(heard(points, said, hand, "packed", layout)) for hand in (False, True))
+    assert one == other
+
+
+@pytest.mark.parametrize("layout", packed.LAYOUTS)
+def test_a_packed_row_says_its_values_and_its_time(layout: str) -> None:
+    row = packed.Layout.of(layout)
+    payload = packed.write([1.5, 2.0, -0.25], NOW - 5, row)
+    sink = heard([point(i, f"t#{i}") for i in range(3)], [Message(b"t", payload, False)], form="packed", layout=layout)
+    taken_at = NOW - 5 if row.head or row.tail else NOW
+    assert sink.latest == {0: (1.5, GOOD, taken_at), 1: (2.0, GOOD, taken_at), 2: (-0.25, GOOD, taken_at)}
+    short = heard([point(0, "t")], [Message(b"t", payload[:-1], False)], form="packed", layout=layout)
+    assert short.reasons == {("twin0.value", "decode")} and short.latest == {}
 
 
 def test_powers_of_five_are_those_of_the_paper() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -200,3 +202,17 @@ def test_a_payload_has_a_limit() -> None:
     with pytest.raises(Malformed) as caught:
         spm.parse(Wire(metrics=[Wire.Metric()] * (spm.METRICS_MAX + 1)).SerializeToString())
     assert caught.value.reason == "overflow"
+
+
+def test_a_compressed_payload_has_the_same_limit() -> None:
+    def wrapped(body: bytes) -> bytes:
+        payload: bytes = Wire(uuid="SPBV1.0_COMPRESSED", body=body).SerializeToString()
+        return payload
+
+    inside = spm.encode([Metric("m", datatype=spm.INT32, value=1)], NOW_MS, 7)
+    for body in (zlib.compress(inside), gzip.compress(inside)):
+        assert spm.parse(wrapped(body)).seq == 7
+    for body, reason in ((zlib.compress(bytes(PAYLOAD_MAX + 1)), "overflow"), (b"x", "decode"), (inside, "decode")):
+        with pytest.raises(Malformed) as caught:
+            spm.parse(wrapped(body))
+        assert caught.value.reason == reason
