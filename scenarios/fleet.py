@@ -132,8 +132,8 @@ class Fleet:
 
     Attributes, columns of shape (plant.points.size,):
         shown, shown_quality: what the instruments show now; NaN for texts.
-        said, said_quality: what each device published last, which is older while it loses its news; `on_said` is
-            called whenever it changes.
+        said, said_quality: what each device published last, which is older while it loses its news.
+        on_said: called whenever that or a setting changes.
     """
 
     def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int, pki: Path | None = None) -> None:
@@ -306,6 +306,7 @@ class Fleet:
         if accepted:
             self.shown[point.id] = value
             self._due[point.id] = True
+            self.on_said()
         self._written.set()
         return accepted
 

@@ -119,8 +119,9 @@ class Field:
         mute = self._registers.modbus & ~good_mask(self.fleet.said_quality)
         self._claimed = np.where(mute, self._claimed, said)
         self._claims.append((now, self._claimed))
+        self._claims.append((now, self._registers.shown(self._told())))  # what it is told it says by itself
         # The one that held when the window began is needed too.
-        while len(self._claims) > 1 and self._claims[1][0] < now - self.window_s:
+        while len(self._claims) > 2 and self._claims[2][0] < now - self.window_s:
             self._claims.popleft()
 
     def _told(self) -> NDArray[np.float64]:
@@ -143,8 +144,6 @@ class Field:
         near = np.zeros(len(ids), np.bool_)
         for _, claimed in self._claims:
             near |= np.abs(claimed[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
-        told = self._registers.shown(self._told())  # a device says by itself what it was told
-        near |= np.abs(told[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
         for i in ids[~near].tolist():
             recent = [round(float(c[i]), 4) for _, c in list(self._claims)[-5:]]
             self._say_doubt(i, f"Good with {columns.value[i]!r}, its device said {recent}")
