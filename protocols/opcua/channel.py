@@ -23,6 +23,7 @@ from protocols.link import Clock
 from protocols.opcua import binary, codec, messages
 from protocols.opcua.failures import FAILURES
 from protocols.opcua.messages import Answer, Answers
+from protocols.opcua.patience import within
 from protocols.opcua.security import secure, sign_in
 from twin.plant import Device
 
@@ -135,7 +136,7 @@ class Channel:
     async def exchange(self, encoding: int, parameters: bytes, timeout_s: float | None = None) -> bytes:
         """A request and its answer, a fault too."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
-        async with asyncio.timeout(limit_s):
+        async with within(limit_s):
             return bytes(await self.send(encoding, parameters, limit_s))
 
     async def ask(self, encoding: int, parameters: bytes, answers: Answers, timeout_s: float | None = None) -> Answer:
@@ -147,7 +148,7 @@ class Channel:
     async def call(self, request: Any, response: type, timeout_s: float | None = None) -> Any:
         """One of the rare services, in asyncua's words."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
-        async with asyncio.timeout(limit_s):
+        async with within(limit_s):
             body = await self._protocol().send_request(request, limit_s)
         found = struct_from_binary(response, body)
         check(found.ResponseHeader.ServiceResult.value)
@@ -155,7 +156,7 @@ class Channel:
 
     async def renew(self) -> None:
         """A new security token (Part 4, 5.5.2)."""
-        async with asyncio.timeout(self.timeout_s):
+        async with within(self.timeout_s):
             await self.client.open_secure_channel(renew=True)
         self.client.uaclient.revolve_security_token()
 
@@ -208,7 +209,7 @@ async def open_channel(
     client.session_timeout = int(max(SESSION_LIFE_S, life_s) * 1000)
     client.secure_channel_timeout = CHANNEL_LIFE_MS
     try:
-        async with asyncio.timeout(timeout_s):
+        async with within(timeout_s):
             await secure(client, device, pki, clock)
             await client.connect_socket()
             await client.send_hello()
@@ -251,7 +252,7 @@ async def close(client: Client, farewell: bool) -> None:
     said = False
     try:
         if farewell and client.state is not UaClientState.DISCONNECTED:
-            async with asyncio.timeout(CLOSE_S):
+            async with within(CLOSE_S):
                 await client.uaclient.close_session(True)
                 await client.close_secure_channel()
             said = True

@@ -23,6 +23,7 @@ from protocols.opcua.channel import TOO_MUCH, Channel, Limits, check
 from protocols.opcua.failures import status_name
 from protocols.opcua.intake import Intake
 from protocols.opcua.messages import Answer, Answers
+from protocols.opcua.patience import within
 from protocols.opcua.window import Window
 from twin.points import Selection
 
@@ -208,7 +209,7 @@ class Monitor:
                     await asyncio.sleep(0)
                 if under_way:
                     part, coming = under_way.popleft()
-                    async with asyncio.timeout(max(CREATE_S, channel.timeout_s)):
+                    async with within(max(CREATE_S, channel.timeout_s)):
                         body = bytes(await coming)
                     self._settle(answers.decode(body), part, limits, subscription, work)
         finally:
