@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.believe import plain_value, wire_value
 from protocols.delivery import Delivery
-from protocols.healing import STEADY_S, Broken, heal
+from protocols.healing import STEADY_S, Broken, cancellation_wanted, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.opcua import binary, codec, messages
 from protocols.opcua.channel import SESSION_GONE, Channel, Kept, Limits, close, open_channel, read_limits
@@ -143,9 +143,9 @@ class OpcUaLink:
         failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(session.pump.run(), name=f"{self._device.id} publish")
-                tasks.create_task(self._populate(session), name=f"{self._device.id} populate")
-                tasks.create_task(self._heartbeat(session), name=f"{self._device.id} heartbeat")
+                tasks.create_task(_for_good(session.pump.run()), name=f"{self._device.id} publish")
+                tasks.create_task(_for_good(self._populate(session)), name=f"{self._device.id} populate")
+                tasks.create_task(_for_good(self._heartbeat(session)), name=f"{self._device.id} heartbeat")
         except* (Broken, *FAILURES) as group:
             failure = next((one for one in group.exceptions if isinstance(one, Gone)), group.exceptions[0])
         if failure is not None:
@@ -268,6 +268,16 @@ def _settled(status_name: str) -> Verdict:
     if codec.is_unsettled(status_name):
         return Verdict(WriteOutcome.UNKNOWN, status_name)
     return Verdict(WriteOutcome.REFUSED, status_name)
+
+
+async def _for_good(work: Coroutine[Any, Any, None]) -> None:
+    """A task of a session ends with the session only: were it cancelled by a library alone, nobody would hear of it."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        if cancellation_wanted():
+            raise
+        raise Broken("a library gave up waiting") from None
 
 
 def _check_silence(monitored: Monitored, now: float) -> None:
