@@ -37,16 +37,16 @@ class Session:
         bus: Bus,
         seat: tuple[int, float, int, float],
         clock: Clock,
-        doubtful: bool,
         late: Callable[[], None],
         garbage: Callable[[codec.BadFrame], None],
+        doubtful: bool = False,
     ) -> None:
         """
         Args:
             seat: unit, timeout_s, outstanding and delay_s of turns.Seat.
-            doubtful: the unit kept silent when it was asked last.
             late: called for each answer that came too late.
             garbage: called with what came and was no Modbus.
+            doubtful: the unit kept silent when it was asked last.
         """
         self.broken = asyncio.Event()
         self.answers = 0  # of the unit itself: a gateway that speaks for it proves nothing
