@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from control import discover_edit as edit
@@ -15,13 +16,14 @@ from control.discover_merge import Edits, cells_of, merged
 from control.discover_names import named, plain
 from control.discover_said import Said
 from protocols.catalog import PROTOCOLS
-from protocols.discovery import Found, without_password
+from protocols.discovery import Found, FoundValue, Path, without_password
 from twin.errors import Conflict
 from twin.interface import kind_of
 from twin.plant import Device, Plant
 from twin.plantfile import PLANT_FILE
 
 PLANT_ID_MAX = 64
+NOTED_MAX = 3  # values of one thing whose equal notes stand one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,28 @@ class _Texts:
         return self.made[name] if name in self.made else self.target.text(name)
 
 
-def compare(folder: Path, device: Device, found: Found, prune: bool) -> tuple[PlantFolder, Outcome]:
+def known(folder: FilePath, device: Device, is_named: bool, said: Mapping[str, Any]) -> Device:
+    """The device as the plant in the folder has it already: its id where none was given, its user, its settings.
+
+    Args:
+        is_named: whether the device's id was given.
+        said: settings that were given; they come before the plant's.
+
+    Raises:
+        BadPlant, Refused: the folder holds no sound plant.
+    """
+    plant = open_folder(folder).plant
+    place = _place(device.endpoint)
+    alike = (d for d in plant.devices if _place(d.endpoint) == place) if plant else iter(())
+    there = plant.device_of_id.get(device.id) if plant and is_named else next(alike, None)
+    if there is None or _place(there.endpoint) != place:
+        return device
+    endpoint = device.endpoint if "@" in device.endpoint else there.endpoint
+    settings = {**there.settings, **{key: device.settings[key] for key in said}}
+    return Device(there.id, there.protocol, endpoint, settings)
+
+
+def compare(folder: FilePath, device: Device, found: Found, prune: bool) -> tuple[PlantFolder, Outcome]:
     """What the search means for the plant in the folder.
 
     Raises:
@@ -61,7 +84,7 @@ def compare(folder: Path, device: Device, found: Found, prune: bool) -> tuple[Pl
     _check_same(target, device)
     before = _before(target, device.id)
     rows = _rows(target, device.id)
-    change = difference(before, discover_said.said(found), rows, found.scope, found.complete)
+    change = difference(before, discover_said.said(found), rows, found.scope, found.complete, found.also)
     edits = merged(device.id, found, target.plant, before, rows, change, prune)
     is_new = target.plant is None or device.id not in target.plant.device_of_id
     return target, Outcome(device, found, edits, is_new)
@@ -88,13 +111,14 @@ def write_out(target: PlantFolder, outcome: Outcome) -> Outcome:
     return replace(outcome, written=bool(changed))
 
 
-def as_document(outcome: Outcome, folder: Path) -> dict[str, Any]:
+def as_document(outcome: Outcome, folder: FilePath) -> dict[str, Any]:
     """The outcome for machines."""
     change, found = outcome.difference, outcome.found
     path = {v.address: "/".join(v.path) for v in found.values}
     point = {r.value.address: r.point for r in outcome.edits.draft.rows}
     return {
         "device": outcome.device.id,
+        "protocol": outcome.device.protocol,
         "endpoint": without_password(outcome.device.endpoint),
         "folder": str(folder),
         "new": outcome.is_new,
@@ -162,7 +186,7 @@ def _said_now(target: PlantFolder, outcome: Outcome) -> dict[str, Said]:
     now = discover_said.said(outcome.found)
     pruned = set(outcome.edits.removed)
     stays = {g.address for g in outcome.difference.gone if g.point and g.point not in pruned}
-    if not outcome.found.complete or outcome.found.scope:
+    if not outcome.found.complete or outcome.found.scope or outcome.found.also:
         lost = {g.address for g in outcome.difference.gone}
         stays |= {a for a in _before(target, outcome.device.id) if a not in lost}
     stays -= set(outcome.difference.moved or ())
@@ -202,7 +226,7 @@ def _plant_text(texts: _Texts, outcome: Outcome) -> str:
     return text
 
 
-def _head(folder: Path) -> str:
+def _head(folder: FilePath) -> str:
     name = plain(folder.resolve().name)[:PLANT_ID_MAX]
     return (
         "# Written by `twinloop discover`. Change what you like: a later search keeps it.\n"
@@ -227,12 +251,17 @@ def _doomed(plant: Plant, twins: set[str]) -> dict[str, set[int]]:
 
 
 def _remarks(target: PlantFolder, outcome: Outcome) -> list[str]:
-    """Comments for the sheet: what no point can carry, as far as it was not said there before."""
+    """Comments for the sheet: what to know of values, and what no point can carry, where it was not said there before."""
     before = _before(target, outcome.device.id)
-    notes = [f"{'/'.join(v.path)}: {v.note}" for v in outcome.found.values if v.note and v.address not in before]
-    skipped = [
-        f"not read: {s.address} {'/'.join(s.path)}: {s.reason}"
-        for s in outcome.found.skipped
-        if s.address not in before
-    ]
-    return [*notes, *skipped]
+    noted: dict[tuple[Path, str], list[FoundValue]] = {}
+    for value in outcome.found.values:
+        if value.note and value.address not in before:
+            noted.setdefault((value.thing, value.note), []).append(value)
+    lines = []
+    for (thing, note), values in noted.items():
+        if len(values) > NOTED_MAX:
+            lines.append(f"{'/'.join(thing)}, {len(values)} values: {note}")
+        else:
+            lines += [f"{'/'.join(v.path)}: {note}" for v in values]
+    skipped = (s for s in outcome.found.skipped if s.address not in before)
+    return [*lines, *(f"not read: {s.address} {'/'.join(s.path)}: {s.reason}" for s in skipped)]

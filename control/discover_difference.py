@@ -6,7 +6,7 @@ is theirs and stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from control.discover_said import Said
@@ -70,12 +70,13 @@ def difference(
     rows: Mapping[str, Bound],
     scope: Path = (),
     complete: bool = True,
+    also: Set[str] = frozenset(),
 ) -> Difference:
     """
     Args:
         before: what the device said at the last search, by address; empty when nothing is known of one.
         rows: the plant's rows of this device, by address.
-        scope, complete: of this search; what it could not see is not gone.
+        scope, complete, also: of this search; what it could not see, or saw and left out, is not gone.
     """
     inside = path_text(scope)
     known = {a: s for a, s in before.items() if _within(s.path, inside)}
@@ -96,7 +97,7 @@ def difference(
             added.append(address)
         else:
             left_out.append(address)
-    lost = [a for a in (known or rows) if complete and a not in now and a not in old]
+    lost = [a for a in (known or rows) if complete and a not in now and a not in old and a not in also]
     return Difference(
         tuple(added),
         tuple(_gone(a, before, rows) for a in lost if a in rows or before[a].is_read),

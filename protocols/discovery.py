@@ -86,6 +86,7 @@ class Found:
         complete: False when a limit ended the search: what is missing may still be there.
         remarks: what people should know of the search as a whole, in words.
         settings: device settings that the search showed to be needed.
+        also: addresses that are there, and were not worth a point.
     """
 
     things: tuple[FoundThing, ...]
@@ -95,6 +96,7 @@ class Found:
     complete: bool = True
     remarks: tuple[str, ...] = ()
     settings: dict[str, bool | int | float | str] = field(default_factory=dict)
+    also: frozenset[str] = frozenset()
 
 
 Told = Callable[[int, str], None]

@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from protocols import certificate as x
-from protocols.certificate import Trust
+from protocols.trust import Doubt, Trust
 from twin.errors import BadRequest, NotFound, Refused, TwinloopError
 
 OWN, TRUSTED, ISSUERS, REJECTED = FOLDERS = ("own", "trusted", "issuers", "rejected")
@@ -33,6 +34,7 @@ CA_FILE, CA_KEY_FILE = "ca.der", "ca_key.pem"
 CERTIFICATE_SUFFIXES = (".der", ".cer", ".crt", ".pem")
 FILE_MAX = 65_536  # bytes of one file: ten times the largest certificate
 REVOKED_MAX = 4_194_304  # bytes of one revocation list: some hundred thousand entries
+CERTIFICATES_KEPT = 4096  # parsed ones, a few kB each; more are parsed again
 REJECTED_MAX = 100  # anybody on the network can knock with ever new certificates: the oldest gives way
 THUMBPRINT_MIN = 4  # hex digits that people must type at least
 THUMBPRINT = re.compile(r"[0-9A-F]{4,64}")
@@ -56,6 +58,16 @@ class Pki:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def at(cls, folder: Path | None) -> Pki:
+        """
+        Raises:
+            BadRequest: there is none.
+        """
+        if folder is None:
+            raise BadRequest("there is no folder of certificates", "name one by --pki, or start with --data")
+        return cls(folder)
 
     @property
     def own_certificate_path(self) -> Path:
@@ -96,9 +108,21 @@ class Pki:
         return [_load_revoked(path) for path in self._files(ISSUERS, (".crl",))]
 
     def trust(self) -> Trust:
-        """Everything that `certificate.judge` needs."""
+        """Everything that `trust.judge` needs."""
         trusted, issuers = self.trusted(), self.issuers()
         return Trust([h.certificate for h in trusted], [h.certificate for h in issuers], self.revoked())
+
+    def turned_away(self, certificate: x509.Certificate, doubt: Doubt) -> str:
+        """The doubt in words; a certificate that only lacks trust is kept for somebody to look at."""
+        thumbprint = x.thumbprint(certificate)
+        if not doubt.unknown:
+            return f"{doubt.words}; {doubt.fix} ({thumbprint})"
+        kept = self.reject(certificate)
+        passed_over = "".join(f" ({error.message})" for error in self.unreadable())
+        return (
+            f"{doubt.words}{passed_over}; it is kept as '{kept}'. If its thumbprint is the peer's own, run: "
+            f"twinloop certs trust {thumbprint} --pki '{self.folder}'"
+        )
 
     def reject(self, certificate: x509.Certificate) -> Path:
         """Keep an unknown peer's certificate, so that somebody can look at it and trust it."""
@@ -187,7 +211,18 @@ def load_certificate(path: Path) -> x509.Certificate:
     Raises:
         NotFound, BadRequest.
     """
-    data = _read(path, FILE_MAX, "run `twinloop certs init`, or name another --pki")
+    missing = "run `twinloop certs init`, or name another --pki"
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error, missing) from None
+    return _parsed_certificate(path, (found.st_mtime_ns, found.st_size, found.st_ino), missing)
+
+
+@lru_cache(CERTIFICATES_KEPT)
+def _parsed_certificate(path: Path, version: tuple[int, int, int], missing: str) -> x509.Certificate:
+    """Parsed once a version of the file: a trust list is asked for at every connection."""
+    data = _read(path, FILE_MAX, missing)
     return _parsed(path, lambda: x.read(data), "a certificate in DER or PEM")
 
 
@@ -285,10 +320,8 @@ def _read(path: Path, size_max: int, missing: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(size_max + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{path} is missing", missing) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(path, error, missing) from None
     if len(data) > size_max:
         raise BadRequest(f"{path} has more than {size_max} bytes", "put what it should be there")
     return data
@@ -301,7 +334,9 @@ def _parsed(path: Path, read: Callable[[], T], what: str) -> T:
         raise BadRequest(f"{path} is not {what}: {error}", "remove it, or put what it should be there") from None
 
 
-def _unreadable(path: Path, error: OSError) -> BadRequest:
+def _unreadable(path: Path, error: OSError, missing: str = "") -> TwinloopError:
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{path} is missing", missing)
     return BadRequest(f"{path} cannot be read: {error.strerror}", "give it to the user that runs the server")
 
 

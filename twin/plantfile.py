@@ -222,8 +222,10 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
             rules.check_endpoint(endpoint)
         except ValueError as error:
             sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
+        before = len(sheet.mistakes.found)
         settings = _settings(sheet, "device", index, row, rules.settings)
-        for clash in rules.check_settings(endpoint, settings):
+        # A default that stands in for a wrong value says nothing about what goes together.
+        for clash in rules.check_settings(endpoint, settings) if len(sheet.mistakes.found) == before else ():
             sheet.mistake("device", index, clash.key, clash.message, clash.fix)
         devices.setdefault(identity, Device(identity, protocol, endpoint, settings))
     for identity in endpoints.keys() - devices.keys():

@@ -223,7 +223,7 @@ class Bus:
         if self._ids:
             self._lose(garbage)
             return
-        for ask in self._turns.expired(float("inf")):
+        for ask in self._turns.spoilt(self._loop.time()):
             _give_up(ask, garbage)
         if self._turns.unanswered >= SILENCES_MAX:
             self._lose(garbage)

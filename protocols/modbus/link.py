@@ -79,6 +79,7 @@ class ModbusLink:
         self._reported: set[int] = set()
         self._rewriting = asyncio.Lock()
         self._session: Session | None = None
+        self._doubtful = False
         self._late = 0
         self._queued = 0
         self._hand_over_at: asyncio.TimerHandle | None = None
@@ -91,7 +92,7 @@ class ModbusLink:
     async def _live(self, online: Callable[[], None]) -> None:
         bus = bus_of(self._endpoint, self._shared, self._match_ids, self._clock)
         seat = (self._endpoint.unit, self._timeout_s, self._outstanding, self._request_delay_s)
-        session = Session(bus, seat, self._clock, self._came_late, self._garbage)
+        session = Session(bus, seat, self._clock, self._doubtful, self._came_late, self._garbage)
         took, refused = partial(self._took, session, online), partial(self._refused, session, online)
         try:
             await session.join(self._connect_delay_s)
@@ -103,6 +104,7 @@ class ModbusLink:
             await self._poll(session, took, refused)
         finally:
             self._session = None
+            self._doubtful = session.doubtful
             self._hand_over()
             await session.leave()
 

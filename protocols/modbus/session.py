@@ -37,12 +37,14 @@ class Session:
         bus: Bus,
         seat: tuple[int, float, int, float],
         clock: Clock,
+        doubtful: bool,
         late: Callable[[], None],
         garbage: Callable[[codec.BadFrame], None],
     ) -> None:
         """
         Args:
             seat: unit, timeout_s, outstanding and delay_s of turns.Seat.
+            doubtful: the unit kept silent when it was asked last.
             late: called for each answer that came too late.
             garbage: called with what came and was no Modbus.
         """
@@ -50,11 +52,16 @@ class Session:
         self.answers = 0  # of the unit itself: a gateway that speaks for it proves nothing
         self._bus = bus
         self._clock = clock
-        self._seat = Seat(*seat, self.fail, late)
+        self._seat = Seat(*seat, self.fail, late, silent=int(doubtful))
         self._garbage = garbage
         self._reason: Exception | None = None
         self._cycle: asyncio.Future[None] | None = None
         self._left = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the unit kept silent when it was asked last."""
+        return self._seat.silent > 0
 
     @property
     def waiting(self) -> int:

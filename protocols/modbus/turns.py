@@ -196,7 +196,13 @@ class Turns:
 
     def expired(self, now: float) -> list[Ask]:
         """Those whose time is over; several of one unit at a time count as one silence."""
-        asks = [ask for ask in self._under_way if ask.deadline <= now]
+        return self._silence([ask for ask in self._under_way if ask.deadline <= now], now)
+
+    def spoilt(self, now: float) -> list[Ask]:
+        """Everything under way: what came was no answer, and counts as none."""
+        return self._silence(list(self._under_way), now)
+
+    def _silence(self, asks: list[Ask], now: float) -> list[Ask]:
         for ask in asks:
             self._close(ask, now)
         for seat in {ask.seat for ask in asks if ask.seat is not None}:

@@ -25,6 +25,7 @@ from asyncua.server.uaprocessor import UaProcessor
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 
 from protocols.opcua.faults import status_of
+from protocols.opcua.standard import LightServer
 from protocols.served import Guest, Role, TwinView
 from twin.errors import TwinloopError
 
@@ -235,7 +236,7 @@ class _Listener(BinaryServer):
         return made
 
 
-class _Guests(InternalServer):
+class _Guests(LightServer):
     def __init__(self, services: Services, clients: int) -> None:
         self._services = services
         super().__init__(user_manager=_EverybodyIsUser())

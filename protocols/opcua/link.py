@@ -23,7 +23,7 @@ from protocols.opcua.channel import SESSION_GONE, Channel, Kept, Limits, close, 
 from protocols.opcua.failures import FAILURES, status_name, words
 from protocols.opcua.intake import Intake
 from protocols.opcua.messages import Answers
-from protocols.opcua.monitoring import Monitor, Monitored
+from protocols.opcua.monitoring import Monitor, Monitored, Rates
 from protocols.opcua.publishing import Gone, Pump
 from protocols.opcua.reading import read_all, read_attributes, read_one
 from twin.plant import Device
@@ -76,9 +76,9 @@ class OpcUaLink:
         self._pki = pki
         self._delivery = Delivery(device.id, sink, clock, self._points)
         self._intake = Intake(self._points)
-        publishing_ms, queue_size = float(device.settings["publishing_ms"]), int(device.settings["queue_size"])
-        self._first_s = 2 * publishing_ms / 1000  # after which a first value should have come
-        self._monitor = Monitor(self._points, self._delivery, self._intake, publishing_ms, queue_size)
+        rates = Rates.of(device.settings)
+        self._first_s = 2 * rates.publishing_ms / 1000  # after which a first value should have come
+        self._monitor = Monitor(self._points, self._delivery, self._intake, rates)
         self._publishes = int(device.settings["publishes"])
         self._heartbeat_s = float(device.settings["heartbeat_s"])
         self._timeout_s = float(device.settings["timeout_s"])

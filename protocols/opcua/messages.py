@@ -19,6 +19,8 @@ ROWS_FIRST = 1024  # of an answer's columns, 39 bytes each; they grow to the lon
 HEADER_BYTES = 100  # of a request at most, with a long authentication token
 VALUE, DATA_TYPE = 13, 14  # attributes of a node (Part 6, annex A)
 
+WHATEVER_AGE_MS = float(2**31 - 1)  # what the server holds (Part 4, 5.10.2)
+
 _BOTH = 2  # TimestampsToReturn: the source's and the server's
 _REPORTING = 2  # MonitoringMode
 _NO_STRUCTURE = b"\x00\x00\x00"  # an ExtensionObject of nothing
@@ -160,11 +162,11 @@ def republish(subscription: int, sequence: int) -> bytes:
     return _ACKNOWLEDGEMENT.pack(subscription, sequence)
 
 
-def read(nodes: Sequence[bytes], attribute: int = VALUE) -> bytes:
-    """Parameters of a Read of current values; each node is a NodeId as bytes."""
-    tail = attribute.to_bytes(4, "little") + _WHOLE_AS_IT_IS
+def read(nodes: Sequence[bytes], max_age_ms: float = 0.0) -> bytes:
+    """Parameters of a Read of values; each node is a NodeId as bytes. An age of 0 asks the device itself."""
+    tail = VALUE.to_bytes(4, "little") + _WHOLE_AS_IT_IS
     asked = b"".join(node + tail for node in nodes)
-    return struct.pack("<dii", 0.0, _BOTH, len(nodes)) + asked
+    return struct.pack("<dii", max_age_ms, _BOTH, len(nodes)) + asked
 
 
 def create_items(subscription: int, items: Sequence[tuple[int, bytes]], sampling_ms: float, queue_size: int) -> bytes:

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 from asyncua import ua
@@ -28,6 +29,7 @@ from twin.points import Selection
 log = logging.getLogger("twinloop.link")
 
 UNDER_WAY_MAX = 4  # requests for items sent before the first is answered: a round trip each, on a server that has work
+CREATE_S = 20.0  # small controllers take seconds for a thousand items; the heartbeat watches the connection meanwhile
 SUBSCRIPTIONS_MAX = 256  # a server that limits items per subscription gets more of them, but not without end
 NOTIFICATIONS_MAX = 10_000  # changes of one message: some 300 kB
 KEEP_ALIVE_S = 2.0  # how often the server must say that a subscription without changes still lives
@@ -35,6 +37,21 @@ SUBSCRIPTION_LIFE_S = 60.0  # the server frees what a lost link left behind afte
 TOLD_AT_ONCE = 100  # refused nodes told before others get a turn
 
 _FULL = ua.StatusCodes.BadTooManyMonitoredItems
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often the server publishes and looks for changes, and how many of one node it keeps in between."""
+
+    publishing_ms: float
+    sampling_ms: float
+    queue_size: int
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        publishing_ms, sampling_ms = float(settings["publishing_ms"]), settings["sampling_ms"]
+        asked_ms = publishing_ms if sampling_ms is None else float(sampling_ms)
+        return cls(publishing_ms, asked_ms, int(settings["queue_size"]))
 
 
 @dataclass(slots=True)
@@ -89,12 +106,11 @@ class _Work:
 class Monitor:
     """Sees to it that the server watches every point of a link."""
 
-    def __init__(self, points: Selection, delivery: Delivery, intake: Intake, publishing_ms: float, queue: int) -> None:
+    def __init__(self, points: Selection, delivery: Delivery, intake: Intake, rates: Rates) -> None:
         self._points = points
         self._delivery = delivery
         self._intake = intake
-        self._publishing_ms = publishing_ms
-        self._queue = queue
+        self._rates = rates
         self._reported: set[int] = set()
         self._queue_told = False
 
@@ -142,24 +158,35 @@ class Monitor:
         while work.rows and (room or len(made.subscriptions) < SUBSCRIPTIONS_MAX):
             fresh = not room
             subscription = await self._subscribe(channel, made) if fresh else room.pop()
+            if subscription is None:
+                break
             before = len(work.rows)
             await self._fill(channel, limits, subscription, work)
             if fresh and len(work.rows) == before:
                 break  # not even an empty subscription takes them
         made.untold += work.refused + [(row, int(_FULL)) for row in work.rows]
 
-    async def _subscribe(self, channel: Channel, made: Monitored) -> Subscription:
-        keep_alive = max(1, round(KEEP_ALIVE_S * 1000 / self._publishing_ms))
+    async def _subscribe(self, channel: Channel, made: Monitored) -> Subscription | None:
+        """One more; None where the server has no more for us."""
+        keep_alive = max(1, round(KEEP_ALIVE_S * 1000 / self._rates.publishing_ms))
         request = ua.CreateSubscriptionRequest()
         wish = request.Parameters
-        wish.RequestedPublishingInterval = self._publishing_ms
+        wish.RequestedPublishingInterval = self._rates.publishing_ms
         wish.RequestedMaxKeepAliveCount = keep_alive
         # Part 4, 5.13.2: the lifetime count is at least three times the keep-alive count.
-        wish.RequestedLifetimeCount = max(3 * keep_alive, math.ceil(SUBSCRIPTION_LIFE_S * 1000 / self._publishing_ms))
+        wish.RequestedLifetimeCount = max(
+            3 * keep_alive, math.ceil(SUBSCRIPTION_LIFE_S * 1000 / self._rates.publishing_ms)
+        )
         wish.MaxNotificationsPerPublish = NOTIFICATIONS_MAX
         wish.PublishingEnabled = True
         async with made.creating:
-            found = (await channel.call(request, ua.CreateSubscriptionResponse)).Parameters
+            try:
+                answer = await channel.call(request, ua.CreateSubscriptionResponse)
+            except ua.UaStatusCodeError as fault:
+                if fault.code == ua.StatusCodes.BadTooManySubscriptions and made.subscriptions:
+                    return None
+                raise
+            found = answer.Parameters
             subscription = Subscription(int(found.SubscriptionId), Window(), asyncio.get_running_loop().time())
             made.subscriptions[subscription.id] = subscription
         granted_s = float(found.RevisedPublishingInterval) / 1000 * max(1, int(found.RevisedMaxKeepAliveCount))
@@ -181,7 +208,7 @@ class Monitor:
                     await asyncio.sleep(0)
                 if under_way:
                     part, coming = under_way.popleft()
-                    async with asyncio.timeout(channel.timeout_s):
+                    async with asyncio.timeout(max(CREATE_S, channel.timeout_s)):
                         body = bytes(await coming)
                     self._settle(answers.decode(body), part, limits, subscription, work)
         finally:
@@ -207,7 +234,7 @@ class Monitor:
             rows.extendleft(reversed(part[half:]))
             del items[half:], part[half:]
         if part:
-            wish = messages.create_items(subscription.id, items, self._publishing_ms, self._queue)
+            wish = messages.create_items(subscription.id, items, self._rates.sampling_ms, self._rates.queue_size)
             under_way.append((part, channel.send(messages.CREATE_ITEMS, wish, channel.timeout_s)))
             subscription.items += len(part)
         return part
@@ -237,9 +264,11 @@ class Monitor:
             else:
                 subscription.items += 1
                 self._healed(row)
-        if fault == 0 and len(answer) and int(answer.stamp.min()) < self._queue and not self._queue_told:
+        if fault == 0 and len(answer) and int(answer.stamp.min()) < self._rates.queue_size and not self._queue_told:
             self._queue_told = True
-            log.warning("%s keeps fewer changes than queue_size = %d asks for", self._delivery.device_id, self._queue)
+            log.warning(
+                "%s keeps fewer changes than queue_size = %d asks for", self._delivery.device_id, self._rates.queue_size
+            )
 
     def _addresses(self, rows: Sequence[int]) -> list[str]:
         return self._points.take(np.array(rows, np.int32)).words("address")

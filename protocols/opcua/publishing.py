@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,11 +117,13 @@ class Pump:
     async def _turn(self) -> None:
         """Everything that came since the last turn goes out as one batch, as far as one turn goes."""
         self._batch, rows = self._delivery.batch(), 0
-        while self._arrived and rows < ROWS_PER_TURN:
-            coming, carried = self._arrived.popleft()
-            rows += await self._take(bytes(coming.result()), carried)
-            self._fill()
-        self._batch.deliver()
+        try:
+            while self._arrived and rows < ROWS_PER_TURN:
+                coming, carried = self._arrived.popleft()
+                rows += await self._take(bytes(coming.result()), carried)
+                self._fill()
+        finally:
+            self._batch.deliver()
         await asyncio.sleep(0)
 
     async def _pause(self) -> None:
@@ -202,13 +204,14 @@ class Pump:
                 raise Gone(f"the server has dropped subscription {subscription.id}")
             check(fault)
             self._acknowledge.append((subscription.id, sequence))
-            await self._hand_over(_message(answer))
+            await self._hand_over(replace(_message(answer), subscription=subscription.id), again=True)
         if lost:
             self._lose(lost)
             if self._first("lost"):
                 log.warning("%s: %d published messages are lost", self._delivery.device_id, lost)
 
-    async def _hand_over(self, message: _Message) -> int:
+    async def _hand_over(self, message: _Message, again: bool = False) -> int:
+        """`again`: it had been meant for a connection, or a session, that is no more."""
         answer = message.answer
         count = len(message.values) if answer is None else len(answer)
         for start in range(0, count, ROWS_PER_TURN):
@@ -224,7 +227,9 @@ class Pump:
             if self._first("overflow"):
                 log.warning("%s: the server loses changes between two publishes; raise queue_size, or lower publishing_ms",
                             self._delivery.device_id)  # fmt: skip
-        if message.status != binary.NONE:
+        # A message to the session that we have taken over from may say that we have.
+        ours = again and message.status == ua.StatusCodes.GoodSubscriptionTransferred
+        if message.status != binary.NONE and not ours:
             raise Gone(f"the server ended subscription {message.subscription}: {status_name(message.status)}")
         return count
 

@@ -20,7 +20,7 @@ from twin.points import Point, Selection
 async def read_all(
     channel: Channel, limits: Limits, points: Selection, rows: NDArray[np.int32], delivery: Delivery, intake: Intake
 ) -> None:
-    """Deliver the values of the points in the given rows, one batch a request.
+    """Deliver the values that the server holds of the points in the given rows, one batch a request.
 
     One request at a time: several under way were measured to be slower.
     """
@@ -31,7 +31,7 @@ async def read_all(
             left.extendleft((part[limits.read :], part[: limits.read]))
             continue
         nodes = [codec.node_id(address) for address in points.take(part).words("address")]
-        parameters = messages.read(nodes)
+        parameters = messages.read(nodes, messages.WHATEVER_AGE_MS)
         if len(part) > 1 and len(parameters) + messages.HEADER_BYTES > channel.request_max:
             left.extendleft((part[len(part) // 2 :], part[: len(part) // 2]))
             continue

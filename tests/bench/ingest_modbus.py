@@ -33,11 +33,15 @@ class TableSink:
 
     table: PointTable
     values: int = 0
+    enough: int = 0
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
     letters: list[DeadLetter] = field(default_factory=list)
 
     def readings(self, batch: Readings) -> None:
         self.table.apply(batch)
         self.values += len(batch)
+        if self.values >= self.enough:
+            self.filled.set()
 
     def dead_letter(self, letter: DeadLetter) -> None:
         self.letters.append(letter)
@@ -60,13 +64,12 @@ async def ours(port: int) -> list[float]:
     known = PROTOCOLS["modbus"].rules.settings
     settings = {name: s.default for name, s in known.items()} | {"outstanding": OUTSTANDING, "poll_s": 0.0}
     made = Points.of(points())
-    sink = TableSink(PointTable.sized(made.size))
+    sink = TableSink(PointTable.sized(made.size), enough=2 * made.size)
     chosen = made.selection(np.arange(made.size, dtype=np.int32))
     at = Device("d", "modbus", f"modbus://127.0.0.1:{port}/1", settings)
     link = PROTOCOLS["modbus"].link(at, chosen, sink, time.time_ns, random.Random(1), None)
     task = asyncio.create_task(link.run())
-    while sink.values < 2 * made.size:
-        await asyncio.sleep(0.01)
+    await sink.filled.wait()
     rates = []
     for _ in range(ROUNDS):
         before, begun = sink.values, time.perf_counter()

@@ -16,6 +16,7 @@ from control import certs
 from control.cli import app
 from protocols import certificate as x
 from protocols.pki import Pki
+from protocols.trust import Peer, judge
 from tests.protocols.pki_bench import NOW, authority, certificate
 from twin.errors import BadRequest, Conflict, NotFound, Refused
 
@@ -126,8 +127,8 @@ def test_our_own_authority_issues_ours_and_others(tmp_path: Path) -> None:
     assert stat.S_IMODE(Path(made["key"]).stat().st_mode) == 0o600
     plc = x.read(Path(made["certificate"]).read_bytes())
     pki = Pki(folder)
-    assert x.judge([plc], x.Peer("urn:plc", "plc.local"), pki.trust(), NOW) is None
-    assert x.judge([pki.own_certificate], x.Peer(), pki.trust(), NOW) is None
+    assert judge([plc], Peer("urn:plc", "plc.local"), pki.trust(), NOW) is None
+    assert judge([pki.own_certificate], Peer(), pki.trust(), NOW) is None
     assert isinstance(run("issue", "plc 1", "-o", tmp_path / "out", "--pki", folder).exception, Conflict)
     said("renew", "--pki", folder)
     assert x.facts(pki.own_certificate).issuer == "CN=twinloop CA"

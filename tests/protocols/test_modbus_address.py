@@ -92,7 +92,7 @@ def test_an_address_that_suits_its_point_is_taken(text: str, kind: str, writable
      "modbus+serial:///dev/ttyUSB0/1?baud=9601", "modbus+serial:///dev/ttyUSB0/1?speed=9600", "modbus://h:502/1?baud=9600"],
 )  # fmt: skip
 def test_what_is_no_endpoint_is_refused_with_the_form(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="modbus|baud"):
+    with pytest.raises(ValueError, match=r"modbus|baud"):
         check_endpoint(endpoint)
 
 

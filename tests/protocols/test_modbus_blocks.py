@@ -11,8 +11,10 @@ from protocols.modbus.blocks import Block, Cells, Limits, image_bytes, plan
 from protocols.modbus.picture import Picture
 from twin.quality import BAD_NO_DATA, GOOD
 
+NO_GAP = Limits()
 
-def planned(texts: list[str], limits: Limits = Limits()) -> list[Block]:  # noqa: B008 - frozen
+
+def planned(texts: list[str], limits: Limits = NO_GAP) -> list[Block]:
     return plan(Cells.of([parse_address(text) for text in texts]), limits)
 
 
@@ -82,9 +84,7 @@ def test_a_refused_block_is_halved_until_single_values_are_left_each_in_its_old_
     assert np.concatenate([left.offsets(), right.offsets()]).tolist() == block.offsets().tolist()
 
 
-def seen(
-    texts: list[str], cells: dict[tuple[Table, int], int], limits: Limits = Limits(), together: int = 4
-) -> Picture:  # noqa: B008
+def seen(texts: list[str], cells: dict[tuple[Table, int], int], limits: Limits = NO_GAP, together: int = 4) -> Picture:
     """A picture of a device that holds those cells."""
     picture = Picture([parse_address(text) for text in texts], limits, 1, together)
     for burst in picture.bursts(True):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import itertools
 import logging
 import math
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,6 +17,7 @@ from protocols.link import LinkState, WriteOutcome
 from protocols.modbus import codec
 from protocols.modbus.device import ModbusDevice
 from protocols.modbus.link import ModbusLink
+from tests.protocols.modbus_bench import link_to, misbehaving, refusal, registers
 from tests.protocols.protocol_bench import (
     Cable,
     RecordingSink,
@@ -26,7 +26,6 @@ from tests.protocols.protocol_bench import (
     free_port,
     point,
     running,
-    seeded,
     until,
 )
 from twin.points import Point
@@ -41,7 +40,6 @@ FLOAT_SWITCH = point(5, "discrete:17", "boolean")
 COUNT = point(6, "holding:30:uint64", "integer")
 POINTS = (LEVEL, FLOW, SPEED, SETPOINT, PUMP, FLOAT_SWITCH, COUNT)
 START = {0: 2.5, 1: -12.34, 2: 0.0, 3: 1.5, 4: 0.0, 5: 1.0, 6: 2.0**40}
-QUICK = {"poll_s": 0.05, "timeout_s": 0.5}
 
 
 class Bench:
@@ -70,8 +68,7 @@ class Bench:
 
 
 def link(sink: RecordingSink, port: int, points: tuple[Point, ...] = POINTS, **settings: object) -> ModbusLink:
-    at = device("modbus", f"modbus://127.0.0.1:{port}/7", **(QUICK | settings))
-    return ModbusLink(at, points, sink, time.time_ns, seeded())
+    return link_to(sink, f"modbus://127.0.0.1:{port}/7", points, **settings)
 
 
 @pytest.fixture
@@ -80,34 +77,6 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.power_on()
     yield bench
     await bench.power_off()
-
-
-Answer = Callable[[bytes], Awaitable[bytes]]
-
-
-@contextlib.asynccontextmanager
-async def misbehaving(answer: Answer) -> AsyncIterator[int]:
-    """A device of which the test decides every answer: whole frame in, bytes out."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                header = await reader.readexactly(6)
-                body = await reader.readexactly(int.from_bytes(header[4:6], "big"))
-                writer.write(await answer(header + body))
-                await writer.drain()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-def registers(request: bytes, *words: int) -> bytes:
-    """A proper answer to a read."""
-    pdu = struct.pack(f">BB{len(words)}H", request[7], 2 * len(words), *words)
-    return request[:4] + struct.pack(">HB", len(pdu) + 1, request[6]) + pdu
 
 
 async def test_all_four_tables_all_orders_and_units_arrive(bench: Bench) -> None:
@@ -251,7 +220,7 @@ async def test_a_refused_write_says_why(bench: Bench) -> None:
     sink = RecordingSink()
     wire = link(sink, bench.port)
     async with running(wire):
-        await until(lambda: sink.online, "the link is up")
+        await until(lambda: sink.value(2) == 0.0, "everything is read")
         bench.wished.refuse = True
         refused = await wire.write(SPEED, 5.0, 2.0)
         assert (refused.outcome, refused.detail) == (WriteOutcome.REFUSED, "IllegalDataValue")
@@ -270,7 +239,7 @@ async def test_a_write_without_an_answer_is_unknown_and_one_without_a_connection
         wire = link(sink, cable.port, timeout_s=2.0, poll_s=5.0)
         assert (await wire.write(SPEED, 1.0, 0.2)).outcome is WriteOutcome.NOT_SENT
         async with running(wire):
-            await until(lambda: sink.online, "the link is up")
+            await until(lambda: len(sink.latest) == len(POINTS), "everything is read")
             cable.swallow = True
             assert (await wire.write(SPEED, 500.0, 0.2)).outcome is WriteOutcome.UNKNOWN
             assert bench.wished.writes == [(2, 500.0)]
@@ -331,7 +300,7 @@ async def test_a_device_failure_is_a_quality_and_not_the_end_of_the_link() -> No
 
     async def answer(request: bytes) -> bytes:
         if failing:
-            return request[:4] + struct.pack(">HBBB", 3, request[6], request[7] | 0x80, 4)
+            return refusal(request, 4)
         return registers(request, 5)
 
     sink = RecordingSink()
@@ -350,7 +319,7 @@ async def test_a_register_that_appears_later_is_found(monkeypatch: pytest.Monkey
     async def answer(request: bytes) -> bytes:
         start, count = struct.unpack(">HH", request[8:12])
         if start + count > 1 and not there:
-            return request[:4] + struct.pack(">HBBB", 3, request[6], request[7] | 0x80, 2)
+            return refusal(request, 2)
         return registers(request, *range(start + 1, start + count + 1))
 
     sink = RecordingSink()

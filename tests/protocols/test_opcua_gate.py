@@ -15,9 +15,10 @@ from asyncua.crypto import security_policies, uacrypto
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from control import certs
 from protocols import certificate as x
 from protocols.opcua.security import serve_securely
-from protocols.pki import Pki
+from protocols.pki import Pki, write
 from tests.protocols.opcua_field import PASSWORD, USER, Site
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, key
 from twin.errors import BadRequest, NotFound
@@ -243,6 +244,37 @@ async def test_a_user_certificate_is_held_to_the_trust_list(site: Site) -> None:
     made.user_private_key = key("stranger")
     assert await refused(made, lambda: made.activate_session(certificate=stranger)) == "BadIdentityTokenRejected"
     assert stranger in [held.certificate for held in pki_of(site).rejected()]
+
+
+@pytest.mark.parametrize("new_key", [False, True])
+async def test_our_renewed_certificate_is_shown_to_the_next_client(site: Site, new_key: bool) -> None:
+    pki = pki_of(site)
+    staying = await opened(client(site, KNOWN))
+    await staying.create_session()
+    await staying.activate_session()
+    renewed = certs.renew(pki, 50, new_key, NOW)
+    for user in (None, USER):
+        offered = await client(site, None).connect_and_get_server_endpoints()
+        assert {x.thumbprint(x.read(e.ServerCertificate)) for e in offered} == {x.thumbprint(renewed)}
+        made = await opened(client(site, KNOWN))
+        await made.create_session()
+        await made.activate_session(user, PASSWORD if user else None)
+        assert await made.get_node("ns=2;s=Tank.Level").read_value() == 1.0
+        await made.disconnect()
+    assert await staying.get_node("ns=2;s=Tank.Level").read_value() == 1.0
+    await staying.disconnect()
+
+
+async def test_a_renewal_that_went_wrong_is_not_shown(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    pki = pki_of(site)
+    before, own_key = pki.own()
+    another = x.make(x.Identity("site", "", "urn:test:another", ()), own_key, NOW, 50)
+    for spoilt in (b"half a certifi", x.der(another), x.der(certificate("other"))):
+        write(pki.own_certificate_path, spoilt, private=False)
+        offered = await client(site, None).connect_and_get_server_endpoints()
+        assert {e.ServerCertificate for e in offered} == {x.der(before)}
+    assert len([r for r in caplog.records if "our renewed certificate is not shown" in r.message]) == 3
+    write(pki.own_certificate_path, x.der(before), private=False)
 
 
 async def test_a_server_without_certificates_cannot_be_served_securely(site: Site, tmp_path: Any) -> None:

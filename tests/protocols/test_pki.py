@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from protocols import certificate as x
 from protocols import pki as folder_of
-from protocols.certificate import Peer, judge
 from protocols.pki import Pki, pem_of_key, ssl_context_client, write
+from protocols.trust import Peer, judge
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, friends, key, revocation
 from twin.errors import BadRequest, NotFound, Refused
 

@@ -6,10 +6,12 @@
 //
 // Prints `READY {"endpoint":…, "port":…}` once it listens. Lines on stdin are commands, each answered by one JSON line:
 //   {"do":"rate","changes_per_s":N}   start, change (or with 0 stop) the changes; the clock of `sent` starts again
+//   {"do":"hold"}                     stop the changes; how many there were since then
 //   {"do":"sent"}                     how many changes were made since then, and what each item holds
 //   {"do":"set","node":"s=…","value":V,"status":"Bad…"}   one change by hand
 //   {"do":"add","node":"s=…","value":V}                   a node that was not there
-//   {"do":"drop","what":"subscriptions"|"sessions"}       end them without a word to the client
+//   {"do":"drop","what":"subscriptions"|"sessions"|"sessions alone"}   end them without a word to the client
+//   {"do":"count"}                    sessions and subscriptions there are
 //   {"do":"stop"}                     shut down in order; the end of stdin does the same
 "use strict";
 
@@ -180,6 +182,7 @@ class Field {
   async drop(what) {
     for (const session of Object.values(this.server.engine._sessions)) {
       if (what === "sessions") await this.server.engine.closeSession(session.authenticationToken, true, "Terminated");
+      else if (what === "sessions alone") await this.server.engine.closeSession(session.authenticationToken, false, "Timeout");
       else for (const id of session.publishEngine.subscriptions.map((one) => one.id)) session.deleteSubscription(id);
     }
   }
@@ -192,6 +195,11 @@ async function obey(field, line) {
     case "rate":
       field.rate(wish.changes_per_s);
       return {};
+    case "hold": {
+      const { sent } = field;
+      field.rate(0);
+      return { sent };
+    }
     case "sent":
       return { sent: field.sent, steps: field.steps };
     case "set": {
@@ -206,6 +214,10 @@ async function obey(field, line) {
         value: { dataType: DataType.Double, value: wish.value },
       });
       return {};
+    case "count": {
+      const { currentSessionCount: sessions, currentSubscriptionCount: subscriptions } = field.server.engine;
+      return { sessions, subscriptions };
+    }
     case "drop":
       await field.drop(wish.what);
       return {};

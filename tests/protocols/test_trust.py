@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import certificate as x
-from protocols.certificate import Doubt, Identity, Issuer, Peer, Trust, judge
+from protocols.certificate import Identity, Issuer
+from protocols.trust import Doubt, Peer, Trust, judge
 from tests.protocols.pki_bench import HOSTS, NOW, authority, certificate, key, revocation
 
 PLC = certificate("plc")
