@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from protocols.believe import plain_value
@@ -18,9 +19,9 @@ from protocols.mqtt import entrance
 from protocols.mqtt import sparkplug as names
 from protocols.mqtt import sparkplug_host as host
 from protocols.mqtt.client import Client
-from protocols.mqtt.codec import Malformed, parse_endpoint
+from protocols.mqtt.codec import Malformed
 from protocols.mqtt.messages import Message, Messages
-from protocols.mqtt.packets import Filter, Options, Will
+from protocols.mqtt.packets import Filter, Will
 from protocols.mqtt.session import BrokerSession
 from protocols.mqtt.sparkplug_memory import Memory
 from protocols.mqtt.sparkplug_metrics import DATE_TIME, Metric, encode, time_of, value_of
@@ -32,7 +33,6 @@ from twin.readings import Readings
 TICK_S = 0.25  # how exactly time-outs of a few seconds are kept
 KEEPALIVE_MAX_S = 8  # an idle broker answers every 6 s then: before values of living nodes grow stale (10 s)
 FAREWELL_S = 1.0  # for our death to reach the broker when we go
-CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
 TOLD_EVERY_NS = 1_000_000_000  # points of their own: once a second is as often as links tell theirs
 
 
@@ -66,7 +66,6 @@ class SparkplugLink:
         self._host = host.Host(self._addresses, reorder_ns, rebirth_ns)
         self._state_topic = names.state_topic(str(settings["host_id"] or device.id))
         self._qos = int(settings["qos"])
-        self._version = str(settings["version"])
         self._keepalive_s = min(int(settings["keepalive_s"]), KEEPALIVE_MAX_S)
         self._timeout_s = float(settings["timeout_s"])
         self._session: BrokerSession | None = None
@@ -125,12 +124,14 @@ class SparkplugLink:
             await session.close()
 
     async def _new_session(self) -> BrokerSession:
-        client_id = f"twinloop-{self._device.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}"
-        at = parse_endpoint(self._device.endpoint)
-        self._connected_ms = self._clock() // 1_000_000
-        will = Will(self._state_topic, names.encode_state(False, self._connected_ms))
-        options = Options(client_id, self._version, self._keepalive_s, user=at.user, password=at.password, will=will)
+        """Whose last will is our death, and which the broker forgets when it ends (5.6)."""
         tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
+        self._connected_ms = self._clock() // 1_000_000
+        options = replace(
+            entrance.options(self._device, self._chance),
+            keepalive_s=self._keepalive_s, clean=True, session_expiry_s=0,
+            will=Will(self._state_topic, names.encode_state(False, self._connected_ms)),
+        )  # fmt: skip
         return BrokerSession(self._device.endpoint, Client(options), self._take, tls)
 
     async def _subscribe(self, session: BrokerSession) -> None:
