@@ -97,7 +97,9 @@ def test_no_row_as_long_as_the_stride_is_missed_and_nothing_is_made_up(
     cells = {c for first, count in rows for c in range(first, min(first + count, 500))}
     found, _ = asked(cells, Span(0, 499, 125, stride), most)
     assert set(found.cells) <= cells
-    assert {c for first, count in runs(cells) if count >= 2 * stride for c in range(first, first + count)} <= set(found.cells)
+    assert {c for first, count in runs(cells) if count >= 2 * stride for c in range(first, first + count)} <= set(
+        found.cells
+    )
     if stride == 1:
         assert set(found.cells) == cells
 
@@ -133,9 +135,7 @@ def bits(*blocks: tuple[int, Iterable[bool]]) -> list[SimData]:
 
 
 @asynccontextmanager
-async def unit(
-    holding: list[SimData], inputs: list[SimData] | None = None, action: Any = None
-) -> AsyncIterator[int]:
+async def unit(holding: list[SimData], inputs: list[SimData] | None = None, action: Any = None) -> AsyncIterator[int]:
     """pymodbus with these tables as unit 1; gives its port."""
     coils, discrete = bits((0, [True] * 16)), bits((32, [False] * 16))
     tables = (coils, discrete, holding, inputs or registers((0, [1])))
@@ -289,7 +289,7 @@ def test_reads_never_leave_the_span() -> None:
     read = next(search)
     assert read == Read(100, 61)
     while True:
-        assert 100 <= read.start and read.start + read.count <= 161 and read.count >= 1
+        assert read.start >= 100 and read.start + read.count <= 161 and read.count >= 1
         try:
             read = search.send(tuple([1] * read.count) if read.count <= 2 and read.start > 120 else Refusal.CELLS)
         except StopIteration:

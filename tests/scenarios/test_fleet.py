@@ -62,7 +62,7 @@ async def running(plant: Plant, speed: float = 60.0) -> AsyncIterator[dict[str, 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     """Wait for a condition of the plant; the time limit is the test's failure."""
     async with asyncio.timeout(WAIT_S):
-        while not await check():  # noqa: ASYNC110 - a client that is not ours offers no event
+        while not await check():
             await asyncio.sleep(0.05)
 
 
