@@ -41,12 +41,23 @@ async def heal(device_id: str, sink: Sink, chance: random.Random, session: Sessi
                 detail = "the session ended"
             except Broken as broken:
                 detail, wait_s = str(broken), broken.wait_s
+            except asyncio.CancelledError:
+                if _wanted():
+                    raise
+                detail = "a library gave up waiting"
             if state.now is LinkState.ONLINE and loop.time() - started >= STEADY_S:
                 backoff.reset()
             state.enter(LinkState.OFFLINE, detail)
             await asyncio.sleep(max(backoff.next_s(), wait_s))
     finally:
         state.enter(LinkState.STOPPED, "")
+
+
+def _wanted() -> bool:
+    """Whether somebody cancelled this very task. A library may cancel a wait of its own and let that escape: a link must
+    not die of it, since nobody would hear of it."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class _State:
