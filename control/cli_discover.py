@@ -22,6 +22,8 @@ from control.discover_names import plain
 from protocols.catalog import PROTOCOLS
 from protocols.discovery import Found, Told
 from protocols.modbus.probing import parse_span, parse_units
+from protocols.mqtt.codec import SPARKPLUG
+from protocols.mqtt.sparkplug import NAMESPACE
 from twin.errors import BadRequest, Unavailable
 from twin.interface import NAME
 from twin.nearest import nearest
@@ -64,6 +66,7 @@ Pki = Annotated[Path | None, typer.Option("--pki", help="Folder of certificates 
 Security = Annotated[str, typer.Option(help="OPC UA: None, Sign or SignAndEncrypt.")]
 Policy = Annotated[str, typer.Option(help="OPC UA: algorithms of a channel that signs.")]
 Listen = Annotated[str, typer.Option("--for", help="MQTT: how long to listen.")]
+Rebirth = Annotated[bool, typer.Option("--rebirth", help="Sparkplug: ask edge nodes that speak to be born again.")]
 Units = Annotated[str, typer.Option(help="Modbus: units such as 1-10,20 instead of the endpoint's.")]
 Registers = Annotated[str, typer.Option(help="Modbus: addresses of each table to look at.")]
 Stride = Annotated[
@@ -80,6 +83,7 @@ class _Asked:
     under: str
     limit: int
     listen_s: float
+    rebirth: bool
     registers: str
     stride: int
     requests: int
@@ -101,6 +105,7 @@ def discover(
     security: Security = "",
     policy: Policy = "",
     listen: Listen = "10s",
+    rebirth: Rebirth = False,
     units: Units = "",
     registers: Registers = "0-9999",
     stride: Stride = 10,
@@ -115,9 +120,11 @@ def discover(
     if prune and not update:
         raise BadRequest("--prune without --update", "add --update, or leave it out")
     said = _settings(settings or [], {"security": security, "policy": policy})
+    if under.split("/")[0] == NAMESPACE and endpoint.startswith("mqtt"):
+        said.setdefault("format", SPARKPLUG)
     said |= _durations({"timeout_s": ("--timeout", timeout), "request_delay_s": ("--delay", delay)})
     (listen_s,) = _durations({"": ("--for", listen)}).values()
-    asked = _Asked(under, limit, float(listen_s), registers, stride, requests, pki)
+    asked = _Asked(under, limit, float(listen_s), rebirth, registers, stride, requests, pki)
     devices = _devices(endpoint, device, units, said)
     folder = output or Path(device or devices[0].id)
     how = _How(folder, update or not (folder / PLANT_FILE).exists(), prune, dry_run, json_)
@@ -224,12 +231,12 @@ def _search(device: Device, asked: _Asked) -> Search:
         from protocols.opcua import discover as opcua
 
         nodes = opcua.Wanted(asked.under, asked.limit)
-        return lambda told: opcua.discover(device, nodes, told, asked.pki)
+        return lambda told: opcua.discover(device, nodes, told, time.time_ns, asked.pki)
     if device.protocol == "mqtt":
         from protocols.mqtt import discover as mqtt
 
-        topics = mqtt.Wanted(asked.under, asked.listen_s, asked.limit)
-        return lambda told: mqtt.discover(device, topics, told, random.Random(), asked.pki)
+        topics = mqtt.Wanted(asked.under, asked.listen_s, asked.limit, asked.rebirth)
+        return lambda told: mqtt.discover(device, topics, told, time.time_ns, random.Random(), asked.pki)
     from protocols.modbus import discover as modbus
 
     try:

@@ -24,6 +24,7 @@ from twin.schema import Primitive
 
 BUSY = frozenset({4, 5, 6})  # the device fails or is busy: asked again
 ATTEMPTS_MAX = 3  # of one request
+FAILURES_MAX = 9  # in a row, of three requests; then nothing else is to be expected
 BUSY_S = 0.2  # to leave a busy device alone
 NO_FUNCTION = 1
 TABLE_WORDS: Mapping[Table, tuple[str, str]] = {
@@ -76,6 +77,7 @@ class _Unit:
     clock: Clock
     asked: int = 0
     silent: int = 0  # requests in a row without an answer
+    failed: int = 0  # requests in a row that the unit could not work on
     answered: bool = False
     cells: int = 0
     session: Session | None = None
@@ -212,9 +214,13 @@ class _Unit:
             except codec.DeviceException as refusal:
                 if refusal.code in GATEWAY_CODES:
                     raise Broken(f"the gateway answers {refusal.name}") from refusal
-                self.silent, self.answered = 0, True
+                self.silent = 0
                 if refusal.code not in BUSY:
+                    self.failed, self.answered = 0, True
                     return Refusal.TABLE if refusal.code == NO_FUNCTION else Refusal.CELLS
+                self.failed += 1
+                if self.failed >= FAILURES_MAX:
+                    self._give_up(f"the unit answers {refusal.name}")
                 await asyncio.sleep(BUSY_S)
             except (NoAnswer, OSError, EOFError) as failure:
                 await self.leave()  # what comes late must not pass for the next answer
@@ -225,7 +231,7 @@ class _Unit:
                 await self.leave()
                 raise DeviceFault(f"{self.device.endpoint}: {garbage.detail}", "is it Modbus?") from garbage
             else:
-                self.silent, self.answered = 0, True
+                self.silent, self.failed, self.answered = 0, 0, True
                 self.told(self.asked, f"requests, {title_of(table)} {read.start}, {len(self.values)} values found")
                 return _cells(table, read.count, data)
         return Refusal.CELLS
@@ -237,7 +243,7 @@ class _Unit:
         """
         if not self.answered:
             raise Broken(why)
-        raise _Stopped(f"stopped after {self.asked} requests: the unit fell silent ({why})")
+        raise _Stopped(f"stopped after {self.asked} requests: {why}")
 
     async def _data(self, table: Table, read: Read) -> bytes:
         session = self.session or await self._joined()
@@ -249,7 +255,7 @@ class _Unit:
         settings, endpoint = self.device.settings, parse_endpoint(self.device.endpoint)
         bus = bus_of(endpoint, False, bool(settings["match_transaction"]), self.clock)
         seat = (endpoint.unit, float(settings["timeout_s"]), 1, float(settings["request_delay_s"]))
-        session = Session(bus, seat, self.clock, False, lambda: None, lambda garbage: None)
+        session = Session(bus, seat, self.clock, lambda: None, lambda garbage: None)
         await session.join(float(settings["connect_delay_s"]))
         self.session = session
         return session

@@ -259,6 +259,7 @@ class _Processor(UaProcessor):
             session = self.session or self.iserver.lookup_external_session(requesthdr.AuthenticationToken)
             if not isinstance(session, GuestSession):
                 raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+            session.admit(self._connection.security_policy.peer_certificate)
             sealed = self._connection.security_policy.Mode == ua.MessageSecurityMode.SignAndEncrypt
             peer = str(self.name[0]) if self.name else ""
             session.let_in(await self.door.guest(self.iserver, session, params.UserIdentityToken, peer, sealed))

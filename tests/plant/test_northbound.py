@@ -89,7 +89,7 @@ def test_history_read_gives_what_query_gives(served: tuple[Site, Client, str]) -
 
 
 def test_a_write_and_a_call_are_commands_that_the_devices_confirm(served: tuple[Site, Client, str]) -> None:
-    plant, server, endpoint = served
+    _, server, endpoint = served
     with node_client(endpoint, user="anna", password=PASSWORD, monitor=STATUS) as client:
         assert client.ask(do="write", node=STATUS, type="Boolean", value=False) == {
             "status": "GoodCompletesAsynchronously"

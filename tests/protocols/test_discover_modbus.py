@@ -135,11 +135,14 @@ def bits(*blocks: tuple[int, Iterable[bool]]) -> list[SimData]:
 
 
 @asynccontextmanager
-async def unit(holding: list[SimData], inputs: list[SimData] | None = None, action: Any = None) -> AsyncIterator[int]:
-    """pymodbus with these tables as unit 1; gives its port."""
+async def unit(
+    holding: list[SimData], inputs: list[SimData] | None = None, action: Any = None, units: tuple[int, ...] = (1,)
+) -> AsyncIterator[int]:
+    """pymodbus with these tables as units; gives its port."""
     coils, discrete = bits((0, [True] * 16)), bits((32, [False] * 16))
     tables = (coils, discrete, holding, inputs or registers((0, [1])))
-    server = ModbusTcpServer(SimDevice(id=1, simdata=tables, action=action), address=("127.0.0.1", 0))
+    devices = [SimDevice(id=number, simdata=tables, action=action) for number in units]
+    server = ModbusTcpServer(devices, address=("127.0.0.1", 0))
     await server.serve_forever(background=True)
     try:
         yield server.transport.sockets[0].getsockname()[1]
@@ -196,6 +199,12 @@ async def test_a_unit_that_keeps_silent_is_unavailable() -> None:
         await found_at(free_port(), timeout_s=0.5)
 
 
+async def test_a_unit_that_always_fails_is_unavailable() -> None:
+    async with unit(registers((0, range(10)))) as port:
+        with pytest.raises(Unavailable, match="ServerDeviceFailure"):  # pymodbus for a unit that it does not have
+            await found_at(port, number=9)
+
+
 async def test_a_unit_that_falls_silent_ends_the_search_with_what_was_found() -> None:
     async with unit(registers((0, range(10)))) as port, Cable(port) as cable:
         where = device("modbus", f"modbus://127.0.0.1:{cable.port}/1", timeout_s=0.1)
@@ -204,7 +213,7 @@ async def test_a_unit_that_falls_silent_ends_the_search_with_what_was_found() ->
             cable.swallow = count >= 30
 
         found = await discover(where, Wanted(last=499), told, time.time_ns)
-    assert not found.complete and "fell silent" in found.remarks[-1] and cells(found, "coil") == [(0, 16)]
+    assert not found.complete and "no answer" in found.remarks[-1] and cells(found, "coil") == [(0, 16)]
 
 
 # --- SunSpec ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from asyncua import ua
 
 from protocols.discovery import Found, FoundValue
-from protocols.opcua import discover as search
+from protocols.opcua import asking
 from protocols.opcua.discover import Wanted, discover
 from tests.protocols.opcua_site import Site, site
 from tests.protocols.protocol_bench import Cable, device, free_port
@@ -21,7 +22,7 @@ def quiet(count: int, what: str) -> None:
 
 
 async def found_at(site: Site, **wanted: Any) -> Found:
-    return await discover(device("opcua", site.endpoint), Wanted(**wanted), quiet)
+    return await discover(device("opcua", site.endpoint), Wanted(**wanted), quiet, time.time_ns)
 
 
 def by_path(found: Found) -> dict[str, FoundValue]:
@@ -131,10 +132,28 @@ async def test_the_limit_ends_the_search_and_is_said() -> None:
 async def test_small_batches_and_continuation_points_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     async with site() as it:
         whole = await found_at(it)
-        monkeypatch.setattr(search, "BROWSE_MAX", 3)
-        monkeypatch.setattr(search, "READ_MAX", 7)
-        monkeypatch.setattr(search, "REFERENCES_MAX", 2)
+        monkeypatch.setattr(asking, "BROWSE_MAX", 3)
+        monkeypatch.setattr(asking, "READ_MAX", 7)
+        monkeypatch.setattr(asking, "REFERENCES_MAX", 2)
         assert await found_at(it) == whole
+
+
+async def test_nodes_for_which_the_server_has_no_room_are_asked_for_alone() -> None:
+    async with site() as it:
+        whole = await found_at(it)
+        service = it.server.iserver.isession.__class__
+        original = service.browse
+
+        async def browse(self: Any, params: Any) -> Any:
+            results = await original(self, params)
+            for result in results[1:]:
+                result.StatusCode = ua.StatusCode(ua.StatusCodes.BadNoContinuationPoints)
+                result.References = []
+            return results
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(service, "browse", browse)
+            assert await found_at(it) == whole
 
 
 async def test_a_server_that_takes_few_nodes_at_once_is_asked_for_fewer() -> None:
@@ -172,7 +191,7 @@ async def test_a_server_that_answers_fewer_items_than_asked_is_asked_for_the_res
 async def test_a_server_that_is_not_there_is_unavailable_and_passwords_are_not_shown() -> None:
     nowhere = device("opcua", f"opc.tcp://anna:secret@127.0.0.1:{free_port()}/")
     with pytest.raises(Unavailable) as failed:
-        await discover(nowhere, Wanted(), quiet)
+        await discover(nowhere, Wanted(), quiet, time.time_ns)
     assert "secret" not in str(failed.value) and "anna" in str(failed.value)
 
 
@@ -184,4 +203,4 @@ async def test_a_server_that_falls_silent_ends_the_search_in_time() -> None:
             cable.swallow = True
 
         with pytest.raises(Unavailable, match="no answer"):
-            await discover(silent, Wanted(), fall_silent)
+            await discover(silent, Wanted(), fall_silent, time.time_ns)
