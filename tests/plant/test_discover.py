@@ -23,6 +23,7 @@ from tests.protocols.protocol_bench import RecordingSink, running, seeded
 from tests.protocols.protocol_bench import until as until_heard
 from tests.protocols.test_discover_modbus import CHAIN, registers, unit
 from tests.protocols.test_discover_mqtt import said
+from twin.errors import Unavailable
 from twin.plantfile import load_plant
 
 LIVE_S = 30.0
@@ -97,6 +98,26 @@ async def test_a_node_opcua_server_goes_live(tmp_path: Path) -> None:
         outcome, points = await discovered(tmp_path / "found", server.endpoint)
     assert outcome["values"] == 60 + 4 + 15
     assert points["Machines_Machine1.Temperature"][0] == 21.0 and points["Machines_Machine0.Running"][0] == 1.0
+
+
+async def test_a_protected_server_is_searched_once_it_is_trusted(tmp_path: Path) -> None:
+    """As a user with a password over an encrypted channel; the settings that it took are the plant's."""
+    plant, pki = tmp_path / "found", tmp_path / "pki"
+    words = ("-o", plant, "--security", "SignAndEncrypt", "--policy", "Basic256Sha256", "--pki", pki)
+    options = {"modes": "SignAndEncrypt", "policies": "Basic256Sha256", "users": "anna:secret", "anonymous": "false"}
+    await twinloop("certs", "init", "--pki", pki)
+    async with node_server(items=6, **options) as server:
+        endpoint = server.endpoint.replace("://", "://anna:secret@")
+        with pytest.raises(Unavailable, match="twinloop certs trust") as failed:
+            await twinloop("discover", endpoint, *words)
+        assert "secret" not in str(failed.value) and not plant.exists()
+        (kept,) = (pki / "rejected").iterdir()
+        await twinloop("certs", "trust", kept, "--pki", pki)
+        outcome = await twinloop("discover", endpoint, *words)
+    assert outcome["values"] == 6 + 4
+    device = load_plant(plant, {name: e.rules for name, e in PROTOCOLS.items()}).devices[0]
+    assert (device.settings["security"], device.settings["policy"]) == ("SignAndEncrypt", "Basic256Sha256")
+    assert (plant / "plant.toml").stat().st_mode & 0o077 == 0
 
 
 async def test_a_modbus_unit_goes_live(tmp_path: Path) -> None:
