@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.peers.node_server import node_server
 from tests.plant.site import live, rows, site, until
 from tests.protocols.mosquitto import Mosquitto
 from tests.protocols.opcua_site import site as opcua_site
-from tests.protocols.protocol_bench import RecordingSink, running, seeded
+from tests.protocols.protocol_bench import Cable, RecordingSink, running, seeded
 from tests.protocols.protocol_bench import until as until_heard
 from tests.protocols.test_discover_modbus import CHAIN, registers, unit
 from tests.protocols.test_discover_mqtt import said
@@ -152,6 +154,17 @@ async def test_topics_of_a_broker_go_live(tmp_path: Path) -> None:
         words = ("--for", "1s", "--under", "site/pump")
         _, points = await discovered(tmp_path / "found", broker.endpoint, *words)
     assert points == {"site_pump.speed": (12.0, ""), "site_pump.on": (1.0, "")}
+
+
+async def test_a_search_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with opcua_site() as server, Cable(server.server.bserver.port) as cable:
+        cable.swallow = True
+        words = ("discover", f"opc.tcp://127.0.0.1:{cable.port}/", "-o", str(tmp_path / "found"), "--timeout", "60s")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "control", *words)
+        await until_heard(lambda: bool(cable._writers), "the search has reached the server", LIVE_S)
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
