@@ -161,7 +161,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
-        web = _web(application(parts, metrics.registry(live, evidence, watch), names))
+        web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))
         served = await northbound.start()
         evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
         whole: tuple[Coroutine[Any, Any, None], ...] = (

@@ -116,7 +116,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _free(endpoint: str) -> str:
     parts = urlsplit(endpoint)
-    return parts._replace(netloc="127.0.0.1:0").geturl()
+    return parts._replace(netloc="127.0.0.1:0").geturl() if parts.hostname else endpoint
 
 
 def _schedule(text: str, plant: Plant) -> Schedule:

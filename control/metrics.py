@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from control.evidence import Evidence
 from control.live import LiveTwin
+from protocols.served import Figures
 
 TICK_S = 0.05
 STALL_S = 0.01
@@ -60,7 +61,33 @@ class _Twinloop(Collector):
         yield GaugeMetricFamily("twinloop_loop_worst_seconds", "longest time the loop was away", self._watch.worst_s)
 
 
-def registry(live: LiveTwin, evidence: Evidence, watch: LoopWatch) -> CollectorRegistry:
+class _Serving(Collector):
+    def __init__(self, figures: Mapping[str, Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        label = ["serving"]
+        clients = GaugeMetricFamily("twinloop_serving_clients", "clients of a [[serve]] connected now", labels=label)
+        counts = {
+            "writes": CounterMetricFamily("twinloop_serving_writes", "commands taken from its clients", labels=label),
+            "refused": CounterMetricFamily(
+                "twinloop_serving_refused", "writes, commands and sign-ins refused", labels=label
+            ),
+            "dropped": CounterMetricFamily(
+                "twinloop_serving_dropped", "values that a newer one replaced before they were told", labels=label
+            ),
+        }
+        for serving, figures in self._figures.items():
+            clients.add_metric([serving], figures.clients)
+            for name, counter in counts.items():
+                counter.add_metric([serving], getattr(figures, name))
+        yield clients
+        yield from counts.values()
+
+
+def registry(live: LiveTwin, evidence: Evidence, watch: LoopWatch, serving: Mapping[str, Figures]) -> CollectorRegistry:
+    """`serving`: what each `[[serve]]` counts, by id."""
     made = CollectorRegistry()
     made.register(_Twinloop(live, evidence, watch))
+    made.register(_Serving(serving))
     return made

@@ -308,6 +308,7 @@ class Northbound:
 
     def __init__(self, servings: Sequence[Serving], sources: Sources, pki: Path | None) -> None:
         self.stations = [Station(s, sources, pki) for s in servings]
+        self.figures = {s.serving.id: s.view.figures for s in self.stations}
 
     async def start(self) -> dict[str, str]:
         """Endpoints really served, by id.

@@ -73,13 +73,16 @@ def data_folder(given: Path | None) -> Path:
 def endpoints(texts: list[str]) -> dict[str, str]:
     """`plc=modbus://127.0.0.1:5020/1` … or `@FILE` with a JSON object, as a mapping.
 
+    The file may also be what `twinloop fleet` printed.
+
     Raises:
         BadRequest: not of that form.
     """
     found: dict[str, str] = {}
     for text in texts:
         if text.startswith("@"):
-            found |= json.loads(Path(text[1:]).read_text())
+            document, _ = json.JSONDecoder().raw_decode(Path(text[1:]).read_text().lstrip())
+            found |= document["endpoints"] if isinstance(document.get("endpoints"), dict) else document
             continue
         name, equals, endpoint = text.partition("=")
         if not equals or not name or not endpoint:

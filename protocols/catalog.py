@@ -10,7 +10,7 @@ from typing import Any
 
 import protocols.modbus.address as modbus
 import protocols.mqtt.codec as mqtt
-import protocols.mqtt.packed as packed
+import protocols.mqtt.layout as packed
 import protocols.mqtt.sparkplug as sparkplug
 import protocols.opcua.codec as opcua
 from protocols.link import Clock, Link, Sink
@@ -85,8 +85,14 @@ def _mqtt_device(
     return served(device, points, on_write, clock, pki)
 
 
+_MQTT_ADDRESS_CHECKS: Mapping[str, AddressCheck] = {
+    mqtt.SPARKPLUG: sparkplug.check_address,
+    "packed": mqtt.check_packed_address,
+}
+
+
 def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
-    return sparkplug.check_address if settings.get("format") == mqtt.SPARKPLUG else mqtt.check_address
+    return _MQTT_ADDRESS_CHECKS.get(str(settings.get("format")), mqtt.check_address)
 
 
 _OPCUA_SETTINGS = {
@@ -132,6 +138,15 @@ _MQTT_SETTINGS = {
     "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
     "prefix": Setting(str, None, "subscribe to everything below this topic; unknown topics become dead letters"),
     "set_suffix": Setting(str, "/set", "what a point's topic ends with when it is written to"),
+    "client_id": Setting(str, None, "our name at the broker; without one each connection has a new one"),
+    "session_expiry_s": Setting(
+        int, 0, "seconds for which the broker keeps messages for us while we are away; 0 keeps none", 0, 2_592_000
+    ),
+    "share": Setting(str, None, "group whose members share the messages; each goes to one of them"),
+    "status_topic": Setting(str, None, "topic at which the broker keeps whether this link is online or offline"),
+    "user_certificate": Setting(str, None, "certificate to show to the broker, a file in the folder of certificates"),
+    "user_key": Setting(str, None, "private key of user_certificate, a PEM file in the folder of certificates"),
+    "system_trust": Setting(bool, False, "true believes the system's certificate authorities, too"),
     "keepalive_s": Setting(int, 15, "seconds of silence after which the broker is asked whether it lives", 1, 3600),
     "timeout_s": Setting(float, 4.0, "seconds after which connecting counts as failed", 0.1, 60),
     "host_id": Setting(str, None, "sparkplug: who we are to edge nodes; the device's id when left out"),
@@ -153,7 +168,9 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
         ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
     ),
     "mqtt": ProtocolEntry(
-        ProtocolRules(_MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, address_check=_mqtt_address_check),
+        ProtocolRules(
+            _MQTT_SETTINGS, mqtt.check_endpoint, mqtt.check_address, mqtt.check_settings, _mqtt_address_check
+        ),
         _mqtt_link,
         _mqtt_device,
     ),

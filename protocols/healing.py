@@ -20,7 +20,11 @@ Session = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 class Broken(Exception):
-    """The session cannot go on; the message is what an operator reads."""
+    """The session cannot go on; the message is what an operator reads. The next one waits for `wait_s` at least."""
+
+    def __init__(self, words: str, wait_s: float = 0.0) -> None:
+        super().__init__(words)
+        self.wait_s = wait_s
 
 
 async def heal(device_id: str, sink: Sink, chance: random.Random, session: Session) -> None:
@@ -31,18 +35,29 @@ async def heal(device_id: str, sink: Sink, chance: random.Random, session: Sessi
     try:
         state.enter(LinkState.CONNECTING, "")
         while True:
-            started = loop.time()
+            started, wait_s = loop.time(), 0.0
             try:
                 await session(state.online)
                 detail = "the session ended"
             except Broken as broken:
-                detail = str(broken)
+                detail, wait_s = str(broken), broken.wait_s
+            except asyncio.CancelledError:
+                if _wanted():
+                    raise
+                detail = "a library gave up waiting"
             if state.now is LinkState.ONLINE and loop.time() - started >= STEADY_S:
                 backoff.reset()
             state.enter(LinkState.OFFLINE, detail)
-            await asyncio.sleep(backoff.next_s())
+            await asyncio.sleep(max(backoff.next_s(), wait_s))
     finally:
         state.enter(LinkState.STOPPED, "")
+
+
+def _wanted() -> bool:
+    """Whether somebody cancelled this very task. A library may cancel a wait of its own and let that escape: a link must
+    not die of it, since nobody would hear of it."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 class _State:

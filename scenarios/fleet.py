@@ -24,7 +24,7 @@ from scenarios.hosted import Hosted
 from scenarios.mover import Mover
 from scenarios.wander import Wanderer
 from sim.streams import stream
-from twin.errors import BadRequest
+from twin.errors import BadRequest, Unavailable
 from twin.plant import Device, Plant
 from twin.points import Point
 
@@ -83,7 +83,7 @@ async def run_fleet(
 
     Raises:
         BadRequest: no mover for this kind of plant, an unknown device, a bad speed.
-        OSError: an endpoint cannot be served.
+        Unavailable: an endpoint cannot be served.
     """
     kind = str(plant.model.get("kind", ""))
     if kind not in MOVERS:
@@ -132,8 +132,8 @@ class Fleet:
 
     Attributes, columns of shape (plant.points.size,):
         shown, shown_quality: what the instruments show now; NaN for texts.
-        said, said_quality: what each device published last, which is older while it loses its news; `on_said` is
-            called whenever it changes.
+        said, said_quality: what each device published last, which is older while it loses its news.
+        on_said: called whenever that or a setting changes.
     """
 
     def __init__(self, plant: Plant, mover: Mover, clock: Clock, seed: int, pki: Path | None = None) -> None:
@@ -157,19 +157,29 @@ class Fleet:
         self.on_said: Callable[[], None] = lambda: None
 
     async def serve(self, stack: contextlib.AsyncExitStack, devices: Sequence[Device], cables: bool) -> None:
-        """Start a server for each device; the stack stops them."""
+        """Start a server for each device; the stack stops them.
+
+        Raises:
+            Unavailable: an endpoint cannot be served.
+        """
         some = asyncio.Semaphore(STARTS_AT_ONCE)
 
-        async def start(device: Device) -> None:
+        async def start(hosted: Hosted) -> None:
             async with some:
-                await self._hosted[device.id].start()
+                try:
+                    await hosted.start()
+                except OSError as failure:
+                    raise Unavailable(
+                        f"{hosted.device.id} cannot be served at {hosted.asked}: {failure}",
+                        "give it another --endpoint",
+                    ) from failure
 
         for device in devices:
             self._hosted[device.id] = self._host(device, cables)
         stack.push_async_callback(self._stop)
-        async with asyncio.TaskGroup() as starting:
-            for device in devices:
-                starting.create_task(start(device))
+        ended = await asyncio.gather(*map(start, self._hosted.values()), return_exceptions=True)
+        for failure in filter(None, ended):
+            raise failure
 
     async def _stop(self) -> None:
         # All at once: an OPC UA server takes a second.
@@ -180,9 +190,9 @@ class Fleet:
             return self._on_write(device.id, point, value)
 
         chance = random.Random(f"{self._seed} {device.id}")
-        behind = device
+        behind, parts = device, urlsplit(device.endpoint)
+        cables = cables and parts.hostname is not None  # a serial line is no cable of ours
         if cables and device.protocol != "mqtt":  # it moves to a free port, its cable listens where the plant says
-            parts = urlsplit(device.endpoint)
             user, at, _ = parts.netloc.rpartition("@")
             behind = replace(device, endpoint=parts._replace(netloc=f"{user}{at}{parts.hostname}:0").geturl())
         ids = self._plant.points.where("device", device.id)
@@ -296,6 +306,7 @@ class Fleet:
         if accepted:
             self.shown[point.id] = value
             self._due[point.id] = True
+            self.on_said()
         self._written.set()
         return accepted
 

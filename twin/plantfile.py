@@ -305,7 +305,7 @@ def _servings(
             sheet.mistakes.add(mistake.file or PLANT_FILE, line, mistake.message, mistake.fix)
         found.setdefault(identity, Serving(identity, protocol, endpoint, settings))
     for identity in serve.keys() - found.keys():
-        fix = f"name one of {', '.join([*found, *faces])}"
+        fix = f"name one of {', '.join(dict.fromkeys([*found, *faces]))}"
         sheet.mistakes.add(PLANT_FILE, 1, f"an endpoint is given for unknown [[serve]] {identity!r}", fix)
     return found
 

@@ -55,7 +55,7 @@ class Burst:
     def fresh(self) -> NDArray[np.intp]:
         """Which blocks came since the last call."""
         fresh = np.flatnonzero(self.came > self._handed)
-        self._handed[:] = self.came
+        self._handed[fresh] = True
         return fresh
 
     def frames(self, first: int) -> bytes:

@@ -16,9 +16,7 @@ from protocols.modbus import codec
 from protocols.modbus.address import Endpoint, Medium
 from protocols.modbus.turns import Ask, NoAnswer, Seat, Turns
 
-SILENCES_MAX = (
-    3  # requests in a row without any answer; then the connection counts as dead (half-open, or a hung device)
-)
+SILENCES_MAX = 3  # requests in a row without any answer; then the connection counts as half-open, or the device as hung
 CLOSE_S = 1.0
 CHARACTER_BITS = 11  # of a serial line: start, 8 data, parity or a second stop, stop (V1.02 2.5.1)
 QUIET_MIN_S = 0.00175  # between two serial frames at any speed (V1.02 2.5.1.1)
@@ -34,7 +32,9 @@ def bus_of(endpoint: Endpoint, shared: bool, ids: bool, clock: Clock) -> Bus:
     """
     if not shared and endpoint.medium is Medium.TCP:
         return Bus(endpoint, ids, clock)
-    key = (id(asyncio.get_running_loop()), f"{endpoint.medium}:{ids}:{endpoint.host}", endpoint.port)
+    # The line is part of it: a port that two devices want to set differently is refused to the second one.
+    where = f"{endpoint.medium}:{ids}:{endpoint.host}:{endpoint.line}"
+    key = (id(asyncio.get_running_loop()), where, endpoint.port)
     found = _open_buses.get(key)
     if found is None:
         found = _open_buses[key] = Bus(endpoint, ids, clock)
@@ -290,12 +290,7 @@ class Bus:
                 else:
                     await self._loop.create_connection(lambda: stream, at.host, at.port)
                 await stream.ready.wait()
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-            TimeoutError,
-        ) as failure:  # ValueError: a host that is no name at all
+        except (OSError, ValueError, RuntimeError) as failure:  # ValueError: a host that is no name at all
             stream.abort()
             raise Broken(str(failure) or "no connection in time") from failure
         try:

@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from protocols.modbus.address import BCD, BIT, BIT_TABLES, FLOAT, ORDERS, SIGNED, TEXT, Address
 from protocols.modbus.values import FACTOR_ABSENT, FACTOR_MAX
 
+_PLAIN = {"uint16": 1, "int16": 2, "float32": 3}
+_UINT16, _INT16, _FLOAT32 = _PLAIN.values()
+
+
+def _is_plain(address: Address) -> bool:
+    return address.order == "ABCD" and address.factor < 0 and not address.sunspec
+
 
 @dataclass(frozen=True, slots=True)
 class Forms:
@@ -29,6 +36,7 @@ class Forms:
         sunspec: whether `absent` means that there is no value.
         at: byte of the image at which each value begins.
         factor_at: byte at which its scale factor begins, -1 for none.
+        plain: one of _PLAIN for what most values are, which takes a third of the time; else 0.
     """
 
     code: NDArray[np.uint8]
@@ -39,6 +47,7 @@ class Forms:
     absent: NDArray[np.uint64]
     at: NDArray[np.int32]
     factor_at: NDArray[np.int32]
+    plain: NDArray[np.uint8]
 
     @classmethod
     def of(cls, addresses: Sequence[Address], at: NDArray[np.int32], factor_at: NDArray[np.int32]) -> Forms:
@@ -53,6 +62,7 @@ class Forms:
             np.array([kind.absent or 0 for kind in kinds], np.uint64),
             at,
             factor_at,
+            np.array([_PLAIN.get(a.type, 0) if _is_plain(a) else 0 for a in addresses], np.uint8),
         )
 
     def decode(
@@ -64,8 +74,8 @@ class Forms:
         """
         wire, absent = np.empty(len(rows)), np.empty(len(rows), np.bool_)
         _decode(
-            image, rows, self.at, self.factor_at, self.code, self.order, self.size, self.bit, self.sunspec, self.absent,
-            wire, absent,
+            image, rows, self.plain, self.at, self.factor_at, self.code, self.order, self.size, self.bit, self.sunspec,
+            self.absent, wire, absent,
         )  # fmt: skip
         return wire, absent
 
@@ -116,23 +126,37 @@ def _scaled(image: np.ndarray, factor_at: int, value: float) -> float:
     return value * 10.0**power if power >= 0 else value / 10.0**-power
 
 
+@njit(types.float64(_BYTES, types.int64, types.int64), cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _plain(image: np.ndarray, at: int, plain: int) -> float:
+    word = np.uint32(image[at]) << np.uint32(8) | np.uint32(image[at + 1])
+    if plain == _UINT16:
+        return float(word)
+    if plain == _INT16:
+        return float(np.int16(word))
+    rest = np.uint32(image[at + 2]) << np.uint32(8) | np.uint32(image[at + 3])
+    return float(np.uint32(word << np.uint32(16) | rest).view(np.float32))
+
+
 _SIGNATURE = types.void(
-    _BYTES, _column(types.int32), _column(types.int32), _column(types.int32), _column(types.uint8),
-    _column(types.uint8), _column(types.uint8), _column(types.int8), _column(types.boolean), _column(types.uint64),
-    types.float64[::1], types.boolean[::1],
+    _BYTES, _column(types.int32), _column(types.uint8), _column(types.int32), _column(types.int32),
+    _column(types.uint8), _column(types.uint8), _column(types.uint8), _column(types.int8), _column(types.boolean),
+    _column(types.uint64), types.float64[::1], types.boolean[::1],
 )  # fmt: skip
 
 
 @njit(_SIGNATURE, cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _decode(
-    image: np.ndarray, rows: np.ndarray, ats: np.ndarray, factor_ats: np.ndarray, codes: np.ndarray,
-    orders: np.ndarray, sizes: np.ndarray, bits: np.ndarray, sunspecs: np.ndarray, absents: np.ndarray,
-    wire: np.ndarray, absent: np.ndarray,
+    image: np.ndarray, rows: np.ndarray, plains: np.ndarray, ats: np.ndarray, factor_ats: np.ndarray,
+    codes: np.ndarray, orders: np.ndarray, sizes: np.ndarray, bits: np.ndarray, sunspecs: np.ndarray,
+    absents: np.ndarray, wire: np.ndarray, absent: np.ndarray,
 ) -> None:  # fmt: skip
     for position in range(len(rows)):
         row = rows[position]
-        size, code, factor_at = np.int64(sizes[row]), np.int64(codes[row]), factor_ats[row]
         absent[position] = False
+        if plains[row]:
+            wire[position] = _plain(image, ats[row], plains[row])
+            continue
+        size, code, factor_at = np.int64(sizes[row]), np.int64(codes[row]), factor_ats[row]
         if code == TEXT:
             wire[position] = math.nan
             continue

@@ -255,7 +255,7 @@ class _Unit:
         settings, endpoint = self.device.settings, parse_endpoint(self.device.endpoint)
         bus = bus_of(endpoint, False, bool(settings["match_transaction"]), self.clock)
         seat = (endpoint.unit, float(settings["timeout_s"]), 1, float(settings["request_delay_s"]))
-        session = Session(bus, seat, self.clock, False, lambda: None, lambda garbage: None)
+        session = Session(bus, seat, self.clock, lambda: None, lambda garbage: None)
         await session.join(float(settings["connect_delay_s"]))
         self.session = session
         return session

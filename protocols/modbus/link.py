@@ -92,7 +92,7 @@ class ModbusLink:
     async def _live(self, online: Callable[[], None]) -> None:
         bus = bus_of(self._endpoint, self._shared, self._match_ids, self._clock)
         seat = (self._endpoint.unit, self._timeout_s, self._outstanding, self._request_delay_s)
-        session = Session(bus, seat, self._clock, self._doubtful, self._came_late, self._garbage)
+        session = Session(bus, seat, self._clock, self._came_late, self._garbage, self._doubtful)
         took, refused = partial(self._took, session, online), partial(self._refused, session, online)
         try:
             await session.join(self._connect_delay_s)

@@ -37,22 +37,24 @@ class Session:
         bus: Bus,
         seat: tuple[int, float, int, float],
         clock: Clock,
-        doubtful: bool,
         late: Callable[[], None],
         garbage: Callable[[codec.BadFrame], None],
+        doubtful: bool = False,
     ) -> None:
         """
         Args:
             seat: unit, timeout_s, outstanding and delay_s of turns.Seat.
-            doubtful: the unit kept silent when it was asked last.
             late: called for each answer that came too late.
             garbage: called with what came and was no Modbus.
+            doubtful: the unit kept silent when it was asked last.
         """
         self.broken = asyncio.Event()
         self.answers = 0  # of the unit itself: a gateway that speaks for it proves nothing
         self._bus = bus
         self._clock = clock
-        self._seat = Seat(*seat, self.fail, late, silent=int(doubtful))
+        self._seat = Seat(*seat, self.fail, self._came_late, silent=int(doubtful))
+        self._late = late
+        self._strangers = 0  # answers whose transaction id nobody asked with, or asked with too long ago
         self._garbage = garbage
         self._reason: Exception | None = None
         self._cycle: asyncio.Future[None] | None = None
@@ -94,8 +96,18 @@ class Session:
         Raises:
             Broken: it cannot go on.
         """
-        if self._reason is not None:
-            raise Broken(words(self._reason)) from self._reason
+        if self._reason is None:
+            return
+        said = words(self._reason)
+        if isinstance(self._reason, NoAnswer) and self._strangers and not self.answers:
+            said += (
+                "; answers came under other transaction ids: match_transaction = false is for gateways that echo none"
+            )
+        raise Broken(said) from self._reason
+
+    def _came_late(self) -> None:
+        self._strangers += 1
+        self._late()
 
     # --- polls ---
 

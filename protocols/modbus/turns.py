@@ -72,7 +72,7 @@ class Seat:
     silent: int = 0
     urgent: deque[Ask] = field(default_factory=deque)
     polls: deque[Ask] = field(default_factory=deque)
-    under_way: int = 0
+    under_way: int = 0  # requests
     free_at: float = 0.0
 
     @property
@@ -151,7 +151,7 @@ class Turns:
             ask.left = len(ask.pdus)
             ask.doubtful = self._ids and seat.silent > 0
             self._counted += 0 if ask.doubtful else ask.left
-            seat.under_way += 1
+            seat.under_way += ask.left
             self._under_way[ask] = None
             ask.first = self._numbers(ask.left)
             self._open.update(dict.fromkeys(range(ask.first, ask.first + ask.left), ask))
@@ -236,7 +236,7 @@ class Turns:
             for _ in range(len(ring)):
                 seat = ring[0]
                 queue = seat.urgent if urgent else seat.polls
-                if queue and self._may_ask(seat, now):
+                if queue and self._may_ask(seat, len(queue[0].pdus), now):
                     if not self._has_room(seat, len(queue[0].pdus)):
                         return None  # it waits for room, so that nobody with less to ask overtakes it for ever
                     ring.rotate(-1)
@@ -247,9 +247,14 @@ class Turns:
     def _has_room(self, seat: Seat, count: int) -> bool:
         return not self._counted or self._counted + count <= self._limit or (self._ids and seat.silent > 0)
 
-    def _may_ask(self, seat: Seat, now: float) -> bool:
-        alone = seat.delay_s > 0 or seat.silent > 0
-        return now >= seat.free_at and not (alone and seat.under_way)
+    def _may_ask(self, seat: Seat, count: int, now: float) -> bool:
+        if now < seat.free_at:
+            return False
+        if seat.delay_s > 0 or seat.silent > 0:
+            return not seat.under_way
+        # Where several share, no unit takes everything: a slow one would hold up the others.
+        most = self._limit - 1 if len(self._ring) > 1 else self._limit
+        return not seat.under_way or seat.under_way + count <= most
 
     def _numbers(self, count: int) -> int:
         """So many transaction ids in a row that nobody under way has; the first."""
@@ -265,7 +270,7 @@ class Turns:
             del self._open[number]
         self._counted -= 0 if ask.doubtful else len(ask.pdus)
         if ask.seat is not None:
-            ask.seat.under_way -= 1
+            ask.seat.under_way -= len(ask.pdus)
             if now is not None:
                 ask.seat.free_at = now + ask.seat.delay_s
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.mqtt.codec import DEFAULT_POINTER, is_index, parse_address
+from protocols.mqtt.codec import DEFAULT_POINTER, IN_TOPIC, is_index, parse_address
 from protocols.mqtt.documents import UNBOUND, enter, find_all
 from protocols.mqtt.messages import Messages
 
@@ -16,6 +16,8 @@ Pointer = tuple[str, ...]
 PLAIN_TYPES = frozenset({"double", "integer", "boolean"})
 BY_HAND = frozenset({"msgpack"})  # formats whose payloads are never taken in columns
 _SAID_ABOUT = frozenset({"time", "quality"})  # members that speak of their neighbours
+LEVELS_MAX = 32  # of a topic, among which a value is looked for
+_IN_TOPIC = IN_TOPIC.encode()
 _ITEMS_MAX = 10_000  # of one list; a larger index is looked up one by one
 
 
@@ -73,6 +75,7 @@ class Bindings:
                 self._bound.append([])
             bare = form == "packed" and address.pointer in (DEFAULT_POINTER, ())
             self._bound[number].append((row, ("0",) if bare else address.pointer))
+        self._templates = any(IN_TOPIC in topic for topic in self.topics)
         self._topic_keys = Keys.of(list(self._number), [0] * len(self.topics), range(len(self.topics)))
         self.places = _Places(self._bound, types, form in BY_HAND)
 
@@ -85,8 +88,30 @@ class Bindings:
         number = self._number.get(topic)
         return () if number is None else self._bound[number]
 
-    def rows_of(self, topic: str) -> Iterator[int]:
-        return (row for row, _ in self.bound(topic.encode()))
+    @property
+    def filters(self) -> list[str]:
+        """What to subscribe to, in the order of `topics`."""
+        if not self._templates:
+            return self.topics
+        return ["/".join("+" if level == IN_TOPIC else level for level in t.split("/")) for t in self.topics]
+
+    def by_level(self, topic: bytes) -> tuple[bytes, bytes] | None:
+        """Of a message whose topic has a value in it: (the topic that points are bound to, the value)."""
+        levels = topic.split(b"/") if self._templates else []
+        for at, level in enumerate(levels[:LEVELS_MAX]):
+            bound = b"/".join((*levels[:at], _IN_TOPIC, *levels[at + 1 :]))
+            if bound in self._number:
+                return bound, level
+        return None
+
+    def rows_of(self, filter_: str) -> Iterator[int]:
+        """Of a topic as it was subscribed to."""
+        asked = (
+            [filter_]
+            if not self._templates
+            else [t for t, f in zip(self.topics, self.filters, strict=True) if f == filter_]
+        )
+        return (row for topic in asked for row, _ in self.bound(topic.encode()))
 
     def pointer(self, topic: bytes, row: int) -> Pointer:
         return next(pointer for bound, pointer in self.bound(topic) if bound == row)

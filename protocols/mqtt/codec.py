@@ -6,18 +6,19 @@ Sources: RFC 6901 (JSON pointer), MQTT 5.0 section 4.7 (topics), RFC 3339 (times
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgpack
 import orjson
 
-from protocols.delivery import NO_STAMP
-from protocols.mqtt import packed
+from protocols.mqtt import layout as rows
 from twin.quality import BAD, GOOD, UNCERTAIN
+from twin.rules import Clash
 
 PAYLOAD_MAX = 1 << 20  # bytes of one payload; a thousand points with names take about 100 kB
 TOPIC_BYTES_MAX = 65535  # MQTT 5.0, 1.5.4
@@ -29,6 +30,7 @@ ADDRESS_FORM = "topic or topic#/json/pointer or topic#N (without a pointer: /val
 SPARKPLUG = "sparkplug"
 FORMATS = ("auto", "json", "msgpack", "packed", SPARKPLUG)
 DEFAULT_POINTER = ("value",)
+IN_TOPIC = "{value}"  # a level of a topic that is the value itself
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS_FROM = 1e11  # a number above this is in ms: as seconds it would lie beyond the year 5000, as ms it is 1973
@@ -106,6 +108,10 @@ def parse_address(text: str) -> Address:
     topic, mark, rest = text.partition("#")
     if not topic or "+" in topic or "\0" in topic or len(topic.encode(errors="replace")) > TOPIC_BYTES_MAX:
         raise ValueError(f"{text!r} is not an MQTT address; the form is {ADDRESS_FORM}; wildcards name no point")
+    if "{" in topic and topic.split("/").count(IN_TOPIC) != (1 if IN_TOPIC in topic else 0):
+        raise ValueError(f"{text!r}: one level of a topic can be {IN_TOPIC}, the whole of it and once")
+    if IN_TOPIC in topic and mark:
+        raise ValueError(f"{text!r}: the value stands in the topic; remove the # and what follows")
     if not mark:
         return Address(topic, DEFAULT_POINTER)
     if is_index(rest):
@@ -126,9 +132,52 @@ def check_address(text: str, point_type: str, writable: bool) -> None:
     address = parse_address(text)
     if writable and any(part.isdigit() for part in address.pointer):
         raise ValueError(f"{text!r}: a value inside a list cannot be written; make the pointer name members only")
+    if writable and IN_TOPIC in address.topic:
+        raise ValueError(f"{text!r}: a value in a topic cannot be written; write to a topic of its own")
 
 
-def decode_payload(payload: bytes, form: str, layout: str = packed.LAYOUTS[0]) -> Any:
+def check_packed_address(text: str, point_type: str, writable: bool) -> None:
+    """Of a device whose payloads are packed.
+
+    Raises:
+        ValueError: as check_address, or the place in the row is no number.
+    """
+    check_address(text, point_type, writable)
+    address = parse_address(text)
+    if address.pointer != DEFAULT_POINTER and not (len(address.pointer) == 1 and is_index(address.pointer[0])):
+        raise ValueError(f"{text!r}: values of a packed payload have numbers; the form is topic or topic#N")
+    if point_type not in ("double", "integer", "boolean"):
+        raise ValueError(f"{text!r}: a packed payload holds numbers, and the point is {point_type}")
+
+
+def check_settings(endpoint: str, settings: Mapping[str, Any]) -> Sequence[Clash]:
+    """What does not go together in the settings of a device."""
+    found: list[Clash] = []
+    secure = endpoint.startswith("mqtts:")
+    given, other = settings["user_certificate"], settings["user_key"]
+    if (given is None) != (other is None):
+        alone, missing = ("user_certificate", "user_key") if other is None else ("user_key", "user_certificate")
+        found.append(Clash(alone, f"{alone} without {missing}", f"add {missing} = …"))
+    for key in ("user_certificate", "user_key", "system_trust"):
+        if settings[key] and not secure:
+            found.append(Clash(key, f"{key} means nothing without TLS", "write the endpoint with mqtts://"))
+    for key in ("user_certificate", "user_key"):
+        if settings[key] is not None and not _is_inside(settings[key]):
+            message = f"{key} = {settings[key]!r} leads out of the folder of certificates"
+            found.append(Clash(key, message, 'name a file in it, such as "own/broker_client.der"'))
+    for key in ("prefix", "status_topic", "share"):
+        text = settings[key]
+        if text is not None and (not text or set(text) & set("+#\0") or (key == "share" and "/" in text)):
+            found.append(Clash(key, f"{key} = {text!r} is no part of a topic", "write it without +, # and wildcards"))
+    return found
+
+
+def _is_inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return bool(path.strip()) and not pure.is_absolute() and ".." not in pure.parts
+
+
+def decode_payload(payload: bytes, form: str, layout: str = rows.LAYOUTS[0]) -> Any:
     """The payload as plain values, or as a packed row.
 
     `auto` takes JSON where it is JSON and else msgpack, but no msgpack of a single small integer: every stray letter
@@ -142,7 +191,7 @@ def decode_payload(payload: bytes, form: str, layout: str = packed.LAYOUTS[0]) -
     if not payload:
         raise Malformed("decode", "the payload is empty")
     if form == "packed":
-        row = packed.read(payload, packed.Layout.of(layout))
+        row = rows.read(payload, rows.Layout.of(layout))
         if row is None:
             raise Malformed("decode", f"{len(payload)} bytes are no payload of layout {layout!r}")
         return row
@@ -173,7 +222,7 @@ def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> 
     Raises:
         Malformed: the time or the quality makes no sense.
     """
-    if isinstance(document, packed.Row):
+    if isinstance(document, rows.Row):
         return _packed(document, pointer)
     is_bare = not isinstance(document, dict | list) or (structured and isinstance(document, list))
     if is_bare and (not isinstance(document, list) or tuple(pointer) == DEFAULT_POINTER):
@@ -200,12 +249,12 @@ def look_up(document: Any, pointer: Sequence[str], structured: bool = False) -> 
     )
 
 
-def _packed(row: packed.Row, pointer: Sequence[str]) -> Found | None:
+def _packed(row: rows.Row, pointer: Sequence[str]) -> Found | None:
     index = 0 if tuple(pointer) in (DEFAULT_POINTER, ()) else int(pointer[0])
     if index >= len(row.values):
         return None
     stamp = row.stamps[index]
-    return Found(row.values[index], GOOD, None if stamp == NO_STAMP else stamp)
+    return Found(row.values[index], GOOD, None if stamp == rows.NO_TIME else stamp)
 
 
 def is_index(part: str) -> bool:
@@ -274,7 +323,7 @@ def time_text(time_ns: int) -> str:
 
 
 def encode_payload(document: Any, form: str) -> bytes:
-    """`auto` writes JSON; a packed row is written by `packed.write`."""
+    """`auto` writes JSON; a packed row is written by `rows.write`."""
     return bytes(msgpack.packb(document)) if form == "msgpack" else orjson.dumps(document)
 
 
@@ -287,10 +336,35 @@ def place(document: dict[str, Any], pointer: Sequence[str], value: Any, extra: d
     container[pointer[-1]] = value
 
 
-def encode_set(pointer: Sequence[str], value: Any, now: int, form: str) -> bytes:
+def encode_set(pointer: Sequence[str], value: Any, now: int, form: str, layout: str = rows.LAYOUTS[0]) -> bytes:
     """The payload of a write: the value at its pointer and the time beside it; a bare value where there is no pointer."""
+    if form == "packed":
+        return rows.write([value], now, rows.Layout.of(layout))
     if not pointer:
         return encode_payload(value, form)
     document: dict[str, Any] = {}
     place(document, pointer, value, {"time": time_text(now)})
     return encode_payload(document, form)
+
+
+def level_document(level: bytes, payload: bytes) -> dict[str, Any]:
+    """What a message says whose value is a level of its topic: a number or true or false where it reads as one, else
+    text; time and quality come from the payload, where that has them.
+
+    Raises:
+        Malformed: the level is not UTF-8.
+    """
+    try:
+        text = level.decode()
+    except UnicodeDecodeError:
+        raise Malformed("decode", "the value in the topic is not UTF-8") from None
+    try:
+        value = orjson.loads(level)
+    except orjson.JSONDecodeError:
+        value = text
+    document: dict[str, Any] = {"value": text if isinstance(value, dict | list) or value is None else value}
+    try:
+        said = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return document
+    return {**said, **document} if isinstance(said, dict) else document

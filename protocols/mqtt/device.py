@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
 from protocols.link import Clock, DeadLetter, LinkState
-from protocols.mqtt import codec
+from protocols.mqtt import codec, entrance
+from protocols.mqtt.layout import Layout
+from protocols.mqtt.layout import write as write_row
 from protocols.mqtt.messages import Message
 from protocols.mqtt.paho_session import PahoSession
 from protocols.served import OnWrite
@@ -34,10 +37,13 @@ class MqttDevice:
         settings = device.settings
         self.endpoint = device.endpoint
         self._device = device
+        self._pki = pki
         self._on_write = on_write
         self._points = {point.id: point for point in points}
         self._address = {point.id: codec.parse_address(point.address) for point in points}
         self._format = str(settings["format"])
+        self._layout = Layout.of(str(settings["layout"]))
+        self._rows: dict[str, list[float]] = {}  # what was said last in each packed topic
         self._retain = bool(settings["retain"])
         self._slice = max(1, round(float(settings["pace_per_s"]) * PACE_SLICE_S))
         self._pause_s = self._slice / float(settings["pace_per_s"])
@@ -68,26 +74,50 @@ class MqttDevice:
             await asyncio.gather(running, return_exceptions=True)
 
     async def publish(self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]) -> None:
-        documents: dict[str, Any] = {}
-        for point_id, value in values.items():
-            point, address = self._points[point_id], self._address[point_id]
-            wire = _plain(point, value)
-            if not address.pointer:
-                documents[address.topic] = wire
-                continue
-            about = {"time": codec.time_text(source_time), "quality": quality.get(point_id, GOOD)}
-            codec.place(documents.setdefault(address.topic, {}), address.pointer, wire, about)
-        for count, (topic, document) in enumerate(documents.items()):
+        for count, (topic, payload) in enumerate(self._payloads(values, source_time, quality).items()):
             if count and count % self._slice == 0:
                 await asyncio.sleep(self._pause_s)
             session = self._session
             if session is None:
                 return
-            session.send(topic, codec.encode_payload(document, self._format), self._retain)
+            session.send(topic, payload, self._retain)
+
+    def _payloads(
+        self, values: Mapping[int, float | str], source_time: int, quality: Mapping[int, int]
+    ) -> dict[str, bytes]:
+        """By topic."""
+        documents: dict[str, Any] = {}
+        for point_id, value in values.items():
+            point, address = self._points[point_id], self._address[point_id]
+            wire = _plain(point, value)
+            about = {"time": codec.time_text(source_time), "quality": quality.get(point_id, GOOD)}
+            if self._format == "packed":
+                documents[address.topic] = self._put(address, float(wire))
+            elif codec.IN_TOPIC in address.topic:
+                documents[
+                    address.topic.replace(codec.IN_TOPIC, wire if isinstance(wire, str) else json.dumps(wire))
+                ] = about
+            elif not address.pointer:
+                documents[address.topic] = wire
+            else:
+                codec.place(documents.setdefault(address.topic, {}), address.pointer, wire, about)
+        if self._format == "packed":
+            return {topic: write_row(row, source_time, self._layout) for topic, row in documents.items()}
+        return {topic: codec.encode_payload(said, self._format) for topic, said in documents.items()}
+
+    def _put(self, address: codec.Address, value: float) -> list[float]:
+        """The row of a packed topic with one value renewed; what was never said is no number."""
+        row = self._rows.setdefault(address.topic, [])
+        place = int(address.pointer[0]) if address.pointer and address.pointer != codec.DEFAULT_POINTER else 0
+        row.extend([math.nan] * (place + 1 - len(row)))
+        row[place] = value
+        return row
 
     async def _live(self, online: Callable[[], None]) -> None:
         settings = self._device.settings
-        session = PahoSession(self.endpoint, str(settings["version"]), f"{self._device.id}-simulated", self._take)
+        tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
+        name = f"{self._device.id}-simulated"
+        session = PahoSession(self.endpoint, str(settings["version"]), name, self._take, tls)
         try:
             timeout_s = float(settings["timeout_s"])
             await session.open(list(self._writable), int(settings["qos"]), int(settings["keepalive_s"]), timeout_s)
@@ -106,7 +136,7 @@ class MqttDevice:
                 continue  # a write that the broker kept is not a write of now
             points = self._writable.get(message.topic.decode(errors="replace"), [])
             try:
-                document = codec.decode_payload(message.payload, self._format)
+                document = codec.decode_payload(message.payload, self._format, str(self._device.settings["layout"]))
                 for point in points:
                     found = codec.look_up(document, self._address[point.id].pointer, point.type == "object")
                     if found is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protocols.delivery import Batch
 from protocols.mqtt import codec, documents, packed
 from protocols.mqtt.bindings import Bindings, Pointer
+from protocols.mqtt.layout import Layout
 from protocols.mqtt.messages import Message, Messages
 from twin.points import Point, Selection
 from twin.quality import GOOD, UNCERTAIN_LAST_USABLE
@@ -66,7 +67,7 @@ class JsonReader:
 
 
 class PackedReader:
-    def __init__(self, bindings: Bindings, layout: packed.Layout) -> None:
+    def __init__(self, bindings: Bindings, layout: Layout) -> None:
         self._places = bindings.places
         self._layout = layout
 
@@ -97,7 +98,7 @@ class Intake:
         self._columns = Columns.sized(VALUES_MAX)
         self._reader: Reader = JsonReader(bindings, len(points))
         if form == "packed":
-            self._reader = PackedReader(bindings, packed.Layout.of(layout))
+            self._reader = PackedReader(bindings, Layout.of(layout))
 
     def take(self, batch: Batch, messages: Messages) -> None:
         """Everything in order."""
@@ -129,19 +130,21 @@ class Intake:
 
     def _by_hand(self, batch: Batch, message: Message) -> None:
         topic = message.topic.decode(errors="replace")
-        bound = self._bindings.bound(message.topic)
+        bound, level = self._bindings.bound(message.topic), None
+        if not bound and (said := self._bindings.by_level(message.topic)) is not None:
+            bound, level = self._bindings.bound(said[0]), said[1]
         if not bound:
             if not self._expects(topic):
                 batch.reject(topic, "unknown_address", "no point is bound to this topic", message.payload)
             return
         try:
-            document = self._decode(message)
+            document = self._decode(message) if level is None else codec.level_document(level, message.payload)
         except codec.Malformed as fault:
             for row, _ in bound:
                 batch.reject(topic, fault.reason, fault.detail, message.payload, self._point(row).name)
             return
-        said = [self._value(batch, message, topic, document, row, pointer) for row, pointer in bound]
-        if not any(said):
+        found = [self._value(batch, message, topic, document, row, pointer) for row, pointer in bound]
+        if not any(found):
             for row, pointer in bound:
                 detail = f"the payload has no /{'/'.join(pointer)}"
                 batch.reject(topic, "decode", detail, message.payload, self._point(row).name)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from protocols.healing import Broken, heal
 from protocols.link import Clock, LinkState, WriteOutcome
+from protocols.mqtt import entrance
 from protocols.mqtt.client import Client
 from protocols.mqtt.codec import SPARKPLUG, parse_endpoint
 from protocols.mqtt.device import NobodyListens
@@ -52,7 +53,7 @@ class MqttFace:
         settings = serving.settings
         at = parse_endpoint(serving.endpoint)
         self.endpoint = serving.endpoint.rpartition("://")[0] + f"://{at.host}:{at.port}"
-        self._serving, self._view, self._clock = serving, view, clock
+        self._serving, self._view, self._clock, self._pki = serving, view, clock, pki
         self._chance = random.Random(clock())  # for back-off and client ids only
         self._outbox = Outbox(int(float(settings["every_s"]) * 1e9))
         self._voice = _voice(serving, clock)
@@ -104,7 +105,8 @@ class MqttFace:
             f"twinloop-{self._serving.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}", str(settings["version"]),
             int(settings["keepalive_s"]), user=at.user, password=at.password, will=voice.will(self._clock()),
         )  # fmt: skip
-        session = BrokerSession(self._serving.endpoint, Client(options), self._take)
+        tls = await asyncio.to_thread(entrance.tls, self._serving.endpoint, self._pki)
+        session = BrokerSession(self._serving.endpoint, Client(options), self._take, tls)
         timeout_s = float(settings["timeout_s"])
         try:
             await session.open(timeout_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,7 +13,6 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from protocols.healing import Broken
-from protocols.link import Verdict, WriteOutcome
 from protocols.mqtt.codec import parse_endpoint
 from protocols.mqtt.messages import Message
 
@@ -78,7 +78,15 @@ def call_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *a
 class PahoSession:
     """A connection with its subscriptions. Made on the loop; used once: open, `hand_over.start`, close."""
 
-    def __init__(self, endpoint: str, version: str, client_id: str, take: Callable[[Sequence[Message]], None]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        version: str,
+        client_id: str,
+        take: Callable[[Sequence[Message]], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls`: for `mqtts://`; without it the system's authorities are believed."""
         loop = asyncio.get_running_loop()
         self.hand_over = HandOver(loop, take)
         self.lost: asyncio.Future[str] = loop.create_future()
@@ -89,16 +97,16 @@ class PahoSession:
         self._granted = 0
         self._refused: list[str] = []
         self._ready: asyncio.Future[list[str]] = loop.create_future()
-        self._acks: dict[int, asyncio.Future[str]] = {}
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=_VERSIONS[version], reconnect_on_failure=False
         )
         if self._endpoint.user is not None:
             self._client.username_pw_set(self._endpoint.user, self._endpoint.password)
+        if self._endpoint.secure:
+            self._client.tls_set_context(tls)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
         self._client.on_subscribe = self._on_subscribe
-        self._client.on_publish = self._on_publish
         self._client.on_message = self._on_message
 
     async def open(self, topics: Sequence[str], qos: int, keepalive_s: int, timeout_s: float) -> list[str]:
@@ -136,29 +144,6 @@ class PahoSession:
         """Publish at QoS 0; False when there is no connection."""
         return self._client.publish(topic, payload, 0, retain).rc is MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    async def send_acknowledged(self, topic: str, payload: bytes, timeout_s: float) -> Verdict:
-        """Publish at QoS 1 and wait for the broker's PUBACK."""
-        try:
-            sent = self._client.publish(topic, payload, 1)
-        except ValueError as refusal:
-            return Verdict(WriteOutcome.REFUSED, str(refusal))
-        if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return Verdict(WriteOutcome.NOT_SENT, paho.error_string(sent.rc))
-        ack: asyncio.Future[str] = self._loop.create_future()
-        self._acks[sent.mid] = ack
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.wait((ack, self.lost), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            return Verdict(WriteOutcome.UNKNOWN, "the broker did not acknowledge in time")
-        finally:
-            self._acks.pop(sent.mid, None)
-        if not ack.done():
-            return Verdict(WriteOutcome.UNKNOWN, f"the connection broke: {self.lost.result()}")
-        if ack.result():
-            return Verdict(WriteOutcome.REFUSED, ack.result())
-        return Verdict(WriteOutcome.ACCEPTED, "the broker took it; MQTT does not say whether the device did")
-
     # What follows is called by paho's thread; everything it learns goes to the loop.
 
     def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
@@ -176,9 +161,6 @@ class PahoSession:
 
     def _on_subscribe(self, client: paho.Client, userdata: Any, mid: int, reasons: Any, properties: Any) -> None:
         call_loop(self._loop, self._grant, mid, [bool(reason.is_failure) for reason in reasons])
-
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
-        call_loop(self._loop, self._acknowledge, mid, str(reason) if reason.is_failure else "")
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
         self.hand_over.put(Message(message._topic, bytes(message.payload), bool(message.retain)))
@@ -203,8 +185,3 @@ class PahoSession:
     def _check_ready(self) -> None:
         if self._granted >= len(self._topics) and not self._ready.done():
             self._ready.set_result(self._refused)
-
-    def _acknowledge(self, mid: int, refusal: str) -> None:
-        ack = self._acks.get(mid)
-        if ack is not None and not ack.done():
-            ack.set_result(refusal)

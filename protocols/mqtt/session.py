@@ -55,7 +55,7 @@ class BrokerSession(asyncio.BufferedProtocol):
     """
 
     def __init__(self, endpoint: str, client: Client, take: Take, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: for `mqtts://`, whom to believe and what to show."""
+        """`tls`: for `mqtts://`, whom to believe and what to show; without it the system's authorities are believed."""
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Loss] = self._loop.create_future()
         self.dropped = 0
@@ -89,7 +89,7 @@ class BrokerSession(asyncio.BufferedProtocol):
             Broken: no connection, or the broker does not take us.
         """
         at = self._endpoint
-        tls = self._tls if at.secure else None
+        tls = (self._tls or ssl.create_default_context()) if at.secure else None
         try:
             async with asyncio.timeout(timeout_s):
                 await self._loop.create_connection(
@@ -301,16 +301,14 @@ class BrokerSession(asyncio.BufferedProtocol):
     def _take_held(self, deadline: float) -> bool:
         """Whether some are left."""
         while self._started and self._held:
+            self._take(self._held.popleft())
             if self._loop.time() > deadline:
                 return True
-            self._take(self._held.popleft())
         return False
 
     def _take_read(self, deadline: float) -> bool:
         """Whether some may be left."""
         while self._start < self._end:
-            if self._loop.time() > deadline:
-                return True
             at, events = self._client.receive(self._array, self._start, self._end)
             if at == self._start and not events:
                 break
@@ -319,6 +317,8 @@ class BrokerSession(asyncio.BufferedProtocol):
             self._start = at
             if self.lost.done():
                 break
+            if self._loop.time() > deadline:
+                return True
         return False
 
     def _perform(self, event: mqtt.Event) -> None:

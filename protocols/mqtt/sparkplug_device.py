@@ -13,6 +13,7 @@ from typing import Any
 from protocols.believe import Unbelievable, plain_value, twin_value
 from protocols.healing import Broken, heal
 from protocols.link import Clock
+from protocols.mqtt import entrance
 from protocols.mqtt.client import Client
 from protocols.mqtt.codec import parse_endpoint
 from protocols.mqtt.device import NobodyListens
@@ -52,7 +53,7 @@ class SparkplugDevice:
         of_edge: dict[Source, list[Point]] = {}
         for point in points:
             of_edge.setdefault(parse_address(point.address).source.edge, []).append(point)
-        self._nodes = [_Node(device, edge, some, on_write, clock) for edge, some in of_edge.items()]
+        self._nodes = [_Node(device, edge, some, on_write, clock, pki) for edge, some in of_edge.items()]
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -77,8 +78,17 @@ class SparkplugDevice:
 class _Node:
     """One edge node and its connection."""
 
-    def __init__(self, device: Device, edge: Source, points: Sequence[Point], on_write: OnWrite, clock: Clock) -> None:
+    def __init__(
+        self,
+        device: Device,
+        edge: Source,
+        points: Sequence[Point],
+        on_write: OnWrite,
+        clock: Clock,
+        pki: Path | None,
+    ) -> None:
         settings = device.settings
+        self._pki = pki
         self.name = f"{device.id} {edge.node} (simulated)"
         self.reached = asyncio.Event()
         self._device = device
@@ -129,7 +139,8 @@ class _Node:
             self.name.replace(" ", "-"), str(settings["version"]), int(settings["keepalive_s"]),
             user=at.user, password=at.password, will=Will(death.topic, death.payload, 1, False),
         )  # fmt: skip
-        session = BrokerSession(self._device.endpoint, Client(options), self._take)
+        tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
+        session = BrokerSession(self._device.endpoint, Client(options), self._take, tls)
         timeout_s = float(settings["timeout_s"])
         try:
             await session.open(timeout_s)

@@ -14,6 +14,7 @@ from protocols.believe import plain_value
 from protocols.delivery import NO_STAMP, Batch, Delivery
 from protocols.healing import Broken, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
+from protocols.mqtt import entrance
 from protocols.mqtt import sparkplug as names
 from protocols.mqtt import sparkplug_host as host
 from protocols.mqtt.client import Client
@@ -56,6 +57,7 @@ class SparkplugLink:
         self._sink = sink
         self._clock = clock
         self._chance = chance
+        self._pki = pki
         self._points = Selection.of(points)
         self._row = {int(identity): row for row, identity in enumerate(self._points.ids)}
         self._memory = Memory(self._points, sink)
@@ -105,7 +107,7 @@ class SparkplugLink:
         return None
 
     async def _live(self, online: Callable[[], None]) -> None:
-        session = self._new_session()
+        session = await self._new_session()
         try:
             await session.open(self._timeout_s)
             await self._subscribe(session)
@@ -122,13 +124,14 @@ class SparkplugLink:
                 await self._tell_state(session, False, FAREWELL_S)
             await session.close()
 
-    def _new_session(self) -> BrokerSession:
+    async def _new_session(self) -> BrokerSession:
         client_id = f"twinloop-{self._device.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}"
         at = parse_endpoint(self._device.endpoint)
         self._connected_ms = self._clock() // 1_000_000
         will = Will(self._state_topic, names.encode_state(False, self._connected_ms))
         options = Options(client_id, self._version, self._keepalive_s, user=at.user, password=at.password, will=will)
-        return BrokerSession(self._device.endpoint, Client(options), self._take)
+        tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
+        return BrokerSession(self._device.endpoint, Client(options), self._take, tls)
 
     async def _subscribe(self, session: BrokerSession) -> None:
         """To the births, data and deaths of our edge nodes, before we say that we are there (5.6)."""

@@ -11,6 +11,7 @@ from asyncua import Client, ua
 from protocols.opcua import nodes
 from protocols.opcua.channel import TOO_MUCH
 from protocols.opcua.failures import FAILURES, status_name, words
+from protocols.opcua.patience import within
 from twin.errors import DeviceFault, TwinloopError, Unavailable
 
 BROWSE_MAX = 200  # nodes of one Browse where the server states no limit: an answer of some 50 kB
@@ -137,7 +138,7 @@ class Asking:
             DeviceFault, Unavailable: the server refuses even one, or does not answer.
         """
         try:
-            async with self._turn, asyncio.timeout(self._timeout_s):
+            async with self._turn, within(self._timeout_s):
                 answers = await ask(part)
         except ua.UaStatusCodeError as fault:
             if len(part) == 1 or fault.code not in TOO_MUCH:

@@ -23,6 +23,7 @@ from protocols.link import Clock
 from protocols.opcua import binary, codec, messages
 from protocols.opcua.failures import FAILURES
 from protocols.opcua.messages import Answer, Answers
+from protocols.opcua.patience import within
 from protocols.opcua.security import secure, sign_in
 from twin.plant import Device
 
@@ -72,18 +73,24 @@ class Limits:
 
 @dataclass(slots=True)
 class Kept:
-    """What it takes to go on with a session on another connection (Part 4, 5.6.3); `tried`: once, and no more."""
+    """What it takes to go on with a session on another connection (Part 4, 5.6.3).
+
+    Attributes:
+        wanted: whether to go on with it; else it is only closed, so that nothing is left at the server.
+        tried: it has been asked for, which is done once.
+    """
 
     token: Any
     nonce: bytes | None
     policies: Any
     server_certificate: bytes | None
+    wanted: bool
     tried: bool = False
 
     @classmethod
-    def of(cls, client: Client) -> Self:
+    def of(cls, client: Client, wanted: bool) -> Self:
         token = client.uaclient.session.authentication_token
-        return cls(token, client._server_nonce, client._policy_ids, client.security_policy.peer_certificate)
+        return cls(token, client._server_nonce, client._policy_ids, client.security_policy.peer_certificate, wanted)
 
     def restore(self, client: Client) -> None:
         client.uaclient.session.restore_authentication_token(self.token)
@@ -129,7 +136,7 @@ class Channel:
     async def exchange(self, encoding: int, parameters: bytes, timeout_s: float | None = None) -> bytes:
         """A request and its answer, a fault too."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
-        async with asyncio.timeout(limit_s):
+        async with within(limit_s):
             return bytes(await self.send(encoding, parameters, limit_s))
 
     async def ask(self, encoding: int, parameters: bytes, answers: Answers) -> Answer:
@@ -141,7 +148,7 @@ class Channel:
     async def call(self, request: Any, response: type, timeout_s: float | None = None) -> Any:
         """One of the rare services, in asyncua's words."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
-        async with asyncio.timeout(limit_s):
+        async with within(limit_s):
             body = await self._protocol().send_request(request, limit_s)
         found = struct_from_binary(response, body)
         check(found.ResponseHeader.ServiceResult.value)
@@ -149,7 +156,7 @@ class Channel:
 
     async def renew(self) -> None:
         """A new security token (Part 4, 5.5.2)."""
-        async with asyncio.timeout(self.timeout_s):
+        async with within(self.timeout_s):
             await self.client.open_secure_channel(renew=True)
         self.client.uaclient.revolve_security_token()
 
@@ -202,7 +209,7 @@ async def open_channel(
     client.session_timeout = int(max(SESSION_LIFE_S, life_s) * 1000)
     client.secure_channel_timeout = CHANNEL_LIFE_MS
     try:
-        async with asyncio.timeout(timeout_s):
+        async with within(timeout_s):
             await secure(client, device, pki, clock)
             await client.connect_socket()
             await client.send_hello()
@@ -235,7 +242,9 @@ async def _resume(client: Client, kept: Kept, activate: Callable[[], Awaitable[N
     except (ua.UaStatusCodeError, Broken):
         client.uaclient.session.reset_authentication_token()
         return False
-    return True
+    if not kept.wanted:
+        await client.uaclient.close_session(True)
+    return kept.wanted
 
 
 async def close(client: Client, farewell: bool) -> None:
@@ -243,7 +252,7 @@ async def close(client: Client, farewell: bool) -> None:
     said = False
     try:
         if farewell and client.state is not UaClientState.DISCONNECTED:
-            async with asyncio.timeout(CLOSE_S):
+            async with within(CLOSE_S):
                 await client.uaclient.close_session(True)
                 await client.close_secure_channel()
             said = True

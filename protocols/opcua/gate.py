@@ -121,20 +121,25 @@ class Gate:
             described.append(str(params.ClientDescription.ApplicationUri or ""))
             return await create(params, sockname=sockname)
 
-        def activate_session(params: Any, peer_certificate: bytes | None) -> Any:
+        def admit(peer_certificate: bytes | None) -> None:
             channel = peer_certificate or b""
             # Part 4, 5.6.3.1: on another channel a session goes on for the same client only.
             if shown and shown[0] != channel:
                 raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
             self._admit(channel, described[-1] if described else "")
+
+        def activate_session(params: Any, peer_certificate: bytes | None) -> Any:
+            admit(peer_certificate)
             token = params.UserIdentityToken
             if isinstance(token, ua.X509IdentityToken):
                 self._check(token.CertificateData, Peer(), ua.StatusCodes.BadIdentityTokenRejected)
             result = activate(params, peer_certificate)
-            shown[:] = [channel]
+            shown[:] = [peer_certificate or b""]
             return result
 
         session.create_session, session.activate_session = create_session, activate_session
+        # For servers that judge users themselves: whoever is not admitted shall not learn whether a password is right.
+        session.admit = admit
 
     def _admit(self, channel: bytes, uri: str) -> None:
         if channel:

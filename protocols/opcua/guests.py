@@ -160,6 +160,68 @@ class GuestSession(InternalSession):
             return [ua.HistoryReadResult() for _ in nodes]
         return [await self._services.history(params.HistoryReadDetails, node) for node in nodes]
 
+    # --- subscriptions: asyncua lets any session do anything with anybody's --------------------------------------
+
+    def _own(self, subscription: int) -> Any:
+        """
+        Raises:
+            ServiceError: it is not one of this session's.
+        """
+        found = self.subscription_service.subscriptions.get(int(subscription))
+        if found is None or found.session_id != self.session_id:
+            raise ServiceError(ua.StatusCodes.BadSubscriptionIdInvalid)
+        return found
+
+    async def create_monitored_items(self, params: Any) -> Any:
+        self._own(params.SubscriptionId)
+        return await super().create_monitored_items(params)
+
+    async def modify_monitored_items(self, params: Any) -> Any:
+        self._own(params.SubscriptionId)
+        return await super().modify_monitored_items(params)
+
+    async def delete_monitored_items(self, params: Any) -> Any:
+        self._own(params.SubscriptionId)
+        return await super().delete_monitored_items(params)
+
+    async def set_monitoring_mode(self, params: Any) -> Any:
+        self._own(params.SubscriptionId)
+        return await super().set_monitoring_mode(params)
+
+    def modify_subscription(self, params: Any) -> Any:
+        self._own(params.SubscriptionId)
+        return super().modify_subscription(params)
+
+    async def delete_subscriptions(self, ids: Sequence[int]) -> Any:
+        theirs = self.subscription_service.subscriptions
+        mine = [i for i in ids if i in theirs and theirs[i].session_id == self.session_id]
+        done = dict(zip(mine, await super().delete_subscriptions(mine), strict=True))
+        return [done.get(i) or ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid) for i in ids]
+
+    def republish(self, params: Any) -> Any:
+        """asyncua answers with an empty message where there is none: clients then ask for ever (Part 4, 5.14.6)."""
+        kept = self._own(params.SubscriptionId)._not_acknowledged_results.get(params.RetransmitSequenceNumber)
+        if kept is None:
+            raise ServiceError(ua.StatusCodes.BadMessageNotAvailable)
+        return kept.NotificationMessage
+
+    async def transfer_subscriptions(self, params: Any, callback: Any) -> Any:
+        results = []
+        for identity in params.SubscriptionIds:
+            found = self.subscription_service.subscriptions.get(int(identity))
+            owner = None if found is None else self._session_of(found)
+            if owner is None or owner.guest is None or owner.guest.author != self._who.author:
+                results.append(ua.TransferResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadSubscriptionIdInvalid)))
+                continue
+            params.SubscriptionIds = [identity]
+            results += await super().transfer_subscriptions(params, callback)
+            # What the client asks to be published from now on comes over the new connection.
+            found.pub_request_callback = callback.__self__.get_publish_request
+        return results
+
+    def _session_of(self, subscription: Any) -> GuestSession | None:
+        return next((s for s in self.iserver.guests if s.session_id == subscription.session_id), None)
+
     async def history_update(self, params: Any) -> list[Any]:
         return [
             ua.HistoryUpdateResult(StatusCode=ua.StatusCode(ua.StatusCodes.BadHistoryOperationUnsupported))
@@ -197,6 +259,7 @@ class _Processor(UaProcessor):
             session = self.session or self.iserver.lookup_external_session(requesthdr.AuthenticationToken)
             if not isinstance(session, GuestSession):
                 raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+            session.admit(self._connection.security_policy.peer_certificate)
             sealed = self._connection.security_policy.Mode == ua.MessageSecurityMode.SignAndEncrypt
             peer = str(self.name[0]) if self.name else ""
             session.let_in(await self.door.guest(self.iserver, session, params.UserIdentityToken, peer, sealed))
@@ -243,6 +306,8 @@ class _Guests(LightServer):
         self.max_connections = clients
         self.max_subscriptions = SUBSCRIPTIONS_MAX
         self.max_monitored_item_queue_size = QUEUE_MAX
+        # asyncua counts from 78: after a restart the subscription that a client remembers would be somebody's.
+        self.subscription_service._sub_id_counter = int.from_bytes(create_nonce(3), "big")
 
     def create_session(self, name: str, user: Any = None, external: bool = False) -> Any:
         if not external:

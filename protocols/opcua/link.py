@@ -113,8 +113,9 @@ class OpcUaLink:
         except Broken:
             steady = asyncio.get_running_loop().time() - began > STEADY_S
             # One that breaks as soon as it is resumed is better begun anew.
-            if session is not None and session.monitored.whole and (steady or not session.resumed):
-                self._former = _Former(Kept.of(channel.client), session.monitored)
+            wanted = session is not None and session.monitored.whole and (steady or not session.resumed)
+            kept = Kept.of(channel.client, wanted)
+            self._former = _Former(kept, Monitored() if session is None else session.monitored)
             raise
         finally:
             self._channel = None
@@ -126,7 +127,7 @@ class OpcUaLink:
         monitored = Monitored()
         try:
             limits = await read_limits(channel)
-            if former is not None:
+            if former is not None and former.kept.wanted:
                 resumed = resumed or await self._monitor.transfer(channel, former.monitored)
                 monitored = former.monitored if resumed else monitored
         except FAILURES as failure:
@@ -154,6 +155,8 @@ class OpcUaLink:
         """Have everything watched and said once, and ask again for what the server refuses, as long as the session lives."""
         channel, limits, monitored = session.channel, session.limits, session.monitored
         if session.resumed:
+            monitored.untold = list(monitored.missing.items())
+            await self._monitor.tell(monitored)
             await self._read(session, np.ones(len(self._points), np.bool_))
         else:
             await self._monitor.create(channel, limits, monitored)
@@ -167,7 +170,7 @@ class OpcUaLink:
 
     async def _read(self, session: _Session, wanted: NDArray[np.bool_]) -> None:
         """Values that the server would not say by itself: those it has said before, or never says first."""
-        wanted[session.monitored.missing] = False
+        wanted[list(session.monitored.missing)] = False
         rows = np.flatnonzero(wanted).astype(np.int32)
         if len(rows):
             await read_all(session.channel, session.limits, self._points, rows, self._delivery, self._intake)

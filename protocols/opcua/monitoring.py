@@ -23,6 +23,7 @@ from protocols.opcua.channel import TOO_MUCH, Channel, Limits, check
 from protocols.opcua.failures import status_name
 from protocols.opcua.intake import Intake
 from protocols.opcua.messages import Answer, Answers
+from protocols.opcua.patience import within
 from protocols.opcua.window import Window
 from twin.points import Selection
 
@@ -69,7 +70,7 @@ class Monitored:
     """What the server watches for us; outlives a connection where the server lets it.
 
     Attributes:
-        missing: rows whose nodes the server refused.
+        missing: row -> status code of nodes that the server refused.
         untold: (row, status code) of those of them that `Monitor.tell` has not told yet.
         silence_max_s: a subscription that says nothing for longer is lost.
         creating: held while a subscription is asked for.
@@ -78,7 +79,7 @@ class Monitored:
     """
 
     subscriptions: dict[int, Subscription] = field(default_factory=dict)
-    missing: list[int] = field(default_factory=list)
+    missing: dict[int, int] = field(default_factory=dict)
     untold: list[tuple[int, int]] = field(default_factory=list)
     silence_max_s: float = 0.0
     creating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -122,7 +123,7 @@ class Monitor:
 
     async def retry(self, channel: Channel, limits: Limits, made: Monitored) -> None:
         """Ask again for what was refused."""
-        again, made.missing = deque(made.missing), []
+        again, made.missing = deque(made.missing), {}
         await self._spread(channel, limits, made, again)
         await self.tell(made)
 
@@ -208,7 +209,7 @@ class Monitor:
                     await asyncio.sleep(0)
                 if under_way:
                     part, coming = under_way.popleft()
-                    async with asyncio.timeout(max(CREATE_S, channel.timeout_s)):
+                    async with within(max(CREATE_S, channel.timeout_s)):
                         body = bytes(await coming)
                     self._settle(answers.decode(body), part, limits, subscription, work)
         finally:
@@ -281,7 +282,7 @@ class Monitor:
     async def tell(self, made: Monitored) -> None:
         """One reading with the server's status for every node that it refused, and one dead letter until it heals."""
         told, made.untold = made.untold, []
-        made.missing += [row for row, _ in told]
+        made.missing.update(told)
         for start in range(0, len(told), TOLD_AT_ONCE):
             batch = self._delivery.batch()
             for row, code in told[start : start + TOLD_AT_ONCE]:

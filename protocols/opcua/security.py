@@ -23,6 +23,7 @@ from protocols.healing import Broken
 from protocols.link import Clock
 from protocols.opcua import codec
 from protocols.opcua.gate import Gate
+from protocols.opcua.patience import within
 from protocols.pki import Pki, load_pair
 from protocols.trust import Peer, judge
 from twin.errors import TwinloopError
@@ -131,7 +132,7 @@ def _hear_refusals(client: Client) -> None:
 async def _endpoints(client: Client, timeout_s: float) -> list[Any]:
     """What the server offers, asked on an open channel (Part 4, 5.5.4)."""
     asking = Client(client.server_url.geturl(), timeout=timeout_s)
-    async with asyncio.timeout(timeout_s):
+    async with within(timeout_s):
         found: list[Any] = await asking.connect_and_get_server_endpoints()
     return found
 

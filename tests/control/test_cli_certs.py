@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from protocols import certificate as x
 from protocols.pki import Pki
 from protocols.trust import Peer, judge
 from tests.protocols.pki_bench import NOW, authority, certificate
+from tests.protocols.protocol_bench import until
 from twin.errors import BadRequest, Conflict, NotFound, Refused
 
 
@@ -157,6 +160,17 @@ def test_a_certificate_near_its_end_is_told_of(pki: Path) -> None:
     assert "CN=works twin" in told and "expires in" in told
     (late,) = certs.warnings(Pki(pki), NOW + timedelta(days=30))
     assert late.endswith("EXPIRED")
+
+
+async def test_a_running_server_warns_of_certificates_near_their_end(
+    pki: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    said("renew", "--days", "20", "--pki", pki)
+    watching = asyncio.create_task(certs.watch(pki, time.time_ns))
+    await until(lambda: "CN=works twin" in caplog.text and "expires in" in caplog.text, "a warning")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert len(caplog.records) == 1
 
 
 def test_a_file_that_is_no_certificate_is_told_of(pki: Path) -> None:

@@ -24,7 +24,7 @@ from control.live import STALE_AFTER_S, LiveTwin
 from protocols.catalog import PROTOCOLS
 from protocols.faults import Schedule
 from protocols.link import Link, Verdict, WriteOutcome
-from protocols.modbus import codec as modbus
+from protocols.modbus.address import parse_address
 from scenarios.fleet import PUBLISH_S, Fleet, run_fleet
 from scenarios.works import write_works
 from twin.columns import NEVER
@@ -119,8 +119,9 @@ class Field:
         mute = self._registers.modbus & ~good_mask(self.fleet.said_quality)
         self._claimed = np.where(mute, self._claimed, said)
         self._claims.append((now, self._claimed))
+        self._claims.append((now, self._registers.shown(self._told())))  # what it is told it says by itself
         # The one that held when the window began is needed too.
-        while len(self._claims) > 1 and self._claims[1][0] < now - self.window_s:
+        while len(self._claims) > 2 and self._claims[2][0] < now - self.window_s:
             self._claims.popleft()
 
     def _told(self) -> NDArray[np.float64]:
@@ -143,8 +144,6 @@ class Field:
         near = np.zeros(len(ids), np.bool_)
         for _, claimed in self._claims:
             near |= np.abs(claimed[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
-        told = self._registers.shown(self._told())  # a device says by itself what it was told
-        near |= np.abs(told[ids] - value) <= self._registers.slack[ids] + 1e-6 * np.abs(value)
         for i in ids[~near].tolist():
             recent = [round(float(c[i]), 4) for _, c in list(self._claims)[-5:]]
             self._say_doubt(i, f"Good with {columns.value[i]!r}, its device said {recent}")
@@ -192,7 +191,7 @@ class _Registers:
         for device in plant.devices:
             for point in plant.points_of_device(device.id) if device.protocol == "modbus" else ():
                 self.modbus[point.id] = True
-                kind = modbus.parse_address(point.address).type
+                kind = parse_address(point.address).type
                 if kind.startswith(("int", "uint")):
                     limits = np.iinfo(kind)
                     self.slack[point.id] = point.scale / 2 + 1e-9

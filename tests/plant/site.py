@@ -48,7 +48,10 @@ class Site:
     def start_fleet(self, speed: float, seed: int = 1, start: str = "6h") -> dict[str, str]:
         words = fleet_words(speed, seed)
         words[words.index("6h")] = start
-        self.fleet = self._child(words)
+        return self.start_any_fleet(words[1:])
+
+    def start_any_fleet(self, words: list[str]) -> dict[str, str]:
+        self.fleet = self._child(["fleet", *words])
         self.endpoints = self.fleet.first_line()["endpoints"]
         return self.endpoints
 

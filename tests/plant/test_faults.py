@@ -17,7 +17,9 @@ from tests.plant.faulty import SETTLE_S, Pace, faulty_site, heard_breaks, rss_mb
 
 DEVICES, POINTS = 12, 24  # two OPC UA, three MQTT, seven Modbus
 FAULTS = 180  # thirty minutes of six a minute
-GROWTH_MAX_MB = 40.0
+# The database's and the allocator's caches, 10 MB measured. The buffers of one connection, 128 kB and more, left behind
+# by each of so many faults would be as much again.
+GROWTH_MAX_MB = 30.0
 
 
 async def run_faults(folder: Path, seed: int, pace: Pace, duration_s: float) -> None:
@@ -48,12 +50,29 @@ async def run_faults(folder: Path, seed: int, pace: Pace, duration_s: float) -> 
     assert after_mb - before_mb < GROWTH_MAX_MB
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", [1])
-async def test_after_thirty_minutes_worth_of_faults_the_twin_is_the_plant(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Five times life's pace: the twin and the devices wait a fifth as long."""
     pace = Pace(5.0)
     monkeypatch.setattr(live_module, "STALE_AFTER_S", pace.stale_s)
     monkeypatch.setattr(fleet_module, "PUBLISH_S", pace.publish_s)
-    await run_faults(tmp_path, seed, Pace(5.0), 60.0)
+    return pace
+
+
+@pytest.mark.timeout(180)
+async def test_after_thirty_minutes_worth_of_faults_the_twin_is_the_plant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_faults(tmp_path, 1, quick(monkeypatch), 50.0)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("seed", range(2, 12))
+async def test_after_other_faults_too(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await run_faults(tmp_path, seed, quick(monkeypatch), 60.0)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2400)
+async def test_after_thirty_minutes_of_faults_at_lifes_own_pace_the_twin_is_the_plant(tmp_path: Path) -> None:
+    await run_faults(tmp_path, 1, Pace(1.0), 1800.0)

@@ -160,6 +160,7 @@ class Cable:
         for source, sink, answers in ((reader, back, False), (there, writer, True)):
             task = asyncio.create_task(self._carry(source, sink, answers))
             self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, answers: bool) -> None:
         with contextlib.suppress(OSError):

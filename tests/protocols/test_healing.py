@@ -42,6 +42,24 @@ async def test_a_break_and_its_heal_are_told_once_each(caplog: pytest.LogCapture
     assert sink.metrics == {"reconnects": 1}
 
 
+async def test_a_library_that_cancels_itself_breaks_the_session_and_not_the_link() -> None:
+    sink, tries = RecordingSink(), 0
+
+    async def session(online: Callable[[], None]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncio.CancelledError("nobody asked for this")
+        online()
+        await asyncio.sleep(3600)
+
+    task = asyncio.create_task(heal("d1", sink, random.Random(1), session))
+    await until(lambda: sink.online, "the link is up")
+    task.cancel()
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+
+
 def test_waits_double_up_to_a_limit_and_never_twice_the_same() -> None:
     backoff = Backoff(random.Random(3), first_s=1.0, max_s=8.0)
     waits = [backoff.next_s() for _ in range(6)]

@@ -95,6 +95,45 @@ async def test_one_dead_unit_among_five_does_not_slow_the_others(says_so: bool) 
             assert gateway.connections == 1, "they share one connection"
 
 
+async def test_a_slow_unit_does_not_slow_the_others_where_the_gateway_takes_two_at_a_time() -> None:
+    slow = asyncio.Event()
+    asked: Counter[int] = Counter()
+    sinks = {unit: RecordingSink() for unit in range(1, 4)}
+
+    async def answer(request: bytes, reply: Callable[[bytes], None]) -> None:
+        asked[request[6]] += 1
+        if request[6] == 2:
+            await slow.wait()
+        reply(registers(request, request[6]))
+
+    async with side_by_side(answer) as port:
+        links = [link_to(sinks[u], f"modbus://127.0.0.1:{port}/{u}", ONE, outstanding=2, timeout_s=30.0) for u in sinks]
+        async with all_running(links):
+            await until(lambda: min(asked[1], asked[3]) > 30, "the others go on while it thinks")
+            assert asked[2] == 1
+            slow.set()
+            await until(lambda: sinks[2].value(0) == 2.0, "it has thought")
+
+
+@contextlib.asynccontextmanager
+async def side_by_side(answer: Callable[[bytes, Callable[[bytes], None]], Awaitable[None]]) -> AsyncIterator[int]:
+    """A gateway that works at several requests at a time."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    header = await reader.readexactly(6)
+                    body = await reader.readexactly(int.from_bytes(header[4:6], "big"))
+                    tasks.create_task(answer(header + body, writer.write))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
 async def test_units_have_connections_of_their_own_where_the_plant_says_so() -> None:
     gateway = Gateway(dead=0, says_so=False)
     sinks = {unit: RecordingSink() for unit in range(1, 4)}

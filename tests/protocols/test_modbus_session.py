@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import struct
 
 import pytest
 
-from protocols.link import LinkState, WriteOutcome
+from protocols.link import Backoff, LinkState, WriteOutcome
 from tests.protocols.modbus_bench import asked, link_to, misbehaving, refusal, registers
 from tests.protocols.protocol_bench import RecordingSink, point, running, until
 from twin.points import Point
@@ -306,3 +308,41 @@ async def test_a_write_whose_turn_does_not_come_is_not_sent() -> None:
             assert second.outcome is WriteOutcome.NOT_SENT and "turn" in second.detail
             assert (await first).outcome is WriteOutcome.UNKNOWN
     assert seen.count(6) == 1
+
+
+@pytest.mark.parametrize("outstanding", [1, 8])
+async def test_a_device_that_spoils_its_answers_at_random_is_survived(
+    outstanding: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def impatient(chance: random.Random) -> Backoff:
+        return Backoff(chance, 0.001, 0.001)
+
+    monkeypatch.setattr("protocols.healing.Backoff", impatient)
+    chance, spoilt = random.Random(5), 0
+
+    async def spoils(request: bytes) -> bytes:
+        nonlocal spoilt
+        answer = bytearray(registers(request, *range(asked(request)[1], asked(request)[1] + asked(request)[2])))
+        if spoilt >= 120 or chance.random() < 0.5:
+            return bytes(answer)
+        spoilt += 1
+        for _ in range(chance.randint(1, 3)):
+            place = chance.randrange(len(answer))
+            match chance.randrange(3):
+                case 0:
+                    answer[place] = chance.randrange(256)
+                case 1:
+                    del answer[place:]
+                    break
+                case _:
+                    answer[place:place] = chance.randbytes(5)
+        return bytes(answer)
+
+    points = tuple(point(i, f"holding:{i}", "integer") for i in range(30))
+    sink = RecordingSink()
+    settings = {"outstanding": outstanding, "max_registers": 4, "timeout_s": 0.05, "poll_s": 0.01}
+    async with misbehaving(spoils) as port, running(link_to(sink, at(port), points, **settings)):
+        await until(lambda: spoilt >= 120, "it has done its worst", within_s=40.0)
+        await until(lambda: [sink.value(i) for i in range(30)] == list(range(30)), "the truth again", within_s=40.0)
+    assert {record.name for record in caplog.records if record.levelno >= logging.WARNING} <= {"twinloop.link"}
+    assert {letter.reason for letter in sink.letters} <= {"decode", "truncated", "unknown_address", "range", "type"}

@@ -74,6 +74,15 @@ def test_as_many_are_under_way_as_the_most_modest_of_the_units_allows() -> None:
     assert len(bench.turns.next(0)) == 1
 
 
+def test_a_slow_unit_leaves_room_for_the_others() -> None:
+    bench = Bench()
+    bench.seat(1, outstanding=3, polls=9)
+    quick = bench.seat(2, outstanding=3)
+    assert bench.units(0) == [1, 1], "one place is left"
+    quick.polls.append(ask())
+    assert bench.units(1) == [2]
+
+
 def test_a_large_burst_is_not_overtaken_for_ever() -> None:
     bench = Bench()
     small, large = bench.seat(1, 4, polls=3), bench.seat(2, 4)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import protocols.mqtt.documents as documents
-from protocols.delivery import Delivery
-from protocols.mqtt import codec, packed
+from protocols.delivery import NO_STAMP, Delivery
+from protocols.mqtt import client, codec, documents, numbers
+from protocols.mqtt import layout as packed
 from protocols.mqtt.bindings import Bindings
 from protocols.mqtt.intake import Intake
 from protocols.mqtt.messages import Message, Messages
@@ -69,7 +69,7 @@ POINTS = [
     point(9, "words#/b"),
 ]
 
-numbers = st.integers(-(2**63), 2**64) | st.floats() | st.integers(-3, 3) | st.booleans()
+plain_numbers = st.integers(-(2**63), 2**64) | st.floats() | st.integers(-3, 3) | st.booleans()
 times = (
     st.sampled_from(["2026-11-21T12:00:00Z", "2026-11-21T12:00:00.1234567+01:30", "2026-11-21 12:00:00", "2024-02-29T00:00:00Z",
                      "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "soon", 1_795_262_400, 1_795_262_400.25, 1_795_262_399_123,
@@ -80,7 +80,7 @@ qualities = st.sampled_from(
     ["good", "Bad", "UNCERTAIN", "fine", "gold", 0, 0x80000000, 0x40920000, 2**32, -1, None, 1.5]
 )
 inner = st.recursive(
-    numbers | st.none() | st.text(max_size=4),
+    plain_numbers | st.none() | st.text(max_size=4),
     lambda deeper: (
         st.lists(deeper, max_size=4)
         | st.dictionaries(st.sampled_from(["a", "b", "in", "2", "0", "value", "x", "é", 'q"']), deeper, max_size=5)
@@ -95,9 +95,9 @@ documents_ = (
             **({"in": {**nested, **more}} if nested or more else {}),
             **said,
         },
-        st.dictionaries(st.sampled_from(["value", "a", "b", "x", "0"]), numbers | inner, max_size=5),
+        st.dictionaries(st.sampled_from(["value", "a", "b", "x", "0"]), plain_numbers | inner, max_size=5),
         about,
-        st.dictionaries(st.sampled_from(["a", "2", "y"]), numbers, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "2", "y"]), plain_numbers, max_size=3),
         about,
     )
     | inner
@@ -241,8 +241,10 @@ def test_a_packed_row_says_its_values_and_its_time(layout: str) -> None:
 
 
 def test_powers_of_five_are_those_of_the_paper() -> None:
-    from protocols.mqtt import numbers
-
     assert int(numbers._UPPER[numbers.POWER_MAX]) == 1 << 63 and int(numbers._LOWER[numbers.POWER_MAX]) == 0
     assert np.all(numbers._UPPER >> np.uint64(63) == 1)
-    assert codec.PAYLOAD_MAX == 1 << 20
+
+
+def test_limits_that_are_said_twice_are_the_same() -> None:
+    assert codec.PAYLOAD_MAX == client.PAYLOAD_MAX and codec.MS_FROM == numbers.MS_FROM
+    assert codec.TIME_MAX_NS == numbers.STAMP_MAX and packed.NO_TIME == NO_STAMP

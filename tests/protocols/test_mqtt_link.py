@@ -6,14 +6,11 @@ import asyncio
 import gc
 import logging
 import math
-import os
-import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import orjson
@@ -22,91 +19,19 @@ import pytest
 from protocols.delivery import LETTERS_MAX
 from protocols.link import LinkState, WriteOutcome
 from protocols.mqtt.broker import EmbeddedBroker
-from protocols.mqtt.client import Client
 from protocols.mqtt.device import MqttDevice
 from protocols.mqtt.link import MqttLink
 from protocols.mqtt.messages import Message
-from protocols.mqtt.packets import Options
 from protocols.mqtt.paho_session import HandOver
 from protocols.mqtt.session import BrokerSession
-from tests.protocols.protocol_bench import (
-    Cable,
-    RecordingSink,
-    Wished,
-    device,
-    free_port,
-    point,
-    running,
-    seeded,
-    until,
-)
-from twin.points import Point
+from tests.protocols.mqtt_field import POINTS, PUMP, SETPOINT, START, Field, field
+from tests.protocols.protocol_bench import Cable, RecordingSink, Wished, device, running, seeded, until
 from twin.quality import BAD, GOOD, UNCERTAIN_LAST_USABLE
-
-LEVEL = point(0, "plant/tank/level", low=0.0, high=10.0)
-FLOW = point(1, "plant/line#/flow")
-SPEED = point(2, "plant/line#/speed/actual", "integer")
-PUMP = point(3, "plant/pump", "boolean", writable=True)
-SETPOINT = point(4, "plant/setpoint#/wanted", writable=True, scale=2.0)
-POINTS = (LEVEL, FLOW, SPEED, PUMP, SETPOINT)
-START = {0: 2.5, 1: 10.0, 2: 1450.0, 3: 1.0, 4: 6.0}
-
-
-class Mosquitto:
-    """The broker process of one test."""
-
-    def __init__(self, folder: Path) -> None:
-        binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-        if binary is None:
-            assert not os.environ.get("CI"), "mosquitto is missing, and CI must not skip these tests"
-            pytest.skip("mosquitto is not installed")
-        self.port = free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n"
-        )
-        self._binary = binary
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self) -> None:
-        self._process = subprocess.Popen(
-            [self._binary, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 5
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                writer.close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not start"
-                await asyncio.sleep(0.02)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def link(self, sink: RecordingSink, points: tuple[Point, ...] = POINTS, port: int = 0, **more: object) -> MqttLink:
-        at = device("mqtt", f"mqtt://127.0.0.1:{port or self.port}", **more)
-        return MqttLink(at, points, sink, time.time_ns, seeded())
-
-    def device(self, wished: Wished, **more: object) -> MqttDevice:
-        at = device("mqtt", f"mqtt://127.0.0.1:{self.port}", **more)
-        return MqttDevice(at, POINTS, wished, time.time_ns)
-
-    async def talker(self) -> BrokerSession:
-        """Somebody who publishes whatever the test likes."""
-        session = BrokerSession(f"mqtt://127.0.0.1:{self.port}", Client(Options("talker")), lambda messages: None)
-        await session.open(4.0)
-        return session
 
 
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    broker = Mosquitto(tmp_path)
-    await broker.start()
+async def broker(tmp_path: Path) -> AsyncIterator[Field]:
+    broker = field(tmp_path)
     threads = threading.active_count()
     yield broker
     broker.kill()
@@ -114,14 +39,14 @@ async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
 
 
 @pytest.fixture
-async def talker(broker: Mosquitto) -> AsyncIterator[BrokerSession]:
+async def talker(broker: Field) -> AsyncIterator[BrokerSession]:
     session = await broker.talker()
     yield session
     await session.close()
 
 
 @pytest.mark.parametrize("settings", [{}, {"format": "msgpack", "version": "5"}, {"prefix": "plant"}])
-async def test_values_arrive_with_their_quality_and_time(broker: Mosquitto, settings: dict[str, str]) -> None:
+async def test_values_arrive_with_their_quality_and_time(broker: Field, settings: dict[str, Any]) -> None:
     sink = RecordingSink()
     simulated = broker.device(Wished(), **settings)
     await simulated.start()
@@ -140,7 +65,7 @@ async def test_values_arrive_with_their_quality_and_time(broker: Mosquitto, sett
 
 
 async def test_garbage_becomes_dead_letters_with_reasons_and_the_others_go_on(
-    broker: Mosquitto, talker: BrokerSession
+    broker: Field, talker: BrokerSession
 ) -> None:
     sink = RecordingSink()
     async with running(broker.link(sink, prefix="plant")):
@@ -178,7 +103,7 @@ async def test_garbage_becomes_dead_letters_with_reasons_and_the_others_go_on(
     assert sink.metrics["rejected"] == 11
 
 
-async def test_a_flood_of_garbage_is_counted_and_not_kept(broker: Mosquitto, talker: BrokerSession) -> None:
+async def test_a_flood_of_garbage_is_counted_and_not_kept(broker: Field, talker: BrokerSession) -> None:
     sink = RecordingSink()
     flood = 500
     async with running(broker.link(sink, prefix="plant")):
@@ -191,7 +116,7 @@ async def test_a_flood_of_garbage_is_counted_and_not_kept(broker: Mosquitto, tal
     assert sink.metrics["rejected"] == flood and sink.metrics["letters_held"] == flood - LETTERS_MAX
 
 
-async def test_a_payload_may_leave_points_out(broker: Mosquitto, talker: BrokerSession) -> None:
+async def test_a_payload_may_leave_points_out(broker: Field, talker: BrokerSession) -> None:
     sink = RecordingSink()
     async with running(broker.link(sink)):
         await until(lambda: sink.online, "the link is up")
@@ -200,7 +125,7 @@ async def test_a_payload_may_leave_points_out(broker: Mosquitto, talker: BrokerS
     assert 2 not in sink.latest and sink.letters == []
 
 
-async def test_a_retained_value_is_the_last_usable_one(broker: Mosquitto) -> None:
+async def test_a_retained_value_is_the_last_usable_one(broker: Field) -> None:
     simulated = broker.device(Wished(), retain=True)
     await simulated.start()
     await simulated.publish({0: 7.0}, time.time_ns(), {})
@@ -215,7 +140,7 @@ async def test_a_retained_value_is_the_last_usable_one(broker: Mosquitto) -> Non
 
 
 async def test_a_restarted_broker_is_found_again_by_both_sides_and_values_flow(
-    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+    broker: Field, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = RecordingSink()
     simulated = broker.device(Wished())
@@ -224,7 +149,7 @@ async def test_a_restarted_broker_is_found_again_by_both_sides_and_values_flow(
         await until(lambda: sink.online, "the link is up")
         broker.kill()
         await until(lambda: sink.states[-1] is LinkState.OFFLINE, "the loss is noticed")
-        await broker.start()
+        broker.start()
         await until(lambda: sink.online, "the link is up again")
         value = 0.0
         deadline = time.monotonic() + 8
@@ -239,7 +164,7 @@ async def test_a_restarted_broker_is_found_again_by_both_sides_and_values_flow(
     assert {record.name for record in caplog.records if record.levelno >= logging.WARNING} == {"twinloop.link"}
 
 
-async def test_a_write_is_accepted_by_the_broker_and_acted_on_by_the_device(broker: Mosquitto) -> None:
+async def test_a_write_is_accepted_by_the_broker_and_acted_on_by_the_device(broker: Field) -> None:
     sink, wished = RecordingSink(), Wished()
     simulated = broker.device(wished)
     await simulated.start()
@@ -256,7 +181,7 @@ async def test_a_write_is_accepted_by_the_broker_and_acted_on_by_the_device(brok
     await simulated.stop()
 
 
-async def test_a_write_that_nobody_acknowledges_is_unknown(broker: Mosquitto) -> None:
+async def test_a_write_that_nobody_acknowledges_is_unknown(broker: Field) -> None:
     sink = RecordingSink()
     async with Cable(broker.port) as cable:
         link = broker.link(sink, port=cable.port)
@@ -270,7 +195,7 @@ async def test_a_write_that_nobody_acknowledges_is_unknown(broker: Mosquitto) ->
             assert (await waiting).outcome is WriteOutcome.UNKNOWN
 
 
-async def test_a_half_open_connection_is_noticed_by_keep_alive(broker: Mosquitto) -> None:
+async def test_a_half_open_connection_is_noticed_by_keep_alive(broker: Field) -> None:
     sink = RecordingSink()
     async with Cable(broker.port) as cable, running(broker.link(sink, port=cable.port, keepalive_s=1)):
         await until(lambda: sink.online, "the link is up")
@@ -278,7 +203,7 @@ async def test_a_half_open_connection_is_noticed_by_keep_alive(broker: Mosquitto
         await until(lambda: sink.states[-1] is LinkState.OFFLINE, "silence is noticed")
 
 
-async def test_a_device_paces_its_messages(broker: Mosquitto) -> None:
+async def test_a_device_paces_its_messages(broker: Field) -> None:
     sink = RecordingSink()
     simulated = broker.device(Wished(), pace_per_s=20.0)
     await simulated.start()

@@ -29,7 +29,6 @@ from tests.protocols.protocol_bench import (
     RecordingSink,
     Wished,
     device,
-    free_port,
     point,
     running,
     seeded,
@@ -383,9 +382,8 @@ async def test_garbage_becomes_dead_letters_and_the_others_go_on(broker: Mosquit
     assert "decode" in reasons and reasons <= {"decode", "type", "range", "unknown_address", "source_time", "nan"}
 
 
-async def test_a_broker_that_is_not_there_is_waited_for_by_both_sides(tmp_path: Path) -> None:
-    broker = Mosquitto(tmp_path)
-    broker.port = free_port()
+async def test_a_broker_that_is_not_there_is_waited_for_by_both_sides(broker: Mosquitto) -> None:
+    broker.kill()
     sink = RecordingSink()
     simulated = nodes(broker, Wished())
     starting = asyncio.create_task(simulated.start())
@@ -397,4 +395,3 @@ async def test_a_broker_that_is_not_there_is_waited_for_by_both_sides(tmp_path: 
         await simulated.publish(START, time.time_ns(), {})
         await until(lambda: len(sink.latest) == len(POINTS), "all points are read")
     await simulated.stop()
-    broker.kill()

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -17,10 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from control import certs
 from protocols import certificate as x
+from protocols.opcua.guests import Door, GuestServer
 from protocols.opcua.security import serve_securely
 from protocols.pki import Pki, write
-from tests.protocols.opcua_field import PASSWORD, USER, Site
+from protocols.served import Guest, Role
+from tests.protocols.opcua_field import PASSWORD, USER, Site, ToldSink, link
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, key
+from tests.protocols.protocol_bench import running, until
 from twin.errors import BadRequest, NotFound
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -237,6 +242,19 @@ async def test_a_garbled_password_is_an_answer_and_no_crash(site: Site, spoilt: 
     assert await refused(*await signing_in(site, spoil)) in ("BadIdentityTokenInvalid", "BadUserAccessDenied")
 
 
+async def test_a_password_reaches_a_server_that_tells_its_certificate_among_its_endpoints_only(tmp_path: Path) -> None:
+    ours, theirs = folder(tmp_path, "twin"), folder(tmp_path, "site")
+    ours.take("trusted", theirs.own_certificate)
+    async with Site(theirs, ("None",)) as there:
+        assert there.server is not None
+        for factory in there.server._policies:
+            factory.certificate = None
+        sink = ToldSink()
+        endpoint = there.endpoint(f"{USER}:{quote(PASSWORD, safe='')}@")
+        async with running(link(sink, endpoint, ours)):
+            await until(lambda: sink.value(0) == 1.0, f"a value ({sink.details})")
+
+
 async def test_a_user_certificate_is_held_to_the_trust_list(site: Site) -> None:
     made = await opened(client(site, KNOWN))
     await made.create_session()
@@ -283,3 +301,39 @@ async def test_a_server_without_certificates_cannot_be_served_securely(site: Sit
         await serve_securely(site.server, ["Sign"], ["Basic256Sha256"], None)
     with pytest.raises(NotFound, match="twinloop certs init"):
         await serve_securely(site.server, ["Sign"], ["Basic256Sha256"], tmp_path)
+
+
+class AnybodysDoor(Door):
+    """Lets in everybody it is asked about, and remembers that it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def guest(self, server: Any, session: Any, token: Any, peer: str, sealed: bool) -> Guest:
+        self.asked += 1
+        return Guest("opcua:somebody", Role.VIEWER)
+
+
+async def test_nobody_learns_whether_a_password_is_right_before_the_channel_is_trusted(tmp_path: Path) -> None:
+    pki = folder(tmp_path, "site")
+    pki.take("trusted", KNOWN)
+    door = AnybodysDoor()
+    server = GuestServer(None, door, 10)  # type: ignore[arg-type]
+    await server.init()
+    server.set_endpoint("opc.tcp://127.0.0.1:0/guests")
+    await serve_securely(server, ("SignAndEncrypt",), ("Basic256Sha256",), pki.folder)
+    await server.start()
+    there = Site(pki)
+    there.port = server.bserver.port
+    try:
+        stranger = await opened(client(there, certificate("stranger"), key("stranger")))
+        await stranger.create_session()
+        assert await refused(stranger, lambda: stranger.activate_session(USER, PASSWORD)) == "BadCertificateUntrusted"
+        assert door.asked == 0
+        known = await opened(client(there, KNOWN))
+        await known.create_session()
+        await known.activate_session(USER, PASSWORD)
+        assert door.asked == 1
+        await known.disconnect()
+    finally:
+        await server.stop()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from asyncua import Client
 from control import certs
 from protocols import certificate as x
 from protocols.opcua.device import OpcUaDevice
+from protocols.opcua.link import OpcUaLink
 from protocols.opcua.security import secure, sign_in
 from protocols.pki import Pki, pem_of_key, write
 from tests.protocols.opcua_field import (
@@ -24,6 +27,7 @@ from tests.protocols.opcua_field import (
     LEVEL,
     MODES,
     PASSWORD,
+    QUICK,
     USER,
     Site,
     ToldSink,
@@ -31,7 +35,7 @@ from tests.protocols.opcua_field import (
     tapped,
 )
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, friends, key
-from tests.protocols.protocol_bench import Cable, Wished, device, free_port, running, until
+from tests.protocols.protocol_bench import Cable, Wished, device, free_port, running, seeded, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 AS_USER = f"{USER}:{quote(PASSWORD, safe='')}@"
@@ -340,6 +344,69 @@ async def test_a_channel_is_renewed_while_it_is_in_use(site: Site, ours: Pki, mo
             assert await node.read_value() is not None
     finally:
         await client.disconnect()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"ACKF garbage that is no OPC UA at all", b"\x00" * 64], ids=["silent", "text", "zeros"]
+)
+async def test_a_server_that_is_silent_or_talks_nonsense_leaves_nothing_behind(ours: Pki, answer: bytes) -> None:
+    knocks = 0
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal knocks
+        knocks += 1
+        writers.append(writer)
+        writer.write(answer)
+        with contextlib.suppress(OSError):
+            await reader.read()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    before = asyncio.all_tasks()
+    at = device("opcua", f"opc.tcp://127.0.0.1:{port}", **{**QUICK, "timeout_s": 0.1}, **SEALED)
+    sink = ToldSink()
+    over = OpcUaLink(at, [LEVEL], sink, time.time_ns, seeded(), ours.folder)
+    async with running(over):
+        await until(lambda: knocks >= 3, "three attempts")
+    for writer in writers:
+        writer.close()
+    server.close()
+    await until(lambda: not {t for t in asyncio.all_tasks() - before if not t.done()}, "the end of every task")
+    assert not sink.online and not sink.batches
+
+
+async def test_links_renew_their_channels_and_miss_nothing(
+    site: Site, ours: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.opcua.channel.CHANNEL_LIFE_MS", 800)
+    renewals: Counter[str] = Counter()
+    renew = Client.open_secure_channel
+
+    async def counted(self: Client, renew_it: bool = False, **more: bool) -> None:
+        again = more.get("renew", renew_it)
+        renewals[self.security_policy.URI + self.security_policy.Mode.name] += again
+        await renew(self, again)
+
+    monkeypatch.setattr(Client, "open_secure_channel", counted)
+    sinks = [ToldSink() for _ in CHANNELS]
+    links = [
+        link(sink, site.endpoint(), ours, security=mode, policy=policy)
+        for sink, (mode, policy) in zip(sinks, CHANNELS, strict=True)
+    ]
+    tasks = [asyncio.create_task(one.run()) for one in links]
+    try:
+        await until(lambda: all(sink.online for sink in sinks), "all links")
+        level = 100.0
+        while min(renewals.values()) < 3 or len(renewals) < len(CHANNELS):
+            level += 1
+            await site.fill(level)
+            await until(lambda level=level: all(sink.value(0) == level for sink in sinks), "the value at every link")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(sink.details == ["", "", ""] for sink in sinks)
 
 
 async def connected(at: Any, pki: Pki | None) -> Client:
