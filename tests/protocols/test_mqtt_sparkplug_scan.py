@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,7 +88,7 @@ def rows(columns: Columns, begin: int, end: int) -> list[tuple[Any, ...]]:
 def a_host() -> Host:
     """Born with the metrics of KNOWN; several points of one metric have rows of their own."""
     addresses = [Address(NODE, known.name) for known in KNOWN.values() for _ in known.rows]
-    host = Host(addresses, 10**9, 10**9)
+    host = Host(addresses, 10**9, 10**9, compiled_from=0)
     host.begin(NOW)
     birth = [Metric("bdSeq", None, spm.INT64, 0)]
     birth += [Metric(known.name, alias, known.datatype, None) for alias, known in KNOWN.items()]
@@ -158,3 +160,16 @@ def test_what_is_cut_or_changed_anywhere_is_refused_or_read_as_protobuf_reads_it
         assert read is None or count in (-1, len(read.metrics))
         for instruction in a_host().take(NODE.topic("DATA").encode(), payload, False, NOW):
             assert isinstance(instruction, Letter | Values | Publish | Lost | Dropped)
+
+
+def test_the_wire_format_is_that_of_the_proto_file() -> None:
+    """The generated module is not older than the file it was generated from."""
+    text = (Path(spm.__file__).parent / "sparkplug_b.proto").read_text()
+    pending, found = [Wire.DESCRIPTOR], 0
+    while pending:
+        message = pending.pop()
+        pending += message.nested_types
+        for field in message.fields:
+            assert re.search(rf"\b{field.name} = {field.number};", text), f"{message.name}.{field.name}: make sparkplug"
+            found += 1
+    assert found == len(re.findall(r"= \d+;", text))
