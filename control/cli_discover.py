@@ -24,7 +24,7 @@ from protocols.discovery import Found, Told
 from protocols.modbus.probing import parse_span, parse_units
 from protocols.mqtt.codec import SPARKPLUG
 from protocols.mqtt.sparkplug import NAMESPACE
-from twin.errors import BadRequest, Unavailable
+from twin.errors import BadRequest, NotFound, Unavailable
 from twin.interface import NAME
 from twin.nearest import nearest
 from twin.plant import Device
@@ -131,7 +131,7 @@ def discover(
     for one in devices:
         try:
             _discover(search.known(folder, one, bool(device), said), asked, how)
-        except Unavailable as failure:
+        except (Unavailable, NotFound) as failure:
             if len(devices) == 1:
                 raise
             show.err.print(f"{one.id}: {failure.message}", markup=False)  # the other units may be there

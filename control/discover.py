@@ -17,7 +17,7 @@ from control.discover_names import named, plain
 from control.discover_said import Said
 from protocols.catalog import PROTOCOLS
 from protocols.discovery import Found, FoundValue, Path, without_password
-from twin.errors import Conflict
+from twin.errors import Conflict, NotFound
 from twin.interface import kind_of
 from twin.plant import Device, Plant
 from twin.plantfile import PLANT_FILE
@@ -94,8 +94,12 @@ def write_out(target: PlantFolder, outcome: Outcome) -> Outcome:
     """Write what the search means; nothing where it means nothing.
 
     Raises:
+        NotFound: there would be nothing in a new plant.
         Refused: the plant would have mistakes; nothing was written.
     """
+    if target.plant is None and not outcome.found.values:
+        why = "; ".join(outcome.found.remarks) or "ask for more, or elsewhere"
+        raise NotFound(f"{without_password(outcome.device.endpoint)} offers nothing that a point can carry", why)
     device, edits = outcome.device, outcome.edits
     texts = _Texts(target)
     _put_interfaces(texts, edits)

@@ -95,7 +95,10 @@ def read(text: str, file: str) -> dict[str, Said]:
 
 def write(rows: Iterable[Said]) -> str:
     text = io.StringIO(newline="")
-    sheet = csv.writer(text, lineterminator="\n")
-    sheet.writerow(COLUMNS)
-    sheet.writerows([getattr(row, c) for c in COLUMNS] for row in rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a lone CR would end a row
+    plain.writerow(COLUMNS)
+    for row in rows:
+        cells = [getattr(row, column) for column in COLUMNS]
+        (plain if all(map(str.isprintable, cells)) else quoted).writerow(cells)
     return text.getvalue()

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from control import discover as search
 from control.discover import Outcome
 from protocols.catalog import PROTOCOLS
 from protocols.discovery import Found, FoundThing, FoundValue, Skipped
 from tests.protocols.protocol_bench import device
-from twin.errors import Conflict, Refused
+from twin.errors import Conflict, NotFound, Refused
 from twin.plant import Device, Plant
 from twin.plantfile import load_plant
 from twin.schema import Enum, EnumValue, Primitive
@@ -161,6 +163,12 @@ def test_a_plant_that_would_have_mistakes_is_not_written(tmp_path: Path, monkeyp
     monkeypatch.setattr(search, "cells_of", lambda row, device: {"point": "nonsense"})
     with pytest.raises(Refused, match="nothing was written"):
         search.write_out(target, outcome)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_offers_nothing_makes_no_plant(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="offers nothing"):
+        written(tmp_path / "site", offered())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -340,3 +348,46 @@ def test_a_spreadsheets_line_ends_columns_and_byte_order_mark_stay(tmp_path: Pat
     after = (site / "points.csv").read_bytes()
     assert after.startswith(b"\xef\xbb\xbfpoint,") and after.count(b"\r\n") == after.count(b"\n")
     assert loaded(site).point("Line_Pump_1.Speed").high == 3000.0
+
+
+# --- whatever a device says ------------------------------------------------------------------------------------------
+
+NAMES = st.text(min_size=1, max_size=6)
+SCHEMAS = st.sampled_from([DOUBLE, INTEGER, TEXT, TRUTH, MODE])
+
+
+@st.composite
+def devices(draw: st.DrawFn) -> Found:
+    """Things of any names, some of them typed, with values that may contradict each other."""
+    values: dict[tuple[str, ...], FoundValue] = {}
+    for number in range(draw(st.integers(0, 12))):
+        path = tuple(draw(st.lists(NAMES, max_size=3)))
+        name = (draw(NAMES),)
+        if (*path, *name) in values:
+            continue
+        schema = draw(SCHEMAS)
+        is_number = schema in (DOUBLE, INTEGER)
+        values[(*path, *name)] = FoundValue(
+            path, name, f"ns=2;i={number}", schema, draw(st.sampled_from(["", "m", "mm", "degC"])) if is_number else "",
+            draw(st.sampled_from([1.0, 0.1])) if is_number else 1.0, writable=draw(st.booleans()) and schema != TEXT,
+            display=draw(NAMES), description=draw(st.text(max_size=20)), note=draw(st.text(max_size=10)),
+        )  # fmt: skip
+    kinds = draw(st.sampled_from(["", "Motor", "Mötor"]))
+    paths = dict.fromkeys(v.thing[:n] for v in values.values() for n in range(1, len(v.thing) + 1))
+    things = tuple(FoundThing(p, kinds if len(p) == 1 else "", kinds) for p in paths)
+    return Found(things, tuple(values.values()))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(devices(), devices())
+def test_whatever_a_device_says_the_plant_loads_and_a_search_settles(
+    tmp_path_factory: pytest.TempPathFactory, first: Found, second: Found
+) -> None:
+    folder = tmp_path_factory.mktemp("any") / "site"
+    assume(first.values)
+    for found in (first, second, first):
+        written(folder, found)
+        assert {p.address for p in loaded(folder).points if p.device} >= {v.address for v in found.values}
+        again = written(folder, found)
+        assert not again.difference.added
+        assert all(c.kept for c in again.difference.changed), again.difference

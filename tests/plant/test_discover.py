@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,10 +21,11 @@ from tests.peers.node_server import node_server
 from tests.plant.site import live, rows, site, until
 from tests.protocols.mosquitto import Mosquitto
 from tests.protocols.opcua_site import site as opcua_site
-from tests.protocols.protocol_bench import RecordingSink, running, seeded
+from tests.protocols.protocol_bench import Cable, RecordingSink, running, seeded
 from tests.protocols.protocol_bench import until as until_heard
 from tests.protocols.test_discover_modbus import CHAIN, registers, unit
 from tests.protocols.test_discover_mqtt import said
+from twin.errors import Unavailable
 from twin.plantfile import load_plant
 
 LIVE_S = 30.0
@@ -99,6 +102,26 @@ async def test_a_node_opcua_server_goes_live(tmp_path: Path) -> None:
     assert points["Machines_Machine1.Temperature"][0] == 21.0 and points["Machines_Machine0.Running"][0] == 1.0
 
 
+async def test_a_protected_server_is_searched_once_it_is_trusted(tmp_path: Path) -> None:
+    """As a user with a password over an encrypted channel; the settings that it took are the plant's."""
+    plant, pki = tmp_path / "found", tmp_path / "pki"
+    words = ("-o", plant, "--security", "SignAndEncrypt", "--policy", "Basic256Sha256", "--pki", pki)
+    options = {"modes": "SignAndEncrypt", "policies": "Basic256Sha256", "users": "anna:secret", "anonymous": "false"}
+    await twinloop("certs", "init", "--pki", pki)
+    async with node_server(items=6, **options) as server:
+        endpoint = server.endpoint.replace("://", "://anna:secret@")
+        with pytest.raises(Unavailable, match="twinloop certs trust") as failed:
+            await twinloop("discover", endpoint, *words)
+        assert "secret" not in str(failed.value) and not plant.exists()
+        (kept,) = (pki / "rejected").iterdir()
+        await twinloop("certs", "trust", kept, "--pki", pki)
+        outcome = await twinloop("discover", endpoint, *words)
+    assert outcome["values"] == 6 + 4
+    device = load_plant(plant, {name: e.rules for name, e in PROTOCOLS.items()}).devices[0]
+    assert (device.settings["security"], device.settings["policy"]) == ("SignAndEncrypt", "Basic256Sha256")
+    assert (plant / "plant.toml").stat().st_mode & 0o077 == 0
+
+
 async def test_a_modbus_unit_goes_live(tmp_path: Path) -> None:
     words = ("--device", "sunny", "--registers", "0-499")
     async with unit(registers((10, range(100, 130)), (40000, CHAIN))) as port:
@@ -131,6 +154,17 @@ async def test_topics_of_a_broker_go_live(tmp_path: Path) -> None:
         words = ("--for", "1s", "--under", "site/pump")
         _, points = await discovered(tmp_path / "found", broker.endpoint, *words)
     assert points == {"site_pump.speed": (12.0, ""), "site_pump.on": (1.0, "")}
+
+
+async def test_a_search_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with opcua_site() as server, Cable(server.server.bserver.port) as cable:
+        cable.swallow = True
+        words = ("discover", f"opc.tcp://127.0.0.1:{cable.port}/", "-o", str(tmp_path / "found"), "--timeout", "60s")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "control", *words)
+        await until_heard(lambda: bool(cable._writers), "the search has reached the server", LIVE_S)
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
