@@ -115,8 +115,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _free(endpoint: str) -> str:
+    """The same on a free port of this machine; a serial line has none."""
     parts = urlsplit(endpoint)
-    return parts._replace(netloc="127.0.0.1:0").geturl() if parts.hostname else endpoint
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}127.0.0.1:0").geturl() if parts.hostname else endpoint
 
 
 def _schedule(text: str, plant: Plant) -> Schedule:

@@ -99,9 +99,13 @@ class LiveTwin:
              letter.raw[:RAW_MAX])
         )  # fmt: skip
         point = self.plant.point_of_name.get(letter.point)
-        if point is not None:
+        if point is not None and not self._outdated(letter, point.id):
             code = QUALITY_OF_REASON.get(letter.reason, quality.BAD)
             self._requalify(np.array([point.id], np.int32), code)
+
+    def _outdated(self, letter: DeadLetter, point_id: int) -> bool:
+        """Whether the source has said something newer since: news that were held back say nothing of the value of now."""
+        return letter.source_time is not None and letter.source_time < self.table.columns.source_time[point_id]
 
     def heard(self, device_id: str) -> None:
         ids = self._ids[device_id]

@@ -46,7 +46,9 @@ class Delivery:
         """An empty batch received now."""
         return Batch(self, self.clock())
 
-    def reject(self, address: str, reason: str, detail: str, raw: bytes, point: str = "") -> None:
+    def reject(
+        self, address: str, reason: str, detail: str, raw: bytes, point: str = "", source_time: int | None = None
+    ) -> None:
         """Send a dead letter, unless its kind has used up its limit."""
         now = self.clock()
         self.rejected += 1
@@ -55,7 +57,8 @@ class Delivery:
             self.letters_held += 1
             self.sink.metric(self.device_id, "letters_held", self.letters_held)
             return
-        self.sink.dead_letter(DeadLetter(self.device_id, point, address, reason, detail, raw[:RAW_MAX], now))
+        letter = DeadLetter(self.device_id, point, address, reason, detail, raw[:RAW_MAX], now, source_time)
+        self.sink.dead_letter(letter)
 
     def _may_send(self, key: tuple[str, str], now: int) -> bool:
         started, sent = self._windows.get(key, (now, 0))
@@ -88,7 +91,8 @@ class Batch:
             taken_at = self.received_time if stamp is None else source_time(stamp, self.received_time)
             value, text = _bad_value(point, wire) if quality >> 31 else twin_value(point, wire)
         except Unbelievable as doubt:
-            self.reject(address, doubt.reason, doubt.detail, raw or repr(wire).encode(), point.name)
+            believed = None if doubt.reason == "source_time" else stamp
+            self.reject(address, doubt.reason, doubt.detail, raw or repr(wire).encode(), point.name, believed)
             return
         place = self._singles if self._columns is None else self._columns
         place.put(point.id, value, quality, taken_at, text)
@@ -124,10 +128,12 @@ class Batch:
         self._parts += columns.cut(self.received_time)
         self._columns = None
 
-    def reject(self, address: str, reason: str, detail: str, raw: bytes, point: str = "") -> None:
+    def reject(
+        self, address: str, reason: str, detail: str, raw: bytes, point: str = "", source_time: int | None = None
+    ) -> None:
         """A dead letter in its place among the readings."""
         self.deliver()
-        self._delivery.reject(address, reason, detail, raw, point)
+        self._delivery.reject(address, reason, detail, raw, point, source_time)
 
     def add_quality(self, point: Point, quality: int) -> None:
         """The device says that it has no value for the point, and why."""

@@ -106,6 +106,9 @@ _MQTT_SETTINGS = {
     "every_s": Setting(float, 0.5, "shortest time between two messages about one point, in s", 0, 3600),
     "writes": Setting(str, "none", "what whoever may publish there may do", choices=("none", "operator")),
     "version": Setting(str, "3.1.1", "version of MQTT", choices=("3.1.1", "5")),
+    "user_certificate": Setting(str, None, "certificate to show to the broker, a file in the folder of certificates"),
+    "user_key": Setting(str, None, "private key of user_certificate, a PEM file in the folder of certificates"),
+    "system_trust": Setting(bool, False, "true believes the system's certificate authorities, too"),
     "keepalive_s": Setting(int, 15, "seconds of silence after which the broker is asked whether it lives", 1, 3600),
     "timeout_s": Setting(float, 4.0, "seconds after which the broker's answer counts as lost", 0.1, 60),
 }

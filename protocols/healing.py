@@ -42,7 +42,7 @@ async def heal(device_id: str, sink: Sink, chance: random.Random, session: Sessi
             except Broken as broken:
                 detail, wait_s = str(broken), broken.wait_s
             except asyncio.CancelledError:
-                if _wanted():
+                if cancellation_wanted():
                     raise
                 detail = "a library gave up waiting"
             if state.now is LinkState.ONLINE and loop.time() - started >= STEADY_S:
@@ -53,7 +53,7 @@ async def heal(device_id: str, sink: Sink, chance: random.Random, session: Sessi
         state.enter(LinkState.STOPPED, "")
 
 
-def _wanted() -> bool:
+def cancellation_wanted() -> bool:
     """Whether somebody cancelled this very task. A library may cancel a wait of its own and let that escape: a link must
     not die of it, since nobody would hear of it."""
     task = asyncio.current_task()

@@ -54,6 +54,7 @@ class DeadLetter:
         detail: the reason in words.
         raw: the bytes as received.
         received_time: ns since 1970 UTC.
+        source_time: when the source took it, ns since 1970 UTC; None where that is not known or not believed.
     """
 
     device: str
@@ -63,6 +64,7 @@ class DeadLetter:
     detail: str
     raw: bytes
     received_time: int
+    source_time: int | None = None
 
 
 RAW_MAX = 4096  # bytes of one dead letter kept: a whole Modbus frame, the head of a large MQTT payload

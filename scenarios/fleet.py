@@ -113,13 +113,13 @@ def _devices(plant: Plant, endpoints: Mapping[str, str]) -> list[Device]:
 
 
 async def _embed_broker(stack: contextlib.AsyncExitStack, devices: Sequence[Device]) -> list[Device]:
-    """A broker for each endpoint of an MQTT device; the devices with the ports they got."""
+    """A broker for each plain endpoint of an MQTT device; the devices with the ports they got."""
     from protocols.mqtt.broker import EmbeddedBroker
 
     endpoint_of: dict[str, str] = {}
     for device in devices:
-        if device.protocol == "mqtt" and device.endpoint not in endpoint_of:
-            parts = urlsplit(device.endpoint)
+        parts = urlsplit(device.endpoint)
+        if parts.scheme == "mqtt" and device.endpoint not in endpoint_of:
             embedded = EmbeddedBroker(parts.hostname or "127.0.0.1", 1883 if parts.port is None else parts.port)
             await embedded.start()
             stack.push_async_callback(embedded.stop)

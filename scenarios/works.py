@@ -17,11 +17,9 @@ DEVICES_MAX, POINTS_MAX = 2_000, 1_000_000  # ports below 65536; a table of a gi
 ROW = 20  # devices side by side in the drawing
 # One device in ten speaks OPC UA, two speak MQTT: most of what a works has are small controllers.
 PROTOCOLS = ("opcua", "mqtt", "modbus", "modbus", "modbus", "modbus", "mqtt", "modbus", "modbus", "modbus")
-OPCUA_PORT, MODBUS_PORT, MQTT_PORT = (
-    48_500,
-    15_000,
-    18_830,
-)  # each device takes the next one; all MQTT devices one broker
+# Below 32768, where systems take the ports of outgoing connections from. Each device takes the next one, all MQTT devices
+# one broker.
+OPCUA_PORT, MODBUS_PORT, MQTT_PORT = 24_840, 15_020, 18_830
 INTERFACE = "dtmi:twinloop:works:Machine;1"
 
 

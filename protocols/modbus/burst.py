@@ -18,6 +18,8 @@ from protocols.modbus.blocks import Block
 
 REQUEST_BYTES = 12
 
+_ONLY = np.zeros(1, np.intp)
+
 
 class Burst:
     """N blocks of one image, asked for anew in every cycle.
@@ -36,9 +38,9 @@ class Burst:
         self.again = again
         self.rows = np.concatenate([b.rows for b in blocks])
         self.lengths = np.array([len(b.rows) for b in blocks])
-        self.came = np.zeros(len(blocks), np.bool_)
+        self._marks = np.zeros((2, len(blocks)), np.bool_)
+        self.came, self._handed = self._marks
         self.stamps = np.zeros(len(blocks), np.int64)
-        self._handed = np.zeros(len(blocks), np.bool_)
         self._image = image
         self._function = np.array([READ_FUNCTION[b.table] for b in blocks], np.uint8)
         self._size = np.array([codec.data_bytes(b.table, b.count) for b in blocks], np.int32)
@@ -49,14 +51,22 @@ class Burst:
         self._ids = self._frames[:, :2]
 
     def begin(self) -> None:
-        self.came[:] = False
-        self._handed[:] = False
+        self._marks.fill(False)
 
     def fresh(self) -> NDArray[np.intp]:
         """Which blocks came since the last call."""
+        if len(self.blocks) == 1 and self.came[0] and not self._handed[0]:
+            self._handed[0] = True
+            return _ONLY
         fresh = np.flatnonzero(self.came > self._handed)
         self._handed[fresh] = True
         return fresh
+
+    def row_stamps(self) -> NDArray[np.int64]:
+        """When each of `rows` came."""
+        if len(self.blocks) == 1:
+            return np.full(len(self.rows), self.stamps[0])
+        return np.repeat(self.stamps, self.lengths)
 
     def frames(self, first: int) -> bytes:
         """The requests for Modbus TCP, with transaction ids from `first` on."""

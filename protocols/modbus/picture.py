@@ -65,7 +65,7 @@ class Picture:
     def take(self, burst: Burst, fresh: NDArray[np.intp]) -> list[int]:
         """These blocks of a burst came; gives the rows that the device had refused before."""
         if len(fresh) == len(burst.blocks):
-            self._came.append((burst.rows, np.repeat(burst.stamps, burst.lengths)))
+            self._came.append((burst.rows, burst.row_stamps()))
             self.waiting += len(burst.rows)
         else:
             for index in fresh.tolist():

@@ -59,6 +59,8 @@ class Session:
         self._reason: Exception | None = None
         self._cycle: asyncio.Future[None] | None = None
         self._left = 0
+        self._made_of: Sequence[Burst] = ()
+        self._asks: Sequence[Ask] = ()
 
     @property
     def doubtful(self) -> bool:
@@ -130,13 +132,15 @@ class Session:
         self.check()
 
     def _ask(self, bursts: Sequence[Burst], took: Took, refused: Refused) -> None:
-        asks = []
+        if bursts is not self._made_of:  # from cycle to cycle it is the same list
+            self._made_of = bursts
+            self._asks = [
+                Ask(b.pdus, partial(self._came, b, took, refused), b, partial(self._took, b, took)) for b in bursts
+            ]
         for burst in bursts:
             burst.begin()
             self._left += len(burst.blocks)
-            done = partial(self._came, burst, took, refused)
-            asks.append(Ask(burst.pdus, done, burst, partial(self._took, burst, took)))
-        self._bus.poll(self._seat, asks)
+        self._bus.poll(self._seat, self._asks)
 
     def _took(self, burst: Burst, took: Took) -> None:
         fresh = burst.fresh()

@@ -14,7 +14,6 @@ from protocols.mqtt.messages import Messages
 
 Pointer = tuple[str, ...]
 PLAIN_TYPES = frozenset({"double", "integer", "boolean"})
-BY_HAND = frozenset({"msgpack"})  # formats whose payloads are never taken in columns
 _SAID_ABOUT = frozenset({"time", "quality"})  # members that speak of their neighbours
 LEVELS_MAX = 32  # of a topic, among which a value is looked for
 _IN_TOPIC = IN_TOPIC.encode()
@@ -77,7 +76,7 @@ class Bindings:
             self._bound[number].append((row, ("0",) if bare else address.pointer))
         self._templates = any(IN_TOPIC in topic for topic in self.topics)
         self._topic_keys = Keys.of(list(self._number), [0] * len(self.topics), range(len(self.topics)))
-        self.places = _Places(self._bound, types, form in BY_HAND)
+        self.places = _Places(self._bound, types)
 
     def __len__(self) -> int:
         """How many topics."""
@@ -134,7 +133,7 @@ class _Places:
         item_first, item_count, items: lists of containers.
     """
 
-    def __init__(self, bound: Sequence[Sequence[tuple[int, Pointer]]], types: Sequence[str], by_hand: bool) -> None:
+    def __init__(self, bound: Sequence[Sequence[tuple[int, Pointer]]], types: Sequence[str]) -> None:
         self.bare = np.full(len(bound), UNBOUND, np.int32)
         self.root = np.full(len(bound), UNBOUND, np.int32)
         self.plain = np.full(len(bound) + 1, UNBOUND, np.int32)
@@ -144,10 +143,9 @@ class _Places:
         self._first: list[int] = []
         self._count: list[int] = []
         self._items: list[int] = []
-        if not by_hand:
-            for number, rows in enumerate(bound):
-                if _is_plain(rows, types):
-                    self._add(number, rows)
+        for number, rows in enumerate(bound):
+            if _is_plain(rows, types):
+                self._add(number, rows)
         self.all_plain = bool(np.all(self.plain[:-1] >= 0))
         self.keys = Keys.of(self._keys, self._owner, self._target)
         self.item_first, self.item_count = np.array(self._first, np.int32), np.array(self._count, np.int32)

@@ -14,7 +14,7 @@ from protocols.mqtt.numbers import moment_said, plain_text, quality_said, scalar
 from twin.quality import GOOD, UNCERTAIN_LAST_USABLE
 
 # numba's cache of this file does not see that numbers.py, which is compiled into it, has changed; this line does.
-NUMBERS_CRC = 0x90FEC1DA
+NUMBERS_CRC = 0xB37A57D9
 
 UNBOUND = -1
 """In place of a row: nobody wants this value. Numbers below it are containers: -2 is container 0, -3 is 1, …"""

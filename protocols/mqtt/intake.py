@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.delivery import Batch
-from protocols.mqtt import codec, documents, packed
+from protocols.mqtt import codec, documents, msgpack_documents, packed
 from protocols.mqtt.bindings import Bindings, Pointer
 from protocols.mqtt.layout import Layout
 from protocols.mqtt.messages import Message, Messages
@@ -66,6 +66,28 @@ class JsonReader:
         return taken
 
 
+class MsgpackReader:
+    """`guess`: payloads may be of another format."""
+
+    def __init__(self, bindings: Bindings, points: int, guess: bool) -> None:
+        self._places = bindings.places
+        self._guess = guess
+        self._marks = np.empty(VALUES_MAX, np.uint8)
+        self._seen = (np.full(points, -1, np.int64), np.full(bindings.places.containers, -1, np.int64))
+        self._serial = 0
+
+    def take(self, messages: Messages, topic: NDArray[np.int32], begin: int, into: Columns) -> tuple[int, int]:
+        places = self._places
+        taken: tuple[int, int] = msgpack_documents.take(
+            messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin, self._guess,
+            places.bare, places.root, *places.keys.columns(), places.item_first, places.item_count, places.items,
+            *self._seen, self._serial,
+            into.row, into.wire, into.kind, into.quality, into.stamp, self._marks, into.wire.view(np.uint64), into.message,
+        )  # fmt: skip
+        self._serial += len(topic)
+        return taken
+
+
 class PackedReader:
     def __init__(self, bindings: Bindings, layout: Layout) -> None:
         self._places = bindings.places
@@ -96,18 +118,19 @@ class Intake:
         self._expects = expects
         self._made: dict[int, Point] = {}
         self._columns = Columns.sized(VALUES_MAX)
-        self._reader: Reader = JsonReader(bindings, len(points))
-        if form == "packed":
-            self._reader = PackedReader(bindings, Layout.of(layout))
+        self._readers = _readers(bindings, len(points), form, layout)
 
     def take(self, batch: Batch, messages: Messages) -> None:
         """Everything in order."""
         topic = self._bindings.numbers(messages)
         count, begin = len(messages), 0
         while begin < count:
-            n, after = self._reader.take(messages, topic, begin, self._columns)
-            if n:
-                self._add(batch, messages, n)
+            n, after = 0, begin
+            for reader in self._readers:
+                n, after = reader.take(messages, topic, begin, self._columns)
+                if n:
+                    self._add(batch, messages, n)
+                    break
             if n == 0 and after < count:
                 self._by_hand(batch, messages.message(after))
                 after += 1
@@ -175,3 +198,14 @@ class Intake:
                 self._made.clear()
             made = self._made[row] = self._points[row]
         return made
+
+
+def _readers(bindings: Bindings, points: int, form: str, layout: str) -> Sequence[Reader]:
+    """In the order in which a payload is offered to them."""
+    if form == "packed":
+        return [PackedReader(bindings, Layout.of(layout))]
+    msgpack = MsgpackReader(bindings, points, form == "auto")
+    if form == "msgpack":
+        return [msgpack]
+    json = JsonReader(bindings, points)
+    return [json, msgpack] if form == "auto" else [json]

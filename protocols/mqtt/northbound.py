@@ -105,7 +105,8 @@ class MqttFace:
             f"twinloop-{self._serving.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}", str(settings["version"]),
             int(settings["keepalive_s"]), user=at.user, password=at.password, will=voice.will(self._clock()),
         )  # fmt: skip
-        tls = await asyncio.to_thread(entrance.tls, self._serving.endpoint, self._pki)
+        shown, trust = (settings["user_certificate"], settings["user_key"]), bool(settings["system_trust"])
+        tls = await asyncio.to_thread(entrance.tls, self._serving.endpoint, self._pki, shown, trust)
         session = BrokerSession(self._serving.endpoint, Client(options), self._take, tls)
         timeout_s = float(settings["timeout_s"])
         try:

@@ -264,7 +264,7 @@ def _days_of(year: int, month: int) -> int:
 
 
 @njit(_INT(_DATA, _INT, _INT), **_compiled)  # type: ignore[untyped-decorator]
-def _moment(data: np.ndarray, at: int, end: int) -> int:
+def moment(data: np.ndarray, at: int, end: int) -> int:
     """RFC 3339 text -> ns since 1970 UTC, down to µs; -1: by hand."""
     if end - at < 19 or data[at + 4] != 45 or data[at + 7] != 45 or data[at + 13] != 58 or data[at + 16] != 58:
         return -1
@@ -312,6 +312,17 @@ _GOOD, _NCERTAIN, _BAD = (int.from_bytes(word, "big") for word in (b"good", b"nc
 _SAID = types.UniTuple(_INT, 2)
 
 
+@njit(_INT(_FLOAT, _INT), **_compiled)  # type: ignore[untyped-decorator]
+def stamp_of(value: float, kind: int) -> int:
+    """Seconds or ms since 1970 -> ns; -1: by hand."""
+    unit = 1e6 if value >= MS_FROM else 1e9
+    if not 0 <= value * unit < STAMP_MAX:
+        return -1
+    if kind == WIRE_INTEGER:
+        return int(value) * int(unit)
+    return int(np.rint(value * unit))
+
+
 @njit(_SAID(_DATA, _INT, _INT), **_compiled)  # type: ignore[untyped-decorator]
 def moment_said(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
     """What stands behind "time" -> (ns since 1970 or NO_STAMP for null, where it ends or -1)."""
@@ -319,17 +330,26 @@ def moment_said(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
         return NO_STAMP, word_at(data, at, end, _NULL, 4)
     if at < end and data[at] == 34:
         stop = plain_text(data, at + 1, end)
-        stamp = _moment(data, at + 1, stop) if stop >= 0 else -1
+        stamp = moment(data, at + 1, stop) if stop >= 0 else -1
         return stamp, stop + 1 if stamp >= 0 else -1
     value, kind, stop = number(data, at, end)
-    if stop < 0 or value < 0:
-        return 0, -1
-    unit = 1e6 if value >= MS_FROM else 1e9
-    if value * unit >= STAMP_MAX:
-        return 0, -1
-    if kind == WIRE_INTEGER:
-        return int(value) * int(unit), stop
-    return int(np.rint(value * unit)), stop
+    stamp = stamp_of(value, kind)
+    return stamp, stop if stamp >= 0 else -1
+
+
+@njit(_INT(_DATA, _INT, _INT), **_compiled)  # type: ignore[untyped-decorator]
+def quality_word(data: np.ndarray, at: int, end: int) -> int:
+    """good, uncertain or bad in letters of either case -> its status code; -1 for any other word."""
+    word, size = 0, end - at
+    for i in range(max(at, end - 8), end):
+        word = word << 8 | data[i] | 32
+    if size == 4 and word == _GOOD:
+        return int(GOOD)
+    if size == 9 and word == _NCERTAIN and data[at] | 32 == 117:
+        return int(UNCERTAIN)
+    if size == 3 and word == _BAD:
+        return int(BAD)
+    return -1
 
 
 @njit(_SAID(_DATA, _INT, _INT), **_compiled)  # type: ignore[untyped-decorator]
@@ -339,18 +359,9 @@ def quality_said(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
         return -1, word_at(data, at, end, _NULL, 4)
     if at < end and data[at] == 34:
         stop = plain_text(data, at + 1, end)
-        if stop < 0 or stop - at > 10:
+        if stop < 0:
             return 0, -1
-        word, size = 0, stop - at - 1
-        for i in range(max(at + 1, stop - 8), stop):
-            word = word << 8 | data[i] | 32  # letters in either case
-        known = -1
-        if size == 4 and word == _GOOD:
-            known = GOOD
-        elif size == 9 and word == _NCERTAIN and data[at + 1] | 32 == 117:
-            known = UNCERTAIN
-        elif size == 3 and word == _BAD:
-            known = BAD
+        known = quality_word(data, at + 1, stop)
         return known, stop + 1 if known >= 0 else -1
     value, kind, stop = number(data, at, end)
     if stop < 0 or kind != WIRE_INTEGER or value < 0 or value >= 2**32:

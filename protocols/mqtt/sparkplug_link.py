@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from protocols.believe import plain_value
@@ -18,11 +19,10 @@ from protocols.mqtt import entrance
 from protocols.mqtt import sparkplug as names
 from protocols.mqtt import sparkplug_host as host
 from protocols.mqtt.client import Client
-from protocols.mqtt.codec import Malformed, parse_endpoint
+from protocols.mqtt.codec import Malformed
 from protocols.mqtt.messages import Message, Messages
-from protocols.mqtt.packets import Filter, Options, Will
+from protocols.mqtt.packets import Filter, Will
 from protocols.mqtt.session import BrokerSession
-from protocols.mqtt.sparkplug_columns import Columns
 from protocols.mqtt.sparkplug_memory import Memory
 from protocols.mqtt.sparkplug_metrics import DATE_TIME, Metric, encode, time_of, value_of
 from twin.plant import Device
@@ -33,7 +33,6 @@ from twin.readings import Readings
 TICK_S = 0.25  # how exactly time-outs of a few seconds are kept
 KEEPALIVE_MAX_S = 8  # an idle broker answers every 6 s then: before values of living nodes grow stale (10 s)
 FAREWELL_S = 1.0  # for our death to reach the broker when we go
-CLIENT_ID_BITS = 48  # of chance in a client id: two links with one id would throw each other out for ever
 TOLD_EVERY_NS = 1_000_000_000  # points of their own: once a second is as often as links tell theirs
 
 
@@ -67,7 +66,6 @@ class SparkplugLink:
         self._host = host.Host(self._addresses, reorder_ns, rebirth_ns)
         self._state_topic = names.state_topic(str(settings["host_id"] or device.id))
         self._qos = int(settings["qos"])
-        self._version = str(settings["version"])
         self._keepalive_s = min(int(settings["keepalive_s"]), KEEPALIVE_MAX_S)
         self._timeout_s = float(settings["timeout_s"])
         self._session: BrokerSession | None = None
@@ -75,6 +73,7 @@ class SparkplugLink:
         self._dropped = 0
         self._told_at = self._lag_told_at = 0
         self._made: dict[int, Point] = {}
+        self._said_to = self._added_to = 0  # places in the host's columns
 
     async def run(self) -> None:
         await heal(self._device.id, self._sink, self._chance, self._live)
@@ -125,12 +124,14 @@ class SparkplugLink:
             await session.close()
 
     async def _new_session(self) -> BrokerSession:
-        client_id = f"twinloop-{self._device.id}-{self._chance.getrandbits(CLIENT_ID_BITS):012x}"
-        at = parse_endpoint(self._device.endpoint)
-        self._connected_ms = self._clock() // 1_000_000
-        will = Will(self._state_topic, names.encode_state(False, self._connected_ms))
-        options = Options(client_id, self._version, self._keepalive_s, user=at.user, password=at.password, will=will)
+        """Whose last will is our death, and which the broker forgets when it ends (5.6)."""
         tls = await asyncio.to_thread(entrance.device_tls, self._device, self._pki)
+        self._connected_ms = self._clock() // 1_000_000
+        options = replace(
+            entrance.options(self._device, self._chance),
+            keepalive_s=self._keepalive_s, clean=True, session_expiry_s=0,
+            will=Will(self._state_topic, names.encode_state(False, self._connected_ms)),
+        )  # fmt: skip
         return BrokerSession(self._device.endpoint, Client(options), self._take, tls)
 
     async def _subscribe(self, session: BrokerSession) -> None:
@@ -161,8 +162,8 @@ class SparkplugLink:
         while not session.lost.done():
             await asyncio.wait((session.lost,), timeout=TICK_S)
             now = self._clock()
-            batch, columns = self._delivery.batch(), Columns()
-            self._perform(batch, columns, self._host.due(now))
+            batch = self._delivery.batch()
+            self._perform(batch, self._host.due(now))
             batch.deliver()
             if now - self._told_at >= TOLD_EVERY_NS:
                 self._told_at = now
@@ -176,22 +177,22 @@ class SparkplugLink:
 
     def _take(self, messages: Messages) -> None:
         """One batch a turn of the loop."""
-        batch, columns = self._delivery.batch(), Columns()
+        batch = self._delivery.batch()
         for message in messages:
             if message.topic == self._state_topic.encode():
                 self._take_state(message)
                 continue
             done = self._host.take(message.topic, message.payload, message.retained, batch.received_time)
-            self._perform(batch, columns, done)
-        self._add(batch, columns)
+            self._perform(batch, done)
+        self._add(batch)
         batch.deliver()
 
-    def _perform(self, batch: Batch, columns: Columns, instructions: Sequence[host.Instruction]) -> None:
+    def _perform(self, batch: Batch, instructions: Sequence[host.Instruction]) -> None:
         for instruction in instructions:
             if isinstance(instruction, host.Values):
-                columns.gather(instruction)
+                self._said_to = instruction.end
                 continue
-            self._add(batch, columns)  # what was said before counts before
+            self._add(batch)  # what was said before counts before
             match instruction:
                 case host.Letter(topic, reason, detail, raw, rows):
                     for name in [self._point(row).name for row in rows] or [""]:
@@ -206,29 +207,40 @@ class SparkplugLink:
                     self._dropped += count
                     self._sink.metric(self._device.id, "dropped", self._dropped)
 
-    def _add(self, batch: Batch, columns: Columns) -> None:
-        if not columns:
+    def _add(self, batch: Batch) -> None:
+        """The values that messages said up to here."""
+        columns, begin, end = self._host.columns, self._added_to, self._said_to
+        if begin == end:
             return
-        cut = columns.cut()
-        batch.add_columns(*cut.arrays(), lambda place: self._look_again(batch, cut, place))
-        newest = max(cut.stamp)
+        some = slice(begin, end)
+        batch.add_columns(
+            columns.row[some], columns.wire[some], columns.kind[some], columns.quality[some], columns.stamp[some],
+            lambda place: self._look_again(batch, begin + place),
+        )  # fmt: skip
+        newest = int(columns.stamp[some].max())
+        self._added_to = end
+        if end == len(columns):
+            columns.clear()
+            self._added_to = self._said_to = 0
         if newest != NO_STAMP and batch.received_time - self._lag_told_at >= TOLD_EVERY_NS:
             self._lag_told_at = batch.received_time
             self._sink.metric(self._device.id, "lag_ms", max(0.0, (batch.received_time - newest) / 1e6))
 
-    def _look_again(self, batch: Batch, columns: Columns, place: int) -> None:
+    def _look_again(self, batch: Batch, place: int) -> None:
         """At a value that is no number of its point: a text, an array, or nothing to believe."""
-        point, said, raw = self._point(columns.row[place]), columns.said[place], columns.origin[place].raw
-        datatype = columns.datatype[place]
+        columns = self._host.columns
+        point, raw, datatype = self._point(int(columns.row[place])), columns.raw(place), int(columns.datatype[place])
         try:
+            said = columns.metric(place)
             wire = None if said.is_null else value_of(said, datatype)
             if datatype == DATE_TIME and point.type == "string" and wire is not None:
                 wire = time_of(wire)
         except Malformed as fault:
             batch.reject(point.address, fault.reason, fault.detail, raw, point.name)
             return
-        stamp = columns.stamp[place]
-        batch.add(point, wire, columns.quality[place], None if stamp == NO_STAMP else stamp, point.address, raw)
+        stamp = int(columns.stamp[place])
+        taken_at = None if stamp == NO_STAMP else stamp
+        batch.add(point, wire, int(columns.quality[place]), taken_at, point.address, raw)
 
     def _point(self, row: int) -> Point:
         """Each is made once: texts are looked at one by one."""

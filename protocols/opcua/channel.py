@@ -139,9 +139,9 @@ class Channel:
         async with within(limit_s):
             return bytes(await self.send(encoding, parameters, limit_s))
 
-    async def ask(self, encoding: int, parameters: bytes, answers: Answers) -> Answer:
+    async def ask(self, encoding: int, parameters: bytes, answers: Answers, timeout_s: float | None = None) -> Answer:
         """A request and its answer, once the service as a whole is not Bad."""
-        answer = answers.decode(await self.exchange(encoding, parameters))
+        answer = answers.decode(await self.exchange(encoding, parameters, timeout_s))
         check(answer.head[binary.RESULT])
         return answer
 

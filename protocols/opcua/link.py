@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from protocols.believe import plain_value, wire_value
 from protocols.delivery import Delivery
-from protocols.healing import STEADY_S, Broken, heal
+from protocols.healing import STEADY_S, Broken, cancellation_wanted, heal
 from protocols.link import Clock, Sink, Verdict, WriteOutcome
 from protocols.opcua import binary, codec, messages
 from protocols.opcua.channel import SESSION_GONE, Channel, Kept, Limits, close, open_channel, read_limits
 from protocols.opcua.failures import FAILURES, status_name, words
 from protocols.opcua.intake import Intake
 from protocols.opcua.messages import Answers
-from protocols.opcua.monitoring import Monitor, Monitored, Rates
+from protocols.opcua.monitoring import CREATE_S, Monitor, Monitored, Rates
 from protocols.opcua.publishing import Gone, Pump
 from protocols.opcua.reading import read_all, read_attributes, read_one
 from twin.plant import Device
@@ -143,9 +143,9 @@ class OpcUaLink:
         failure: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(session.pump.run(), name=f"{self._device.id} publish")
-                tasks.create_task(self._populate(session), name=f"{self._device.id} populate")
-                tasks.create_task(self._heartbeat(session), name=f"{self._device.id} heartbeat")
+                tasks.create_task(_for_good(session.pump.run()), name=f"{self._device.id} publish")
+                tasks.create_task(_for_good(self._populate(session)), name=f"{self._device.id} populate")
+                tasks.create_task(_for_good(self._heartbeat(session)), name=f"{self._device.id} heartbeat")
         except* (Broken, *FAILURES) as group:
             failure = next((one for one in group.exceptions if isinstance(one, Gone)), group.exceptions[0])
         if failure is not None:
@@ -181,7 +181,9 @@ class OpcUaLink:
         renewed = loop.time()
         while True:
             asked = loop.time()
-            answer = await channel.ask(messages.READ, _CLOCK, answers)
+            # Requests for a thousand items each stand before this one while everything is being asked for.
+            limit_s = self._timeout_s if session.monitored.whole else max(self._timeout_s, CREATE_S)
+            answer = await channel.ask(messages.READ, _CLOCK, answers, limit_s)
             if not len(answer) or answer.quality[0] >> 31:
                 raise Gone("the server does not tell its time")
             self._sink.metric(self._device.id, "lag_ms", (loop.time() - asked) * 1000)
@@ -266,6 +268,16 @@ def _settled(status_name: str) -> Verdict:
     if codec.is_unsettled(status_name):
         return Verdict(WriteOutcome.UNKNOWN, status_name)
     return Verdict(WriteOutcome.REFUSED, status_name)
+
+
+async def _for_good(work: Coroutine[Any, Any, None]) -> None:
+    """A task of a session ends with the session only: were it cancelled by a library alone, nobody would hear of it."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        if cancellation_wanted():
+            raise
+        raise Broken("a library gave up waiting") from None
 
 
 def _check_silence(monitored: Monitored, now: float) -> None:

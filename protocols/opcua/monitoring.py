@@ -29,7 +29,7 @@ from twin.points import Selection
 
 log = logging.getLogger("twinloop.link")
 
-UNDER_WAY_MAX = 4  # requests for items sent before the first is answered: a round trip each, on a server that has work
+UNDER_WAY_MAX = 2  # requests for items at once: one is answered while the next travels; more only keep others waiting
 CREATE_S = 20.0  # small controllers take seconds for a thousand items; the heartbeat watches the connection meanwhile
 SUBSCRIPTIONS_MAX = 256  # a server that limits items per subscription gets more of them, but not without end
 NOTIFICATIONS_MAX = 10_000  # changes of one message: some 300 kB

@@ -34,7 +34,7 @@ from twin.plant import Plant, Serving
 from twin.points import Point
 
 POINTS_MAX = 50_000  # with its properties a point takes some 20 KB in asyncua's address space
-BATCH = 200  # values written before clients have a turn: some 5 ms
+BATCH = 20  # values written before clients and the server's other threads have a turn: about 1 ms
 CLIENTS_EVERY_S = 1.0
 DEADLINE_DEFAULT_S = 30.0
 _CODES = ua.StatusCodes

@@ -11,8 +11,8 @@ from tests.protocols import mqtt_load as load
 from twin.points import Point
 
 VALUES, TURNS = 100, 60
-ADDRESS = {"array": "{}#/{}", "members": "{}#/value_{:02}", "packed": "{}#{}"}
-SETTINGS = {"packed": {"format": "packed", "layout": "time f64"}}
+ADDRESS = {"array": "{}#/{}", "members": "{}#/value_{:02}", "msgpack": "{}#/{}", "packed": "{}#{}"}
+SETTINGS = {"msgpack": {"format": "msgpack"}, "packed": {"format": "packed", "layout": "time f64"}}
 
 
 def subscribe(port: int, kind: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +146,16 @@ def test_a_rejected_reading_leaves_the_old_value_bad(live: LiveTwin, clock: Cloc
     clock.now += 1
     read(live, clock, value=0.0)
     assert code(live) == quality.GOOD
+
+
+def test_a_rejected_reading_from_before_the_newest_one_says_nothing_of_it(live: LiveTwin, clock: Clock) -> None:
+    """A server that was unreachable hands over what it had queued after the link has asked for the value of now."""
+    read(live, clock)
+    late = DeadLetter("plc", "pump.running", "discrete:0", "range", "", b"", clock.now + 5, clock.now - SECOND)
+    live.dead_letter(late)
+    assert code(live) == quality.GOOD and live.counts["dead_letters"] == 1
+    live.dead_letter(replace(late, source_time=clock.now))
+    assert code(live) == quality.BAD_OUT_OF_RANGE
 
 
 def test_a_dead_letter_is_answered_by_sql_with_its_bytes(live: LiveTwin, clock: Clock) -> None:

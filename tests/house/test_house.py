@@ -115,9 +115,12 @@ def test_the_command_line_is_documented_as_it_is(tmp_path: Path) -> None:
 def test_every_setting_and_every_route_is_documented() -> None:
     from control.api.routes import ROUTES
     from protocols.catalog import PROTOCOLS
+    from protocols.faces import FACES
 
     plant, wire = (ROOT / "docs/plant.md").read_text(), (ROOT / "docs/wire.md").read_text()
     assert [s for e in PROTOCOLS.values() for s in e.rules.settings if f"`{s}`" not in plant] == []
+    northbound = (ROOT / "docs/northbound.md").read_text()
+    assert [s for e in FACES.values() for s in e.rules.settings if f"`{s}`" not in northbound] == []
     assert [r.path for r in ROUTES if r.path not in wire] == []
 
 

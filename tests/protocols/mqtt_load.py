@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import orjson
+from msgpack import packb
 
 TOPICS = 1000
 BLOCK = 1 << 16
@@ -36,11 +37,15 @@ def members(topic: int, turn: int, time_ms: int) -> bytes:
     return orjson.dumps({"time": time_ms, **named})
 
 
+def msgpack(topic: int, turn: int, time_ms: int) -> bytes:
+    return packb(numbers(topic, turn))
+
+
 def packed(topic: int, turn: int, time_ms: int) -> bytes:
     return struct.pack("<q", time_ms * 1_000_000) + np.array(numbers(topic, turn), "<f8").tobytes()
 
 
-KINDS: dict[str, Callable[[int, int, int], bytes]] = {f.__name__: f for f in (single, array, members, packed)}
+KINDS: dict[str, Callable[[int, int, int], bytes]] = {f.__name__: f for f in (single, array, members, msgpack, packed)}
 
 
 def topic_of(number: int) -> str:

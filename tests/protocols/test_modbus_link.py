@@ -384,3 +384,27 @@ async def test_another_client_sees_holes_as_illegal_and_reads_bits(bench: Bench)
     assert await ask(codec.write_registers_request(9, [0, 0])) == b"\x90\x02"
     assert bench.wished.writes == [(4, 1.0), (3, 0.0)]
     writer.close()
+
+
+@pytest.mark.parametrize("scheme", ["modbus", "modbus+rtu"])
+async def test_a_simulated_device_serves_texts_bits_and_scaled_values_as_it_says_them(scheme: str) -> None:
+    points = (
+        point(0, "holding:0:string6:BADC", "string"), point(1, "holding:9:bit15", "boolean", writable=True),
+        point(2, "input:4:int16:sf=5"), point(3, "holding:20:bcd32", "integer", writable=True),
+    )  # fmt: skip
+    wished, sink = Wished(), RecordingSink()
+    served = ModbusDevice(device("modbus", f"{scheme}://127.0.0.1:0/7"), points, wished, time.time_ns)
+    await served.start()
+    await served.publish({0: "Pumpe süd", 1: 1.0, 2: -12.0, 3: 12_345_678.0}, time.time_ns(), {})
+    wire = link_to(sink, served.endpoint, points)
+    try:
+        async with running(wire):
+            await until(lambda: len(sink.latest) == 4, "all are read")
+            assert sink.texts == {0: "Pumpe süd"}
+            assert [sink.value(i) for i in (1, 2, 3)] == [1.0, -12.0, 12_345_678.0]
+            assert (await wire.write(points[1], 0.0, 2.0)).outcome is WriteOutcome.ACCEPTED
+            assert (await wire.write(points[3], 99.0, 2.0)).outcome is WriteOutcome.ACCEPTED
+            await until(lambda: sink.value(1) == 0.0 and sink.value(3) == 99.0, "it shows what was written")
+        assert wished.writes == [(1, 0.0), (3, 99.0)]
+    finally:
+        await served.stop()

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import orjson
 import pytest
@@ -52,8 +53,8 @@ def told(sink: RecordingSink) -> list[tuple[Any, ...]]:
     return sorted(rows, key=lambda r: r[0]) + sorted(letters, key=lambda x: x[0])
 
 
-def say_the_same(points: list[Point], messages: list[Message]) -> None:
-    assert told(heard(points, messages)) == told(heard(points, messages, by_hand=True))
+def say_the_same(points: list[Point], messages: list[Message], form: str = "auto") -> None:
+    assert told(heard(points, messages, form=form)) == told(heard(points, messages, by_hand=True, form=form))
 
 
 POINTS = [
@@ -108,6 +109,14 @@ def dumps(document: Any) -> bytes:
     return orjson.dumps(document) if _fits(document) else b"[1e999]"
 
 
+def packb(document: Any, short: bool) -> bytes:
+    """With floats of 4 bytes where that is wanted and they all fit."""
+    try:
+        return bytes(msgpack.packb(document, use_single_float=short))
+    except OverflowError:
+        return bytes(msgpack.packb(document))
+
+
 def _fits(document: Any) -> bool:
     try:
         orjson.dumps(document)
@@ -148,6 +157,37 @@ def test_text_that_looks_like_json_means_the_same_to_both_readers(text: str) -> 
 @given(st.binary(max_size=40))
 def test_any_bytes_mean_the_same_to_both_readers(payload: bytes) -> None:
     say_the_same(POINTS, [Message(b"t", payload, False), Message(b"bare", payload, True)])
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([b"t", b"bare", b"words"]), documents_, st.booleans()), max_size=3),
+    st.sampled_from(["auto", "msgpack"]),
+    st.booleans(),
+)
+def test_msgpack_documents_mean_the_same_to_both_readers(
+    said: list[tuple[bytes, Any, bool]], form: str, short: bool
+) -> None:
+    messages = [Message(t, packb(d, short), r) for t, d, r in said if _fits(d)]
+    say_the_same(POINTS, messages, form)
+
+
+@given(st.binary(max_size=40), st.sampled_from(["auto", "msgpack"]))
+@example(b"\x81\xa1a", "msgpack")
+@example(b"\x82\xa1a\x01\xa1a\x02", "auto")
+@example(b"\xdf\xff\xff\xff\xff", "msgpack")
+@example(b"\xd3" + b"\xff" * 8, "auto")
+@example(b"\xcf" + b"\xff" * 8, "auto")
+@example(b"\x81\x01\x02", "auto")
+def test_any_bytes_as_msgpack_mean_the_same_to_both_readers(payload: bytes, form: str) -> None:
+    say_the_same(POINTS, [Message(b"t", payload, False), Message(b"bare", payload, True)], form)
+
+
+@given(documents_, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=3), st.integers(0, 3))
+def test_broken_msgpack_means_the_same_to_both_readers(document: Any, wrong: list[tuple[int, int]], cut: int) -> None:
+    payload = bytearray(msgpack.packb(document) if _fits(document) else b"\xc1")
+    for place, byte in wrong:
+        payload[place % len(payload)] = byte
+    say_the_same(POINTS, [Message(b"t", bytes(payload[: len(payload) - cut]), False)], "msgpack")
 
 
 number_texts = st.builds(

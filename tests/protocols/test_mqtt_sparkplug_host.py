@@ -12,6 +12,7 @@ from protocols.mqtt import sparkplug as spb
 from protocols.mqtt import sparkplug_metrics as spm
 from protocols.mqtt.sparkplug import Source
 from protocols.mqtt.sparkplug_b_pb2 import Payload as Wire
+from protocols.mqtt.sparkplug_edge import Life
 from protocols.mqtt.sparkplug_host import (
     DEVICES_MAX,
     WAITING_MAX,
@@ -19,7 +20,6 @@ from protocols.mqtt.sparkplug_host import (
     Host,
     Instruction,
     Letter,
-    Life,
     Lost,
     Publish,
     Values,
@@ -39,7 +39,7 @@ class Field:
     """A host, a clock, and an edge node that says what the test likes."""
 
     def __init__(self) -> None:
-        self.host = Host(ADDRESSES, REORDER, REBIRTH_EVERY)
+        self.host = Host(ADDRESSES, REORDER, REBIRTH_EVERY, compiled_from=0)
         self.now = START
         self.host.begin(self.now)
 
@@ -69,12 +69,16 @@ def bd(number: int) -> Metric:
 
 def heard(done: list[Instruction]) -> dict[int, Any]:
     """Row -> value, of all that is said."""
-    return {
-        row: None if said.is_null else spm.value_of(said, datatype)
-        for values in done
-        if isinstance(values, Values)
-        for row, said, datatype in zip(values.rows, values.said, values.datatypes, strict=True)
-    }
+    found: dict[int, Any] = {}
+    for values in done:
+        if isinstance(values, Values):
+            for place in range(values.begin, values.end):
+                columns, said = values.columns, values.columns.metric(place)
+                value = None if said.is_null else spm.value_of(said, int(columns.datatype[place]))
+                number = float(columns.wire[place])
+                assert number == value or not isinstance(value, bool | int | float), "both readings say the same"
+                found[int(columns.row[place])] = value
+    return found
 
 
 def rebirths(done: list[Instruction]) -> list[str]:

@@ -7,7 +7,8 @@ import pytest
 from protocols.mqtt import sparkplug_metrics as spm
 from protocols.mqtt.codec import Malformed
 from protocols.mqtt.sparkplug import Source, parse_address
-from protocols.mqtt.sparkplug_host import Host, Life, Lost
+from protocols.mqtt.sparkplug_edge import Life
+from protocols.mqtt.sparkplug_host import Host, Lost
 from protocols.mqtt.sparkplug_metrics import Metric
 from protocols.mqtt.sparkplug_node import DATA_MAX, Change, EdgeNode, Offer, Orders, Said, readable
 from tests.protocols.test_mqtt_sparkplug_host import heard

@@ -208,6 +208,28 @@ async def test_a_subscription_that_falls_silent_is_noticed(bench: Bench, monkeyp
 async def _say_nothing(*_: object, **__: object) -> None: ...
 
 
+@pytest.mark.parametrize("encoding", [messages.READ, messages.CREATE_ITEMS, messages.PUBLISH])
+async def test_a_wait_that_a_library_cancels_breaks_the_session_and_not_the_link(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, encoding: int
+) -> None:
+    send, spoilt = Channel.send, list[int]()
+
+    def spoiling(self: Channel, asked: int, parameters: bytes, hint_s: float) -> asyncio.Future[Buffer]:
+        coming = send(self, asked, parameters, hint_s)
+        if asked == encoding and sink.online and not spoilt:
+            spoilt.append(asked)
+            coming.cancel()
+        return coming
+
+    monkeypatch.setattr(Channel, "send", spoiling)
+    sink = RecordingSink()
+    async with running(bench.link(sink)):
+        await until(lambda: bool(spoilt) and LinkState.OFFLINE in sink.states, "the session breaks")
+        await until(lambda: sink.online and len(sink.latest) == len(POINTS), "the link is up again")
+        await bench.publish({0: 7.5})
+        await until(lambda: sink.value(0) == 7.5, "values flow")
+
+
 async def test_a_node_that_appears_later_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocols.opcua.link.MISSING_RETRY_S", 0.2)
     sink, late = RecordingSink(), point(5, "ns=2;s=Late")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from twin import points as columns
 from twin.plant import nearest
-from twin.points import ByName, Point, Points, Selection
-from twin.schema import Primitive
+from twin.points import FEW, ByName, Point, Points, Selection
+from twin.schema import Enum, EnumValue, Primitive
 
 words = st.sampled_from(["m", "", "degC", "ü", "plc_1", "plc_2"])
 numbers = st.sampled_from([1.0, 0.1, -math.inf, math.inf, 3.5])
@@ -80,3 +80,17 @@ def test_names_are_a_mapping_without_a_dictionary() -> None:
     assert (list(named), len(named), "t.p1" in named, "t.p9" in named) == (["t.p0", "t.p1", "t.p2"], 3, True, False)
     assert named["t.p2"].id == 2
     assert nearest("t.pp1", named) == "did you mean t.p1 or t.p2 or t.p0?"
+
+
+def test_points_made_cell_by_cell_are_those_made_by_columns() -> None:
+    enum = Enum("integer", (EnumValue("off", 0),))
+    made = [
+        Point(n, f"t{n}.v", f"t{n}", "v", "enum" if n % 3 == 0 else "double", "m", "plc", f"holding:{n}", 0.1 * n, float(n),
+              -1.0, float("inf"), n % 2 == 0, n % 5 == 0, 0.5, enum if n % 3 == 0 else None)
+        for n in range(3 * FEW)
+    ]  # fmt: skip
+    points = Points.of(made)
+    every = np.arange(len(made), dtype=np.int32)
+    assert points.some(every) == made
+    assert [points[n] for n in range(len(made))] == made
+    assert points.some(every[:FEW]) == made[:FEW]
