@@ -14,6 +14,7 @@ import typer
 
 from control import show
 from control.places import endpoints, plant_folder
+from control.stopping import stop_on_signals, stop_with_stdin
 from protocols.faults import Schedule, read_sheet, seeded
 from twin.errors import BadRequest
 from twin.plant import Plant
@@ -51,15 +52,15 @@ def fleet(
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
-    from control import app as server
     from control.logs import configure
+    from control.plants import read_plant
     from scenarios.fleet import Fleet, run_fleet
     from scenarios.works import write_works
     from twin.when import parse_duration_s
 
     if make is not None:
         write_works(Path(plant), *_size(make))
-    made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
+    made = read_plant(plant_folder(plant), endpoints(endpoint or []))
     asked = {d.id: _free(d.endpoint) for d in made.devices} if free_ports else {}
     schedule = None if faults is None else _schedule(faults, made)
     start_s = None if start is None else parse_duration_s(start, "--start")
@@ -88,9 +89,9 @@ def fleet(
 
     async def host() -> None:
         stop = asyncio.Event()
-        server.stop_on_signals(stop)
+        stop_on_signals(stop)
         if lifeline:
-            server.stop_with_stdin(stop)
+            stop_with_stdin(stop)
         await run_fleet(
             made, clock=time.time_ns, seed=seed, stop=stop, endpoints=asked, speed=speed, start_s=start_s,
             activity=activity, broker=broker, pki=pki, faults=schedule, rest_after_s=rest_s, on_ready=ready,
