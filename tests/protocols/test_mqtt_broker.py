@@ -254,13 +254,14 @@ async def test_a_broker_that_talks_garbage_is_left_and_tried_again(
 
 async def test_who_lost_his_name_to_another_does_not_fight_for_it(caplog: pytest.LogCaptureFixture) -> None:
     sink = RecordingSink()
-    async with Scripted({0x10: WELCOME5, 0x82: [b"\x90\x05ID\x00\x01\x01"]}) as broker:
-        async with running(five(broker, sink, client_id="plc-7", session_expiry_s=60)):
-            await until(lambda: sink.online, "the link is up")
-            broker.say(b"\xe0\x01\x8e")
-            await until(lambda: "another client has taken the name 'plc-7'" in caplog.text, "the loss is named")
-            await asyncio.sleep(0.6)  # the usual wait is over by now
-            assert broker.connections == 1 and sink.states[-1] is LinkState.OFFLINE
+    answers = {0x10: WELCOME5, 0x82: [b"\x90\x05ID\x00\x01\x01"]}
+    settings: dict[str, Any] = {"client_id": "plc-7", "session_expiry_s": 60}
+    async with Scripted(answers) as broker, running(five(broker, sink, **settings)):
+        await until(lambda: sink.online, "the link is up")
+        broker.say(b"\xe0\x01\x8e")
+        await until(lambda: "another client has taken the name 'plc-7'" in caplog.text, "the loss is named")
+        await asyncio.sleep(0.6)  # the usual wait is over by now
+        assert broker.connections == 1 and sink.states[-1] is LinkState.OFFLINE
 
 
 async def test_two_links_with_one_name_at_mosquitto_do_not_throw_each_other_out_for_ever(broker: Field) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from protocols.catalog import PROTOCOLS
 from protocols.link import WriteOutcome
+from tests.protocols.mqtt_field import Field, field
 from tests.protocols.protocol_bench import RecordingSink, Wished, device, free_port, point, running, seeded, until
-from tests.protocols.test_mqtt_link import Mosquitto
 from twin.points import Point
 from twin.schema import Array, Enum, EnumValue, Member, Object, Primitive
 
@@ -49,14 +49,13 @@ async def test_an_enum_is_read_with_its_name_and_written_by_its_code(protocol: s
 
 
 @pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    broker = Mosquitto(tmp_path)
-    await broker.start()
+async def broker(tmp_path: Path) -> AsyncIterator[Field]:
+    broker = field(tmp_path)
     yield broker
     broker.kill()
 
 
-async def test_mqtt_carries_objects_lists_and_enums(broker: Mosquitto) -> None:
+async def test_mqtt_carries_objects_lists_and_enums(broker: Field) -> None:
     points: tuple[Point, ...] = (
         point(0, "agv/plan", "object", schema=ROUTE),
         point(1, "agv/all#", "object", schema=ROUTE),
@@ -80,7 +79,7 @@ async def test_mqtt_carries_objects_lists_and_enums(broker: Mosquitto) -> None:
     await talker.close()
 
 
-async def test_mqtt_writes_an_enum_of_texts_as_its_text(broker: Mosquitto) -> None:
+async def test_mqtt_writes_an_enum_of_texts_as_its_text(broker: Field) -> None:
     state = point(0, "agv/state", "enum", schema=WORD, writable=True)
     heard = RecordingSink()
     echo = point(0, "agv/state/set", "enum", schema=WORD)
