@@ -6,8 +6,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,6 @@ class Works:
     plc: Plc
     stations: Mapping[str, Station]
     endpoints: Mapping[str, str]
-    links: dict[str, asyncio.Task[None]]
 
     def value(self, name: str) -> float:
         return float(self.live.table.columns.value[self.plant.point(name).id])
@@ -172,7 +171,9 @@ class Works:
 
 
 @asynccontextmanager
-async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = None) -> AsyncIterator[Works]:
+async def works(
+    folder: Path, more: str = "", serve: Mapping[str, str] | None = None, pki: Path | None = None
+) -> AsyncIterator[Works]:
     """Everything of a server that a face needs, good from the first moment; it stops at the end."""
     plain = read_plant(write_plant(folder / "plant", more))
     plc = await _serve_plc(plain)
@@ -182,10 +183,15 @@ async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = 
     accounts = Accounts(data, time.time_ns)
     accounts.add("anna", PASSWORD, Role.OPERATOR)
     accounts.add("otto", PASSWORD, Role.VIEWER)
-    commands_on_disk = CommandStore(data / "commands.sqlite")
-    with Store(data / "history.duckdb") as store:
+    async with AsyncExitStack() as closing:
+        commands_on_disk = CommandStore(data / "commands.sqlite")
+        closing.callback(commands_on_disk.close)
+        closing.push_async_callback(plc.served.stop)
+        store = closing.enter_context(Store(data / "history.duckdb"))
         evidence = Evidence(data / "ledger", "works", time.time_ns, lambda: None)
+        closing.push_async_callback(asyncio.to_thread, evidence.close)
         history = History(store, [p.name for p in plant.points], evidence.record_batch)
+        closing.push_async_callback(asyncio.to_thread, history.close)
         live = LiveTwin(plant, 1, history, time.time_ns)
         live.begin()
         numbers = iter(range(10**9))
@@ -201,27 +207,26 @@ async def works(folder: Path, more: str = "", serve: Mapping[str, str] | None = 
             points = plant.points_of_device(device.id)
             links[device.id] = PROTOCOLS["modbus"].link(device, points, live, time.time_ns, random.Random(1), None)
         graph_store = GraphStore(data / "graph.sqlite")
+        closing.callback(graph_store.close)
         graph = LiveGraph(live, graph_store, evidence, time.time_ns)
+        closing.callback(graph.close)
         sources = Sources(live, store, commands, accounts, evidence, time.time_ns, new_id)
-        northbound = Northbound(plant.servings, sources, None)
+        northbound = Northbound(plant.servings, sources, pki)
         endpoints = await northbound.start()
-        running = {name: asyncio.create_task(link.run()) for name, link in links.items()}
-        tasks = [asyncio.create_task(commands.run()), asyncio.create_task(northbound.run())]
+        tasks = [
+            asyncio.create_task(work) for work in (commands.run(), northbound.run(), *(k.run() for k in links.values()))
+        ]
+        closing.push_async_callback(_end, tasks)
         stations = {s.serving.id: s for s in northbound.stations}
-        try:
-            made = Works(plant, live, graph, commands, accounts, evidence, plc, stations, endpoints, running)
-            await until(lambda: made.value("tank.level"), lambda level: level == FIRST["tank.level"])
-            yield made
-        finally:
-            for task in (*tasks, *running.values()):
-                task.cancel()
-            await asyncio.gather(*tasks, *running.values(), return_exceptions=True)
-            await plc.served.stop()
-            await asyncio.to_thread(history.close)
-            await asyncio.to_thread(evidence.close)
-            graph.close()
-            graph_store.close()
-            commands_on_disk.close()
+        made = Works(plant, live, graph, commands, accounts, evidence, plc, stations, endpoints)
+        await until(lambda: made.value("tank.level"), lambda level: level == FIRST["tank.level"])
+        yield made
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _serve_plc(plant: Plant) -> Plc:
