@@ -9,7 +9,6 @@ import logging
 import os
 import random
 import secrets
-import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -36,27 +35,21 @@ from control.identity import Identity
 from control.live import LiveTwin
 from control.northbound import Northbound, Sources
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
+from control.plants import read_plant
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
-from protocols.faces import FACES
 from protocols.link import Clock, Link
-from sim.model import model_mistakes
 from sim.runner import Runner
 from twin.edit import fitting
-from twin.errors import BadPlant, Mistake, Unavailable
+from twin.errors import Unavailable
 from twin.history import History
-from twin.places import TomlLines
-from twin.plant import Plant
-from twin.plantfile import PLANT_FILE, load_plant
 from twin.store import Store
 from twin.upkeep import Upkeep
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5  # what clients get to finish their requests
-RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
-FACE_RULES = {name: entry.rules for name, entry in FACES.items()}
 log = logging.getLogger("twinloop")
 
 
@@ -71,20 +64,6 @@ class Config:
     endpoints: Mapping[str, str]
     workers: int
     serve: Mapping[str, str] = field(default_factory=dict)
-
-
-def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, str] | None = None) -> Plant:
-    """The plant with its model checked too; `serve` as for load_plant.
-
-    Raises:
-        NotFound, BadPlant.
-    """
-    plant = load_plant(folder, RULES, endpoints, FACE_RULES, serve)
-    mistakes = model_mistakes(plant) if plant.model else []
-    if mistakes:
-        line = TomlLines((folder / PLANT_FILE).read_text("utf-8")).of("model")
-        raise BadPlant([Mistake(PLANT_FILE, line, text, "see [model] in docs/plant.md") for text in mistakes])
-    return plant
 
 
 Ready = Callable[[str, str, Mapping[str, str]], None]
@@ -235,20 +214,3 @@ def _write_server_file(data: Path, url: str) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
     draft.replace(path)
-
-
-def stop_on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-
-
-def stop_with_stdin(stop: asyncio.Event) -> None:
-    """Stop when the process that started us is gone: it holds the other end of our stdin."""
-
-    def read() -> None:
-        if not os.read(0, 4096):
-            asyncio.get_running_loop().remove_reader(0)
-            stop.set()
-
-    asyncio.get_running_loop().add_reader(0, read)

@@ -29,6 +29,7 @@ from control.cli_twin import graph_app, twin_app
 from control.client import POLL_S, Client
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
+from control.stopping import stop_on_signals, stop_with_stdin
 from twin.errors import BadPlant, BadRequest
 
 app = typer.Typer(
@@ -100,9 +101,9 @@ def up(
 
     async def run() -> None:
         stop = asyncio.Event()
-        server.stop_on_signals(stop)
+        stop_on_signals(stop)
         if lifeline:
-            server.stop_with_stdin(stop)
+            stop_with_stdin(stop)
 
         def ready(url: str, login: str, served: Mapping[str, str]) -> None:
             show.err.print(f"Twinloop serves {folder} at {url}\nSign in once, within 15 minutes: {login}")
@@ -118,10 +119,10 @@ def up(
 @app.command()
 def check(plant: PlantArgument, json_: Json = False) -> None:
     """List every mistake and notice in a plant, or say that there is none."""
-    from control import app as server
+    from control.plants import read_plant
 
     try:
-        made = server.read_plant(plant_folder(plant), {})
+        made = read_plant(plant_folder(plant), {})
     except BadPlant as error:
         if json_:
             found = {key: [dataclasses.asdict(m) for m in getattr(error, key)] for key in ("mistakes", "notices")}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -14,9 +15,13 @@ import typer
 
 from control import show
 from control.places import endpoints, plant_folder
+from control.stopping import stop_on_signals, stop_with_stdin
 from protocols.faults import Schedule, read_sheet, seeded
 from twin.errors import BadRequest
 from twin.plant import Plant
+
+if TYPE_CHECKING:
+    from scenarios.fleet import Fleet
 
 FAULTS_PER_MINUTE, FAULT_MINUTES = 6.0, 30.0
 
@@ -51,56 +56,65 @@ def fleet(
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
-    from control import app as server
     from control.logs import configure
-    from scenarios.fleet import Fleet, run_fleet
+    from control.plants import read_plant
+    from scenarios.fleet import run_fleet
     from scenarios.works import write_works
     from twin.when import parse_duration_s
 
     if make is not None:
         write_works(Path(plant), *_size(make))
-    made = server.read_plant(plant_folder(plant), endpoints(endpoint or []))
+    made = read_plant(plant_folder(plant), endpoints(endpoint or []))
     asked = {d.id: _free(d.endpoint) for d in made.devices} if free_ports else {}
     schedule = None if faults is None else _schedule(faults, made)
     start_s = None if start is None else parse_duration_s(start, "--start")
     rest_s = None if rest_after is None else parse_duration_s(rest_after, "--rest-after")
-    hosted: list[Fleet] = []
-
-    def tell_truth() -> None:
-        if truth is not None and hosted:
-            draft = truth.with_name(truth.name + ".new")
-            draft.write_bytes(orjson.dumps(hosted[0].truth()))
-            draft.replace(truth)
+    telling = _Telling(truth, fault_log)
 
     def ready(found: Mapping[str, str]) -> None:
         show.err.print(f"{len(made.points)} points of {made.name} on {len(found)} devices, {speed:g} × plant time")
         show.as_json({"endpoints": dict(found)})
 
-    def event(happened: Mapping[str, Any]) -> None:
-        if happened["event"] == "rest":
-            tell_truth()
-        line = {"at": time.time_ns() // 1_000_000, **happened}
-        if fault_log is None:
-            show.as_json(line)
-        else:
-            with fault_log.open("ab") as file:
-                file.write(orjson.dumps(line) + b"\n")
-
     async def host() -> None:
         stop = asyncio.Event()
-        server.stop_on_signals(stop)
+        stop_on_signals(stop)
         if lifeline:
-            server.stop_with_stdin(stop)
+            stop_with_stdin(stop)
         await run_fleet(
             made, clock=time.time_ns, seed=seed, stop=stop, endpoints=asked, speed=speed, start_s=start_s,
             activity=activity, broker=broker, pki=pki, faults=schedule, rest_after_s=rest_s, on_ready=ready,
-            on_event=event, on_fleet=hosted.append,
+            on_event=telling.event, on_fleet=telling.hosted.append,
         )  # fmt: skip
 
     configure()
     # The standard loop: asyncua's server writes to clients that are gone, which uvloop answers with an exception.
     asyncio.run(host())
-    tell_truth()
+    telling.say_truth()
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """Where a fleet's truth and its faults are told."""
+
+    truth: Path | None
+    fault_log: Path | None
+    hosted: list[Fleet] = field(default_factory=list)
+
+    def say_truth(self) -> None:
+        if self.truth is not None and self.hosted:
+            draft = self.truth.with_name(self.truth.name + ".new")
+            draft.write_bytes(orjson.dumps(self.hosted[0].truth()))
+            draft.replace(self.truth)
+
+    def event(self, happened: Mapping[str, Any]) -> None:
+        if happened["event"] == "rest":
+            self.say_truth()
+        line = {"at": time.time_ns() // 1_000_000, **happened}
+        if self.fault_log is None:
+            show.as_json(line)
+            return
+        with self.fault_log.open("ab") as file:
+            file.write(orjson.dumps(line) + b"\n")
 
 
 def _size(text: str) -> tuple[int, int]:

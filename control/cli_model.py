@@ -95,7 +95,7 @@ def said(mistakes: Iterable[Mistake], notices: Iterable[Notice]) -> None:
 
 
 def _plant(text: str) -> Plant:
-    from control.app import read_plant
+    from control.plants import read_plant
 
     return read_plant(plant_folder(text), {})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from control.app import read_plant
 from control.places import plant_folder
+from control.plants import read_plant
 from scenarios.observe import snapshot_of
 from scenarios.water.fleet import WaterMover
 from sim.experiment import compare

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from control.app import RULES
+from control.plants import RULES
 from control.questions import command_table
 from twin.columns import Columns
 from twin.moment import Moment

@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from control.app import RULES
 from control.live import STALE_AFTER_S, LiveTwin
+from control.plants import RULES
 from protocols.catalog import PROTOCOLS
 from protocols.faults import Schedule
 from protocols.link import Link, Verdict, WriteOutcome

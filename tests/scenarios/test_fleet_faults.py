@@ -15,7 +15,7 @@ import pytest
 from asyncua import ua
 from pymodbus.client import AsyncModbusTcpClient
 
-from control.app import RULES
+from control.plants import RULES
 from protocols.faults import KINDS, Fault, Kind, Schedule
 from scenarios.fleet import Fleet, run_fleet
 from scenarios.works import write_works

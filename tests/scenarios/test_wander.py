@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from control.app import RULES
+from control.plants import RULES
 from scenarios.mover import Measured
 from scenarios.wander import Wanderer
 from scenarios.works import write_works

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control.app import RULES
+from control.plants import RULES
 from scenarios.works import write_works
 from twin.errors import BadRequest, Conflict
 from twin.plantfile import load_plant
