@@ -151,7 +151,7 @@ async def test_topics_of_a_broker_go_live(tmp_path: Path) -> None:
         talking = asyncio.create_task(said(broker, stop))
         ending.push_async_callback(lambda: asyncio.gather(talking))
         ending.callback(stop.set)
-        words = ("--for", "1s", "--under", "site/pump")
+        words = ("--for", "3s", "--under", "site/pump")
         _, points = await discovered(tmp_path / "found", broker.endpoint, *words)
     assert points == {"site_pump.speed": (12.0, ""), "site_pump.on": (1.0, "")}
 

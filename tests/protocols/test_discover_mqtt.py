@@ -158,8 +158,8 @@ async def said(broker: Mosquitto, stop: asyncio.Event) -> None:
     session.start()
     assert session.send("site/tank/level", b"1.5", retain=True)
     while not stop.is_set():
-        assert session.send("site/pump", b'{"speed": 12, "on": true}')
-        assert session.send("other/value", b"7")
+        session.send("site/pump", b'{"speed": 12, "on": true}')  # what a busy machine does not take is said again
+        session.send("other/value", b"7")
         with_timeout = asyncio.wait_for(stop.wait(), 0.05)
         await asyncio.gather(with_timeout, return_exceptions=True)
     await session.close()
