@@ -118,7 +118,7 @@ class Bindings:
     def numbers(self, messages: Messages) -> NDArray[np.int32]:
         """The topic's number for each message that may be taken in columns, UNBOUND for the others, shape (N,)."""
         found = np.empty(len(messages), np.int32)
-        find_all(messages.data, messages.topic_at, messages.topic_size, *self._topic_keys.columns(), found)
+        find_all(messages.data, messages.topic_at, messages.topic_size, *self._topic_keys.columns()[:4], found)
         return found if self.places.all_plain else self.places.plain[found]
 
 
@@ -129,7 +129,7 @@ class _Places:
     Attributes:
         bare, root: see documents.take, shape (topics,).
         plain: the topic's number or UNBOUND, shape (topics + 1,), the last for unknown topics.
-        keys: members of containers.
+        keys: members of containers; key_first: of each container, the first one, shape (containers,).
         item_first, item_count, items: lists of containers.
     """
 
@@ -140,6 +140,7 @@ class _Places:
         self._keys: list[bytes] = []
         self._owner: list[int] = []
         self._target: list[int] = []
+        self._key_first: list[int] = []
         self._first: list[int] = []
         self._count: list[int] = []
         self._items: list[int] = []
@@ -148,6 +149,7 @@ class _Places:
                 self._add(number, rows)
         self.all_plain = bool(np.all(self.plain[:-1] >= 0))
         self.keys = Keys.of(self._keys, self._owner, self._target)
+        self.key_first = np.array(self._key_first, np.int32)
         self.item_first, self.item_count = np.array(self._first, np.int32), np.array(self._count, np.int32)
         self.items = np.array([*self._items, UNBOUND], np.int32)
 
@@ -174,6 +176,7 @@ class _Places:
         """A new container whose members are rows or other containers; returns its number."""
         number = len(self._first)
         indexed = {int(part): target for target, part in members if is_index(part)}
+        self._key_first.append(len(self._keys))
         self._keys += [part.encode() for _, part in members]
         self._owner += [number] * len(members)
         self._target += [target for target, _ in members]

@@ -25,7 +25,7 @@ _SAID = types.UniTuple(_INT, 2)
 _compiled = {"cache": True, "nogil": True}
 _ROWS, _KINDS = types.int32[::1], types.uint8[::1]
 _KEYS = (_ROWS, types.Array(types.uint8, 1, "C", readonly=True), _ROWS, _ROWS, _ROWS)
-_ITEMS = (_ROWS, _ROWS, _ROWS)
+_ITEMS = (_ROWS, _ROWS, _ROWS, _ROWS)
 _SEEN = (types.int64[::1], types.int64[::1])
 _OUT = (_ROWS, types.float64[::1], _KINDS, types.uint32[::1], types.int64[::1], _KINDS)
 _TIME, _QUALITY = 0x74696D65, 0x7175616C697479  # "time" and "quality"
@@ -40,23 +40,29 @@ def _hash(data: np.ndarray, at: int, size: int, owner: int) -> int:
     return int((mixed ^ (mixed >> np.uint64(32))) & np.uint64(0x7FFFFFFF))
 
 
-@njit(_INT(_DATA, _INT, _INT, _INT, *_KEYS), **_compiled)
-def find(data, at, size, owner, slots, letters, key_at, key_owner, key_target):  # type: ignore[no-untyped-def]
-    """The target of a key of a container; UNBOUND when it has none."""
+@njit(types.boolean(_DATA, _INT, _INT, _INT, _INT, *_KEYS[1:4]), **_compiled)
+def _is_key(data, at, size, owner, key, letters, key_at, key_owner):  # type: ignore[no-untyped-def]
+    start = key_at[key]
+    same = key_owner[key] == owner and key_at[key + 1] - start == size
+    for i in range(size if same else 0):
+        if letters[start + i] != data[at + i]:
+            same = False
+            break
+    return same
+
+
+@njit(_INT(_DATA, _INT, _INT, _INT, _INT, *_KEYS[:4]), **_compiled)
+def find(data, at, size, owner, guess, slots, letters, key_at, key_owner):  # type: ignore[no-untyped-def]
+    """The number of a key of a container; -1 when it has none such. `guess`: which one it may be: payloads name their
+    members in the same order every time."""
+    if guess < len(key_owner) and _is_key(data, at, size, owner, guess, letters, key_at, key_owner):
+        return guess
     slot = _hash(data, at, size, owner) & (len(slots) - 1)
     while slots[slot] >= 0:
-        key = slots[slot]
-        start = key_at[key]
-        if key_owner[key] == owner and key_at[key + 1] - start == size:
-            same = True
-            for i in range(size):
-                if letters[start + i] != data[at + i]:
-                    same = False
-                    break
-            if same:
-                return key_target[key]
+        if _is_key(data, at, size, owner, slots[slot], letters, key_at, key_owner):
+            return slots[slot]
         slot = (slot + 1) & (len(slots) - 1)
-    return UNBOUND
+    return -1
 
 
 @njit(types.void(*_KEYS[:4]), **_compiled)
@@ -69,17 +75,17 @@ def enter(slots, letters, key_at, key_owner):  # type: ignore[no-untyped-def]
         slots[slot] = key
 
 
-@njit(types.void(_DATA, _ROWS, _ROWS, *_KEYS, _ROWS), **_compiled)
-def find_all(data, at, size, slots, letters, key_at, key_owner, key_target, found):  # type: ignore[no-untyped-def]
+@njit(types.void(_DATA, _ROWS, _ROWS, *_KEYS[:4], _ROWS), **_compiled)
+def find_all(data, at, size, slots, letters, key_at, key_owner, found):  # type: ignore[no-untyped-def]
     """`find` for N keys of container 0; `found`, shape (N,), is filled."""
     for i in range(len(at)):
-        found[i] = find(data, at[i], size[i], 0, slots, letters, key_at, key_owner, key_target)
+        found[i] = find(data, at[i], size[i], 0, len(key_owner), slots, letters, key_at, key_owner)
 
 
 @njit(_INT(_DATA, _INT, _INT, _INT, _INT, types.boolean, *_KEYS, *_ITEMS, *_SEEN, _INT, _INT, *_OUT), **_compiled)
 def _document(  # type: ignore[no-untyped-def]
     data, at, end, bare, root, retained,
-    slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+    slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
     seen_row, seen_container, serial, begin,
     row, wire, kind, quality, stamp, marks,
 ):  # fmt: skip
@@ -106,7 +112,7 @@ def _document(  # type: ignore[no-untyped-def]
             return -1
         level, container, in_list, fresh = 0, root, data[at] == 91, True
         index, outer_index, outer_list, inner_begin = 0, 0, False, 0
-        inner_stamp, inner_quality = NO_STAMP, -1
+        inner_stamp, inner_quality, guess, outer_guess = NO_STAMP, -1, key_first[root], 0
         at += 1
         while True:
             at = space(data, at, end)
@@ -133,7 +139,9 @@ def _document(  # type: ignore[no-untyped-def]
                         said = 2
                     target = UNBOUND
                     if said == 0:
-                        target = find(data, start, size, container, slots, letters, key_at, key_owner, key_target)
+                        key = find(data, start, size, container, guess, slots, letters, key_at, key_owner)
+                        if key >= 0:
+                            target, guess = key_target[key], key + 1
                     at = space(data, at + 1, end)
                     if at >= end or data[at] != 58:
                         return -1
@@ -172,7 +180,8 @@ def _document(  # type: ignore[no-untyped-def]
                     if level or at >= end or (data[at] != 123 and data[at] != 91) or seen_container[inner] == serial:
                         return -1
                     seen_container[inner] = serial
-                    outer_list, outer_index, inner_begin = in_list, index, n
+                    outer_list, outer_index, outer_guess, inner_begin = in_list, index, guess, n
+                    guess = key_first[inner]
                     level, container, in_list, fresh, index = 1, inner, data[at] == 91, True, 0
                     inner_stamp, inner_quality = NO_STAMP, -1
                     at += 1
@@ -201,6 +210,7 @@ def _document(  # type: ignore[no-untyped-def]
                         stamp[i] = inner_stamp
                         marks[i] |= 2
                 level, container, in_list, index, fresh = 0, root, outer_list, outer_index, False
+                guess = outer_guess
             if done:
                 break
     if space(data, at, end) != end or n == begin:
@@ -222,7 +232,7 @@ def _document(  # type: ignore[no-untyped-def]
 )  # fmt: skip
 def take(  # type: ignore[no-untyped-def]
     data, payload_at, payload_size, first, topic, begin, bare, root,
-    slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+    slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
     seen_row, seen_container, serial,
     row, wire, kind, quality, stamp, marks, message,
 ):  # fmt: skip
@@ -232,7 +242,7 @@ def take(  # type: ignore[no-untyped-def]
         payload_at, payload_size, first: of N messages in `data`, see messages.py.
         topic: shape (N,), the topic's number; UNBOUND is by hand.
         bare, root: of each topic: the row that a bare value answers, and its container; UNBOUND for none.
-        slots … key_target: keys of containers, see `find`.
+        slots … key_target: keys of containers, see `find`; `key_first`: of each container, its first one.
         item_first, item_count, items: of each container, the rows of its list.
         seen_row, seen_container: the last message that spoke of it, by serial number; kept up to date.
         serial: of the message 0 of the columns.
@@ -246,7 +256,7 @@ def take(  # type: ignore[no-untyped-def]
         at = payload_at[i]
         found = _document(
             data, at, at + payload_size[i], bare[which], root[which], first[i] & 1 == 1,
-            slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+            slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
             seen_row, seen_container, serial + i, n,
             row, wire, kind, quality, stamp, marks,
         )  # fmt: skip

@@ -58,7 +58,8 @@ class JsonReader:
         places = self._places
         taken: tuple[int, int] = documents.take(
             messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin,
-            places.bare, places.root, *places.keys.columns(), places.item_first, places.item_count, places.items,
+            places.bare, places.root, *places.keys.columns(),
+            places.key_first, places.item_first, places.item_count, places.items,
             *self._seen, self._serial,
             into.row, into.wire, into.kind, into.quality, into.stamp, self._marks, into.message,
         )  # fmt: skip
@@ -80,7 +81,8 @@ class MsgpackReader:
         places = self._places
         taken: tuple[int, int] = msgpack_documents.take(
             messages.data, messages.payload_at, messages.payload_size, messages.first, topic, begin, self._guess,
-            places.bare, places.root, *places.keys.columns(), places.item_first, places.item_count, places.items,
+            places.bare, places.root, *places.keys.columns(),
+            places.key_first, places.item_first, places.item_count, places.items,
             *self._seen, self._serial,
             into.row, into.wire, into.kind, into.quality, into.stamp, self._marks, into.wire.view(np.uint64), into.message,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from twin.quality import GOOD, UNCERTAIN_LAST_USABLE
 
 # numba's cache of this file does not see changes of what is compiled into it; these lines do.
 NUMBERS_CRC = 0xB37A57D9
-DOCUMENTS_CRC = 0x799B9608
+DOCUMENTS_CRC = 0xDE3B342E
 
 _compiled = {"cache": True, "nogil": True}
 _TIME, _QUALITY = np.frombuffer(b"time", np.uint8), np.frombuffer(b"quality", np.uint8)
@@ -155,13 +155,13 @@ _BITS = types.uint64[::1]
 )
 def _document(  # type: ignore[no-untyped-def]
     data, at, end, bare, root, retained,
-    slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+    slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
     seen_row, seen_container, serial, begin,
     row, wire, kind, quality, stamp, marks, bits,
 ):  # fmt: skip
     """As documents._document. `bits`: the column `wire` seen as bits."""
     n, left, outer_left, level = begin, 1, 0, -1
-    container, in_list, index, outer_list, outer_index = UNBOUND, True, 0, False, 0
+    container, in_list, index, outer_list, outer_index, guess, outer_guess = UNBOUND, True, 0, False, 0, 0, 0
     root_stamp, root_quality, inner_stamp, inner_quality, inner_begin = NO_STAMP, -1, NO_STAMP, -1, begin
     while True:
         while left == 0:  # a container ends here, and perhaps the one around it
@@ -176,6 +176,7 @@ def _document(  # type: ignore[no-untyped-def]
                     stamp[i] = inner_stamp
                     marks[i] |= 2
             level, container, in_list, index, left = 0, root, outer_list, outer_index, outer_left
+            guess = outer_guess
         if left < 0:
             break
         left -= 1
@@ -193,7 +194,9 @@ def _document(  # type: ignore[no-untyped-def]
                 return -1
             said = _about(data, start, at, 0)
             if said == 0:
-                target = find(data, start, at - start, container, slots, letters, key_at, key_owner, key_target)
+                key = find(data, start, at - start, container, guess, slots, letters, key_at, key_owner)
+                if key >= 0:
+                    target, guess = key_target[key], key + 1
         if at >= end:
             return -1
         if said == 1:
@@ -223,9 +226,10 @@ def _document(  # type: ignore[no-untyped-def]
                 if seen_container[inner] == serial:
                     return -1
                 seen_container[inner] = serial
-                outer_list, outer_index, outer_left, inner_begin = in_list, index, left, n
+                outer_list, outer_index, outer_left, outer_guess, inner_begin = in_list, index, left, guess, n
                 inner_stamp, inner_quality = NO_STAMP, -1
             level, container, in_list, index, left, at = level + 1, inner, is_list, 0, members, inside
+            guess = key_first[inner]
             continue
         if target < UNBOUND:
             return -1
@@ -279,7 +283,7 @@ def _document(  # type: ignore[no-untyped-def]
 )  # fmt: skip
 def take(  # type: ignore[no-untyped-def]
     data, payload_at, payload_size, first, topic, begin, guess, bare, root,
-    slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+    slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
     seen_row, seen_container, serial,
     row, wire, kind, quality, stamp, marks, bits, message,
 ):  # fmt: skip
@@ -291,7 +295,7 @@ def take(  # type: ignore[no-untyped-def]
             return n, i
         found = _document(
             data, at, at + size, bare[which], root[which], first[i] & 1 == 1,
-            slots, letters, key_at, key_owner, key_target, item_first, item_count, items,
+            slots, letters, key_at, key_owner, key_target, key_first, item_first, item_count, items,
             seen_row, seen_container, serial + i, n,
             row, wire, kind, quality, stamp, marks, bits,
         )  # fmt: skip

@@ -12,14 +12,13 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from protocols.mqtt import sparkplug_scan as scan
-from protocols.mqtt.codec import TIME_MAX_NS, Malformed
+from protocols.mqtt.codec import Malformed
 from protocols.mqtt.sparkplug_b_pb2 import Payload as Wire
 from protocols.mqtt.sparkplug_metrics import quality_of, value_of
 from protocols.scan import NO_STAMP, WIRE_BOOLEAN, WIRE_FLOAT, WIRE_INTEGER
 from twin.quality import BAD, GOOD
 
 ROWS_FIRST = 4096  # room at first: forty messages of a hundred metrics; it grows with what comes in one turn
-STAMP_MAX_MS = TIME_MAX_NS // 1_000_000  # what lies beyond is ahead of every clock, and not believed as such
 _KIND = {bool: WIRE_BOOLEAN, int: WIRE_INTEGER, float: WIRE_FLOAT}
 
 
@@ -71,20 +70,11 @@ class Columns:
         Returns:
             (how many have an alias that no birth has, places that are to be looked at: `settle` or `drop` them).
         """
-        first = self._size
-        self._size, foreign = scan.read(
-            data, stamp_ms, aliases.alias, aliases.row, aliases.datatype,
-            self.row, self.wire, self.kind, self.stamp, self.datatype, self._begin, self._length, first,
+        self._size, specials, foreign = scan.read(
+            data, stamp_ms, aliases.alias, aliases.row, aliases.datatype, self.row, self.wire, self.kind, self.quality,
+            self.stamp, self.datatype, self._begin, self._length, self._special, self._size,
         )  # fmt: skip
-        new = slice(first, self._size)
-        ms = self.stamp[new]
-        ns = np.minimum(ms, STAMP_MAX_MS) * 1_000_000
-        self.stamp[new] = np.where(ms == scan.NOT_SAID, NO_STAMP, ns)
-        self.quality[new] = GOOD
-        length = self._length[new]
-        special = (first + np.flatnonzero(length < 0)).tolist()
-        self._length[new] = np.where(length < 0, ~length, length)
-        return foreign, special
+        return foreign, self._special[:specials].tolist()
 
     def put(self, row: int, said: Wire.Metric, datatype: int, stamp_ms: int | None) -> None:
         """One more value. `stamp_ms`: the message's, for a metric that says none."""
@@ -98,7 +88,7 @@ class Columns:
         ms = said.timestamp or stamp_ms
         self.row[place], self.datatype[place] = row, datatype if datatype < 256 else 0
         self.wire[place], self.kind[place], self.quality[place] = _number(said, datatype)
-        self.stamp[place] = NO_STAMP if ms is None else min(ms, STAMP_MAX_MS) * 1_000_000
+        self.stamp[place] = NO_STAMP if ms is None else min(ms, scan.STAMP_MAX_MS) * 1_000_000
         self._said[place] = said
 
     def drop(self, first: int) -> None:
@@ -150,6 +140,7 @@ class Columns:
         self.quality, self.stamp = np.empty(room, np.uint32), np.empty(room, np.int64)
         self.datatype = np.empty(room, np.uint8)
         self._begin, self._length = np.empty(room, np.int32), np.empty(room, np.int32)
+        self._special = np.empty(room, np.int32)
 
     def _grow(self, room: int) -> None:
         before = self._columns()

@@ -31,7 +31,6 @@ from twin.quality import BAD_NO_COMMUNICATION, UNCERTAIN_LAST_USABLE
 WAITING_MAX = 64  # messages of one edge node kept while an earlier one is missing: a quarter of the numbers there are
 RECENT_MAX = 32  # messages of one edge node by which a repetition is known
 DEVICES_MAX = 1000  # devices of one edge node, beside those that have points: ten times what one gateway carries
-COMPILED_FROM = 100  # bytes of a data message: below, some four metrics, calling compiled code costs more than it saves
 TOPICS_MAX = 100_000  # topics whose place is remembered; past it they are looked up again
 
 
@@ -84,14 +83,11 @@ Instruction = Values | Letter | Lost | Publish | Dropped
 class Host:
     """A host application for the given metrics. Rows are the places of the addresses."""
 
-    def __init__(
-        self, addresses: Sequence[Address], reorder_ns: int, rebirth_ns: int, compiled_from: int = COMPILED_FROM
-    ) -> None:
+    def __init__(self, addresses: Sequence[Address], reorder_ns: int, rebirth_ns: int) -> None:
         """
         Args:
             reorder_ns: how long a missing message may still come (5.9, Reorder Timeout).
             rebirth_ns: the shortest time between two requests for a rebirth of one edge node.
-            compiled_from: bytes from which on data messages are read by compiled code; the result is the same.
         """
         bound: dict[Source, dict[str, dict[str, list[int]]]] = {}
         for row, address in enumerate(addresses):
@@ -100,7 +96,6 @@ class Host:
         self._addresses = addresses
         self._reorder_ns = reorder_ns
         self._rebirth_ns = rebirth_ns
-        self._compiled_from = compiled_from
         self._edges = {
             source: Edge(source, {d: {m: tuple(rows) for m, rows in ms.items()} for d, ms in devices.items()})
             for source, devices in bound.items()
@@ -178,7 +173,7 @@ class Host:
         Raises:
             Malformed: it cannot be read.
         """
-        if kind.endswith("DATA") and self._compiled_from <= len(raw) <= PAYLOAD_MAX:
+        if kind.endswith("DATA") and len(raw) <= PAYLOAD_MAX:
             count = scan.head(np.frombuffer(raw, np.uint8), self._head)
             if 0 <= count <= METRICS_MAX:
                 stamp_ms, seq = (None if number == scan.NOT_SAID else number for number in self._head.tolist())

@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from protocols.scan import WIRE_BOOLEAN, WIRE_FLOAT, WIRE_INTEGER
+from protocols.mqtt.codec import TIME_MAX_NS
+from protocols.scan import NO_STAMP, WIRE_BOOLEAN, WIRE_FLOAT, WIRE_INTEGER
+from twin.quality import GOOD
 
 NOT_SAID = -1
 """In place of a time, an alias or a number that the message does not say."""
+STAMP_MAX_MS = TIME_MAX_NS // 1_000_000  # what lies beyond is ahead of every clock, and not believed as such
 UNBOUND, SEVERAL = -1, -2
 """Rows of a metric that no point is bound to, and of one that several are."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _INT, _LONG, _FLOAT, _DOUBLE, _BOOLEAN = 10, 11, 12, 13, 14
 _CUT = np.int64(-1)
+_GOOD = np.uint32(GOOD)
 _LARGEST = np.int64(2**63 - 1)
 _U1, _I4, _I8, _F8 = types.uint8, types.int32, types.int64, types.float64
 
@@ -145,10 +149,10 @@ def _number(field: int, whole: int, real: float, datatype: int) -> tuple[float, 
     return math.nan, WIRE_FLOAT
 
 
-_READ = types.Tuple((_I8, _I8))(
+_READ = types.UniTuple(_I8, 3)(
     _read(_U1), _I8, _read(types.uint64), _read(_I4), _read(_U1),
-    types.int32[::1], types.float64[::1], types.uint8[::1], types.int64[::1], types.uint8[::1], types.int32[::1],
-    types.int32[::1], _I8,
+    types.int32[::1], types.float64[::1], types.uint8[::1], types.uint32[::1], types.int64[::1], types.uint8[::1],
+    types.int32[::1], types.int32[::1], types.int32[::1], _I8,
 )  # fmt: skip
 
 
@@ -162,23 +166,27 @@ def read(
     row: np.ndarray,
     wire: np.ndarray,
     kind: np.ndarray,
-    stamp_ms: np.ndarray,
+    quality: np.ndarray,
+    stamp: np.ndarray,
     datatype: np.ndarray,
     begin: np.ndarray,
     size: np.ndarray,
+    special: np.ndarray,
     place: int,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """The metrics of a message that `head` has found whole, from `place` on in the columns.
 
     Args:
         aliases: ascending, shape (A,); `row_of` and `type_of` say what each stands for.
-        begin, size: filled with where each metric lies in the data; `size` is its complement (~) where `wire` is no
-            number and protobuf must look at the metric (a name instead of an alias, properties, texts …).
+        stamp: filled with ns since 1970 UTC, or NO_STAMP.
+        begin, size: filled with where each metric lies in the data.
+        special: filled with the places where protobuf must look at the metric: it has a name instead of an alias,
+            properties, a text …, or no number of its datatype.
 
     Returns:
-        (the place after the last, how many aliases no birth has).
+        (the place after the last, how many special places, how many aliases that no birth has).
     """
-    at, end, foreign = np.int64(0), len(data), 0
+    at, end, foreign, specials = np.int64(0), len(data), 0, 0
     while at < end:
         tag, at = _varint(data, at, end)
         value = at
@@ -188,16 +196,16 @@ def read(
         length, value = _varint(data, value, end)
         stop = value + length
         begin[place], alias, said_alias, time, field = value, np.uint64(0), False, time_ms, 0
-        whole, real, special, said_type = np.int64(0), 0.0, False, np.int64(0)
+        whole, real, odd, said_type = np.int64(0), 0.0, False, np.int64(0)
         while value < stop:
             inner, value = _varint(data, value, stop)
             if value == _CUT:
-                special = True
+                odd = True
                 break
             here = value
             value = _after(data, value, stop, inner & 7)
             if value == _CUT:
-                special = True
+                odd = True
                 break
             number = inner >> 3
             if inner == (2 << 3 | _VARINT):
@@ -214,21 +222,24 @@ def read(
             elif inner == (_FLOAT << 3 | _FIXED32):
                 field, real = number, _real(data, here, 4)
             elif number != 5 and number != 6:  # is_historical and is_transient change nothing
-                special = True
+                odd = True
         at_alias = np.searchsorted(aliases, alias)
-        if special or not said_alias:
-            row[place], size[place] = UNBOUND, ~length
+        if odd or not said_alias:
+            row[place], odd = UNBOUND, True
         elif at_alias >= len(aliases) or aliases[at_alias] != alias:
             foreign += 1
             continue
+        elif row_of[at_alias] == UNBOUND:
+            continue
         else:
-            row[place] = row_of[at_alias]
-            if row[place] == UNBOUND:
-                continue
-            datatype[place] = type_of[at_alias]
+            row[place], datatype[place] = row_of[at_alias], type_of[at_alias]
             wire[place], kind[place] = _number(field, whole, real, datatype[place])
             usual = said_type == 0 or said_type == datatype[place]
-            size[place] = length if usual and row[place] >= 0 and not math.isnan(wire[place]) else ~length
-        stamp_ms[place] = time
+            odd = not usual or row[place] < 0 or math.isnan(wire[place])
+        if odd:
+            special[specials] = place
+            specials += 1
+        size[place], quality[place] = length, _GOOD
+        stamp[place] = NO_STAMP if time == NOT_SAID else min(time, STAMP_MAX_MS) * 1_000_000
         place += 1
-    return place, foreign
+    return place, specials, foreign

@@ -30,7 +30,7 @@ from twin.points import Selection
 from twin.readings import Readings
 from twin.table import PointTable
 
-NODES, METRICS, TURNS, RUNS = 10, 100, 1500, 3
+NODES, METRICS, TURNS, RUNS = 10, 100, 1500, 5
 BLOCK = 1 << 16
 PATIENCE_S = 60.0
 
@@ -74,7 +74,7 @@ def publish(port: int) -> None:
 def floor(port: int) -> None:
     """Count the messages; print the seconds that they took."""
     link = mqtt_load.connect(port, "floor")
-    link.sendall(packets.subscribe("3.1.1", 1, [packets.Filter("spBv1.0/#", 0)]))
+    link.sendall(packets.subscribe("3.1.1", 1, [packets.Filter("spBv1.0/bench/#", 0)]))
     assert link.recv(5)[0] == 0x90
     print("ready", flush=True)
     buffer, count, first = bytearray(), 0, 0.0

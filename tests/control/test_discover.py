@@ -20,7 +20,7 @@ from tests.protocols.protocol_bench import device
 from twin.errors import Conflict, NotFound, Refused
 from twin.plant import Device, Plant
 from twin.plantfile import load_plant
-from twin.schema import Enum, EnumValue, Primitive
+from twin.schema import Enum, EnumValue, Primitive, Schema
 
 DOUBLE, INTEGER, TEXT, TRUTH = (Primitive(n) for n in ("double", "long", "string", "boolean"))
 PLC = replace(device("opcua", "opc.tcp://127.0.0.1:4840/"), id="plc")
@@ -353,7 +353,7 @@ def test_a_spreadsheets_line_ends_columns_and_byte_order_mark_stay(tmp_path: Pat
 # --- whatever a device says ------------------------------------------------------------------------------------------
 
 NAMES = st.text(min_size=1, max_size=6)
-SCHEMAS = st.sampled_from([DOUBLE, INTEGER, TEXT, TRUTH, MODE])
+SCHEMAS: st.SearchStrategy[Schema] = st.sampled_from([DOUBLE, INTEGER, TEXT, TRUTH, MODE])
 
 
 @st.composite

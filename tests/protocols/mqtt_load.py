@@ -38,7 +38,7 @@ def members(topic: int, turn: int, time_ms: int) -> bytes:
 
 
 def msgpack(topic: int, turn: int, time_ms: int) -> bytes:
-    return packb(numbers(topic, turn))
+    return bytes(packb(numbers(topic, turn)))
 
 
 def packed(topic: int, turn: int, time_ms: int) -> bytes:

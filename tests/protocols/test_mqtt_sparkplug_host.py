@@ -39,7 +39,7 @@ class Field:
     """A host, a clock, and an edge node that says what the test likes."""
 
     def __init__(self) -> None:
-        self.host = Host(ADDRESSES, REORDER, REBIRTH_EVERY, compiled_from=0)
+        self.host = Host(ADDRESSES, REORDER, REBIRTH_EVERY)
         self.now = START
         self.host.begin(self.now)
 

@@ -88,7 +88,7 @@ def rows(columns: Columns, begin: int, end: int) -> list[tuple[Any, ...]]:
 def a_host() -> Host:
     """Born with the metrics of KNOWN; several points of one metric have rows of their own."""
     addresses = [Address(NODE, known.name) for known in KNOWN.values() for _ in known.rows]
-    host = Host(addresses, 10**9, 10**9, compiled_from=0)
+    host = Host(addresses, 10**9, 10**9)
     host.begin(NOW)
     birth = [Metric("bdSeq", None, spm.INT64, 0)]
     birth += [Metric(known.name, alias, known.datatype, None) for alias, known in KNOWN.items()]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -273,3 +277,14 @@ def test_an_impossible_number_of_items_is_refused_without_making_room_for_them(c
     body[at : at + 4] = count.to_bytes(4, "little", signed=True)
     with pytest.raises(Garbled):
         decode(bytes(body))
+
+
+def test_nothing_is_read_outside_the_bytes() -> None:
+    """The same tests where every index is checked: uncompiled, numpy raises IndexError, which no test here expects."""
+    if os.environ.get("NUMBA_DISABLE_JIT"):
+        return
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "early or changed or random or impossible", __file__]
+    root = Path(__file__).parents[2]
+    checked = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(words, cwd=root, env=checked, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
