@@ -81,11 +81,21 @@ def endpoints(texts: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         if text.startswith("@"):
-            document, _ = json.JSONDecoder().raw_decode(Path(text[1:]).read_text().lstrip())
-            found |= document["endpoints"] if isinstance(document.get("endpoints"), dict) else document
+            found |= _from_file(Path(text[1:]))
             continue
         name, equals, endpoint = text.partition("=")
         if not equals or not name or not endpoint:
             raise BadRequest(f"endpoint {text!r}", "write it as name=endpoint")
         found[name] = endpoint
+    return found
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    try:
+        document, _ = json.JSONDecoder().raw_decode(path.read_text().lstrip())
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"endpoints of {path}: {error}", "name a file with a JSON object") from None
+    found = document.get("endpoints", document) if isinstance(document, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(endpoint, str) for endpoint in found.values()):
+        raise BadRequest(f"{path} holds no endpoints", 'write {"plc": "modbus://127.0.0.1:5020/1"}')
     return found
