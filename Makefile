@@ -3,12 +3,14 @@ PYTHON ?= python3
 NAME ?= all
 BIN := .venv/bin
 SETUP := .venv/.setup
+COMPILED := .venv/.compiled
 CONSOLE := control/api/static/index.html
+COMPILED_SOURCES := $(shell grep -rl --include=*.py @njit twin protocols sim)
 CONSOLE_SOURCES := $(shell find control/console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 .PHONY: console-test setup run test bench lint soak clean
 
-setup: $(SETUP) $(CONSOLE)
+setup: $(SETUP) $(CONSOLE) $(COMPILED)
 
 # The install runs the console's build hook, too.
 $(SETUP): pyproject.toml constraints.txt
@@ -16,6 +18,11 @@ $(SETUP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,fmi,scale,edge,optimise,test]'
+	touch $@
+
+# Some 20 s the first time; a server would else take them at its first start.
+$(COMPILED): $(SETUP) $(COMPILED_SOURCES)
+	$(BIN)/python -m control.compiled
 	touch $@
 
 $(CONSOLE): $(CONSOLE_SOURCES) | $(SETUP)
