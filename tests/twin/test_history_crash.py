@@ -28,7 +28,8 @@ from twin.upkeep import Upkeep, oldest
 SERVER = multiprocessing.get_context("forkserver")  # a clean process to start writers from, with all modules loaded
 SERVER.set_forkserver_preload(["twin.store", "twin.upkeep", "tests.twin.test_history_crash"])
 ROUNDS, SEED = 100, 7
-KILLED_WITHIN_S = 0.25
+BATCHES_MAX = 10  # that a writer says before its last moments begin …
+KILLED_WITHIN_S = 0.03  # … and how long they take: a few commits
 STARTED_WITHIN_S = 60.0
 NAMES = ("a.x", "b.y", "c.t", "d.z")
 ROWS = 15
@@ -68,6 +69,7 @@ def write_for_ever(path: Path, told: Connection) -> None:
         return True
 
     with Store(path, interval=Interval(8 * ROWS, 0)) as store:
+        store.series_of(NAMES)
         con = store.cursor()
         upkeep = Upkeep(KEPT, lambda: now[0], may_drop)
         for batch in count(store.next_batch()):
@@ -88,10 +90,10 @@ class Kept:
         self.reference.execute(READINGS)
         self.batches = 0
 
-    def hear(self, said: Connection) -> None:
-        """Everything that was said before the end."""
+    def hear(self, said: Connection, most: int = 2**62) -> None:
+        """So much of what was said before the end."""
         with contextlib.suppress(EOFError, ConnectionResetError):
-            while True:
+            for _ in range(most):
                 what, number, digest = said.recv_bytes().decode().split()
                 if what == "kept":
                     self.digests[int(number)] = digest
@@ -112,6 +114,7 @@ def killed(path: Path, chance: random.Random, kept: Kept) -> None:
     telling.close()
     assert said.poll(STARTED_WITHIN_S), "the writer did not start"
     said.recv_bytes()
+    kept.hear(said, chance.randrange(BATCHES_MAX))
     time.sleep(chance.uniform(0, KILLED_WITHIN_S))
     writer.kill()
     writer.join()
