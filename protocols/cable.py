@@ -101,6 +101,8 @@ class Cable:
                 writer.transport.abort()
                 return
             await self._relay(_Connection((writer, back)), reader, there)
+        except asyncio.CancelledError:
+            return  # we stop; asyncio would log a cancelled conversation as an error
         finally:
             self._answering.discard(task)
 

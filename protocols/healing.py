@@ -14,6 +14,7 @@ log = logging.getLogger("twinloop.link")
 # A session that stood this long was a good one: the next failure starts again with the shortest wait. A shorter one
 # (a server that takes us in and throws us out) lets the waits go on growing.
 STEADY_S = 5.0
+REASONS_MAX = 5  # of one outage that are logged, each once: a server that is back may want something else than it did
 
 Session = Callable[[Callable[[], None]], Awaitable[None]]
 """One session: connect, call the given function when it delivers, go on until it breaks."""
@@ -69,22 +70,22 @@ class _State:
         self._device_id = device_id
         self._sink = sink
         self._sessions = 0
-        self._broken = False
+        self._reasons: set[str] = set()  # of the outage that lasts, as far as they were logged
 
     def online(self) -> None:
         self._sessions += 1
         if self._sessions > 1:
             self._sink.metric(self._device_id, "reconnects", self._sessions - 1)
-        if self._broken:
+        if self._reasons:
             log.info("link to %s is up again", self._device_id)
-        self._broken = False
+        self._reasons.clear()
         self.enter(LinkState.ONLINE, "")
 
     def enter(self, state: LinkState, detail: str) -> None:
         if (state, detail) == (self.now, self._detail):
             return
         self.now, self._detail = state, detail
-        if state is LinkState.OFFLINE and not self._broken:
-            self._broken = True
-            log.warning("link to %s is down: %s", self._device_id, detail)
+        if state is LinkState.OFFLINE and detail not in self._reasons and len(self._reasons) < REASONS_MAX:
+            log.warning("link to %s is %s: %s", self._device_id, "still down" if self._reasons else "down", detail)
+            self._reasons.add(detail)
         self._sink.link_state(self._device_id, state, detail)

@@ -41,7 +41,7 @@ class Burst:
         self._marks = np.zeros((2, len(blocks)), np.bool_)
         self.came, self._handed = self._marks
         self.stamps = np.zeros(len(blocks), np.int64)
-        self._image = image
+        self._image, self._unit = image, unit
         self._function = np.array([READ_FUNCTION[b.table] for b in blocks], np.uint8)
         self._size = np.array([codec.data_bytes(b.table, b.count) for b in blocks], np.int32)
         self._bits = np.array([b.count if b.table in BIT_TABLES else 0 for b in blocks], np.int32)
@@ -80,8 +80,8 @@ class Burst:
         Returns where it stopped, and how many it took.
         """
         found: tuple[int, int] = _scan(
-            np.frombuffer(data, np.uint8), at, first, stamp, self._function, self._size, self._bits, self._area,
-            self._image, self.came, self.stamps,
+            np.frombuffer(data, np.uint8), at, first, stamp, self._unit, self._function, self._size, self._bits,
+            self._area, self._image, self.came, self.stamps,
         )  # fmt: skip
         return found
 
@@ -102,16 +102,16 @@ def _column(kind: types.Type) -> types.Array:
 
 
 _SIGNATURE = types.UniTuple(types.int64, 2)(
-    types.Array(types.uint8, 1, "C", readonly=True), types.int64, types.int64, types.int64, _column(types.uint8),
-    _column(types.int32), _column(types.int32), _column(types.int64), _column(types.uint8), _column(types.boolean),
-    _column(types.int64),
+    types.Array(types.uint8, 1, "C", readonly=True), types.int64, types.int64, types.int64, types.int64,
+    _column(types.uint8), _column(types.int32), _column(types.int32), _column(types.int64), _column(types.uint8),
+    _column(types.boolean), _column(types.int64),
 )  # fmt: skip
 
 
 @njit(_SIGNATURE, cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _scan(
-    data: np.ndarray, at: int, first: int, stamp: int, functions: np.ndarray, sizes: np.ndarray, bits: np.ndarray,
-    areas: np.ndarray, image: np.ndarray, came: np.ndarray, stamps: np.ndarray,
+    data: np.ndarray, at: int, first: int, stamp: int, unit: int, functions: np.ndarray, sizes: np.ndarray,
+    bits: np.ndarray, areas: np.ndarray, image: np.ndarray, came: np.ndarray, stamps: np.ndarray,
 ) -> tuple[int, int]:  # fmt: skip
     taken, end, place = 0, len(data), np.int64(at)
     while end - place >= 9:
@@ -122,7 +122,7 @@ def _scan(
         length = np.int64(data[place + 4]) << 8 | np.int64(data[place + 5])
         if data[place + 2] or data[place + 3] or length != size + 3 or end - place < size + 9:
             break
-        if data[place + 7] != functions[index] or data[place + 8] != size:
+        if data[place + 6] != unit or data[place + 7] != functions[index] or data[place + 8] != size:
             break
         area, begin = areas[index], place + 9
         if bits[index]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from protocols.modbus.address import parse_endpoint
 from protocols.modbus.codec import BadFrame, DeviceException, Frame, FrameParser, frame
 from protocols.modbus.image import Image, Written
 from protocols.modbus.map import Aspect, Row, read_map
+from protocols.modbus.turns import ANY_UNIT
 from protocols.served import Asked, Guest, Role, States, TwinView
 from twin import errors
 from twin.plant import Serving
@@ -25,10 +27,11 @@ from twin.points import Point
 from twin.quality import is_good
 
 IDLE_S = 300.0  # a client that asks nothing for so long is gone; masters poll every few seconds
+SPARED_S = 10.0  # a client that was silent for longer makes room for a new one when all places are taken
+STRANGE_EVERY_S = 60.0  # between two lines of the log about clients that send no Modbus
 SEND_S = 10.0  # a client that takes no byte for so long is stuck
 READ_BYTES = 4096  # some twenty requests
 GATEWAY_FAILED = 11
-ANY_UNIT = (0, 255)  # what clients say to a device that is no gateway (MODBUS Messaging on TCP/IP V1.0b, 4.4.1.2)
 _EXCEPTION_OF: tuple[tuple[type[Exception], int], ...] = (
     (errors.BadRequest, cells.ILLEGAL_VALUE),
     (errors.NotFound, cells.ILLEGAL_ADDRESS),
@@ -53,7 +56,8 @@ class ModbusFace:
         self._plant: Any = None
         self._beats = 0
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[Any]] = set()
+        self._open: dict[asyncio.Task[Any], float] = {}  # clients, and since when they are silent
+        self._strange, self._strange_told_at = 0, -STRANGE_EVERY_S
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, self._at.host, self._at.port)
@@ -118,28 +122,45 @@ class ModbusFace:
         assert task is not None
         figures = self._view.figures
         try:
-            if len(self._open) >= self._settings["clients"]:
+            if len(self._open) >= self._settings["clients"] and not self._makes_room():
                 figures.refused += 1
                 return
-            self._open.add(task)
+            self._open[task] = asyncio.get_running_loop().time()
             figures.clients = len(self._open)
-            await self._converse(reader, writer)
+            await self._converse(task, reader, writer)
         except (OSError, TimeoutError, asyncio.CancelledError):
             return  # gone, silent, or we stop
         except BadFrame as error:
-            log.info("a client sends no Modbus: %s", error.detail)
+            self._strange += 1
+            now = asyncio.get_running_loop().time()
+            if now >= self._strange_told_at + STRANGE_EVERY_S:
+                self._strange_told_at = now
+                log.info("%d clients so far sent no Modbus, the last one: %s", self._strange, error.detail)
         finally:
-            self._open.discard(task)
+            self._open.pop(task, None)
             figures.clients = len(self._open)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _makes_room(self) -> bool:
+        """Masters that were cut off without a word hold places for ever: the one silent for longest goes."""
+        task, heard_at = min(self._open.items(), key=lambda item: item[1])
+        if asyncio.get_running_loop().time() - heard_at < SPARED_S:
+            return False
+        del self._open[task]
+        task.cancel()
+        return True
+
+    async def _converse(
+        self, task: asyncio.Task[Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         parser = FrameParser()
         peer = str(writer.get_extra_info("peername")[0])
         while data := await asyncio.wait_for(reader.read(READ_BYTES), IDLE_S):
+            self._open[task] = math.inf  # a client that waits for an answer is not silent
             parser.feed(data)
             while (asked := parser.next_frame()) is not None:
                 writer.write(frame(asked.transaction, asked.unit, await self._answer(asked, peer)))
+            self._open[task] = asyncio.get_running_loop().time()
             await asyncio.wait_for(writer.drain(), SEND_S)
 
     async def _answer(self, asked: Frame, peer: str) -> bytes:

@@ -13,6 +13,7 @@ from itertools import chain
 from protocols.modbus.address import OUTSTANDING_MAX
 from protocols.modbus.burst import Burst
 
+ANY_UNIT = (0, 255)  # what is said to a device that is no gateway (MODBUS Messaging on TCP/IP V1.0b, 4.4.1.2)
 # Exceptions by which a gateway says that the unit behind it is not to be reached.
 GATEWAY_CODES = (10, 11)
 
@@ -163,12 +164,15 @@ class Turns:
 
         Args:
             transaction: None where answers carry no id: the one under way is meant.
+            unit: who answers; another one than was asked answers nobody.
         """
         self._free_at = now + self._quiet_s
+        with_id = transaction is not None
         if transaction is None:
             transaction = next(iter(self._open), 0)
         ask = self._open.get(transaction)
-        if ask is None or not ask.waits(transaction - ask.first):
+        strange = with_id and ask is not None and not _speaks_for(unit, ask)
+        if ask is None or strange or not ask.waits(transaction - ask.first):
             for seat in [s for s in self._ring if s.unit == unit] or list(self._ring)[:1]:
                 seat.late()
             return None
@@ -280,3 +284,8 @@ class Turns:
         self._limit = min(most, OUTSTANDING_MAX) if self._ids else 1
         paced = self._quiet_s > 0 or any(seat.delay_s > 0 for seat in self._ring)
         self.even = not paced and len({seat.timeout_s for seat in self._ring}) <= 1
+
+
+def _speaks_for(unit: int, ask: Ask) -> bool:
+    """Whether an answer of that unit can be one to the request."""
+    return ask.seat is None or unit == ask.seat.unit or ask.seat.unit in ANY_UNIT

@@ -65,9 +65,14 @@ class MqttLink:
         self._refused: set[str] = set()
         self._dropped = self._queued = 0
         self._told_at = 0
+        self._tell_again: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        await heal(self._device.id, self._sink, self._chance, self._live)
+        try:
+            await heal(self._device.id, self._sink, self._chance, self._live)
+        finally:
+            if self._tell_again is not None:
+                self._tell_again.cancel()
 
     async def write(self, point: Point, value: float, timeout_s: float) -> Verdict:
         session = self._session
@@ -155,15 +160,26 @@ class MqttLink:
         self._intake.take(batch, messages)
         self._tell(batch.received_time, batch.deliver())
 
+    def _tell_queued(self) -> None:
+        """Told anew each second while something waits: it may be no message, and nothing need come after it."""
+        queued = 0 if self._session is None else self._session.queued
+        if queued != self._queued:
+            self._queued = queued
+            self._sink.metric(self._device.id, "queued", queued)
+        if queued and self._tell_again is None:
+            self._tell_again = asyncio.get_running_loop().call_later(TELL_EVERY_NS / 1e9, self._told_again)
+
+    def _told_again(self) -> None:
+        self._tell_again = None
+        self._tell_queued()
+
     def _tell(self, now: int, readings: Readings | None) -> None:
         """The figures of the link, once a second; that the queue is empty again at once."""
         is_time = now - self._told_at >= TELL_EVERY_NS
         if self._session is None or not (is_time or self._queued):
             return
-        queued = self._session.queued
-        if queued != self._queued and (is_time or not queued):
-            self._queued = queued
-            self._sink.metric(self._device.id, "queued", queued)
+        if is_time or not self._session.queued:
+            self._tell_queued()
         if is_time and readings is not None:
             # How old the newest value was when it came: all that MQTT shows of the way it took.
             self._told_at = now

@@ -134,6 +134,28 @@ async def test_garbage_ends_its_own_connection_only(tmp_path: Path) -> None:
         assert (await client.read_input_registers(0, count=1, device_id=7)).registers == [3250]
 
 
+async def test_masters_that_went_without_a_word_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.modbus.northbound.SPARED_S", 0.0)
+    async with served(tmp_path, f"{SERVE}clients = 2\n") as (plant, _):
+        port = int(plant.endpoints["dcs"].rpartition(":")[2].partition("/")[0])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        newcomer = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=20, retries=0)
+        assert await newcomer.connect()
+        assert (await newcomer.read_input_registers(0, count=1, device_id=7)).registers == [3250]
+        newcomer.close()
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_a_master_that_asks_keeps_its_place(tmp_path: Path) -> None:
+    async with served(tmp_path, f"{SERVE}clients = 1\n") as (plant, client):
+        port = int(plant.endpoints["dcs"].rpartition(":")[2].partition("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read(100) == b"", "there is no room"
+        writer.close()
+        assert (await client.read_input_registers(0, count=1, device_id=7)).registers == [3250]
+
+
 def test_a_map_with_mistakes_keeps_the_plant_from_starting(tmp_path: Path) -> None:
     from tests.control.served_plant import read_plant
     from twin.errors import BadPlant

@@ -37,6 +37,7 @@ async def test_a_break_and_its_heal_are_told_once_each(caplog: pytest.LogCapture
     assert sink.states == [LinkState.CONNECTING, online, offline, offline, online, LinkState.STOPPED]
     assert [record.message for record in caplog.records] == [
         "link to d1 is down: cable cut",
+        "link to d1 is still down: no route",
         "link to d1 is up again",
     ]
     assert sink.metrics == {"reconnects": 1}

@@ -245,6 +245,18 @@ async def test_a_write_without_an_answer_is_unknown_and_one_without_a_connection
             assert bench.wished.writes == [(2, 500.0)]
 
 
+async def test_an_answer_of_another_unit_is_not_believed() -> None:
+    async def another(request: bytes) -> bytes:
+        answer = bytearray(registers(request, 7))
+        answer[6] = 9
+        return bytes(answer)
+
+    sink = RecordingSink()
+    async with misbehaving(another) as port, running(link(sink, port, (point(0, "holding:0"),), timeout_s=0.05)):
+        await until(lambda: sink.metrics.get("late_answers", 0) >= 2, "they are counted")
+    assert sink.latest == {} and LinkState.ONLINE not in sink.states
+
+
 async def test_a_late_answer_is_dropped_and_the_next_one_is_the_right_one() -> None:
     calls = 0
 

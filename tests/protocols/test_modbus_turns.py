@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from protocols.modbus.turns import Ask, Seat, Turns
 
 TIMEOUT_S = 1.0
@@ -26,10 +28,11 @@ class Bench:
         """The units that are asked now."""
         return [ask.seat.unit for ask in self.turns.next(now) if ask.seat is not None]
 
-    def answer(self, now: float, unit: int = 0, pdu: bytes = b"\x03\x02\0\0") -> None:
+    def answer(self, now: float, pdu: bytes = b"\x03\x02\0\0") -> None:
         """The oldest request is answered."""
         oldest = self.turns.under_way[0]
-        assert self.turns.answered(oldest.first, unit, pdu, now) is not None
+        assert oldest.seat is not None
+        assert self.turns.answered(oldest.first, oldest.seat.unit, pdu, now) is not None
 
 
 def ask(requests: int = 1) -> Ask:
@@ -137,6 +140,22 @@ def test_an_answer_that_nobody_waits_for_is_late_for_its_unit() -> None:
     assert bench.late[:2] == [1, 2] and len(bench.late) == 3
 
 
+def test_an_answer_of_another_unit_answers_nobody() -> None:
+    bench = Bench()
+    bench.seat(1, polls=1)
+    (asked,) = bench.turns.next(0)
+    assert bench.turns.answered(asked.first, 9, b"\x03", 0) is None
+    assert bench.turns.answered(asked.first, 1, b"\x03", 0) == (asked, 0)
+
+
+@pytest.mark.parametrize("said", [0, 255])
+def test_a_device_that_is_no_gateway_may_answer_with_its_own_unit(said: int) -> None:
+    bench = Bench()
+    bench.seat(said, polls=1)
+    (asked,) = bench.turns.next(0)
+    assert bench.turns.answered(asked.first, 1, b"\x03", 0) == (asked, 0)
+
+
 def test_an_answer_is_taken_once() -> None:
     bench = Bench()
     bench.seat(1, polls=1)
@@ -151,7 +170,7 @@ def test_a_gateway_that_speaks_for_a_unit_does_not_make_it_alive() -> None:
     seat = bench.seat(1, polls=3)
     for step in range(3):
         bench.turns.next(step)
-        bench.answer(step, 1, b"\x83\x0b")
+        bench.answer(step, b"\x83\x0b")
         assert seat.silent == step + 1
     assert bench.turns.unanswered == 0
 
