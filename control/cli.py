@@ -27,6 +27,7 @@ from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
 from control.cli_twin import graph_app, twin_app
 from control.client import POLL_S, Client
+from control.compiled import prepare
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
 from control.stopping import stop_on_signals, stop_with_stdin
@@ -69,6 +70,8 @@ def demo(
     """Start the Net3 water network as simulated devices, and the server with its console."""
     from control import demo as demonstration
 
+    prepare(show.err.print)
+
     if check:
         summary = demonstration.check(seed)
         show.as_json(summary) if json_ else show.out.print_json(data=summary)
@@ -85,12 +88,15 @@ def up(
     endpoint: Endpoint = None,
     serve: Annotated[
         list[str] | None,
-        typer.Option(help="Serve the twin there: id=endpoint of a [[serve]], or protocol=endpoint to add one."),
+        typer.Option(
+            help="Serve the twin there: id=endpoint of a serve table of the plant, or protocol=endpoint to add one."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start the server of a plant."""
+    prepare(show.err.print)
     from control import app as server
 
     folder = plant_folder(plant)

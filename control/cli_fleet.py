@@ -14,6 +14,7 @@ import orjson
 import typer
 
 from control import show
+from control.compiled import prepare
 from control.places import endpoints, plant_folder
 from control.stopping import stop_on_signals, stop_with_stdin
 from protocols.faults import Schedule, read_sheet, seeded
@@ -57,6 +58,8 @@ def fleet(
 ) -> None:
     """Serve a plant's devices as simulated ones, on real sockets."""
     from control.logs import configure
+
+    prepare(show.err.print)
     from control.plants import read_plant
     from scenarios.fleet import run_fleet
     from scenarios.works import write_works

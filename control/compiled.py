@@ -6,9 +6,10 @@ The machine code lies beside each file in `__pycache__`; a file that changes is 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FOLDERS = ("twin", "protocols", "sim")
@@ -23,12 +24,33 @@ def modules() -> Iterator[str]:
                 yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def main() -> None:
-    begun = time.perf_counter()
+def is_cold() -> bool:
+    """Whether the next import compiles, as far as one can tell: no machine code lies beside one of the files."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return False
+    paths = (ROOT / Path(*name.split(".")).with_suffix(".py") for name in modules())
+    return not all(any((path.parent / "__pycache__").glob(f"{path.stem}.*.nbi")) for path in paths)
+
+
+def prepare(say: Callable[[str], None]) -> None:
+    """Compile what is not compiled yet, and say so: it takes a while."""
+    if is_cold():
+        say("compiling, once: this takes some 20 s …")
+        load()
+
+
+def load() -> int:
+    """Import all of them; how many there are."""
     names = list(modules())
     for name in names:
         importlib.import_module(name)
-    print(f"{len(names)} compiled files ready after {time.perf_counter() - begun:.1f} s", file=sys.stderr)
+    return len(names)
+
+
+def main() -> None:
+    begun = time.perf_counter()
+    count = load()
+    print(f"{count} compiled files ready after {time.perf_counter() - begun:.1f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

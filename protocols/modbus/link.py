@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +29,8 @@ from twin.plant import Device
 from twin.points import Point, Selection
 from twin.quality import BAD_DEVICE_FAILURE, BAD_NO_COMMUNICATION, BAD_NO_DATA, BAD_NODE_ID_UNKNOWN, GOOD
 from twin.readings import Readings
+
+log = logging.getLogger("twinloop.link")
 
 MISSING_RETRY_S = 30.0  # registers that the device refused are asked for again this often
 # Values are handed over together: so many, or what came in so long. A hand-over costs as much as hundreds of values.
@@ -165,7 +168,9 @@ class ModbusLink:
 
     def _took(self, session: Session, online: Callable[[], None], burst: Burst, fresh: NDArray[np.intp]) -> None:
         self._announce(session, online)
-        self._reported.difference_update(self._picture.take(burst, fresh))
+        for row in self._reported.intersection(self._picture.take(burst, fresh)):
+            self._reported.remove(row)
+            log.info("%s: the device has %s now", self._device.id, self._points[row].address)
         if self._picture.waiting >= HAND_OVER_VALUES:
             self._hand_over()
         elif self._hand_over_at is None:

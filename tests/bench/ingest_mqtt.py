@@ -115,10 +115,12 @@ def measure(kind: str, qos: int, topics: int, turns: int, subscriber: Sequence[o
     return found
 
 
-def compare(kind: str, qos: int, topics: int, turns: int, module: str, *more: object) -> dict[str, object]:
-    """Floor and ours in turn, ROUNDS times: median rates, the median of the ratios, CPU µs a message."""
+def compare(
+    kind: str, qos: int, topics: int, turns: int, module: str, *more: object, rounds: int = ROUNDS
+) -> dict[str, object]:
+    """Floor and ours in turn: median rates, the ratio of each round, CPU µs a message."""
     floors, mine = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         floors.append(measure(kind, qos, topics, turns, ("tests.protocols.mqtt_load", "floor", "PORT", qos)))
         mine.append(measure(kind, qos, topics, turns, (module, "--subscribe", "PORT", *more)))
     assert all(m["holds_last"] for m in mine if m["messages"] == topics * turns), "values are not what was published"

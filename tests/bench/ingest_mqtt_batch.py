@@ -11,6 +11,7 @@ from tests.protocols import mqtt_load as load
 from twin.points import Point
 
 VALUES, TURNS = 100, 60
+ROUNDS = {"array": 3}  # of the others one: they stand beside it, and each costs ten seconds
 ADDRESS = {"array": "{}#/{}", "members": "{}#/value_{:02}", "msgpack": "{}#/{}", "packed": "{}#{}"}
 SETTINGS = {"msgpack": {"format": "msgpack"}, "packed": {"format": "packed", "layout": "time f64"}}
 
@@ -34,7 +35,10 @@ def main() -> None:
     if given:
         subscribe(int(given[0]), given[1])
         return
-    found = {k: compare(k, 0, load.TOPICS, TURNS, "tests.bench.ingest_mqtt_batch", k) for k in ADDRESS}
+    found = {
+        k: compare(k, 0, load.TOPICS, TURNS, "tests.bench.ingest_mqtt_batch", k, rounds=ROUNDS.get(k, 1))
+        for k in ADDRESS
+    }
     detail: dict[str, object] = {"values_a_message": VALUES, "messages_per_s": found}
     value, limit = found["array"]["rate"], found["array"]["floor"]
     assert isinstance(value, int) and isinstance(limit, int)

@@ -324,9 +324,13 @@ async def test_a_device_failure_is_a_quality_and_not_the_end_of_the_link() -> No
     assert LinkState.OFFLINE not in sink.states
 
 
-async def test_a_register_that_appears_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_register_that_appears_later_is_found(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("protocols.modbus.link.MISSING_RETRY_S", 0.2)
     there = False
+
+    caplog.set_level("INFO", "twinloop.link")
 
     async def answer(request: bytes) -> bytes:
         start, count = struct.unpack(">HH", request[8:12])
@@ -340,6 +344,7 @@ async def test_a_register_that_appears_later_is_found(monkeypatch: pytest.Monkey
         there = True
         await until(lambda: sink.value(1) == 2.0, "the other is found")
     assert len(sink.letters) == 1
+    assert [r.message for r in caplog.records if "now" in r.message] == ["d1: the device has input:1 now"]
 
 
 async def test_delays_between_requests_are_kept() -> None:
