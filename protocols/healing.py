@@ -86,6 +86,7 @@ class _State:
             return
         self.now, self._detail = state, detail
         if state is LinkState.OFFLINE and detail not in self._reasons and len(self._reasons) < REASONS_MAX:
-            log.warning("link to %s is %s: %s", self._device_id, "still down" if self._reasons else "down", detail)
+            said = "link to %s is still down: %s" if self._reasons else "link to %s is down: %s"
+            log.warning(said, self._device_id, detail)
             self._reasons.add(detail)
         self._sink.link_state(self._device_id, state, detail)
