@@ -173,7 +173,9 @@ async def test_a_restarted_server_is_found_again_and_values_flow(
         await until(lambda: sink.value(0) == 6.5, "values flow again")
     assert sink.metrics["reconnects"] == 1
     gc.collect()  # so that asyncio complains about exceptions that nobody took
-    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == ["twinloop.link"]
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert {record.name for record in told} == {"twinloop.link"}
+    assert len([record for record in told if " is down" in record.message]) == 1
 
 
 async def test_subscriptions_that_the_server_dropped_are_noticed_and_made_again(
