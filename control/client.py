@@ -131,7 +131,7 @@ def as_error(problem: Mapping[str, Any]) -> TwinloopError:
     """An ErrorBody as our own type."""
     kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
     made = kind.__new__(kind)
-    TwinloopError.__init__(made, problem["message"], problem["hint"])
+    TwinloopError.__init__(made, problem["message"], problem["hint"], problem.get("command", ""))
     return made
 
 

@@ -447,12 +447,13 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """Every HTTP error."""
+    """Every HTTP error. `command` is the id of the command that was recorded although it is refused, "" without one."""
 
     code: str
     message: str
     hint: str
     mistakes: list[str] = []
+    command: str = ""
 
 
 def as_json(value: object) -> object:

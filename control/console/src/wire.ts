@@ -371,12 +371,13 @@ export interface Ticket {
   expires_ms: number;
 }
 
-/** Every HTTP error. */
+/** Every HTTP error. `command` is the id of the command that was recorded although it is refused, "" without one. */
 export interface ErrorBody {
   code: string;
   message: string;
   hint: string;
   mistakes?: string[];
+  command?: string;
 }
 
 export type ClientMessage = Auth | Sub | Ping;
