@@ -33,6 +33,7 @@ class GroupStatus(StrEnum):
     COMPENSATED = "COMPENSATED"
     CANCELLED = "CANCELLED"
     FAILED = "FAILED"  # a compensation did not come about either: a person has to look
+    REFUSED = "REFUSED"  # an interlock forbade it at submission; it never began
 
 
 TRANSITIONS: Mapping[GroupStatus, frozenset[GroupStatus]] = {
@@ -43,6 +44,7 @@ TRANSITIONS: Mapping[GroupStatus, frozenset[GroupStatus]] = {
     GroupStatus.COMPENSATED: frozenset(),
     GroupStatus.CANCELLED: frozenset(),
     GroupStatus.FAILED: frozenset(),
+    GroupStatus.REFUSED: frozenset(),
 }
 TOOK_EFFECT = frozenset({Status.CONFIRMED, Status.FAILED})
 """The device took these members: they are undone. A refused one did nothing, a superseded one is another's by now."""
