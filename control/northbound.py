@@ -23,7 +23,8 @@ from control.accounts import Accounts
 from control.command import Command, Priority
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.runtime import CommandRuntime, Request
+from control.request import Request
+from control.runtime import CommandRuntime
 from protocols.faces import FACES
 from protocols.link import Clock
 from protocols.served import Asked, CommandState, Face, Figures, Guest, Role, Shown, States

@@ -16,10 +16,11 @@ from control.api.part import Parts
 from control.api.route import Call, Route
 from control.branches import Branch
 from control.command import Priority
+from control.command_record import as_body
 from control.command_value import number_of
 from control.evidence import KINDS
 from control.questions import Question
-from control.runtime import Request, as_body
+from control.request import Request
 from control.whatif import Run, question
 from twin.errors import BadRequest
 from twin.quality import is_good
@@ -124,7 +125,7 @@ async def command(parts: Parts, call: Call) -> dict[str, Any]:
 
 
 async def cancel(parts: Parts, call: Call) -> dict[str, Any]:
-    return as_body(await parts.commands.cancel(call.path["id"]))
+    return as_body(await parts.commands.cancel(call.path["id"], call.caller.name))
 
 
 def _run(run: Run, whole: bool) -> wire.WhatIfRun:
