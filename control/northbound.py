@@ -25,7 +25,8 @@ from control.evidence import Evidence
 from control.identity import Caller
 from control.live import LiveTwin
 from control.permissions import permit
-from control.runtime import CommandRuntime, Request
+from control.request import Request
+from control.runtime import CommandRuntime
 from protocols.faces import FACES
 from protocols.link import Clock
 from protocols.served import Asked, CommandState, Face, Figures, Guest, Shown, States
