@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from twin.controls import Stop
 
 from control.api import wire
 from control.api.asked import request_of
@@ -24,6 +23,7 @@ from control.command_store import Wanted
 from control.identity import Caller
 from control.permissions import permit_approval
 from control.request import Request
+from twin.controls import Stop
 from twin.errors import BadRequest, NotFound, TwinloopError
 from twin.nearest import nearest
 from twin.policy import Preflight
@@ -64,7 +64,7 @@ async def submit(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> An
 async def check(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> wire.CommandCheck:
     request = request_of(asked, parts.plant, parts.clock())
     command, judgement = await parts.commands.check(request, caller.name)
-    policy = parts.plant.controls.policy(parts.plant.point(command.point), parts.plant)
+    policy = parts.plant.controls.policy(parts.plant.point(command.point))
     predicted = policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY
     needs = _needs(command.terms) if not predicted else ["a prediction", *_needs(command.terms)]
     begins = Status.DRAFT if predicted else _begins(command.terms)
@@ -133,13 +133,13 @@ async def stop(parts: Parts, caller: Caller, asked: wire.StopName) -> wire.StopA
                 Request(f"stop {found.id} {press} {point}", point, value, Priority.EMERGENCY, STOP_DEADLINE_S, reason),
                 caller.name,
             )
-            for point, value in found.set
+            for point, value in found.sets
         ),
         return_exceptions=True,
     )
     taken: list[wire.CommandRecord] = []
     problems: list[wire.StopProblem] = []
-    for (point, _), answer in zip(found.set, answers, strict=True):
+    for (point, _), answer in zip(found.sets, answers, strict=True):
         if isinstance(answer, Command):
             taken.append(msgspec.convert(_record(parts, answer), wire.CommandRecord))
         elif isinstance(answer, TwinloopError):
@@ -150,7 +150,7 @@ async def stop(parts: Parts, caller: Caller, asked: wire.StopName) -> wire.StopA
 
 
 async def stops(parts: Parts, _: Caller, __: wire.Nothing) -> list[wire.StopInfo]:
-    return [wire.StopInfo(s.id, s.name, dict(s.set)) for s in parts.plant.controls.stops]
+    return [wire.StopInfo(s.id, s.name, dict(s.sets)) for s in parts.plant.controls.stops]
 
 
 def _stop(parts: Parts, identity: str) -> Stop:
@@ -172,7 +172,7 @@ def _wanted(asked: wire.CommandsWanted) -> Wanted:
     if asked.cursor and not (asked.cursor.isascii() and asked.cursor.isdigit() and len(asked.cursor) < 19):
         raise BadRequest(f"cursor={asked.cursor[:40]!r}", "give `next` of the page before")
     words = [w.strip().upper() for w in asked.status.split(",") if w.strip()]
-    unknown = [w for w in words if w not in Status]
+    unknown = [w for w in words if w not in set(Status)]
     if unknown:
         raise BadRequest(f"status={unknown[0][:40]!r}", f"one of {', '.join(Status)}")
     before = int(asked.cursor) if asked.cursor else None
