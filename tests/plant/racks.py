@@ -14,7 +14,12 @@ def point(rack: int, register: int) -> str:
 
 
 def write_plant(
-    folder: Path, ports: Sequence[int], registers: int, within_s: float = 10.0, more: str = "", **settings: object
+    folder: Path,
+    ports: Sequence[int],
+    registers: int,
+    within_s: float | None = None,
+    more: str = "",
+    **settings: object,
 ) -> Path:
     """The plant's folder. Rack n is unit 1 of the device at ports[n]; `more` goes to the end of plant.toml."""
     (folder / "interfaces").mkdir(parents=True)
@@ -34,7 +39,8 @@ def write_plant(
         for register in range(registers):
             name = point(n, register)
             rows.append(f"{name},plc_{n},holding:{register}:uint16,integer,,1,rw,no,0,65535")
-            head.append(f'[[feedback]]\npoint = "{name}"\nfeedback = "{name}"\nwithin_s = {within_s}')
+            if within_s is not None:
+                head.append(f'[[feedback]]\npoint = "{name}"\nfeedback = "{name}"\nwithin_s = {within_s}')
     (folder / "plant.toml").write_text("\n\n".join([*head, more]))
     (folder / "points.csv").write_text("\n".join(rows) + "\n")
     return folder
