@@ -26,7 +26,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandSite]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def people(works: CommandSite) -> Iterator[dict[str, Client]]:
     made = {name: works.client_of(name) for name in ("anna", "sven", "otto", "emma")}
     yield made
