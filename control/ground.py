@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from control.command import Command
+from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
 from twin.interlock import ALLOWED, Judgement
 from twin.plant import Feedback
 from twin.points import Point
-from twin.policy import FREE, Policy
+from twin.policy import Policy
 from twin.quality import is_good
 
 
@@ -22,13 +22,15 @@ class LiveGround:
         return self._live.plant.point(name)
 
     def policy(self, point: Point) -> Policy:
-        return FREE
+        return self._live.plant.controls.policy(point)
 
     def gap_s(self, device: str) -> float:
-        return 0.0
+        return self._live.plant.controls.gap_s(device)
 
     def judge(self, command: Command, now: int) -> Judgement:
-        return ALLOWED
+        plant, emergency = self._live.plant, command.priority is Priority.EMERGENCY
+        point = plant.point(command.point)
+        return plant.controls.judge(point, command.value, self._live.table.columns, now, emergency)
 
     def reported(self, point: Point) -> float | None:
         columns = self._live.table.columns

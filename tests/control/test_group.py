@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from control.command import FINAL, UNSENT, Command, Priority, Status, Terms, moved, submitted
+from control.command import FINAL, UNSENT, Command, Priority, Status, Terms, moved
 from control.command import TRANSITIONS as COMMAND_TRANSITIONS
 from control.group import (
     MEMBERS_MAX,
@@ -28,6 +28,7 @@ from control.group import (
     undo_request,
 )
 from control.group import moved as group_moved
+from tests.control.made import submitted
 from twin.errors import BadRequest, Conflict, Refused
 
 # The shortest life to each status.

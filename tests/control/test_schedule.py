@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from control.command import Command, Priority, Status, Terms, moved, submitted
+from control.command import Command, Priority, Status, Terms, moved
 from control.schedule import LOOK_EVERY_S, Moment, clock_seen, due, next_look, parse_moment, send_by, too_late
+from tests.control.made import submitted
 from twin.errors import BadRequest
 from twin.interlock import ALLOWED, Judgement
 
