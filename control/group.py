@@ -21,6 +21,7 @@ from twin.errors import BadRequest, Conflict, Refused
 MEMBERS_MAX = 100  # what a person can oversee, and one commit can hold without making others wait
 UNDO_DEADLINE_S = 600.0  # a link that broke heals in minutes; later a person has to look before anything moves
 GROUP_AUTHOR = "group:"  # accounts have no colon in their names, so nobody else's keys meet those of compensations
+UNDO_KEY = "undo:"
 
 
 class GroupStatus(StrEnum):
@@ -129,6 +130,11 @@ class Next:
 WAIT = Next()
 
 
+def body(request: GroupRequest) -> str:
+    """Canonical JSON of all but the key."""
+    return msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
+
+
 def admitted(
     request: GroupRequest, author: str, identity: str, reported: Callable[[str], float | None], now: int
 ) -> Group:
@@ -154,11 +160,10 @@ def admitted(
         twice = next(p for p in points if points.count(p) > 1)
         raise BadRequest(f"{twice} is commanded twice together", "take order sequence, or name it once")
     members = tuple(Member(m.point, m.value, _undo(m, reported)) for m in request.members)
-    asked = msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
     first = Step(GroupStatus.RUNNING, now, f"{len(members)} commands in {request.order}", author)
     return Group(
         identity, request.key, author, members, request.order, request.priority, request.deadline_s, request.reason,
-        asked, (first,),
+        body(request), (first,),
     )  # fmt: skip
 
 
@@ -193,7 +198,7 @@ def undo_request(group: Group, step: int) -> Request:
     if member.undo is None:
         raise Conflict(f"nothing compensates {named(group, step)} of group {group.id}")
     why = f"compensates {named(group, step)} of group {group.id}"
-    return Request(f"undo:{step}", member.point, member.undo, Priority.SAFETY, UNDO_DEADLINE_S, why)
+    return Request(f"{UNDO_KEY}{step}", member.point, member.undo, Priority.SAFETY, UNDO_DEADLINE_S, why)
 
 
 def named(group: Group, step: int) -> str:

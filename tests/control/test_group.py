@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
-from control.command import FINAL, UNSENT, Command, Priority, Status, Terms, moved, submitted
+from control.command import FINAL, UNSENT, Command, Priority, Status, Terms, Transition, moved
 from control.command import TRANSITIONS as COMMAND_TRANSITIONS
 from control.group import (
     MEMBERS_MAX,
@@ -54,8 +53,10 @@ def group(order: str = "sequence", undos: tuple[float | str | None, ...] = (0.0,
 
 
 def command(step: int, status: Status) -> Command:
-    made = submitted(f"c{step}", f"k{step}", "anna", f"p{step}", 1.0, Priority.OPERATOR, 9, "", 0)
-    made = replace(made, status=Status.DRAFT, terms=Terms(30.0, group="g1", step=step))
+    first, terms = Transition(Status.DRAFT, 0, "submitted", "anna"), Terms(30.0, group="g1", step=step)
+    made = Command(
+        f"c{step}", f"k{step}", "anna", f"p{step}", 1.0, Priority.OPERATOR, 9, "", Status.DRAFT, (first,), None, terms
+    )
     for reached in WAY[status]:
         made = moved(made, reached, 1, f"it was {reached}")
     return made
