@@ -10,6 +10,7 @@ import msgspec
 
 from control.admission import KEY_MAX, REASON_MAX
 from control.command import Priority
+from control.group import GROUP_AUTHOR
 from control.life import Step
 from control.request import Request
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted, Reserved
@@ -210,9 +211,10 @@ class LeaseBook:
         return self._active[held] if held is not None else None
 
     def against(self, point: str, author: str) -> Lease | None:
-        """The lease that keeps the author from the point; reverts and compensations are nobody's and pass."""
+        """The lease that keeps the author from the point; reverts and compensations are the server's own and pass."""
         lease = self.of_point(point)
-        return None if lease is None or lease.holder == author or ":" in author else lease
+        own = author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
+        return None if lease is None or lease.holder == author or own else lease
 
     def restore(self, leases: Iterable[Lease], now: int) -> None:
         """Those that were held when the server stopped."""
