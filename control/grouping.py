@@ -12,19 +12,18 @@ from dataclasses import replace
 from control.command import Command
 from control.dispatcher import Dispatcher
 from control.group import (
-    GROUP_AUTHOR,
-    UNDO_KEY,
     WAIT,
     Group,
     GroupRequest,
     GroupStatus,
     Next,
+    Team,
     admitted,
     author_of_undos,
     body,
+    group_of,
     moved,
     named,
-    next_steps,
     requests,
     undo_request,
 )
@@ -35,42 +34,25 @@ from twin.errors import Conflict, LimitExceeded, NotFound, TwinloopError
 GROUPS_MAX = 1_000  # open at once: each is looked at whenever one of its commands changes
 
 
-class _Team:
-    """An open group and its commands."""
-
-    __slots__ = ("group", "members", "undos")
-
-    def __init__(self, group: Group, members: Iterable[Command], undos: Iterable[Command] = ()) -> None:
-        self.group = group
-        self.members = {c.terms.step: c for c in members}
-        self.undos = {step_of_undo(c): c for c in undos}
-
-    def next(self) -> Next:
-        return next_steps(self.group, [self.members[n] for n in sorted(self.members)], self.undos)
-
-
-def step_of_undo(command: Command) -> int:
-    return int(command.key.removeprefix(UNDO_KEY))
-
-
 class Grouping:
     """The open groups."""
 
     def __init__(self, desk: Dispatcher, new_id: Callable[[], str]) -> None:
         self._desk, self._new_id = desk, new_id
-        self._teams: dict[str, _Team] = {}
+        self._teams: dict[str, Team] = {}
 
-    def get(self, identity: str) -> tuple[Group, list[Command], dict[int, Command]] | None:
-        """An open group with its members and compensations; None: it has ended, or never was."""
-        team = self._teams.get(identity)
-        return None if team is None else (team.group, [team.members[n] for n in sorted(team.members)], team.undos)
+    def get(self, identity: str) -> Team | None:
+        """An open group with its commands; None: it has ended, or never was."""
+        return self._teams.get(identity)
 
-    def by_key(self, author: str, key: str) -> Group | None:
-        return next((t.group for t in self._teams.values() if (t.group.author, t.group.key) == (author, key)), None)
+    @property
+    def open(self) -> tuple[Team, ...]:
+        """Oldest first."""
+        return tuple(self._teams.values())
 
     def submit(
-        self, request: GroupRequest, author: str, identity: str, before: Group | None, now: int
-    ) -> tuple[Group, Orders]:
+        self, request: GroupRequest, author: str, identity: str, before: Team | None, now: int
+    ) -> tuple[Team, Orders]:
         """`before` is the group that the author submitted with this key, however long ago.
 
         The group is REFUSED, and no member recorded, where an interlock forbids one of those that would go first.
@@ -80,25 +62,24 @@ class Grouping:
             Refused: nobody knows the value to go back to.
         """
         if before is not None:
-            if before.asked != body(request):
+            if before.group.asked != body(request):
                 raise Conflict(f"key {request.key!r} was used for another group", "use a new key")
-            team = self._teams.get(before.id)
-            return before if team is None else team.group, Orders()
-        group = admitted(request, author, identity, self._desk.reported, now)
+            return self._teams.get(before.group.id, before), Orders()
+        group = admitted(request, author, identity, self._desk.gate.reported, now)
         if len(self._teams) >= GROUPS_MAX:
             raise LimitExceeded(f"{GROUPS_MAX} groups are open", "wait or cancel some")
         orders = Orders()
         refusal = self._refusal(group, now)
         if refusal:
             group = replace(group, steps=(Step(GroupStatus.REFUSED, now, refusal, author),))
-            orders.groups[group.id] = group
-            return group, orders
+            orders.groups[group.id] = Team(group, {}, {})
+            return orders.groups[group.id], orders
         for n, asked in enumerate(requests(group)):
             orders.add(self._desk.join(asked, author, self._new_id(), group.id, n, now))
-        self._teams[group.id] = _Team(group, orders.kept.values())
-        orders.groups[group.id] = group
+        team = Team(group, {c.terms.step: c for c in orders.kept.values()}, {})
+        self._teams[group.id] = orders.groups[group.id] = team
         self.follow(orders, now)
-        return orders.groups[group.id], orders
+        return team, orders
 
     def _refusal(self, group: Group, now: int) -> str:
         """Why it must not begin. In sequence a later step is judged when it is its turn: the steps before it are there
@@ -106,15 +87,15 @@ class Grouping:
         """
         for n, asked in enumerate(requests(group)):
             later = group.order == "sequence" and n > 0
-            judgement = self._desk.check_member(asked, group.author, now, later=later)
+            judgement = self._desk.gate.check_member(asked, group.author, now, later=later)
             if not judgement.allowed and not later:
                 return f"{named(group, n)}: {judgement.detail}"
             undo = group.members[n].undo
             if undo is not None:
-                self._desk.check_own(undo_request(group, n), author_of_undos(group), now)
+                self._desk.gate.check_own(undo_request(group, n), author_of_undos(group), now)
         return ""
 
-    def cancel(self, identity: str, by: str, reason: str, now: int) -> tuple[Group, Orders]:
+    def cancel(self, identity: str, by: str, reason: str, now: int) -> tuple[Team, Orders]:
         """Stop it, and undo what took effect.
 
         Raises:
@@ -127,12 +108,11 @@ class Grouping:
         detail = f"cancelled{f': {reason}' if reason else ''}"
         self._reach(team, GroupStatus.CANCELLING, now, detail, orders, by)
         self._go_on([identity], orders, now)
-        return orders.groups[identity], orders
+        return team, orders
 
-    def begin(self, left: Iterable[tuple[Group, list[Command], list[Command]]], orders: Orders, now: int) -> None:
-        """After a start: groups with their members and compensations as they are on disk; `orders` are the desk's."""
-        for group, members, undos in left:
-            self._teams[group.id] = _Team(group, members, undos)
+    def begin(self, teams: Iterable[Team], orders: Orders, now: int) -> None:
+        """After a start: open groups as they are on disk; `orders` are what the desk made of its commands."""
+        self._teams = {team.group.id: team for team in teams}
         self._note(orders.kept.values())
         self._go_on(list(self._teams), orders, now)
 
@@ -145,15 +125,11 @@ class Grouping:
     def _note(self, commands: Iterable[Command]) -> list[str]:
         touched: dict[str, None] = {}
         for command in commands:
-            undo = command.author.startswith(GROUP_AUTHOR)
-            identity = command.author.removeprefix(GROUP_AUTHOR) if undo else command.terms.group
+            identity = group_of(command)
             team = self._teams.get(identity)
             if team is None:
                 continue
-            if undo:
-                team.undos[step_of_undo(command)] = command
-            else:
-                team.members[command.terms.step] = command
+            team.note(command)
             touched[identity] = None
         return list(touched)
 
@@ -174,7 +150,7 @@ class Grouping:
             waiting.extend(self._note(more.kept.values()))
             waiting.append(identity)
 
-    def _do(self, team: _Team, found: Next, now: int) -> Orders:
+    def _do(self, team: Team, found: Next, now: int) -> Orders:
         orders = Orders()
         group = team.group
         for command in found.queue:
@@ -193,8 +169,8 @@ class Grouping:
             self._reach(team, found.to, now, found.detail, orders)
         return orders
 
-    def _reach(self, team: _Team, status: GroupStatus, now: int, detail: str, orders: Orders, by: str = "") -> None:
+    def _reach(self, team: Team, status: GroupStatus, now: int, detail: str, orders: Orders, by: str = "") -> None:
         team.group = moved(team.group, status, now, detail, by)
-        orders.groups[team.group.id] = team.group
+        orders.groups[team.group.id] = team
         if team.group.final:
             del self._teams[team.group.id]

@@ -17,7 +17,7 @@ class Leasing:
     """Every lease that is held; `book` is what the dispatcher looks into at each submission and send."""
 
     def __init__(self, desk: Dispatcher, new_id: Callable[[], str]) -> None:
-        self.book: LeaseBook = desk.leases
+        self.book: LeaseBook = desk.gate.leases
         self._desk, self._new_id = desk, new_id
 
     def take(
@@ -36,8 +36,7 @@ class Leasing:
             return self.book.get(before.id) or before, Orders()
         lease = admitted(request, holder, identity, plant, now)
         for asked in reverts(lease):
-            self._desk.check_own(asked, author_of_reverts(lease), now)
-            if self._desk.policy(asked.point).approvals:
+            if self._desk.gate.check_own(asked, author_of_reverts(lease), now).approvals:
                 raise Refused(f"a revert of {asked.point} would need approval", "leave it out: nobody could give it")
         for point in lease.targets:
             self._check_free(point, lease)
@@ -46,7 +45,7 @@ class Leasing:
         return lease, orders
 
     def _check_free(self, point: str, lease: Lease) -> None:
-        other: Command | None = self._desk.selected_by_other(point, lease.holder)
+        other: Command | None = self._desk.gate.selected_by_other(point, lease.holder)
         if other is not None:
             hint = f"wait for command {other.id} to end or to expire"
             raise Reserved(f"{other.author} has selected {point}", hint)

@@ -19,6 +19,7 @@ from control.group import (
     GroupStatus,
     MemberRequest,
     Next,
+    Team,
     admitted,
     as_body,
     author_of_undos,
@@ -203,7 +204,7 @@ def test_members_and_compensations_have_the_same_keys_each_time() -> None:
 
 
 def test_the_record_shows_every_step_with_its_command_and_compensation() -> None:
-    shown = as_body(compensating(), members(C, F, Status.CANCELLED), undo(1, Q))
+    shown = as_body(Team(compensating(), dict(enumerate(members(C, F, Status.CANCELLED))), undo(1, Q)))
     assert shown["members"][1] == {  # type: ignore[index]
         "point": "p1", "value": 11.0, "undo": 6.0, "command": "c1", "status": "FAILED",
         "compensation": "c1", "compensation_status": "QUEUED",

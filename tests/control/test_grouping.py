@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from control.command import FINAL, Command, Priority, Status
-from control.group import Group, GroupRequest, GroupStatus, MemberRequest
+from control.group import Group, GroupRequest, GroupStatus, MemberRequest, Team, group_of
 from control.grouping import Grouping
 from control.lease import LeaseRequest
 from control.leasing import Leasing
@@ -26,7 +26,7 @@ class Grouped(Table):
     """A table with groups, which follow whatever its orders changed."""
 
     def __post_init__(self) -> None:
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, Team] = {}
         super().__post_init__()
         self.ground.values = {SPEED: 20.0, STATUS: 0.0, MODE: 0.0}
 
@@ -37,14 +37,12 @@ class Grouped(Table):
         self.groups.update(orders.groups)
         return super().took(orders)
 
-    def group(
-        self, *members: MemberRequest, author: str = "anna", before: Group | None = None, **more: object
-    ) -> Group:
+    def group(self, *members: MemberRequest, author: str = "anna", before: Team | None = None, **more: object) -> Group:
         asked = GroupRequest("k", members or START, **more)  # type: ignore[arg-type]
-        group, orders = self.grouping.submit(asked, author, f"g{len(self.groups)}", before, self.now)
-        self.groups[group.id] = group
+        team, orders = self.grouping.submit(asked, author, f"g{len(self.groups)}", before, self.now)
+        self.groups[team.group.id] = team
         self.took(orders)
-        return self.groups[group.id]
+        return team.group
 
     def of(self, group: Group) -> list[Status]:
         return [c.status for c in self.commands.values() if c.terms.group == group.id]
@@ -53,7 +51,7 @@ class Grouped(Table):
         return next(c for c in self.commands.values() if (c.terms.group, c.terms.step) == (group.id, step))
 
     def state(self, group: Group) -> GroupStatus:
-        return self.groups[group.id].status
+        return self.groups[group.id].group.status
 
 
 def test_in_sequence_each_member_goes_when_the_one_before_is_confirmed() -> None:
@@ -103,7 +101,7 @@ def test_a_member_in_doubt_is_undone_only_once_it_is_settled() -> None:
     assert table.written[1:] == [(STATUS, 0.0)]
     table.confirm(table.sent[1])
     assert table.state(group) is GroupStatus.CANCELLED
-    assert table.groups[group.id].steps[1].by == "bob"
+    assert table.groups[group.id].group.steps[1].by == "bob"
 
 
 def test_a_group_that_is_being_undone_cannot_be_cancelled_and_an_ended_one_is_gone() -> None:
@@ -183,7 +181,7 @@ def test_a_group_whose_approval_is_rejected_has_moved_nothing() -> None:
     group = table.group()
     table.took(table.desk.reject(table.member(group, 2).id, "sue", "no", table.now))
     assert table.state(group) is GroupStatus.COMPENSATED
-    assert table.groups[group.id].steps[-1].detail == "nothing to compensate"
+    assert table.groups[group.id].group.steps[-1].detail == "nothing to compensate"
     assert not table.written and all(s in FINAL for s in table.of(group))
 
 
@@ -203,7 +201,7 @@ def test_a_member_that_waits_too_long_for_its_turn_ends_the_group() -> None:
     table.now += 25 * 3600 * SECOND
     table.took(table.desk.tick(table.now))
     assert table.state(group) is GroupStatus.COMPENSATING
-    assert "what it waited for did not come in time" in table.groups[group.id].steps[-1].detail
+    assert "what it waited for did not come in time" in table.groups[group.id].group.steps[-1].detail
     assert len(table.written) == 1
 
 
@@ -217,7 +215,7 @@ def test_a_compensation_that_the_device_refuses_fails_the_group_after_the_others
     table.confirm(table.sent[4])
     assert table.written[4:] == [(STATUS, 0.0)]
     assert table.state(group) is GroupStatus.FAILED
-    assert "step 2 (pump.speed) is REFUSED" in table.groups[group.id].steps[-1].detail
+    assert "step 2 (pump.speed) is REFUSED" in table.groups[group.id].group.steps[-1].detail
 
 
 def test_interlocks_hold_for_compensations_and_approvals_were_given_with_the_group() -> None:
@@ -231,7 +229,7 @@ def test_interlocks_hold_for_compensations_and_approvals_were_given_with_the_gro
     assert table.written[3:] == [(SPEED, 20.0)]
     table.confirm(table.sent[3])
     assert table.state(group) is GroupStatus.FAILED
-    assert "step 1 (pump.status) is REFUSED: the valve is shut" in table.groups[group.id].steps[-1].detail
+    assert "step 1 (pump.status) is REFUSED: the valve is shut" in table.groups[group.id].group.steps[-1].detail
 
 
 def test_a_point_that_an_edit_took_away_cannot_be_undone_and_the_group_says_so() -> None:
@@ -242,7 +240,7 @@ def test_a_point_that_an_edit_took_away_cannot_be_undone_and_the_group_says_so()
     table.ground.gone.add(FAR)
     table.answer(table.sent[1], WriteOutcome.REFUSED)
     assert table.state(group) is GroupStatus.FAILED
-    assert "step 1 (far.status) cannot be compensated" in table.groups[group.id].steps[-1].detail
+    assert "step 1 (far.status) cannot be compensated" in table.groups[group.id].group.steps[-1].detail
 
 
 def test_a_group_that_supersedes_another_groups_member_undoes_that_group_in_the_same_orders() -> None:
@@ -264,9 +262,9 @@ def test_the_same_key_and_body_is_the_same_group_and_another_body_is_a_conflict(
     table = Grouped()
     group = table.group()
     table.ground.values.clear()  # what is reported by now does not matter any more
-    assert table.group(before=group) == group
+    assert table.group(before=table.groups[group.id]) == group
     with pytest.raises(Conflict, match="was used for another group"):
-        table.group(order="together", before=group)
+        table.group(order="together", before=table.groups[group.id])
 
 
 def restarted(table: Grouped) -> Grouped:
@@ -277,13 +275,13 @@ def restarted(table: Grouped) -> Grouped:
     new._numbers = table._numbers
     left = [c for c in table.commands.values() if not c.final]
     orders = new.desk.begin(left, [], new.now)
-    open_groups = [g for g in table.groups.values() if not g.final]
-    parts = []
-    for group in open_groups:
-        members = [c for c in table.commands.values() if c.terms.group == group.id]
-        undos = [c for c in table.commands.values() if c.author == f"group:{group.id}"]
-        parts.append((group, members, undos))
-    new.grouping.begin(parts, orders, new.now)
+    teams = [Team(t.group, {}, {}) for t in table.groups.values() if not t.group.final]
+    for command in table.commands.values():
+        for team in teams:
+            if group_of(command) == team.group.id:
+                team.note(command)
+    new.groups.update({t.group.id: t for t in teams})
+    new.grouping.begin(teams, orders, new.now)
     new.took(orders)
     new.online("plc")
     return new
