@@ -364,5 +364,5 @@ class CommandRuntime:
 
 
 def _answered(command: Command) -> bool:
-    """Whether it was refused by the device, not by us."""
-    return any(t.status is Status.SENT for t in command.transitions)
+    """Whether it was refused by the device, or by a person, not by us."""
+    return any(t.status is Status.SENT for t in command.transitions) or command.transitions[-1].by != ""
