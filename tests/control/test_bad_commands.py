@@ -206,6 +206,7 @@ def test_what_is_asked_wrongly_gets_its_code_in_every_face(
         assert exit_of([*words, "--data", str(plant.works.site.data)], monkeypatch) == wanted.exit
         told = capsys.readouterr()
         assert told.err.startswith("twinloop: ")
+        assert f"[{row.code}]" in told.err
         assert told.out == ""
     assert len(plant.works.plc.writes) == writes, "nothing of it has reached the device"
 
