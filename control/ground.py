@@ -8,7 +8,7 @@ from control import schedule
 from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
-from twin.interlock import ALLOWED, Judgement, Sight
+from twin.interlock import Judgement, Sight
 from twin.plant import Feedback
 from twin.points import Point
 from twin.policy import Policy
