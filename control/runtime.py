@@ -18,7 +18,7 @@ from typing import TypeVar
 from control.auditor import Auditor
 from control.command import UNDESIRED, Command, Priority, Status
 from control.command_record import as_body
-from control.command_store import CommandStore
+from control.command_store import CommandStore, Wanted
 from control.dispatcher import Dispatcher
 from control.evidence import Evidence
 from control.ground import LiveGround
@@ -165,6 +165,10 @@ class CommandRuntime:
 
     async def newest(self, limit: int) -> list[Command]:
         return await self._on_disk(self._store.newest, limit)
+
+    async def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
+        """As on disk, the newest first, and the cursor of the next page."""
+        return await self._on_disk(self._store.page, wanted)
 
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""
@@ -360,5 +364,5 @@ class CommandRuntime:
 
 
 def _answered(command: Command) -> bool:
-    """Whether it was refused by the device, not by us."""
-    return any(t.status is Status.SENT for t in command.transitions)
+    """Whether it was refused by the device, or by a person, not by us."""
+    return any(t.status is Status.SENT for t in command.transitions) or command.transitions[-1].by != ""
