@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control import schedule
-from control.command import Command
+from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
 from twin.errors import BadRequest
@@ -13,7 +13,7 @@ from twin.expression import Expression, parse
 from twin.interlock import ALLOWED, Judgement, Sight
 from twin.plant import Feedback
 from twin.points import Point
-from twin.policy import FREE, Policy
+from twin.policy import Policy
 from twin.quality import is_good
 
 CONDITIONS_MAX = 1_000  # parsed ones that are kept; another one is parsed anew each time
@@ -30,13 +30,15 @@ class LiveGround:
         return self._live.plant.point(name)
 
     def policy(self, point: Point) -> Policy:
-        return FREE
+        return self._live.plant.controls.policy(point)
 
     def gap_s(self, device: str) -> float:
-        return 0.0
+        return self._live.plant.controls.gap_s(device)
 
     def judge(self, command: Command, now: int) -> Judgement:
-        return ALLOWED
+        plant, emergency = self._live.plant, command.priority is Priority.EMERGENCY
+        point = plant.point(command.point)
+        return plant.controls.judge(point, command.value, self._live.table.columns, now, emergency)
 
     def reported(self, point: Point) -> float | None:
         columns = self._live.table.columns
