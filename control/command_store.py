@@ -47,6 +47,33 @@ Mark = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which commands: all that fit everything given. `before` is the cursor of the page before."""
+
+    limit: int
+    before: int | None = None
+    statuses: tuple[Status, ...] = ()
+    point: str = ""
+    author: str = ""
+    open: bool = False
+
+    def where(self) -> tuple[str, tuple[object, ...]]:
+        """As SQL over the table `commands`, and its values."""
+        rows: list[tuple[str, tuple[object, ...]]] = [("TRUE", ())]
+        if self.before is not None:
+            rows.append(("rowid < ?", (self.before,)))
+        if self.statuses:
+            rows.append((f"status IN ({','.join('?' for _ in self.statuses)})", tuple(self.statuses)))
+        if self.point:
+            rows.append(("point = ?", (self.point,)))
+        if self.author:
+            rows.append(("author = ?", (self.author,)))
+        if self.open:
+            rows.append((f"status NOT IN ({','.join('?' for _ in FINAL)})", tuple(FINAL)))
+        return " AND ".join(text for text, _ in rows), tuple(v for _, values in rows for v in values)
+
+
+@dataclass(frozen=True, slots=True)
 class Unaudited:
     """A transition or step that has no ledger entry yet."""
 
@@ -142,6 +169,19 @@ class CommandStore:
 
     def newest(self, limit: int) -> list[Command]:
         return self._read("TRUE ORDER BY rowid DESC LIMIT ?", (limit,))
+
+    def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
+        """The newest first, and the cursor of those after them, None when there are none."""
+        terms, values = wanted.where()
+        where = f"{terms} ORDER BY rowid DESC LIMIT ?"
+        values = (*values, wanted.limit)
+        found = self._read(where, values)
+        if len(found) < wanted.limit:
+            return found, None
+        (last,) = self._db.execute(
+            f"SELECT min(rowid) FROM (SELECT rowid FROM commands WHERE {where})", values
+        ).fetchone()
+        return found, str(last)
 
     def last_desired(self) -> list[Command]:
         """For every point its newest command, whatever became of it."""

@@ -19,7 +19,7 @@ from control import group, lease
 from control.auditor import Auditor
 from control.command import UNDESIRED, Command, Priority, Status
 from control.command_record import as_body
-from control.command_store import CommandStore
+from control.command_store import CommandStore, Wanted
 from control.dispatcher import Dispatcher
 from control.evidence import Evidence
 from control.ground import LiveGround
@@ -177,6 +177,10 @@ class CommandRuntime:
 
     async def newest(self, limit: int) -> list[Command]:
         return await self.on_disk(self._store.newest, limit)
+
+    async def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
+        """As on disk, the newest first, and the cursor of the next page."""
+        return await self._on_disk(self._store.page, wanted)
 
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""

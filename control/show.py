@@ -48,15 +48,50 @@ def moment(time_ms: float | None) -> str:
 
 
 def command(record: Mapping[str, Any]) -> None:
-    """One command and its life."""
+    """One command and its life: who, why, when, and what was seen."""
     out.print(f"command {record['id']}  [bold]{record['status']}[/bold]  {record['point']} = {record['value']:g}")
+    out.print(f"  by {record['author']} as {record['priority']}, key {record['key']}", markup=False)
+    if record["reason"]:
+        out.print(f"  because: {record['reason']}", markup=False)
+    if record["approvals"]:
+        given = ", ".join(record["approved_by"]) or "nobody yet"
+        out.print(f"  approval by {record['approvals']} of role {record['approver']}: {given}", markup=False)
+    if record["waits_for"]:
+        out.print(f"  waits for {record['waits_for']}, until {moment(record['deadline'])}", markup=False)
     for step in record["transitions"]:
-        out.print(f"  {moment(step['time'])}  {step['status']:<12} {step['detail']}")
+        who = f" [{step['by']}]" if step["by"] else ""
+        out.print(f"  {moment(step['time'])}  {step['status']:<17}{who} {step['detail']}", markup=False)
+        for sight in step["seen"]:
+            out.print(f"      saw {_sight(sight)}", markup=False)
+
+
+def _sight(seen: Mapping[str, Any]) -> str:
+    shown = seen["text"] if seen["text"] is not None else "no value" if seen["value"] is None else f"{seen['value']:g}"
+    age = "" if seen["age_s"] is None else f", {seen['age_s']:.1f} s old"
+    return f"{seen['point']} = {shown} ({seen['quality']}{age})"
+
+
+def check(found: Mapping[str, Any]) -> None:
+    """What a command would meet."""
+    if found["allowed"]:
+        needs = f"; before it is sent it needs {' and '.join(found['needs'])}" if found["needs"] else ""
+        out.print(f"would be taken: {found['status']}{needs}", markup=False)
+    else:
+        out.print(f"would be refused: {found['detail']}", markup=False)
+    for sight in found["seen"]:
+        out.print(f"  saw {_sight(sight)}", markup=False)
+
+
+def stop(answer: Mapping[str, Any]) -> None:
+    """Each command of a stop, and what could not be commanded."""
+    commands(answer["commands"])
+    for problem in answer["problems"]:
+        err.print(f"{problem['point']}: {problem['error']['message']}", markup=False)
 
 
 def commands(records: Iterable[Mapping[str, Any]]) -> None:
     """One line a command."""
-    columns = ("id", "submitted", "point", "value", "priority", "status", "author")
+    columns = ("id", "submitted", "point", "value", "priority", "status", "author", "waits for or why")
     rows = [
         (
             r["id"],
@@ -66,10 +101,11 @@ def commands(records: Iterable[Mapping[str, Any]]) -> None:
             r["priority"],
             r["status"],
             r["author"],
+            r["waits_for"] or r["transitions"][-1]["detail"],
         )
         for r in records
     ]
-    table(columns, rows, "no commands yet")
+    table(columns, rows, "no commands")
 
 
 def audit(entries: Iterable[Mapping[str, Any]]) -> None:

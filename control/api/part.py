@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ class Parts:
     sign_in: SignIn
     backups: Backups
     clock: Clock
+    new_id: Callable[[], str]
     version: str
     shown: PlantShown
 
