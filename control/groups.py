@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from control.command import Status
+from control.command import Command, Status
 from control.command_store import CommandStore
 from control.group import GroupRequest, GroupStatus, Team
 from control.runtime import CommandRuntime
@@ -54,14 +54,14 @@ class Groups:
             raise Conflict(f"group {identity} is {team.group.status}: {team.group.steps[-1].detail}", "it has ended")
         return await self._commands.perform(lambda now: self._commands.grouping.cancel(identity, by, reason, now))
 
-    async def awaiting(self, identity: str) -> list[str]:
-        """Ids of its members that await approval.
+    async def awaiting(self, identity: str) -> list[Command]:
+        """Its members that await approval.
 
         Raises:
             NotFound. Conflict: none does.
         """
         team = await self.get(identity)
-        found = [c.id for c in team.in_order if c.status is Status.AWAITING_APPROVAL]
+        found = [c for c in team.in_order if c.status is Status.AWAITING_APPROVAL]
         if not found:
             raise Conflict(f"no member of group {identity} awaits approval", "see its members")
         return found
@@ -78,6 +78,10 @@ class Groups:
         if group is None:
             raise NotFound(f"no group {identity!r}", "`twinloop group list` shows them")
         return await self._commands.on_disk(self._store.team, group)
+
+    def open(self) -> tuple[Team, ...]:
+        """Those that have not ended, oldest first."""
+        return self._commands.grouping.open
 
     async def newest(self, limit: int) -> list[Team]:
         """Newest first, whatever became of them."""

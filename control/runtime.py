@@ -180,7 +180,7 @@ class CommandRuntime:
 
     async def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
         """As on disk, the newest first, and the cursor of the next page."""
-        return await self._on_disk(self._store.page, wanted)
+        return await self.on_disk(self._store.page, wanted)
 
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""
