@@ -12,9 +12,9 @@ import msgspec
 
 from control import graph_runs
 from control.api import history_routes, session_routes, twin_routes, wire
-from control.api.command_verbs import COMMAND_ROUTES
 from control.api.part import Parts
 from control.api.route import API, Call, Route
+from control.api.verbs import VERB_ROUTES
 from control.branches import Branch
 from control.evidence import KINDS
 from control.questions import Question
@@ -302,7 +302,7 @@ ROUTES: tuple[Route, ...] = (
         act=Act.KEEP,
     ),
     Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
-    *COMMAND_ROUTES,
+    *VERB_ROUTES,
     Route(
         "POST",
         f"{API}/whatif",

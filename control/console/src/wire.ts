@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -543,6 +543,113 @@ export interface ErrorBody {
   hint: string;
   mistakes?: string[];
   command?: string;
+}
+
+/** One step in the life of a lease or a group: `detail` says why, `by` who, "" for the server itself. */
+export interface LifeStep {
+  status: string;
+  time: number;
+  detail: string;
+  by: string;
+}
+
+/** POST /api/v1/leases. The same key with the same body gets the same lease for ever. `targets` are points, or ids of twins: then all their writable points. Without a heartbeat for `ttl_s` (1 … 300) the lease ends and the points of `revert` are commanded to their values, in class safety. `priority` is the lease's class: who is strictly more urgent preempts it. */
+export interface LeaseRequest {
+  key: string;
+  targets: string[];
+  ttl_s?: number;
+  priority?: "safety" | "operator" | "schedule" | "optimiser";
+  revert?: Record<string, number | string>;
+  reason?: string;
+}
+
+/** Which lease is meant. */
+export interface LeaseName {
+  id: string;
+}
+
+/** POST /api/v1/leases/{id}/release. `revert` commands what was declared for a lost heartbeat. */
+export interface LeaseEnd {
+  revert?: boolean;
+}
+
+/** Which lease is released, and whether its points are reverted. */
+export interface LeaseRelease {
+  id: string;
+  revert?: boolean;
+}
+
+/** Which leases or groups, newest first; `open` leaves out what has ended. */
+export interface LivesWanted {
+  limit?: number;
+  open?: boolean;
+}
+
+/** Who holds what: `targets` are points, `since` when it was taken, `beat` when its holder was last heard. It ends at `until` if nothing is heard by then; null once it has ended. `steps` tell how. */
+export interface LeaseRecord {
+  id: string;
+  key: string;
+  holder: string;
+  status: string;
+  targets: string[];
+  priority: string;
+  ttl_s: number;
+  revert: Record<string, number>;
+  reason: string;
+  since: number;
+  beat: number;
+  until: number | null;
+  steps: LifeStep[];
+}
+
+/** One command of a group. `compensation` undoes it: a value, `previous` for what the point reports now, or null. */
+export interface GroupMember {
+  point: string;
+  value: number | string;
+  unit?: string | null;
+  compensation?: number | string | null;
+}
+
+/** POST /api/v1/groups. The same key with the same body gets the same group for ever. In `sequence` a member is sent when the one before is CONFIRMED, `together` all at once. When one does not come about, the others are cancelled, and what took effect is compensated, the last first. */
+export interface GroupRequest {
+  key: string;
+  members: GroupMember[];
+  order?: "sequence" | "together";
+  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
+  deadline_s?: number;
+  reason?: string;
+}
+
+/** Which group is meant, with a reason for what is done to it: it is kept. */
+export interface GroupName {
+  id: string;
+  reason?: string;
+}
+
+/** `command` and `compensation` are ids of commands; null where there is none. `undo` is what compensates it. */
+export interface GroupMemberRecord {
+  point: string;
+  value: number;
+  undo: number | null;
+  command: string | null;
+  status: string | null;
+  compensation: string | null;
+  compensation_status: string | null;
+}
+
+/** A group, its members in order of steps, and all that happened to it. */
+export interface GroupRecord {
+  id: string;
+  key: string;
+  author: string;
+  status: string;
+  final: boolean;
+  order: string;
+  priority: string;
+  deadline_s: number;
+  reason: string;
+  members: GroupMemberRecord[];
+  steps: LifeStep[];
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;
