@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS transitions (
   command TEXT NOT NULL REFERENCES commands (id), n INTEGER NOT NULL, status TEXT NOT NULL, time INTEGER NOT NULL,
   detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (command, n));
+CREATE INDEX IF NOT EXISTS transitions_sent ON transitions (time) WHERE status = 'SENT';
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry IS NOT NULL;
 """
@@ -109,6 +110,14 @@ class CommandStore:
         """The highest index that a transition has in the ledger, -1 when none has one."""
         (found,) = self._db.execute("SELECT max(entry) FROM transitions WHERE entry IS NOT NULL").fetchone()
         return -1 if found is None else int(found)
+
+    def last_sent(self, since: int) -> list[Command]:
+        """For every point the command that was sent to it last, of those sent after that moment (ns since 1970)."""
+        newest = (
+            "SELECT c.id AS id, max(t.time) FROM transitions t JOIN commands c ON c.id = t.command "
+            "WHERE t.status = 'SENT' AND t.time > ? GROUP BY c.point"
+        )
+        return self._read(f"id IN (SELECT id FROM ({newest}))", (since,))
 
     def unaudited(self) -> list[Unaudited]:
         rows = self._db.execute(
