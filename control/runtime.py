@@ -37,6 +37,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
+PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
 T = TypeVar("T")
@@ -208,13 +209,13 @@ class CommandRuntime:
 
     async def _begin(self) -> None:
         """As after a crash: the disk says what is open."""
-        last = await self.on_disk(self._store.last_desired)
-        for command in last:
+        for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
+        sent = await self.on_disk(self._store.last_sent, self._clock() - PACE_NS)
         teams = [await self.on_disk(self._store.team, g) for g in await self.on_disk(self._store.groups.unfinished)]
         self.leasing.book.restore(await self.on_disk(self._store.leases.unfinished), self._clock())
-        orders = self._desk.begin(left, last, self._clock())
+        orders = self._desk.begin(left, sent, self._clock())
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
