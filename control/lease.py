@@ -10,6 +10,7 @@ import msgspec
 
 from control.admission import KEY_MAX, REASON_MAX
 from control.command import Priority
+from control.group import GROUP_AUTHOR
 from control.life import Step
 from control.request import Request
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted, Reserved
@@ -101,6 +102,11 @@ class Lease:
         return self.beaten_at + int(self.ttl_s * 1e9)
 
 
+def body(request: LeaseRequest) -> str:
+    """Canonical JSON of all but the key."""
+    return msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
+
+
 def admitted(request: LeaseRequest, holder: str, identity: str, plant: Plant, now: int) -> Lease:
     """The lease that a request becomes, ACTIVE.
 
@@ -119,11 +125,10 @@ def admitted(request: LeaseRequest, holder: str, identity: str, plant: Plant, no
     foreign = sorted(set(request.revert) - set(targets))
     if foreign:
         raise BadRequest(f"revert names {foreign[0]!r}, which the lease does not hold", "revert points of the lease")
-    asked = msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
     first = Step(LeaseStatus.ACTIVE, now, f"taken for {request.ttl_s:g} s at a time", holder)
     return Lease(
         identity, request.key, holder, targets, request.priority, request.ttl_s, tuple(sorted(request.revert.items())),
-        request.reason, asked, (first,), now,
+        request.reason, body(request), (first,), now,
     )  # fmt: skip
 
 
@@ -206,9 +211,10 @@ class LeaseBook:
         return self._active[held] if held is not None else None
 
     def against(self, point: str, author: str) -> Lease | None:
-        """The lease that keeps the author from the point; reverts and compensations are nobody's and pass."""
+        """The lease that keeps the author from the point; reverts and compensations are the server's own and pass."""
         lease = self.of_point(point)
-        return None if lease is None or lease.holder == author or ":" in author else lease
+        own = author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
+        return None if lease is None or lease.holder == author or own else lease
 
     def restore(self, leases: Iterable[Lease], now: int) -> None:
         """Those that were held when the server stopped."""
