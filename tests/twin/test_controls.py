@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from tests.twin.plants import PLANT, POINTS, RULES, TANK, interface, write
 from twin.controls import NO_CONTROLS, Stop
 from twin.controlsheet import GUARDS_MAX, INTERLOCK, PACING, POLICY, SETS_MAX
 from twin.errors import BadPlant
+from twin.expression import parse
 from twin.plant import Plant
 from twin.plantfile import load_plant
+from twin.points import Point
 from twin.policy import FREE, Policy, Preflight
 from twin.quality import GOOD
 from twin.readings import Readings
@@ -317,3 +320,25 @@ def test_every_key_of_these_tables_is_in_the_guide() -> None:
     text = GUIDE.read_text("utf-8")
     keys = {k for t in ("interlock", "policy", "pacing", "stop") for k in TABLES[t]} | {*INTERLOCK, *POLICY, *PACING}
     assert sorted(k for k in keys if f"`{k}`" not in text) == []
+
+
+def test_the_guides_rows_and_conditions_are_right_ones(tmp_path: Path) -> None:
+    text = GUIDE.read_text("utf-8")
+    guide = text[text.index("## Interlocks") : text.index("## Model")]
+    rows = [b for b in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "plc_*" not in b]
+    assert len(rows) == 3
+    shipped = (GUIDE.parents[1] / "scenarios/water/plant.toml").read_text("utf-8")
+    assert [r for r in rows if r not in shipped] == [], "the guide shows rows of the water plant"
+    table = guide[guide.index("| example |") : guide.index("**Units are checked**")]
+    examples = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert len(examples) == 6
+    names = {n for e in examples for n in re.findall(r"[a-z]\w*\.\w+", e) if not n.startswith("this.")}
+    units = {"tank": "m", "pipe": "L/s", "pump_335.flow": "L/s", "pump_335.speed": "%"}
+    points = {}
+    for row, name in enumerate(sorted(names | {"pump_335.speed"})):
+        twin, property_ = name.split(".")
+        unit = units.get(name) or units.get(twin.split("_")[0], "")
+        kind = "double" if unit else "string" if name == "plc.state" else "boolean"
+        points[name] = Point(row, name, twin, property_, kind, unit, "plc", "a")
+    for example in examples:
+        parse(example, points, target=points["pump_335.speed"])
