@@ -99,4 +99,4 @@ def folded(made: nodes.Number, *parts: Quantity) -> nodes.Number:
     return made
 
 
-NOTHING = nodes.Frame([], [], [], [], 0.0)
+NOTHING = nodes.Frame((), (), 0.0)
