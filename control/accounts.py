@@ -1,4 +1,4 @@
-"""Accounts of those who use a face of the twin: names, roles and password hashes in one file of the data folder.
+"""Accounts of those who use the server or a face of the twin: names, roles and password hashes in one file of the data folder.
 
 Blocks for some 50 ms a password (argon2): call it from a thread. Must not know any protocol.
 """
@@ -16,10 +16,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from control.attempts import Attempts
+from control.identity import RESERVED
 from protocols.link import Clock
-from protocols.served import Role
 from twin.errors import BadRequest, Conflict, Denied, NotFound, Unavailable
 from twin.nearest import nearest
+from twin.role import Role
 
 ACCOUNTS_FILE = "accounts.json"
 ACCOUNTS_MAX = 1_000
@@ -101,6 +102,8 @@ class Accounts:
         """
         if not NAME.fullmatch(name):
             raise BadRequest(f"account name {name!r}", "use 1 … 64 letters, digits, _ . @ and -")
+        if name in RESERVED:
+            raise BadRequest(f"{name!r} is the author of commands without an account", "use the name of a person")
         if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
             raise BadRequest(f"a password of {len(password)} characters", f"give {PASSWORD_MIN} … {PASSWORD_MAX}")
         found = dict(self._accounts())

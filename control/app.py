@@ -38,6 +38,7 @@ from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
 from control.plants import read_plant
 from control.questions import Questions
 from control.runtime import CommandRuntime
+from control.sign_in import SignIn
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
 from protocols.link import Clock, Link
@@ -130,14 +131,16 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
         closing.callback(graph.close)
         imports = Imports(live, graph, clock, _identity)
-        sources = Sources(live, store, commands, Accounts(config.data, clock), evidence, clock, _identity)
+        accounts = Accounts(config.data, clock)
+        sources = Sources(live, store, commands, accounts, evidence, clock, _identity)
         northbound = Northbound(plant.servings, sources, config.data / PKI)
-        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32))
+        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.role)
         watch = metrics.LoopWatch()
         parts = Parts(
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
-            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity, backups=backups, clock=clock,
-            version=VERSION, shown=PlantShown(VERSION),
+            evidence=evidence, commands=commands, whatifs=whatifs, identity=identity,
+            sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock, version=VERSION,
+            shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))

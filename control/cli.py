@@ -146,10 +146,13 @@ def check(plant: PlantArgument, json_: Json = False) -> None:
 
 
 @app.command()
-def login(data: Data = None) -> None:
+def login(
+    account: Annotated[str, typer.Option(help="Sign in as this account; without it as the shared operator.")] = "",
+    data: Data = None,
+) -> None:
     """Print a new one-time link to the console."""
     client = Client(data_folder(data))
-    show.out.print(client.url + client.post("/login-link")["path"])
+    show.out.print(client.url + client.post("/login-link", {"account": account})["path"])
 
 
 @app.command()

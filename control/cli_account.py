@@ -1,4 +1,4 @@
-"""`twinloop account`: who may use the faces of the twin (docs/northbound.md); decides nothing."""
+"""`twinloop account`: who may use the server and the faces of the twin (docs/security.md); decides nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 from control import show
 from control.accounts import Accounts
 from control.places import data_folder
-from protocols.served import Role
 from twin.errors import BadRequest
+from twin.role import Role
 
-account_app = typer.Typer(no_args_is_help=True, help="Accounts of SCADA and PLC clients of the served twin.")
+account_app = typer.Typer(no_args_is_help=True, help="Accounts of people, and of SCADA and PLC clients.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
 Name = Annotated[str, typer.Argument(help="1 … 64 letters, digits, _ . @ and -.")]
@@ -24,7 +24,9 @@ Name = Annotated[str, typer.Argument(help="1 … 64 letters, digits, _ . @ and -
 @account_app.command("add")
 def add(
     name: Name,
-    role: Annotated[str, typer.Option(help="viewer reads; operator also commands.")] = Role.VIEWER.value,
+    role: Annotated[
+        str, typer.Option(help=f"One of {', '.join(Role)}; docs/security.md says what each may do.")
+    ] = Role.VIEWER.value,
     data: Data = None,
 ) -> None:
     """Add an account; its password is asked for, or read from stdin when that is no terminal."""

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, Self
 
 import httpx
 
@@ -21,23 +21,26 @@ _KIND_OF_CODE = {c.code: kind for kind, c in CODES.items() if issubclass(kind, T
 
 
 class Client:
-    """Raises the server's errors as our own types; Unavailable when it does not answer."""
+    """Raises the server's errors as our own types; Unavailable when it does not answer.
 
-    def __init__(self, data: Path) -> None:
+    It calls with the token of the data folder, or as an account; then `close` ends the session.
+    """
+
+    def __init__(self, data: Path, account: str = "", password: str = "") -> None:
         try:
             found = json.loads((data / SERVER_FILE).read_text())
-            token = (data / TOKEN_FILE).read_text().strip()
+            secret = "" if account else (data / TOKEN_FILE).read_text().strip()
         except FileNotFoundError:
             raise Unavailable(
                 f"no server runs on {data}", "start one with `twinloop up` or name its folder by --data"
             ) from None
         self.url: str = found["url"]
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_S,
-            trust_env=False,
-        )
+        self._session = bool(account)
+        self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, trust_env=False)
+        if account:
+            secret = self.post("/session", {"account": account, "password": password})["secret"]
+            self._http.cookies.clear()
+        self._http.headers["Authorization"] = f"Bearer {secret}"
 
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, params=query)
@@ -104,7 +107,19 @@ class Client:
         return run
 
     def close(self) -> None:
-        self._http.close()
+        try:
+            if self._session:
+                self.delete("/session")
+        except TwinloopError:
+            return  # the session ends by itself
+        finally:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
         answer = self._answer(method, path, **how)
@@ -131,7 +146,7 @@ def as_error(problem: Mapping[str, Any]) -> TwinloopError:
     """An ErrorBody as our own type."""
     kind = _KIND_OF_CODE.get(problem["code"], TwinloopError)
     made = kind.__new__(kind)
-    TwinloopError.__init__(made, problem["message"], problem["hint"])
+    TwinloopError.__init__(made, problem["message"], problem["hint"], problem.get("command", ""))
     return made
 
 

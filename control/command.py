@@ -222,24 +222,3 @@ def supersedes(newer: Command, older: Command) -> bool:
         and older.status is Status.QUEUED
         and older.priority >= newer.priority
     )
-
-
-def submitted(
-    identity: str,
-    key: str,
-    author: str,
-    point: str,
-    value: float,
-    priority: Priority,
-    deadline: int,
-    reason: str,
-    now: int,
-) -> Command:
-    """A new command, QUEUED."""
-    first = Transition(Status.QUEUED, now, "submitted")
-    return Command(identity, key, author, point, value, priority, deadline, reason, Status.QUEUED, (first,))
-
-
-def same_body(a: Command, b: Command) -> bool:
-    """Whether two commands with one key ask for the same thing."""
-    return (a.point, a.value, a.priority, a.reason) == (b.point, b.value, b.priority, b.reason)

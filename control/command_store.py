@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from control.command import FINAL, Command, Priority, Status, Transition
+import msgspec
+
+from control.command import FINAL, Command, Priority, Status, Terms, Transition
+from twin.interlock import Sight
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS commands (
   id TEXT PRIMARY KEY, author TEXT NOT NULL, key TEXT NOT NULL, point TEXT NOT NULL, value REAL NOT NULL,
   priority INTEGER NOT NULL, deadline INTEGER NOT NULL, reason TEXT NOT NULL, status TEXT NOT NULL, observed REAL,
-  UNIQUE (author, key));
+  terms TEXT NOT NULL DEFAULT '{"deadline_s":30.0}', asked TEXT NOT NULL DEFAULT '', UNIQUE (author, key));
 CREATE INDEX IF NOT EXISTS commands_status ON commands (status);
 CREATE TABLE IF NOT EXISTS transitions (
   command TEXT NOT NULL REFERENCES commands (id), n INTEGER NOT NULL, status TEXT NOT NULL, time INTEGER NOT NULL,
-  detail TEXT NOT NULL, entry INTEGER, PRIMARY KEY (command, n));
+  detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (command, n));
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 """
-_COLUMNS = "id, author, key, point, value, priority, deadline, reason, status, observed"
+# Of stores made before there were such columns.
+_ADDED = {
+    "commands": {"terms": "TEXT NOT NULL DEFAULT '{\"deadline_s\":30.0}'", "asked": "TEXT NOT NULL DEFAULT ''"},
+    "transitions": {"author": "TEXT NOT NULL DEFAULT ''", "seen": "TEXT NOT NULL DEFAULT ''"},
+}
+_COLUMNS = "id, author, key, point, value, priority, deadline, reason, status, observed, terms, asked"
+_terms = msgspec.json.Decoder(Terms)
+_seen = msgspec.json.Decoder(tuple[Sight, ...])
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,54 +47,55 @@ class Unaudited:
 class CommandStore:
     """Used from one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    def __init__(self, path: Path | str) -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, cached_statements=256)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;" + SCHEMA)
+        for table, columns in _ADDED.items():
+            held = {row[1] for row in self._db.execute(f"PRAGMA table_info({table})")}
+            for name in columns.keys() - held:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
 
     def close(self) -> None:
         self._db.close()
 
-    def save(self, commands: Iterable[Command]) -> None:
-        """Record the commands as they are, durably and all or none."""
+    def save(self, commands: Iterable[Command], audited: Iterable[tuple[str, int, int]] = ()) -> None:
+        """Record the commands as they are, and (command, n, ledger index) of transitions: durably, all or none."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for c in commands:
-                row = (
-                    c.id,
-                    c.author,
-                    c.key,
-                    c.point,
-                    c.value,
-                    int(c.priority),
-                    c.deadline,
-                    c.reason,
-                    c.status,
-                    c.observed,
-                )
                 self._db.execute(
-                    f"INSERT INTO commands ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?) "
-                    "ON CONFLICT (id) DO UPDATE SET status = excluded.status, observed = excluded.observed",
-                    row,
-                )
-                steps = [(c.id, n, t.status, t.time, t.detail) for n, t in enumerate(c.transitions)]
+                    f"INSERT INTO commands ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET "
+                    "status = excluded.status, observed = excluded.observed, deadline = excluded.deadline",
+                    (
+                        c.id, c.author, c.key, c.point, c.value, int(c.priority), c.deadline, c.reason, c.status,
+                        c.observed, _encoder.encode(c.terms).decode(), c.asked,
+                    ),
+                )  # fmt: skip
                 self._db.executemany(
-                    "INSERT OR IGNORE INTO transitions (command, n, status, time, detail) VALUES (?,?,?,?,?)", steps
+                    "INSERT OR IGNORE INTO transitions (command, n, status, time, detail, author, seen) "
+                    "VALUES (?,?,?,?,?,?,?)",
+                    [(c.id, n, t.status, t.time, t.detail, t.by, _text(t)) for n, t in enumerate(c.transitions)],
                 )
+            self._db.executemany(
+                "UPDATE transitions SET entry = ? WHERE command = ? AND n = ?", [(e, c, n) for c, n, e in audited]
+            )
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
 
-    def by_key(self, author: str, key: str) -> Command | None:
-        return next(iter(self._read("author = ? AND key = ?", (author, key))), None)
+    def by_keys(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Command]:
+        """(author, key) -> the command submitted with it."""
+        found = (self._read("author = ? AND key = ?", pair) for pair in keys)
+        return {(c.author, c.key): c for commands in found for c in commands}
 
     def by_id(self, identity: str) -> Command | None:
         return next(iter(self._read("id = ?", (identity,))), None)
 
     def unfinished(self) -> list[Command]:
-        """Every command whose life goes on."""
+        """Every command whose life goes on, in the order of submission."""
         marks = ",".join("?" for _ in FINAL)
-        return self._read(f"status NOT IN ({marks})", tuple(FINAL))
+        return self._read(f"status NOT IN ({marks}) ORDER BY rowid", tuple(FINAL))
 
     def newest(self, limit: int) -> list[Command]:
         return self._read("TRUE ORDER BY rowid DESC LIMIT ?", (limit,))
@@ -102,27 +115,28 @@ class CommandStore:
                 found.update({c.id: c for c in self._read("id = ?", (identity,))})
         return [Unaudited(found[identity], n) for identity, n in rows]
 
-    def audited(self, entries: Iterable[tuple[str, int, int]]) -> None:
-        """Remember (command, n, ledger index)."""
-        self._db.executemany(
-            "UPDATE transitions SET entry = ? WHERE command = ? AND n = ?", [(e, c, n) for c, n, e in entries]
-        )
-
-    def _read(self, where: str, values: tuple[object, ...]) -> list[Command]:
+    def _read(self, where: str, values: Sequence[object]) -> list[Command]:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM commands WHERE {where}", values).fetchall()
+        if not rows:
+            return []
         steps: dict[str, list[Transition]] = {row[0]: [] for row in rows}
         found = self._db.execute(
-            "SELECT command, status, time, detail FROM transitions "
+            "SELECT command, status, time, detail, author, seen FROM transitions "
             f"WHERE command IN (SELECT id FROM commands WHERE {where}) ORDER BY command, n",
             values,
         )
-        for command, status, time, detail in found:
-            steps[command].append(Transition(Status(status), time, detail))
+        for command, status, time, detail, author, seen in found:
+            steps[command].append(Transition(Status(status), time, detail, author, _seen.decode(seen) if seen else ()))
         return [_command(row, tuple(steps[row[0]])) for row in rows]
 
 
+def _text(step: Transition) -> str:
+    return _encoder.encode(step.seen).decode() if step.seen else ""
+
+
 def _command(row: tuple[Any, ...], steps: tuple[Transition, ...]) -> Command:
-    identity, author, key, point, value, priority, deadline, reason, status, observed = row
+    identity, author, key, point, value, priority, deadline, reason, status, observed, terms, asked = row
     return Command(
-        identity, key, author, point, value, Priority(priority), deadline, reason, Status(status), steps, observed
-    )
+        identity, key, author, point, value, Priority(priority), deadline, reason, Status(status), steps, observed,
+        _terms.decode(terms), asked,
+    )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Who is calling: one-time login links, browser sessions, WebSocket tickets and the command line's token.
+"""Who is calling: one-time login links, sessions, WebSocket tickets and the command line's token.
 
-Pure but for the token file; must not know HTTP. All secrets are compared in constant time.
+Pure but for the token file; must not know HTTP or passwords. All secrets are compared in constant time.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protocols.link import Clock
 from twin.errors import Denied
+from twin.role import Role
 
 LOGIN_LINK_S = 15 * 60.0  # long enough to walk to the other screen
 SESSION_S = 12 * 3600.0  # one shift
@@ -24,9 +25,25 @@ TOKEN_FILE = "api-token"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller; `name` becomes the author of commands."""
+    """An authenticated caller.
+
+    Attributes:
+        name: becomes the author of commands.
+        account: the name is an account's, whose role is looked up again at every call.
+        owner: it has shown the token, so it can read the data folder.
+    """
 
     name: str
+    role: Role
+    account: bool = False
+    owner: bool = False
+
+
+LINK = Caller("operator", Role.OPERATOR)
+"""Whoever opened a login link that names no account."""
+TOKEN = Caller("cli", Role.OPERATOR, owner=True)
+RESERVED = frozenset({LINK.name, TOKEN.name})
+"""No account may be called so: an author must be one person."""
 
 
 @dataclass(slots=True)
@@ -57,45 +74,71 @@ class _Grants:
 
 
 class Identity:
-    """Everything that lets a caller in."""
+    """Everything that lets a caller in.
 
-    def __init__(self, directory: Path, clock: Clock, new_secret: Callable[[], str]) -> None:
+    Args:
+        role_of: the role that an account has now; Denied when there is no such account.
+    """
+
+    def __init__(
+        self, directory: Path, clock: Clock, new_secret: Callable[[], str], role_of: Callable[[str], Role]
+    ) -> None:
         self._links = _Grants(LOGIN_LINK_S, clock, new_secret, {})
         self._sessions = _Grants(SESSION_S, clock, new_secret, {})
         self._tickets = _Grants(TICKET_S, clock, new_secret, {})
         self._token = _token(directory / TOKEN_FILE, new_secret)
+        self._role_of = role_of
 
-    def login_link(self) -> str:
-        """A secret that opens one session, once."""
-        return self._links.give(Caller("operator"))
-
-    def log_in(self, secret: str) -> str:
-        """A session for a login link's secret.
+    def login_link(self, account: str = "") -> str:
+        """A secret that opens one session, once.
 
         Raises:
-            Denied: it was used, is too old, or never was one.
+            Denied: there is no such account.
+        """
+        return self._links.give(Caller(account, self._role_of(account), account=True) if account else LINK)
+
+    def log_in(self, secret: str) -> tuple[Caller, str]:
+        """Who a login link's secret stands for, and a session.
+
+        Raises:
+            Denied: it was used, is too old, or never was one; or the account was removed meanwhile.
         """
         caller = self._links.use(secret)
         if caller is None:
             raise Denied("this login link was used or is too old", "`twinloop login` prints a new one")
-        return self._sessions.give(caller)
+        caller = self.now(caller)
+        return caller, self._sessions.give(caller)
+
+    def session(self, account: str, role: Role) -> tuple[Caller, str]:
+        """A session for an account whose password fitted."""
+        caller = Caller(account, role, account=True)
+        return caller, self._sessions.give(caller)
 
     def log_out(self, session: str) -> None:
         self._sessions.use(session)
 
     def caller(self, session: str | None, token: str | None) -> Caller:
-        """
+        """Who shows a session's secret, as cookie or as bearer token, or the command line's token.
+
         Raises:
-            Denied: neither a living session nor the token.
+            Denied: neither a living session nor the token; or the account was removed.
         """
         if token is not None and hmac.compare_digest(token.encode(), self._token.encode()):
-            return Caller("cli")
-        found = self._sessions.look(session) if session else None
+            return TOKEN
+        found = next((c for s in (token, session) if s and (c := self._sessions.look(s))), None)
         if found is None:
             raise Denied(
                 "not signed in", "open the login link that the server printed; `twinloop login` prints a new one"
             )
-        return found
+        return self.now(found)
+
+    def now(self, caller: Caller) -> Caller:
+        """The caller with the role that the account has now.
+
+        Raises:
+            Denied: the account was removed.
+        """
+        return replace(caller, role=self._role_of(caller.name)) if caller.account else caller
 
     def ticket(self, caller: Caller) -> str:
         return self._tickets.give(caller)
@@ -108,7 +151,7 @@ class Identity:
         caller = self._tickets.use(ticket)
         if caller is None:
             raise Denied("this ticket was used or is too old", "ask for a new one: POST /api/v1/ticket")
-        return caller
+        return self.now(caller)
 
 
 def _token(path: Path, new_secret: Callable[[], str]) -> str:

@@ -22,17 +22,21 @@ from numpy.typing import NDArray
 from control.accounts import Accounts
 from control.command import Command, Priority
 from control.evidence import Evidence
+from control.identity import Caller
 from control.live import LiveTwin
-from control.runtime import CommandRuntime, Request
+from control.permissions import permit
+from control.request import Request
+from control.runtime import CommandRuntime
 from protocols.faces import FACES
 from protocols.link import Clock
-from protocols.served import Asked, CommandState, Face, Figures, Guest, Role, Shown, States
+from protocols.served import Asked, CommandState, Face, Figures, Guest, Shown, States
 from twin.columns import NEVER
 from twin.errors import BadRequest, Denied, LimitExceeded, Unavailable
 from twin.past import Past, Span
 from twin.plant import Plant, Serving
 from twin.plantfile import SERVING_PROPERTIES
 from twin.readings import Readings
+from twin.role import Act, Role
 from twin.store import Store
 
 HANDOVER_S = 0.05  # twenty hand-overs a second: finer than what SCADA asks for, and one wake-up each
@@ -138,8 +142,7 @@ class View:
     async def _allow(self, by: Guest) -> None:
         """Looked up again: a role may have been taken away since the client signed in."""
         role = await asyncio.to_thread(self._sources.accounts.role, by.account) if by.account else by.role
-        if role is not Role.OPERATOR:
-            raise Denied(f"{by.author} may look, not command", "sign in as an operator")
+        permit(Caller(by.author, role), Act.COMMAND)
 
     async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
         """What a coroutine of the server's loop answers."""

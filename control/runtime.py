@@ -1,70 +1,58 @@
-"""Carries commands through their life: records, sends, reads back; every decision is made in command.py and queue.py.
+"""Carries out what the dispatcher orders: makes it durable, sends, reads back, tells, audits; decides nothing.
 
-Runs on the event loop. Must not know HTTP or the console.
+One task takes events, one commit keeps whatever they changed, and only then does a byte leave. Runs on the event loop;
+must not know HTTP or the console.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from control import queue
-from control.command import (
-    UNDESIRED,
-    Command,
-    Priority,
-    Status,
-    answered,
-    moved,
-    recovered,
-    same_body,
-    submitted,
-    supersedes,
-)
-from control.command_store import CommandStore, Unaudited
+from control.auditor import Auditor
+from control.command import UNDESIRED, Command, Priority, Status
+from control.command_record import as_body
+from control.command_store import CommandStore
+from control.dispatcher import Dispatcher
 from control.evidence import Evidence
+from control.ground import LiveGround
 from control.live import LiveTwin
-from ledger.errors import LedgerError
-from protocols.link import Clock, Link, LinkState, WriteOutcome
-from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, Refused, Unavailable
-from twin.plant import Feedback, Plant
+from control.orders import Orders
+from control.request import Request
+from protocols.link import Clock, Link, LinkState
+from twin.errors import Conflict, Interlocked, LimitExceeded, NotFound, TwinloopError, Unavailable
+from twin.interlock import Judgement, Sight
+from twin.plant import Plant
 from twin.points import Point
 from twin.quality import is_good
-from twin.schema import Enum, offer
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
-READ_BACK_EVERY_S = 0.2
-NOT_SENT_WAIT_S = 0.5  # a link that says "not sent" is about to report itself offline
-DEADLINE_MAX_S = 24 * 3600.0
-KEY_MAX = 200  # characters
-REASON_MAX = 1_000  # characters
-AUDIT_BATCH = 500  # transitions handed to the ledger at once
-AUDIT_RETRY_S = 1.0
-DEFAULT_WITHIN_S = 10.0
+INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
+TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
 T = TypeVar("T")
+Act = Callable[[int], Orders]
+"""An event for the dispatcher, given the time (ns since 1970)."""
 log = logging.getLogger("twinloop.commands")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a caller asks for, as parsed at the edge."""
+@dataclass(slots=True)
+class _Event:
+    """`answer` is resolved once what the event changed is durable; `key` (author, key) of a submission."""
 
-    key: str
-    point: str
-    value: float
-    priority: Priority
-    deadline_s: float
-    reason: str
+    act: Act
+    answer: asyncio.Future[Command | None] | None = None
+    key: tuple[str, str] | None = None
 
 
 class CommandRuntime:
-    """Owns every unfinished command. One worker a device, so nothing waits behind another's dead device."""
+    """Owns every unfinished command."""
 
     def __init__(
         self,
@@ -78,10 +66,13 @@ class CommandRuntime:
         self.desired: dict[int, float] = {}
         self._live, self._links, self._store, self._evidence = live, links, store, evidence
         self._clock, self._new_id = clock, new_id
-        self._open: dict[str, Command] = {}
-        self._wake = {d.id: asyncio.Event() for d in live.plant.devices}
-        self._unaudited = asyncio.Event()
-        self._steps = asyncio.Lock()  # one step at a time: a cancel never meets a send half-way
+        self._ground = LiveGround(live)
+        self._desk = Dispatcher(self._ground)
+        self._audit = Auditor(evidence, store)
+        self._before: dict[tuple[str, str], Command] = {}  # of the keys in the batch at hand
+        self._inbox: deque[_Event] = deque()
+        self._urgent: deque[_Event] = deque()
+        self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -96,49 +87,78 @@ class CommandRuntime:
         """The command for this key: a new one, recorded durably, or the one submitted with it before.
 
         Raises:
-            BadRequest, NotFound, Refused: it can never work so.
-            Conflict: the key was used for another request.
+            BadRequest, OutOfRange, Expired, NotFound, Refused: it can never work so.
+            Interlocked: the plant forbids it now; the refusal is recorded under `command`.
+            Conflict: the key was used for another request. Reserved: somebody else holds the point.
+            PreconditionFailed: the point changed since the author looked.
             LimitExceeded: the device's queue is full (emergencies always fit).
-            Unavailable: the ledger takes nothing, so the command could not be audited.
+            Unavailable: it could not be recorded, or could not be audited (emergencies need no ledger).
         """
-        point = self._check(request)
-        if self._evidence.writer.failure is not None:
+        emergency = request.priority is Priority.EMERGENCY
+        if self._evidence.writer.failure is not None and not emergency:
             raise Unavailable(
                 f"nothing can be audited: {self._evidence.writer.failure}", "no command is taken until it can"
             )
-        async with self._steps:
-            before = await self._on_disk(self._store.by_key, author, request.key)
-            now = self._clock()
-            command = submitted(
-                self._new_id(), request.key, author, point.name, request.value, request.priority,
-                now + int(request.deadline_s * 1e9), request.reason, now,
-            )  # fmt: skip
-            if before is not None:
-                if not same_body(before, command):
-                    raise Conflict(f"key {request.key!r} was used for another command", "use a new key")
-                return self._open.get(before.id, before)
-            waiting = [c for c in self._open.values() if self.plant.point(c.point).device == point.device]
-            if len(waiting) >= queue.QUEUE_MAX and request.priority is not Priority.EMERGENCY:
-                raise LimitExceeded(f"{queue.QUEUE_MAX} commands wait for device {point.device}", "wait or cancel some")
-            detail = f"command {command.id} for the same point came later"
-            gone = [moved(c, Status.SUPERSEDED, now, detail) for c in waiting if supersedes(command, c)]
-            await self._keep(command, *gone)
-        self._wake[point.device].set()
+        identity, key = self._new_id(), (author, request.key)
+
+        def act(now: int) -> Orders:
+            before = self._desk.by_key(*key) or self._before.get(key)
+            return self._desk.submit(request, author, identity, before, now)
+
+        command = await self._ask(act, key, urgent=emergency)
+        if command.status is Status.REFUSED and len(command.transitions) <= 2 and not _answered(command):
+            raise Interlocked(command.transitions[-1].detail, f"recorded as command {command.id}", command.id)
         return command
 
-    async def cancel(self, identity: str) -> Command:
+    async def check(self, request: Request, author: str) -> tuple[Command, Judgement]:
+        """A dry run: what `submit` would make of it now. Nothing is recorded.
+
+        Raises:
+            As submit; a violated interlock is in the judgement.
+        """
+        return self._desk.check(request, author, self._clock())
+
+    async def operate(self, identity: str, by: str) -> Command:
+        """Send what was selected on its way.
+
+        Raises:
+            NotFound, Conflict, NotPermitted.
+        """
+        return await self._change(identity, lambda now: self._desk.operate(identity, by, now))
+
+    async def approve(self, identity: str, by: str, reason: str = "") -> Command:
+        """The role was checked by the caller (control.permissions).
+
+        Raises:
+            NotFound, Conflict: it awaits no approval. NotPermitted: by its author, or for the second time.
+        """
+        return await self._change(identity, lambda now: self._desk.approve(identity, by, reason, now))
+
+    async def reject(self, identity: str, by: str, reason: str = "") -> Command:
+        """
+        Raises:
+            NotFound, Conflict: it awaits no approval.
+        """
+        return await self._change(identity, lambda now: self._desk.reject(identity, by, reason, now))
+
+    async def cancel(self, identity: str, by: str, reason: str = "") -> Command:
         """
         Raises:
             NotFound: no command has that id.
             Conflict: it was sent already, or has ended.
         """
-        if identity not in self._open:
-            command = await self.get(identity)
-            raise Conflict(f"command {identity} is {command.status}", "only a queued command can be cancelled")
-        return await self._step(identity, lambda c: moved(c, Status.CANCELLED, self._clock(), "cancelled"))
+        return await self._change(identity, lambda now: self._desk.cancel(identity, by, reason, now))
+
+    async def settle(self, identity: str, by: str, to: Status, reason: str) -> Command:
+        """A person says how an UNKNOWN command ended.
+
+        Raises:
+            NotFound, Conflict: it is not UNKNOWN.
+        """
+        return await self._change(identity, lambda now: self._desk.settle(identity, by, to, reason, now))
 
     async def get(self, identity: str) -> Command:
-        found = self._open.get(identity) or await self._on_disk(self._store.by_id, identity)
+        found = self._desk.open.get(identity) or await self._on_disk(self._store.by_id, identity)
         if found is None:
             raise NotFound(f"no command {identity!r}")
         return found
@@ -146,274 +166,199 @@ class CommandRuntime:
     async def newest(self, limit: int) -> list[Command]:
         return await self._on_disk(self._store.newest, limit)
 
+    def waits_for(self, identity: str) -> str:
+        """What an unsent command waits for, in words; "" for others."""
+        return self._desk.waits_for(identity, self._clock())
+
+    def link_changed(self, device_id: str) -> None:
+        """A link came up or went down."""
+        online = self._live.states[device_id] is LinkState.ONLINE
+        self._tell(lambda now: self._desk.link(device_id, online, now))
+
     # --- the work ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Settle what a stop left behind, then serve every device until cancelled."""
+        """Settle what a stop left behind, then carry out orders until cancelled."""
         try:
-            for command in await self._on_disk(self._store.last_desired):
-                self._want(command)
             async with asyncio.TaskGroup() as self._tasks:
-                async with self._steps:
-                    left = [recovered(c, self._clock()) for c in await self._on_disk(self._store.unfinished)]
-                    await self._keep(*left)
-                self._tasks.create_task(self._audit())
-                for command in left:
-                    if command.status in (Status.ACKNOWLEDGED, Status.UNKNOWN):
-                        self._tasks.create_task(self._settle(command))
-                for device in self.plant.devices:
-                    self._tasks.create_task(self._serve(device.id))
+                await self._audit.begin(self._on_disk)
+                await self._begin()
+                self._tasks.create_task(self._audit.run(self._on_disk))
+                while True:
+                    await self._until_something()
+                    await self._take()
         finally:
             self._disk.shutdown(wait=True)
 
-    def link_changed(self, device_id: str) -> None:
-        """A link came up or went down: its worker looks again."""
-        self._wake[device_id].set()
+    async def _begin(self) -> None:
+        """As after a crash: the disk says what is open."""
+        last = await self._on_disk(self._store.last_desired)
+        for command in last:
+            self._want(command)
+        left = await self._on_disk(self._store.unfinished)
+        orders = self._desk.begin(left, last, self._clock())
+        for device, state in self._live.states.items():
+            orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
+        await self._carry_out(orders)
 
-    async def _serve(self, device: str) -> None:
-        wake = self._wake[device]
-        while True:
-            wake.clear()
-            mine = [c for c in self._open.values() if self.plant.point(c.point).device == device]
-            now = self._clock()
-            for late in queue.expired(mine, now):
-                await self._step_if(
-                    late.id, Status.QUEUED, Status.EXPIRED, "its deadline passed before it could be sent"
-                )
-            online = self._live.states[device] is LinkState.ONLINE
-            ready = queue.next_to_send(mine, now) if online else None
-            if ready is not None:
-                await self._send(ready, device)
+    async def _until_something(self) -> None:
+        """Until an event came, or something is due."""
+        if self._inbox or self._urgent:
+            return
+        self._wake.clear()
+        due = self._desk.next_time()
+        wait_s = None if due is None else max(0.0, (due - self._clock()) / 1e9)
+        if wait_s == 0.0:
+            await asyncio.sleep(0)
+            return
+        timer = None if wait_s is None else asyncio.get_running_loop().call_later(wait_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _take(self) -> None:
+        """Some events, one commit, then what they order."""
+        events = self._next_events()
+        keys = [e.key for e in events if e.key is not None and self._desk.by_key(*e.key) is None]
+        self._before = await self._on_disk(self._store.by_keys, keys) if keys else {}
+        orders, answers = Orders(), list[tuple[asyncio.Future[Command | None], Command | None]]()
+        now = self._clock()
+        for event in events:
+            try:
+                found = event.act(now)
+            except TwinloopError as error:  # the caller's fault: nobody else's business
+                if event.answer is not None and not event.answer.done():
+                    event.answer.set_exception(error)
                 continue
-            deadline = queue.next_deadline(mine)
-            wait_s = None if deadline is None else max(0.0, (deadline - self._clock()) / 1e9) + 0.001
-            await _wait(wake, wait_s)
+            orders.add(found)
+            if event.answer is not None:
+                answers.append((event.answer, found.answer))
+        orders.add(self._desk.tick(now))
+        kept = await self._carry_out(orders)
+        for future, command in answers:
+            if future.done():
+                continue
+            if kept:
+                future.set_result(command)
+            else:
+                future.set_exception(Unavailable("it could not be recorded; nothing was done", "see the server's log"))
 
-    async def _send(self, ready: Command, device: str) -> None:
-        point = self.plant.point(ready.point)
-        # Recorded before written: a write that the store does not know must be impossible.
-        sent = await self._step_if(ready.id, Status.QUEUED, Status.SENT, f"writing {ready.value:g} to {point.address}")
-        if sent is None:
-            return  # cancelled meanwhile
-        for older in [c for c in self._open.values() if c.point == point.name and c.id != sent.id]:
-            detail = f"command {sent.id} was sent before the process confirmed this one"
-            await self._step_if(older.id, Status.ACKNOWLEDGED, Status.SUPERSEDED, detail)
-        verdict = await self._links[device].write(point, ready.value, WRITE_TIMEOUT_S)
-        command = await self._step(ready.id, lambda c: answered(c, verdict, self._clock()))
-        if verdict.outcome is WriteOutcome.NOT_SENT:
-            await _wait(self._wake[device], NOT_SENT_WAIT_S)
-        elif not command.final and self._tasks is not None:
-            self._tasks.create_task(self._settle(command))
+    def _next_events(self) -> list[_Event]:
+        """Urgent ones first; of one key only the first, so that the second meets what became of it."""
+        events: list[_Event] = []
+        keys: set[tuple[str, str]] = set()
+        for waiting in (self._urgent, self._inbox):
+            while waiting and len(events) < TAKEN_MAX and waiting[0].key not in keys:
+                event = waiting.popleft()
+                if event.key is not None:
+                    keys.add(event.key)
+                events.append(event)
+        return events
 
-    async def _settle(self, command: Command) -> None:
-        """Read the process until it shows the value (CONFIRMED) or has had its time (FAILED).
+    async def _carry_out(self, orders: Orders) -> bool:
+        """False: it could not be recorded, so nothing was done and all stands as it does on disk."""
+        for identity in orders.looks:
+            self._start(self._look(identity))
+        if orders.kept:
+            kept = list(orders.kept.values())
+            try:
+                await self._on_disk(self._store.save, kept, self._audit.marks())
+            except sqlite3.Error as error:
+                await self._forget(error)
+                return False
+            for command in kept:
+                self._want(command)
+                self._live.feed.announce("command", command.transitions[-1].time, as_body(command))
+            self._audit.take(kept)
+        for identity in orders.writes:
+            self._start(self._write(self._desk.open[identity]))
+        return True
 
-        Without a usable read-back an acknowledged command becomes UNKNOWN, and an unknown one stays so: it is read
-        back for as long as it takes, because nothing else may be said of it.
-        """
-        rule = self._feedback(command)
-        sent_at = max(t.time for t in command.transitions if t.status in (Status.SENT, Status.UNKNOWN))
-        end: int | None = self._clock() + int(rule.within_s * 1e9)
-        seen: float | None = None
-        while command.id in self._open and not self._open[command.id].final:
-            observed = await self._observe(self.plant.point(rule.feedback), sent_at)
-            if observed is not None:
-                seen = observed
-                if abs(observed - command.value) <= rule.tolerance:
-                    detail = f"{rule.feedback} reads {observed:g}"
-                    await self._finish(command.id, Status.CONFIRMED, detail, observed)
-                    return
-            if end is not None and self._clock() >= end:
-                if seen is not None:
-                    detail = (
-                        f"{rule.feedback} still reads {seen:g} after {rule.within_s:g} s, {command.value:g} was wanted"
-                    )
-                    await self._finish(command.id, Status.FAILED, detail, seen)
-                    return
-                detail = f"{rule.feedback} could not be read back; the command may have taken effect"
-                await self._step_if(command.id, Status.ACKNOWLEDGED, Status.UNKNOWN, detail)
-                end = None
-            if end is None and observed is not None:
-                end = self._clock() + int(rule.within_s * 1e9)  # the device can be read again: it has its time anew
-            await asyncio.sleep(READ_BACK_EVERY_S)
+    async def _forget(self, error: sqlite3.Error) -> None:
+        """What could not be recorded has not happened: as after a crash, the disk is right."""
+        log.error("commands cannot be recorded: %s", error)
+        self._desk = Dispatcher(self._ground)
+        await asyncio.sleep(READ_TIMEOUT_S)
+        await self._begin()
 
-    async def _observe(self, point: Point, after: int) -> float | None:
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        assert self._tasks is not None
+        self._tasks.create_task(work)
+
+    async def _write(self, command: Command) -> None:
+        point = self.plant.point(command.point)
+        verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
+        self._tell(lambda now: self._desk.answered(command.id, verdict, now))
+
+    async def _look(self, identity: str) -> None:
+        """Read the feedback once."""
+        command = self._desk.open.get(identity)
+        if command is None:
+            return
+        sent_at = max((t.time for t in command.transitions if t.status in (Status.SENT, Status.UNKNOWN)), default=0)
+        sight = await self._observe(self.plant.point(self._ground.feedback(command).feedback), sent_at)
+        value, seen = (None, ()) if sight is None else (sight.value, (sight,))
+        self._tell(lambda now: self._desk.observed(identity, value, seen, now))
+
+    async def _observe(self, point: Point, after: int) -> Sight | None:
         """What the process shows now; for protocols that cannot be asked, the newest good reading since `after`."""
         if self._live.states.get(point.device) is not LinkState.ONLINE:
             return None
         batch = await self._links[point.device].read(point, READ_TIMEOUT_S)
         if batch is not None:
+            rows = zip(batch.point, batch.value, batch.quality, strict=True)
             fresh = [
-                v
-                for p, v, q in zip(batch.point, batch.value, batch.quality, strict=True)
-                if p == point.id and is_good(int(q))
+                Sight(point.name, float(v), None, int(q), 0.0) for p, v, q in rows if p == point.id and is_good(int(q))
             ]
-            return float(fresh[-1]) if fresh else None
+            return fresh[-1] if fresh else None
         columns = self._live.table.columns
         if columns.source_time[point.id] > after and is_good(int(columns.quality[point.id])):
-            return float(columns.value[point.id])
+            age_s = (self._clock() - int(columns.received_time[point.id])) / 1e9
+            return Sight(point.name, float(columns.value[point.id]), None, int(columns.quality[point.id]), age_s)
         return None
 
-    def _feedback(self, command: Command) -> Feedback:
-        """The plant's rule for the point, else: the point itself, to a rounding error, in DEFAULT_WITHIN_S."""
-        rule = self.plant.feedback_of_point.get(command.point)
-        if rule is not None:
-            return rule
-        point = self.plant.point(command.point)
-        step = abs(point.scale) if point.type not in ("boolean", "enum") else 0.0
-        tolerance = max(step / 2 if point.type == "integer" else 0.0, 1e-6 * abs(command.value))
-        return Feedback(point.name, point.name, tolerance, DEFAULT_WITHIN_S)
+    # --- events ------------------------------------------------------------------------------------------------------
 
-    def _check(self, request: Request) -> Point:
-        point = self.plant.point(request.point)
-        if not point.writable:
-            raise Refused(f"{point.name} is not writable", "commands need access rw in points.csv")
-        if not 0 < len(request.key) <= KEY_MAX:
-            raise BadRequest(f"the key has {len(request.key)} characters", f"give 1 … {KEY_MAX}")
-        if len(request.reason) > REASON_MAX:
-            raise BadRequest(f"the reason has {len(request.reason)} characters", f"at most {REASON_MAX}")
-        if not math.isfinite(request.value):
-            raise BadRequest(f"value {request.value} is not a finite number", "give a number")
-        if isinstance(point.schema, Enum) and point.schema.index_of(request.value) is None:
-            raise BadRequest(f"{request.value:g} is no value of {point.name}", f"one of {offer(point.schema)}")
-        if point.type == "boolean" and request.value not in (0.0, 1.0):
-            raise BadRequest(f"{point.name} is boolean, got {request.value:g}", "give 0 or 1")
-        if point.type == "integer" and point.scale == 1.0 and request.value != int(request.value):
-            raise BadRequest(f"{point.name} is an integer, got {request.value:g}", "give a whole number")
-        if not point.low <= request.value <= point.high:
-            raise BadRequest(
-                f"{request.value:g} {point.unit} is outside {point.low:g} … {point.high:g} of {point.name}",
-                "stay inside",
-            )
-        if not 0 < request.deadline_s <= DEADLINE_MAX_S:
-            raise BadRequest(f"deadline_s {request.deadline_s:g}", f"give a number in (0, {DEADLINE_MAX_S:g}]")
-        return point
+    def _tell(self, act: Act) -> None:
+        """Something happened; it is never dropped."""
+        self._inbox.append(_Event(act))
+        self._wake.set()
 
-    # --- steps -------------------------------------------------------------------------------------------------------
+    async def _ask(self, act: Act, key: tuple[str, str] | None = None, *, urgent: bool = False) -> Command:
+        if len(self._inbox) >= INBOX_MAX and not urgent:
+            raise LimitExceeded(f"{INBOX_MAX} events wait to be taken", "ask again later")
+        answer: asyncio.Future[Command | None] = asyncio.get_running_loop().create_future()
+        (self._urgent if urgent else self._inbox).append(_Event(act, answer, key))
+        self._wake.set()
+        command = await answer
+        assert command is not None
+        return command
 
-    async def _step(self, identity: str, change: Callable[[Command], Command]) -> Command:
-        async with self._steps:
-            current = self._open.get(identity)
-            if current is None:
-                raise Conflict(f"command {identity} has ended", "see its transitions")
-            changed = change(current)
-            await self._keep(changed)
-        self._wake[self.plant.point(changed.point).device].set()
-        return changed
-
-    async def _step_if(self, identity: str, status: Status, to: Status, detail: str) -> Command | None:
-        """Only when the command is still in `status`."""
-        current = self._open.get(identity)
-        if current is None or current.status is not status:
-            return None
-        try:
-            return await self._step(identity, lambda c: moved(c, to, self._clock(), detail))
-        except Conflict:
-            return None  # somebody else's step came first
-
-    async def _finish(self, identity: str, to: Status, detail: str, observed: float) -> None:
-        try:
-            await self._step(identity, lambda c: moved(c, to, self._clock(), detail, observed))
-        except Conflict:
-            return  # superseded meanwhile
-
-    async def _keep(self, *commands: Command) -> None:
-        """Durable first, then believed and told."""
-        await self._on_disk(self._store.save, commands)
-        for command in commands:
-            if command.final:
-                self._open.pop(command.id, None)
-            else:
-                self._open[command.id] = command
-            self._want(command)
-            self._live.feed.announce("command", command.transitions[-1].time, as_body(command))
-        self._unaudited.set()
+    async def _change(self, identity: str, act: Act) -> Command:
+        """
+        Raises:
+            NotFound: no command has that id. Conflict: it has ended.
+        """
+        if identity not in self._desk.open:
+            raise Conflict(f"command {identity} is {(await self.get(identity)).status}", "it has ended")
+        return await self._ask(act)
 
     def _want(self, command: Command) -> None:
+        """What the twin desires: the value of the newest command that was let into the queue."""
         point = self.plant.point_of_name.get(command.point)
-        if point is None:
-            return  # the plant no longer has it
+        if point is None or not any(t.status is Status.QUEUED for t in command.transitions):
+            return
         if command.status not in UNDESIRED and command.status is not Status.SUPERSEDED:
             self.desired[point.id] = command.value
         elif self.desired.get(point.id) == command.value and command.status in UNDESIRED:
             del self.desired[point.id]
 
-    async def _audit(self) -> None:
-        """Every transition becomes a ledger entry, in order; the store remembers which have one."""
-        await self._forget_audited()
-        while True:
-            await self._unaudited.wait()
-            self._unaudited.clear()
-            for_ledger = await self._on_disk(self._store.unaudited)
-            for start in range(0, len(for_ledger), AUDIT_BATCH):
-                await self._audit_rows(for_ledger[start : start + AUDIT_BATCH])
-
-    async def _audit_rows(self, rows: list[Unaudited]) -> None:
-        try:
-            futures = [
-                self._evidence.record("command", _entry(r.command, r.n), r.command.transitions[r.n].time) for r in rows
-            ]
-            indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
-        except LedgerError as error:  # they stay unaudited in the store, which is the outbox
-            log.error("%d transitions wait for the ledger: %s", len(rows), error)
-            await asyncio.sleep(AUDIT_RETRY_S)
-            await self._forget_audited()
-            self._unaudited.set()
-            return
-        done = [(r.command.id, r.n, i) for r, i in zip(rows, indexes, strict=True)]
-        await self._on_disk(self._store.audited, done)
-
-    async def _forget_audited(self) -> None:
-        """After a crash between ledger and store: entries that exist are not written twice."""
-        waiting = {(u.command.id, u.n) for u in await self._on_disk(self._store.unaudited)}
-        if waiting:
-            entries = await asyncio.to_thread(self._evidence.entries, len(waiting) + self._evidence.log.size)
-            found = [
-                (str(e.body["id"]), int(str(e.body["n"])), index)
-                for index, e in entries
-                if e.kind == "command" and (e.body["id"], e.body["n"]) in waiting
-            ]
-            await self._on_disk(self._store.audited, found)
-
     async def _on_disk(self, work: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
 
 
-def as_body(command: Command) -> dict[str, object]:
-    """The record as API, events and console show it (wire.CommandRecord); times in ms since 1970."""
-    return {
-        "id": command.id,
-        "key": command.key,
-        "point": command.point,
-        "value": command.value,
-        "priority": command.priority.name.lower(),
-        "deadline": command.deadline / 1e6,
-        "reason": command.reason,
-        "author": command.author,
-        "status": command.status.value,
-        "final": command.final,
-        "observed": command.observed,
-        "transitions": [
-            {"status": t.status.value, "time": t.time / 1e6, "detail": t.detail} for t in command.transitions
-        ],
-    }
-
-
-def _entry(command: Command, n: int) -> dict[str, bool | int | float | str | None]:
-    """One transition as the ledger keeps it."""
-    step = command.transitions[n]
-    return {
-        "id": command.id, "n": n, "key": command.key, "author": command.author, "point": command.point,
-        "value": command.value, "priority": command.priority.name.lower(), "deadline_ns": command.deadline,
-        "reason": command.reason, "status": step.status.value, "detail": step.detail,
-        "observed": command.observed if step.status in (Status.CONFIRMED, Status.FAILED) else None,
-    }  # fmt: skip
-
-
-async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
-    """Until the event is set or the time is over."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return
+def _answered(command: Command) -> bool:
+    """Whether it was refused by the device, not by us."""
+    return any(t.status is Status.SENT for t in command.transitions)

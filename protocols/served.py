@@ -10,7 +10,6 @@ import fnmatch
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from protocols.link import Clock
 from twin.past import Past, Span
 from twin.plant import Plant, Serving
 from twin.points import Point, Points
+from twin.role import Role
 from twin.rules import Setting
 
 OnWrite = Callable[[Point, float], bool]
@@ -48,13 +48,6 @@ FACE_SETTINGS: Mapping[str, Setting] = {
     "points": Setting(list, ("*",), 'patterns of point names that are shown, such as ["tank_*", "*.flow"]'),
 }
 """What every `[[serve]]` knows."""
-
-
-class Role(StrEnum):
-    """What a client of a face may do."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +152,8 @@ class TwinView(Protocol):
         """Through the same queue, checks and ledger as any command; durable when this returns.
 
         Raises:
-            Denied: the role does not allow it (any more). And what a command over HTTP may be refused with.
+            Denied, NotPermitted: the account is gone, or its role does not allow it (any more). And what a command over
+                HTTP may be refused with.
         """
 
     async def follow(self, command_id: str, by: Guest, timeout_s: float) -> CommandState:

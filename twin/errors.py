@@ -12,14 +12,16 @@ class TwinloopError(Exception):
     Args:
         message: what is wrong, naming the place.
         hint: what to do about it.
+        command: id of the command that was recorded although it is refused; "" when nothing was recorded.
     """
 
     code = "error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", command: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.command = command
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -29,6 +31,24 @@ class BadRequest(TwinloopError):
     """The caller sent something that can never work as it stands."""
 
     code = "bad_request"
+
+
+class OutOfRange(BadRequest):
+    """The value is a number that the point, or the device behind it, cannot take."""
+
+    code = "out_of_range"
+
+
+class WrongUnit(BadRequest):
+    """The value is in another unit than the point's."""
+
+    code = "wrong_unit"
+
+
+class Expired(BadRequest):
+    """The last moment at which it could have been done was past when it was asked for."""
+
+    code = "expired"
 
 
 class NotFound(TwinloopError):
@@ -43,6 +63,12 @@ class Conflict(TwinloopError):
     code = "conflict"
 
 
+class Reserved(Conflict):
+    """Somebody else has selected or leased the point."""
+
+    code = "reserved"
+
+
 class Denied(TwinloopError):
     """The caller has not shown who they are."""
 
@@ -55,10 +81,22 @@ class Forbidden(TwinloopError):
     code = "forbidden"
 
 
+class NotPermitted(TwinloopError):
+    """The caller is known, but this is not for their role, or not for them: an own command is for others to approve."""
+
+    code = "not_permitted"
+
+
 class Refused(TwinloopError):
     """The request is well formed, but acting on it would not be safe or honest."""
 
     code = "refused"
+
+
+class Interlocked(Refused):
+    """An interlock does not hold, or what it looks at is stale or bad."""
+
+    code = "interlocked"
 
 
 class PreconditionFailed(TwinloopError):

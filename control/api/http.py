@@ -23,11 +23,14 @@ from control.api.part import Parts
 from control.api.problem import error_body
 from control.api.route import BODY_MAX, Call, Reply, Route
 from control.api.routes import ROUTES, parse_body
+from control.api.session_routes import COOKIE, cookie
 from control.api.ws import Console
 from control.errors import INTERNAL, codes
+from control.identity import Caller
+from control.permissions import permit
 from twin.errors import Forbidden, LimitExceeded
+from twin.role import Role
 
-COOKIE = "twinloop_session"
 STATIC = Path(__file__).parent / "static"
 HEADERS = (
     (
@@ -41,6 +44,8 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+NOBODY = Caller("", Role.VIEWER)
+"""Who calls where nobody needs to be signed in."""
 NOT_BUILT = "The console is not built. Run `make setup`, or `python control/console/build.py`.\n"
 BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_MAX}
 """Bytes that a body may have where it is not BODY_MAX; only routes without parameters in their path."""
@@ -58,18 +63,9 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
         return Response(api_document, media_type="application/json")
 
     async def login(request: Request) -> Response:
-        session = parts.identity.log_in(request.query_params.get("token", ""))
-        parts.evidence.record("login", {"user": "operator", "by": "login link"})
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", path="/")
-        return answer
-
-    async def logout(request: Request) -> Response:
-        session, _ = credentials(request)
-        parts.identity.log_out(session or "")
-        answer = Response(status_code=204)
-        answer.delete_cookie(COOKIE, path="/")
-        return answer
+        caller, session = parts.identity.log_in(request.query_params.get("token", ""))
+        parts.evidence.record("login", {"user": caller.name, "role": caller.role.value, "by": "login link"})
+        return RedirectResponse("/", 303, {"set-cookie": cookie(session)})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -85,7 +81,6 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
     routes += [
         StarletteRoute("/openapi.json", openapi),
         StarletteRoute("/login", login),
-        StarletteRoute("/logout", logout, methods=["POST"]),
         StarletteRoute("/healthz", healthz),
         StarletteRoute("/readyz", readyz),
         StarletteRoute("/metrics", metrics),
@@ -112,11 +107,16 @@ def credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
 def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            caller = parts.identity.caller(*credentials(request))
+            secrets = credentials(request)
+            caller = NOBODY
+            if route.act is not None:
+                caller = parts.identity.caller(*secrets)
+                permit(caller, route.act)
             body = parse_body(route, await request.body())
             call = Call(
                 caller, request.path_params, dict(request.query_params), body, request.headers,
-                str(request.base_url).rstrip("/"),
+                str(request.base_url).rstrip("/"), request.client.host if request.client else "",
+                tuple(s for s in secrets if s),
             )  # fmt: skip
             return _response(route, await route.handler(parts, call))
         except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else

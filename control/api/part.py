@@ -18,6 +18,7 @@ from control.identity import Identity
 from control.live import LiveTwin
 from control.questions import Questions
 from control.runtime import CommandRuntime
+from control.sign_in import SignIn
 from control.whatif import WhatIfs
 from protocols.link import Clock
 from twin.drawing import layout
@@ -66,6 +67,7 @@ class Parts:
     commands: CommandRuntime
     whatifs: WhatIfs
     identity: Identity
+    sign_in: SignIn
     backups: Backups
     clock: Clock
     version: str

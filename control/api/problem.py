@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from control.api import wire
 from control.errors import codes, words
-from twin.errors import BadGraph, BadPlant
+from twin.errors import BadGraph, BadPlant, TwinloopError
 
 
 def error_body(error: Exception) -> wire.ErrorBody:
     """Code, words, and the mistakes one by one where there are several."""
     message, hint = words(error)
     mistakes = [str(m) for m in error.mistakes] if isinstance(error, BadPlant | BadGraph) else []
-    return wire.ErrorBody(codes(error).code, message, hint, mistakes)
+    command = error.command if isinstance(error, TwinloopError) else ""
+    return wire.ErrorBody(codes(error).code, message, hint, mistakes, command)

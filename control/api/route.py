@@ -9,13 +9,17 @@ from typing import Any
 from control.api.part import Parts
 from control.identity import Caller
 from twin.errors import BadRequest
+from twin.role import Act
 
 BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated call: path and query values as text, the parsed body, headers by small name."""
+    """One call: path and query values as text, the parsed body, headers by small name.
+
+    `peer` is the client's address; `secrets` are the session's and bearer's secrets that it has shown.
+    """
 
     caller: Caller
     path: dict[str, Any]
@@ -23,6 +27,8 @@ class Call:
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
     base_url: str = ""
+    peer: str = ""
+    secrets: tuple[str, ...] = ()
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         text = self.query.get(key)
@@ -62,6 +68,7 @@ class Route:
     """A row of the API: `takes` and `gives` are wire types; `query` names its query parameters.
 
     `raw`: the handler gets the body's bytes, to read them off the event loop; `body_max` is in bytes.
+    `act`: the right that a caller needs for it; None: nobody needs to be signed in.
     """
 
     method: str
@@ -74,3 +81,4 @@ class Route:
     status: int = 200
     raw: bool = False
     body_max: int = BODY_MAX
+    act: Act | None = Act.SEE

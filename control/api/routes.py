@@ -11,19 +11,21 @@ from typing import Any
 import msgspec
 
 from control import graph_runs
-from control.api import history_routes, twin_routes, wire
+from control.api import history_routes, session_routes, twin_routes, wire
 from control.api.part import Parts
 from control.api.route import Call, Route
 from control.branches import Branch
 from control.command import Priority
+from control.command_record import as_body
 from control.command_value import number_of
 from control.evidence import KINDS
 from control.questions import Question
-from control.runtime import Request, as_body
+from control.request import Request
 from control.whatif import Run, question
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
+from twin.role import Act
 
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 COMMANDS_MAX = 1_000
@@ -32,16 +34,6 @@ AUDIT_MAX = 1_000
 
 async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
     return await parts.plant_info()
-
-
-async def ticket(parts: Parts, call: Call) -> wire.Ticket:
-    from control.identity import TICKET_S
-
-    return wire.Ticket(parts.identity.ticket(call.caller), int(TICKET_S * 1000))
-
-
-async def login_link(parts: Parts, _: Call) -> dict[str, str]:
-    return {"path": f"/login?token={parts.identity.login_link()}"}
 
 
 async def points(parts: Parts, call: Call) -> dict[str, Any]:
@@ -124,7 +116,7 @@ async def command(parts: Parts, call: Call) -> dict[str, Any]:
 
 
 async def cancel(parts: Parts, call: Call) -> dict[str, Any]:
-    return as_body(await parts.commands.cancel(call.path["id"]))
+    return as_body(await parts.commands.cancel(call.path["id"], call.caller.name))
 
 
 def _run(run: Run, whole: bool) -> wire.WhatIfRun:
@@ -196,7 +188,16 @@ ROUTES: tuple[Route, ...] = (
         wire.TwinPage,
         query=("interface", "kind", "limit", "cursor"),
     ),
-    Route("POST", f"{API}/twins", twin_routes.create, "Create a twin", wire.TwinRecord, wire.TwinRequest, status=201),
+    Route(
+        "POST",
+        f"{API}/twins",
+        twin_routes.create,
+        "Create a twin",
+        wire.TwinRecord,
+        wire.TwinRequest,
+        status=201,
+        act=Act.EDIT,
+    ),
     Route("GET", f"{API}/twins/{{id}}", twin_routes.twin, "One twin, its values and relationships", wire.TwinRecord),
     Route(
         "PATCH",
@@ -205,8 +206,9 @@ ROUTES: tuple[Route, ...] = (
         "Change a twin by JSON merge patch",
         wire.TwinRecord,
         dict[str, Any],
+        act=Act.EDIT,
     ),
-    Route("DELETE", f"{API}/twins/{{id}}", twin_routes.delete, "Delete a twin", None, status=204),
+    Route("DELETE", f"{API}/twins/{{id}}", twin_routes.delete, "Delete a twin", None, status=204, act=Act.EDIT),
     Route("GET", f"{API}/twins/{{id}}/thing", twin_routes.thing, "A twin as a W3C Thing Description", dict),
     Route(
         "PUT",
@@ -214,6 +216,7 @@ ROUTES: tuple[Route, ...] = (
         twin_routes.link,
         "Relate a twin to another",
         wire.TwinRelationship,
+        act=Act.EDIT,
     ),
     Route(
         "DELETE",
@@ -222,6 +225,7 @@ ROUTES: tuple[Route, ...] = (
         "End a relationship",
         None,
         status=204,
+        act=Act.EDIT,
     ),
     Route("GET", f"{API}/graph", twin_routes.export, "The graph as a file of Azure Digital Twins Explorer", dict),
     Route(
@@ -234,9 +238,17 @@ ROUTES: tuple[Route, ...] = (
         query=("dry_run", "mode"),
         raw=True,
         body_max=graph_runs.BODY_MAX,
+        act=Act.EDIT,
     ),
     Route("GET", f"{API}/graph/imports/{{id}}", twin_routes.import_run, "One import and its result", wire.ImportInfo),
-    Route("DELETE", f"{API}/graph/imports/{{id}}", twin_routes.cancel_import, "Cancel an import", wire.ImportInfo),
+    Route(
+        "DELETE",
+        f"{API}/graph/imports/{{id}}",
+        twin_routes.cancel_import,
+        "Cancel an import",
+        wire.ImportInfo,
+        act=Act.EDIT,
+    ),
     Route(
         "GET",
         f"{API}/graph/problems",
@@ -245,14 +257,44 @@ ROUTES: tuple[Route, ...] = (
         list[wire.GraphProblem],
     ),
     Route("GET", f"{API}/points/{{name}}", points, "One point as it is now", dict),
-    Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
-    Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict),
+    Route(
+        "POST",
+        f"{API}/session",
+        session_routes.sign_in,
+        "Sign in with an account",
+        wire.Session,
+        wire.SessionRequest,
+        act=None,
+    ),
+    Route("GET", f"{API}/session", session_routes.who, "Who is signed in, and what the role may do", wire.Who),
+    Route("DELETE", f"{API}/session", session_routes.sign_out, "Sign out", None, status=204),
+    Route("POST", f"{API}/ticket", session_routes.ticket, "A one-time ticket for the WebSocket", wire.Ticket),
+    Route(
+        "POST", f"{API}/login-link", session_routes.login_link, "A new one-time login link", dict, wire.LoginLinkRequest
+    ),
     Route("POST", f"{API}/query", run_query, "One SELECT over the twin", wire.QueryResult, wire.QueryRequest),
     Route("GET", f"{API}/branches", branches, "Forks of the twin, newest first", list[wire.BranchInfo]),
-    Route("POST", f"{API}/branches", create_branch, "Fork the twin", wire.BranchInfo, wire.BranchRequest, status=201),
+    Route(
+        "POST",
+        f"{API}/branches",
+        create_branch,
+        "Fork the twin",
+        wire.BranchInfo,
+        wire.BranchRequest,
+        status=201,
+        act=Act.SIMULATE,
+    ),
     Route("GET", f"{API}/branches/{{name}}", branch, "One fork", wire.BranchInfo),
-    Route("PATCH", f"{API}/branches/{{name}}", set_in_branch, "Set values in a fork", wire.BranchInfo, dict[str, Any]),
-    Route("DELETE", f"{API}/branches/{{name}}", delete_branch, "Delete a fork", wire.BranchInfo),
+    Route(
+        "PATCH",
+        f"{API}/branches/{{name}}",
+        set_in_branch,
+        "Set values in a fork",
+        wire.BranchInfo,
+        dict[str, Any],
+        act=Act.SIMULATE,
+    ),
+    Route("DELETE", f"{API}/branches/{{name}}", delete_branch, "Delete a fork", wire.BranchInfo, act=Act.SIMULATE),
     Route("GET", f"{API}/history", history, "One point over time", wire.Trend, query=("point", "from", "to", "max")),
     Route(
         "GET",
@@ -272,6 +314,7 @@ ROUTES: tuple[Route, ...] = (
         query=("dry_run",),
         raw=True,
         body_max=history_routes.PART_BYTES_MAX,
+        act=Act.KEEP,
     ),
     Route(
         "POST",
@@ -281,12 +324,24 @@ ROUTES: tuple[Route, ...] = (
         wire.BackupRun,
         wire.BackupRequest,
         status=202,
+        act=Act.KEEP,
     ),
     Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
-    Route("POST", f"{API}/commands", submit, "Submit a command", wire.CommandRecord, wire.CommandRequest, status=202),
+    Route(
+        "POST",
+        f"{API}/commands",
+        submit,
+        "Submit a command",
+        wire.CommandRecord,
+        wire.CommandRequest,
+        status=202,
+        act=Act.COMMAND,
+    ),
     Route("GET", f"{API}/commands", commands, "Newest commands first", list[wire.CommandRecord], query=("limit",)),
     Route("GET", f"{API}/commands/{{id}}", command, "One command and its transitions", wire.CommandRecord),
-    Route("POST", f"{API}/commands/{{id}}/cancel", cancel, "Cancel a queued command", wire.CommandRecord),
+    Route(
+        "POST", f"{API}/commands/{{id}}/cancel", cancel, "Cancel a queued command", wire.CommandRecord, act=Act.COMMAND
+    ),
     Route(
         "POST",
         f"{API}/whatif",
@@ -295,10 +350,11 @@ ROUTES: tuple[Route, ...] = (
         wire.WhatIfRun,
         wire.WhatIfRequest,
         status=202,
+        act=Act.SIMULATE,
     ),
     Route("GET", f"{API}/whatif", whatifs, "What-ifs, newest first, without results", list[wire.WhatIfRun]),
     Route("GET", f"{API}/whatif/{{id}}", whatif, "One what-if and its result", wire.WhatIfRun),
-    Route("DELETE", f"{API}/whatif/{{id}}", cancel_whatif, "Cancel a what-if", wire.WhatIfRun),
+    Route("DELETE", f"{API}/whatif/{{id}}", cancel_whatif, "Cancel a what-if", wire.WhatIfRun, act=Act.SIMULATE),
     Route(
         "GET",
         f"{API}/audit",
@@ -308,7 +364,14 @@ ROUTES: tuple[Route, ...] = (
         query=("last", "kind"),
     ),
     Route("GET", f"{API}/audit/{{index}}/proof", proof, "A bundle that proves one entry offline", dict),
-    Route("POST", f"{API}/audit/history", verify_history, "Recompute every history batch against the ledger", dict),
+    Route(
+        "POST",
+        f"{API}/audit/history",
+        verify_history,
+        "Recompute every history batch against the ledger",
+        dict,
+        act=Act.AUDIT,
+    ),
 )
 
 

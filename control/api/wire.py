@@ -44,6 +44,7 @@ class Welcome(msgspec.Struct, frozen=True, tag_field="t", tag="welcome"):
     heartbeat_ms: int
     time: float
     user: str
+    role: str
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"):
@@ -439,6 +440,40 @@ class ImportedRows(msgspec.Struct, frozen=True):
     expired: int
 
 
+class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/session: an account of `twinloop account`."""
+
+    account: str
+    password: str
+
+
+class Who(msgspec.Struct, frozen=True):
+    """GET /api/v1/session: who is signed in, what the role may do, and as which roles it may approve.
+
+    `account`: the name is an account's; else it is `operator` (a login link) or `cli` (the token).
+    """
+
+    name: str
+    role: str
+    account: bool
+    may: list[str]
+    approves: list[str]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session; `secret` is its bearer token for programs, browsers have it as a cookie. Good for `expires_ms`."""
+
+    who: Who
+    secret: str
+    expires_ms: int
+
+
+class LoginLinkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/login-link: for an account, or without one for the shared `operator`."""
+
+    account: str = ""
+
+
 class Ticket(msgspec.Struct, frozen=True):
     """POST /api/v1/ticket: good for one WebSocket within `expires_ms`."""
 
@@ -447,12 +482,13 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """Every HTTP error."""
+    """Every HTTP error. `command` is the id of the command that was recorded although it is refused, "" without one."""
 
     code: str
     message: str
     hint: str
     mistakes: list[str] = []
+    command: str = ""
 
 
 def as_json(value: object) -> object:

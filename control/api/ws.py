@@ -70,7 +70,7 @@ class Console:
         caller = parts.identity.redeem(auth.ticket)
         feed = parts.live.feed
         beat_ms = int(HEARTBEAT_S * 1000)
-        await _send(socket, wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name))
+        await _send(socket, wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name, caller.role))
         sub = await _first(socket, "sub")
         if not isinstance(sub, wire.Sub):
             raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")

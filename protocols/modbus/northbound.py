@@ -20,11 +20,12 @@ from protocols.modbus.codec import BadFrame, DeviceException, Frame, FrameParser
 from protocols.modbus.image import Image, Written
 from protocols.modbus.map import Aspect, Row, read_map
 from protocols.modbus.turns import ANY_UNIT
-from protocols.served import Asked, Guest, Role, States, TwinView
+from protocols.served import Asked, Guest, States, TwinView
 from twin import errors
 from twin.plant import Serving
 from twin.points import Point
 from twin.quality import is_good
+from twin.role import Role
 
 IDLE_S = 300.0  # a client that asks nothing for so long is gone; masters poll every few seconds
 SPARED_S = 10.0  # a client that was silent for longer makes room for a new one when all places are taken

@@ -29,10 +29,11 @@ from protocols.mqtt.sparkplug import Source
 from protocols.mqtt.sparkplug_metrics import SEQUENCE
 from protocols.mqtt.sparkplug_voice import SparkplugVoice
 from protocols.mqtt.voice import PlainVoice, Saying, Spoken, Unfit, Voice, Wish
-from protocols.served import Asked, Guest, Role, Shown, TwinView
+from protocols.served import Asked, Guest, Shown, TwinView
 from twin.errors import TwinloopError
 from twin.plant import Plant, Serving
 from twin.points import Point
+from twin.role import Role
 
 PUMP_S = 0.05  # as often as the twin hands states over
 SLICE = 500  # points of one go: some 5 ms of JSON

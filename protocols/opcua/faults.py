@@ -9,9 +9,11 @@ from twin import errors
 
 _CODES: dict[type[Exception], int] = {
     errors.Denied: ua.StatusCodes.BadUserAccessDenied,
+    errors.NotPermitted: ua.StatusCodes.BadUserAccessDenied,
     errors.Forbidden: ua.StatusCodes.BadUserAccessDenied,
     errors.NotFound: ua.StatusCodes.BadNotFound,
     errors.BadRequest: ua.StatusCodes.BadInvalidArgument,
+    errors.OutOfRange: ua.StatusCodes.BadOutOfRange,
     errors.Refused: ua.StatusCodes.BadInvalidState,
     errors.Conflict: ua.StatusCodes.BadInvalidState,
     errors.PreconditionFailed: ua.StatusCodes.BadInvalidState,

@@ -26,8 +26,9 @@ from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 
 from protocols.opcua.faults import status_of
 from protocols.opcua.standard import LightServer
-from protocols.served import Guest, Role, TwinView
+from protocols.served import Guest, TwinView
 from twin.errors import TwinloopError
+from twin.role import Role
 
 # Services that wait for something: others of the same connection must not wait behind them.
 _WAITING = frozenset(

@@ -27,11 +27,12 @@ from protocols.opcua.raw_history import Missing, Raw
 from protocols.opcua.security import serve_securely
 from protocols.opcua.served_nodes import WRITE, Nodes, data_value
 from protocols.pki import Pki
-from protocols.served import Asked, CommandState, Guest, Role, Shown, States, TwinView
+from protocols.served import Asked, CommandState, Guest, Shown, States, TwinView
 from twin.errors import LimitExceeded
 from twin.past import Past, Span
 from twin.plant import Plant, Serving
 from twin.points import Point
+from twin.role import Act, may
 
 POINTS_MAX = 50_000  # with its properties a point takes some 20 KB in asyncua's address space
 BATCH = 20  # values written before clients and the server's other threads have a turn: about 1 ms
@@ -133,7 +134,7 @@ class OpcUaFace:
             # The twin is told of every change, so what it holds is as of now (Part 4, 7.7.4).
             now = codec.moment(self._clock())
             return ua.DataValue(value.Value, value.StatusCode, value.SourceTimestamp, now)
-        if item.AttributeId == ua.AttributeIds.UserAccessLevel and guest.role is not Role.OPERATOR:
+        if item.AttributeId == ua.AttributeIds.UserAccessLevel and not may(guest.role, Act.COMMAND):
             return ua.DataValue(ua.Variant(value.Value.Value & ~WRITE, ua.VariantType.Byte))
         return value
 
@@ -152,7 +153,7 @@ class OpcUaFace:
             return int(_CODES.BadNotWritable if known else _CODES.BadNodeIdUnknown)
         if item.AttributeId != ua.AttributeIds.Value or not point.writable:
             return int(_CODES.BadNotWritable)
-        if guest.role is not Role.OPERATOR:
+        if not may(guest.role, Act.COMMAND):
             return int(_CODES.BadUserAccessDenied)
         if item.IndexRange or (item.Value.StatusCode is not None and item.Value.StatusCode.value):
             return int(_CODES.BadWriteNotSupported)
@@ -231,7 +232,7 @@ class OpcUaFace:
             raise ua.uaerrors.BadNotFound
         if not point.writable:
             raise ua.uaerrors.BadNotWritable
-        if guest.role is not Role.OPERATOR:
+        if not may(guest.role, Act.COMMAND):
             raise ua.uaerrors.BadUserAccessDenied
         value = self._value(point, variant)
         if isinstance(value, int):

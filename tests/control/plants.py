@@ -14,7 +14,8 @@ from control.command import Command, Priority
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.runtime import CommandRuntime, Request
+from control.request import Request
+from control.runtime import CommandRuntime
 from protocols.catalog import PROTOCOLS
 from protocols.link import Link
 from protocols.served import ServedDevice

@@ -24,12 +24,13 @@ from control.runtime import CommandRuntime
 from protocols.catalog import PROTOCOLS
 from protocols.faces import FACES
 from protocols.link import Link
-from protocols.served import Role, ServedDevice
+from protocols.served import ServedDevice
 from tests.control.plants import until
 from twin.history import History
 from twin.plant import Plant
 from twin.plantfile import load_plant
 from twin.points import Point
+from twin.role import Role
 from twin.store import Store
 
 PASSWORD = "eleven pumps"

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from control.accounts import ACCOUNTS_FILE, Accounts
 from control.attempts import FAILED_BY_NAME_MAX, FAILED_BY_PEER_MAX, REMEMBERED_MAX, WINDOW_S, Attempts
 from control.cli import app
-from protocols.served import Role
 from twin.errors import BadRequest, Conflict, Denied, NotFound, Unavailable
+from twin.role import Role
 
 PASSWORD = "eleven pumps"
 
@@ -76,6 +76,9 @@ def test_what_cannot_be_an_account_is_refused(accounts: Accounts) -> None:
         accounts.add("an na", PASSWORD, Role.VIEWER)
     with pytest.raises(BadRequest, match="7 characters"):
         accounts.add("otto", "1234567", Role.VIEWER)
+    for shared in ("operator", "cli"):
+        with pytest.raises(BadRequest, match="author of commands without an account"):
+            accounts.add(shared, PASSWORD, Role.ADMIN)
     with pytest.raises(NotFound, match="no account 'ana'"):
         accounts.remove("ana")
 

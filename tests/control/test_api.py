@@ -55,7 +55,7 @@ def filled(path: str) -> str:
     )
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.act is not None], ids=lambda r: f"{r.method} {r.path}")
 def test_no_route_answers_a_stranger(client: Client, route: Any) -> None:
     answer = httpx.request(route.method, client.url + filled(route.path), trust_env=False)
     assert answer.status_code == 401
@@ -305,7 +305,7 @@ def test_signing_out_ends_the_session(running: tuple[Site, Client]) -> None:
         assert browser.get(client.post("/login-link")["path"]).status_code == 303
         assert browser.get("/api/v1/plant").status_code == 200
         cookie = dict(browser.cookies)
-        assert browser.post("/logout").status_code == 204
+        assert browser.delete("/api/v1/session").status_code == 204
         assert browser.get("/api/v1/plant").status_code == 401
         assert httpx.get(f"{client.url}/api/v1/plant", cookies=cookie, trust_env=False).status_code == 401
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from control.identity import HELD_MAX, LOGIN_LINK_S, SESSION_S, TICKET_S, TOKEN_FILE, Caller, Identity
+from control.identity import (
+    HELD_MAX,
+    LINK,
+    LOGIN_LINK_S,
+    SESSION_S,
+    TICKET_S,
+    TOKEN,
+    TOKEN_FILE,
+    Caller,
+    Identity,
+)
 from twin.errors import Denied
+from twin.role import Role
+
+ANN = Caller("ann", Role.VIEWER)
 
 
 class Clock:
@@ -23,23 +37,38 @@ def clock() -> Clock:
     return Clock()
 
 
+Roles = dict[str, Role]
+
+
 @pytest.fixture
-def identity(tmp_path: Path, clock: Clock) -> Identity:
+def roles() -> Roles:
+    """The accounts there are."""
+    return {"anna": Role.SUPERVISOR}
+
+
+def role_of(roles: Roles, name: str) -> Role:
+    if name not in roles:
+        raise Denied(f"there is no account {name!r}")
+    return roles[name]
+
+
+@pytest.fixture
+def identity(tmp_path: Path, clock: Clock, roles: Roles) -> Identity:
     numbers = count()
-    return Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}")
+    return Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}", partial(role_of, roles))
 
 
 def test_a_login_link_opens_one_session_once(identity: Identity) -> None:
     link = identity.login_link()
-    session = identity.log_in(link)
-    assert identity.caller(session, None) == Caller("operator")
+    caller, session = identity.log_in(link)
+    assert caller == identity.caller(session, None) == LINK
     with pytest.raises(Denied, match="was used"):
         identity.log_in(link)
 
 
 def test_links_sessions_and_tickets_end_with_their_time(identity: Identity, clock: Clock) -> None:
-    session = identity.log_in(identity.login_link())
-    link, ticket = identity.login_link(), identity.ticket(Caller("x"))
+    _, session = identity.log_in(identity.login_link())
+    link, ticket = identity.login_link(), identity.ticket(ANN)
     clock.now = int(TICKET_S * 1e9)
     with pytest.raises(Denied):
         identity.redeem(ticket)
@@ -52,17 +81,19 @@ def test_links_sessions_and_tickets_end_with_their_time(identity: Identity, cloc
 
 
 def test_a_ticket_is_good_once(identity: Identity) -> None:
-    ticket = identity.ticket(Caller("ann"))
-    assert identity.redeem(ticket) == Caller("ann")
+    ticket = identity.ticket(ANN)
+    assert identity.redeem(ticket) == ANN
     with pytest.raises(Denied):
         identity.redeem(ticket)
 
 
-def test_the_token_is_kept_private_and_stays_the_same(tmp_path: Path, identity: Identity, clock: Clock) -> None:
+def test_the_token_is_kept_private_and_stays_the_same(
+    tmp_path: Path, identity: Identity, clock: Clock, roles: Roles
+) -> None:
     path = tmp_path / TOKEN_FILE
     assert path.stat().st_mode & 0o077 == 0
-    again = Identity(tmp_path, clock, lambda: "other")
-    assert again.caller(None, path.read_text()) == Caller("cli")
+    again = Identity(tmp_path, clock, lambda: "other", partial(role_of, roles))
+    assert again.caller(None, path.read_text()) == TOKEN
 
 
 @pytest.mark.parametrize("token", ["", "x", "secret-1", "sécret"])
@@ -72,16 +103,44 @@ def test_a_wrong_token_is_denied(identity: Identity, token: str) -> None:
 
 
 def test_a_session_that_logged_out_is_over(identity: Identity) -> None:
-    session = identity.log_in(identity.login_link())
+    _, session = identity.log_in(identity.login_link())
     identity.log_out(session)
     with pytest.raises(Denied):
         identity.caller(session, None)
 
 
 def test_asking_for_ever_does_not_fill_memory_and_drops_the_oldest(identity: Identity) -> None:
-    first = identity.ticket(Caller("first"))
+    first = identity.ticket(Caller("first", Role.VIEWER))
     for _ in range(HELD_MAX):
-        last = identity.ticket(Caller("last"))
+        last = identity.ticket(ANN)
     with pytest.raises(Denied):
         identity.redeem(first)
-    assert identity.redeem(last) == Caller("last")
+    assert identity.redeem(last) == ANN
+
+
+def test_a_session_of_an_account_is_good_as_cookie_and_as_bearer_token(identity: Identity) -> None:
+    caller, secret = identity.session("anna", Role.SUPERVISOR)
+    assert caller == Caller("anna", Role.SUPERVISOR, account=True)
+    assert identity.caller(secret, None) == identity.caller(None, secret) == caller
+
+
+def test_a_role_counts_as_it_is_now_and_a_removed_account_is_out_at_once(identity: Identity, roles: Roles) -> None:
+    caller, secret = identity.session("anna", roles["anna"])
+    ticket, link = identity.ticket(caller), identity.login_link("anna")
+    roles["anna"] = Role.VIEWER
+    assert identity.caller(secret, None).role is Role.VIEWER
+    assert identity.now(caller).role is Role.VIEWER
+    del roles["anna"]
+    for use in (
+        lambda: identity.caller(secret, None),
+        lambda: identity.redeem(ticket),
+        lambda: identity.log_in(link),
+        lambda: identity.login_link("anna"),
+    ):
+        with pytest.raises(Denied, match="no account 'anna'"):
+            use()
+
+
+def test_a_login_link_for_an_account_signs_in_as_that_account(identity: Identity) -> None:
+    caller, session = identity.log_in(identity.login_link("anna"))
+    assert caller == identity.caller(session, None) == Caller("anna", Role.SUPERVISOR, account=True)

@@ -16,14 +16,15 @@ import pytest
 from control.accounts import Accounts
 from control.live import LiveTwin
 from control.northbound import ASKING_MAX, Northbound, Sources, Station, View
-from protocols.served import Asked, Guest, Role, States
+from protocols.served import Asked, Guest, States
 from tests.control.plants import until
 from tests.control.served_plant import works
-from twin.errors import BadRequest, Denied, LimitExceeded, Unavailable
+from twin.errors import BadRequest, Denied, LimitExceeded, NotPermitted, Unavailable
 from twin.history import History
 from twin.plant import Plant, Serving, Twin
 from twin.points import Point, Points
 from twin.readings import Readings
+from twin.role import Role
 from twin.store import Store
 
 POINTS = 2_000
@@ -123,11 +124,13 @@ async def test_who_asks_too_much_at_once_is_told_so(tmp_path: Path) -> None:
         assert sum(isinstance(a, LimitExceeded) for a in answers) == 5
         with pytest.raises(BadRequest, match="priority 'hurry'"):
             await made.command(Asked("pump.speed", 1.0, priority="hurry"), OPERATOR)
-        with pytest.raises(Denied):
+        with pytest.raises(NotPermitted):
             await made.command(Asked("pump.speed", 1.0), Guest("test:someone", Role.VIEWER))
         # The account decides, not what the guest was when he came.
-        with pytest.raises(Denied):
+        with pytest.raises(NotPermitted):
             await made.command(Asked("pump.speed", 1.0), Guest("test:otto", Role.OPERATOR, "otto"))
+        with pytest.raises(Denied):
+            await made.command(Asked("pump.speed", 1.0), Guest("test:gone", Role.OPERATOR, "gone"))
 
 
 def _ids() -> Any:

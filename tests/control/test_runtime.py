@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from control.command import Priority, Status
-from control.runtime import Request
+from control.request import Request
 from ledger.entry import decode
 from protocols.link import LinkState
 from tests.control.plants import Bench, Pump, bench, serve_pump, until
@@ -114,11 +114,11 @@ async def test_a_command_for_a_dead_device_waits_and_expires_and_holds_up_nobody
 
 async def test_a_queued_command_can_be_cancelled_and_a_confirmed_one_cannot(plc: Bench) -> None:
     far = await plc.submit("far.status", key="far")
-    assert (await plc.commands.cancel(far.id)).status == "CANCELLED"
+    assert (await plc.commands.cancel(far.id, "tester")).status == "CANCELLED"
     near = await plc.submit(key="near")
     await plc.until(near.id, "CONFIRMED")
     with pytest.raises(Conflict, match="CONFIRMED"):
-        await plc.commands.cancel(near.id)
+        await plc.commands.cancel(near.id, "tester")
 
 
 async def test_a_newer_command_for_the_same_point_supersedes_one_still_queued(plc: Bench) -> None:
@@ -210,13 +210,16 @@ async def test_after_a_restart_unfinished_commands_are_settled_and_finished_ones
 async def test_a_command_that_was_being_sent_when_the_server_died_is_read_back_not_resent(
     tmp_path: Path, pump: Pump
 ) -> None:
-    from control.command import moved, submitted
+    from control.command import Command, Transition, moved
     from tests.control.plants import CommandLike
 
     now = time.time_ns()
     tmp_path.mkdir(exist_ok=True)
     with CommandLike(tmp_path) as store:
-        command = submitted("c1", "k", "tester", "pump.status", 1.0, Priority.OPERATOR, now + 10**10, "", now)
+        first = (Transition(Status.QUEUED, now, "submitted"),)
+        command = Command(
+            "c1", "k", "tester", "pump.status", 1.0, Priority.OPERATOR, now + 10**10, "", Status.QUEUED, first
+        )
         store.save([command, moved(command, Status.SENT, now, "writing")])
     await pump.show(status=1.0, running=1.0)
     async with bench(tmp_path, pump) as running:
@@ -238,7 +241,7 @@ async def test_every_transition_is_one_ledger_entry_in_order(tmp_path: Path, pum
 
         await until(steps, lambda s: len(s) == 4)  # type: ignore[arg-type]
         assert steps() == ["QUEUED", "SENT", "ACKNOWLEDGED", "CONFIRMED"]
-        assert running.store.unaudited() == []
+        await until(running.store.unaudited, lambda left: left == [])
 
 
 BAD = [

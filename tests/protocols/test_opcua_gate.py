@@ -22,11 +22,12 @@ from protocols import certificate as x
 from protocols.opcua.guests import Door, GuestServer
 from protocols.opcua.security import serve_securely
 from protocols.pki import Pki, write
-from protocols.served import Guest, Role
+from protocols.served import Guest
 from tests.protocols.opcua_field import PASSWORD, USER, Site, ToldSink, link
 from tests.protocols.pki_bench import NOW, authority, certificate, folder, key
 from tests.protocols.protocol_bench import running, until
 from twin.errors import BadRequest, NotFound
+from twin.role import Role
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 POLICY = security_policies.SecurityPolicyBasic256Sha256

@@ -30,7 +30,7 @@ export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/w
 export const audit = (last: number, kind: string): Promise<AuditHead> =>
   call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
 export async function signOut(): Promise<void> {
-  await fetch("/logout", { method: "POST" });
+  await fetch("/api/v1/session", { method: "DELETE" });
 }
 export const auditProof = (index: number): Promise<unknown> => call("GET", `/audit/${index}/proof`);
 

@@ -27,6 +27,7 @@ export interface Welcome {
   heartbeat_ms: number;
   time: number;
   user: string;
+  role: string;
 }
 
 /** All points as they are at `(epoch, seq)`: replace everything held. */
@@ -365,18 +366,46 @@ export interface ImportedRows {
   expired: number;
 }
 
+/** POST /api/v1/session: an account of `twinloop account`. */
+export interface SessionRequest {
+  account: string;
+  password: string;
+}
+
+/** GET /api/v1/session: who is signed in, what the role may do, and as which roles it may approve. `account`: the name is an account's; else it is `operator` (a login link) or `cli` (the token). */
+export interface Who {
+  name: string;
+  role: string;
+  account: boolean;
+  may: string[];
+  approves: string[];
+}
+
+/** A session; `secret` is its bearer token for programs, browsers have it as a cookie. Good for `expires_ms`. */
+export interface Session {
+  who: Who;
+  secret: string;
+  expires_ms: number;
+}
+
+/** POST /api/v1/login-link: for an account, or without one for the shared `operator`. */
+export interface LoginLinkRequest {
+  account?: string;
+}
+
 /** POST /api/v1/ticket: good for one WebSocket within `expires_ms`. */
 export interface Ticket {
   ticket: string;
   expires_ms: number;
 }
 
-/** Every HTTP error. */
+/** Every HTTP error. `command` is the id of the command that was recorded although it is refused, "" without one. */
 export interface ErrorBody {
   code: string;
   message: string;
   hint: string;
   mistakes?: string[];
+  command?: string;
 }
 
 export type ClientMessage = Auth | Sub | Ping;

@@ -1,0 +1,96 @@
+"""Whether a request can ever work, and the command it becomes; pure: must not know other commands or the twin's values."""
+
+from __future__ import annotations
+
+import math
+
+from control.command import Command, Priority, Status, Terms, Transition
+from control.request import Request, body
+from twin.errors import BadRequest, Expired, OutOfRange, Refused
+from twin.points import Point
+from twin.policy import Policy
+from twin.schema import Enum, offer
+
+DEADLINE_MAX_S = 24 * 3600.0
+WAIT_MAX_S = 30 * 86_400.0  # a schedule further away belongs into a calendar
+KEY_MAX = 200  # characters
+REASON_MAX = 1_000  # characters
+
+
+def admitted(request: Request, author: str, identity: str, point: Point, policy: Policy, now: int) -> Command:
+    """The command as it begins, its first step still to be decided (DRAFT).
+
+    Raises:
+        BadRequest, OutOfRange, Expired, Refused: it can never work so.
+    """
+    _check_words(request)
+    _check_value(point, request.value)
+    _check_times(request, now)
+    terms = _terms(request, policy, now)
+    if policy.select and not request.select and request.priority is not Priority.EMERGENCY:
+        raise Refused(f"{point.name} must be selected before it is operated", "select it, then operate the selection")
+    first = Transition(Status.DRAFT, now, "submitted", author)
+    return Command(
+        identity, request.key, author, point.name, request.value, request.priority, now, request.reason, Status.DRAFT,
+        (first,), None, terms, body(request),
+    )  # fmt: skip
+
+
+def _terms(request: Request, policy: Policy, now: int) -> Terms:
+    """Nothing holds an emergency back: it is neither selected, approved nor scheduled."""
+    if request.priority is Priority.EMERGENCY:
+        return Terms(request.deadline_s, request.latest)
+    waits = request.at is not None or request.at_plant_s is not None or request.when
+    return Terms(
+        deadline_s=request.deadline_s,
+        latest=request.latest,
+        select=request.select,
+        select_timeout_s=policy.select_timeout_s,
+        approvals=policy.approvals,
+        approver=policy.approver if policy.approvals else "",
+        approval_timeout_s=policy.approval_timeout_s,
+        revision=request.revision,
+        at=request.at,
+        at_plant_s=request.at_plant_s,
+        when=request.when,
+        until=now + int(request.wait_s * 1e9) if waits else None,
+    )
+
+
+def _check_words(request: Request) -> None:
+    if not 0 < len(request.key) <= KEY_MAX:
+        raise BadRequest(f"the key has {len(request.key)} characters", f"give 1 … {KEY_MAX}")
+    if len(request.reason) > REASON_MAX:
+        raise BadRequest(f"the reason has {len(request.reason)} characters", f"at most {REASON_MAX}")
+
+
+def _check_value(point: Point, value: float) -> None:
+    if not point.writable:
+        raise Refused(f"{point.name} is not writable", "commands need access rw in points.csv")
+    if not math.isfinite(value):
+        raise BadRequest(f"value {value} is not a finite number", "give a number")
+    if isinstance(point.schema, Enum) and point.schema.index_of(value) is None:
+        raise OutOfRange(f"{value:g} is no value of {point.name}", f"one of {offer(point.schema)}")
+    if point.type == "boolean" and value not in (0.0, 1.0):
+        raise OutOfRange(f"{point.name} is boolean, got {value:g}", "give 0 or 1")
+    if point.type == "integer" and point.scale == 1.0 and value != int(value):
+        raise OutOfRange(f"{point.name} is an integer, got {value:g}", "give a whole number")
+    if not point.low <= value <= point.high:
+        raise OutOfRange(
+            f"{value:g} {point.unit} is outside {point.low:g} … {point.high:g} of {point.name}", "stay inside"
+        )
+
+
+def _check_times(request: Request, now: int) -> None:
+    if not 0 < request.deadline_s <= DEADLINE_MAX_S:
+        raise BadRequest(f"deadline_s {request.deadline_s:g}", f"give a number in (0, {DEADLINE_MAX_S:g}]")
+    if not 0 < request.wait_s <= WAIT_MAX_S:
+        raise BadRequest(f"wait_s {request.wait_s:g}", f"give a number in (0, {WAIT_MAX_S:g}]")
+    if request.latest is not None and request.latest <= now:
+        raise Expired(
+            f"the deadline passed {(now - request.latest) / 1e9:.1f} s ago", "send it again if it still makes sense"
+        )
+    if request.at is not None and request.at > now + int(request.wait_s * 1e9):
+        raise BadRequest(f"its time comes after wait_s {request.wait_s:g}", "wait longer, or choose an earlier time")
+    if request.latest is not None and request.at is not None and request.latest < request.at:
+        raise Expired("the deadline passes before its time comes", "choose a later deadline")

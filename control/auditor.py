@@ -1,0 +1,112 @@
+"""Makes every transition of a command a ledger entry, in order, and remembers which have one; must not know what they mean."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from control.command import Command
+from control.command_record import as_entry
+from control.command_store import CommandStore
+from control.evidence import Evidence
+from ledger.errors import LedgerError
+
+BATCH = 500  # transitions handed to the ledger at once
+RETRY_S = 1.0
+OnDisk = Callable[..., Awaitable[Any]]
+Mark = tuple[str, int, int]
+"""(command, n, ledger index)."""
+log = logging.getLogger("twinloop.commands")
+
+
+class Auditor:
+    """The store is the outbox: a transition without an index is one that a crash kept from the ledger."""
+
+    def __init__(self, evidence: Evidence, store: CommandStore) -> None:
+        self._evidence, self._store = evidence, store
+        self._waiting: deque[tuple[Command, int]] = deque()
+        self._taken: dict[str, int] = {}  # of open commands: how many transitions were taken
+        self._marks: list[Mark] = []
+        self._wake = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    def take(self, commands: Iterable[Command]) -> None:
+        """These are durable now."""
+        for command in commands:
+            for n in range(self._taken.get(command.id, 0), len(command.transitions)):
+                self._waiting.append((command, n))
+            if command.final:
+                self._taken.pop(command.id, None)
+            else:
+                self._taken[command.id] = len(command.transitions)
+        self._wake.set()
+
+    def marks(self) -> list[Mark]:
+        """What became entries since the last call, to be kept with the next commit."""
+        marks, self._marks = self._marks, []
+        return marks
+
+    async def begin(self, on_disk: OnDisk) -> None:
+        """After a start: what has no index in the store is an entry already, or waits to become one."""
+        left = await on_disk(self._store.unaudited)
+        waiting = {(u.command.id, u.n) for u in left}
+        held: list[Mark] = []
+        if waiting:
+            entries = await asyncio.to_thread(self._evidence.entries, len(waiting) + self._evidence.log.size)
+            held = [
+                (str(e.body["id"]), int(str(e.body["n"])), index)
+                for index, e in entries
+                if e.kind == "command" and (e.body["id"], e.body["n"]) in waiting
+            ]
+            await on_disk(self._store.save, (), held)
+        done = {(identity, n) for identity, n, _ in held}
+        self._waiting = deque((u.command, u.n) for u in left if (u.command.id, u.n) not in done)
+        self._taken = {c.id: len(c.transitions) for c in await on_disk(self._store.unfinished)}
+        self._wake.set()
+
+    async def run(self, on_disk: OnDisk) -> None:
+        """Hand over until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+                done = await self._hand_over(batch)
+                for _ in range(done):
+                    self._waiting.popleft()
+                if done < len(batch):
+                    await asyncio.sleep(RETRY_S)
+            if marks := self.marks():
+                await on_disk(self._store.save, (), marks)
+
+    async def _hand_over(self, batch: list[tuple[Command, int]]) -> int:
+        """How many, from the first on, are entries now; the others stay without an index in the store."""
+        futures: list[asyncio.Future[int]] = []
+        failure: BaseException | None = None
+        for command, n in batch:
+            try:
+                entry = self._evidence.record("command", as_entry(command, n), command.transitions[n].time)
+            except LedgerError as error:
+                failure = error
+                break
+            futures.append(asyncio.wrap_future(entry))
+        done = 0
+        for (command, n), index in zip(batch, await asyncio.gather(*futures, return_exceptions=True), strict=False):
+            if isinstance(index, BaseException):
+                failure = index
+                break
+            self._marks.append((command.id, n, index))
+            done += 1
+        self._say(failure, len(self._waiting) - done)
+        return done
+
+    def _say(self, failure: BaseException | None, waiting: int) -> None:
+        """Once when it begins to fail, once when it works again."""
+        if failure is not None and self._failure is None:
+            log.error("%d transitions wait for the ledger: %s", waiting, failure)
+        elif failure is None and self._failure is not None:
+            log.info("transitions reach the ledger again")
+        self._failure = failure

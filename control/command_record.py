@@ -1,0 +1,80 @@
+"""A command as others see it: the record of API, events and console, and the entries of the ledger; must not know how it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from control.command import Command, Status, Transition
+from ledger.entry import JSON
+from twin.interlock import Sight
+from twin.quality import name as quality_name
+
+
+def as_body(command: Command) -> dict[str, Any]:
+    """The record (wire.CommandRecord); times in ms since 1970."""
+    terms = command.terms
+    return {
+        "id": command.id,
+        "key": command.key,
+        "point": command.point,
+        "value": command.value,
+        "priority": command.priority.name.lower(),
+        "deadline": command.deadline / 1e6,
+        "reason": command.reason,
+        "author": command.author,
+        "status": command.status.value,
+        "final": command.final,
+        "observed": command.observed,
+        "approvals": terms.approvals,
+        "approver": terms.approver,
+        "approved_by": list(command.approvers),
+        "at": None if terms.at is None else terms.at / 1e6,
+        "at_plant_s": terms.at_plant_s,
+        "when": terms.when,
+        "group": terms.group,
+        "transitions": [_step(t) for t in command.transitions],
+    }
+
+
+def _step(step: Transition) -> dict[str, Any]:
+    return {
+        "status": step.status.value,
+        "time": step.time / 1e6,
+        "detail": step.detail,
+        "by": step.by,
+        "seen": [_sight(s) for s in step.seen],
+    }
+
+
+def _sight(sight: Sight) -> dict[str, Any]:
+    return {
+        "point": sight.point,
+        "value": sight.value,
+        "text": sight.text,
+        "quality": quality_name(sight.quality),
+        "age_s": sight.age_s,
+    }
+
+
+def as_entry(command: Command, n: int) -> dict[str, JSON]:
+    """Transition `n` as the ledger keeps it: who, why, and what was seen."""
+    step = command.transitions[n]
+    return {
+        "id": command.id, "n": n, "key": command.key, "author": command.author, "point": command.point,
+        "value": command.value, "priority": command.priority.name.lower(), "deadline_ns": command.deadline,
+        "reason": command.reason, "status": step.status.value, "detail": step.detail, "by": step.by,
+        "seen": seen_text(step.seen),
+        "observed": command.observed if step.status in (Status.CONFIRMED, Status.FAILED) else None,
+    }  # fmt: skip
+
+
+def seen_text(seen: tuple[Sight, ...]) -> str:
+    """`tank_1.level=1.2; pump.fault=0 (uncertain)`: one line that a person reads."""
+    return "; ".join(_seen_word(s) for s in seen)
+
+
+def _seen_word(sight: Sight) -> str:
+    shown = sight.text if sight.text is not None else "-" if sight.value is None else f"{sight.value:g}"
+    age = "" if sight.age_s is None else f", {sight.age_s:.1f} s old"
+    good = sight.quality >> 30 == 0
+    return f"{sight.point}={shown}" + ("" if good and not age else f" ({quality_name(sight.quality)}{age})")

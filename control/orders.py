@@ -1,0 +1,65 @@
+"""What the dispatcher asks of the plant and what it orders; must not know who answers or obeys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from control.command import Command
+from twin.interlock import Judgement
+from twin.plant import Feedback
+from twin.points import Point
+from twin.policy import Policy
+
+
+class Ground(Protocol):
+    """What the dispatcher may know of plant and twin; every answer is of this moment."""
+
+    def point(self, name: str) -> Point:
+        """
+        Raises:
+            NotFound: the plant has none of that name.
+        """
+
+    def policy(self, point: Point) -> Policy: ...
+
+    def gap_s(self, device: str) -> float:
+        """Least time between two writes to the device."""
+
+    def judge(self, command: Command, now: int) -> Judgement:
+        """By the interlocks."""
+
+    def reported(self, point: Point) -> float | None:
+        """What the plant says of it; None: nothing good."""
+
+    def revision(self, point: Point) -> int: ...
+
+    def due(self, command: Command, now: int) -> Judgement:
+        """Whether its time has come and its condition holds."""
+
+    def feedback(self, command: Command) -> Feedback: ...
+
+
+@dataclass(slots=True)
+class Orders:
+    """What follows from an event.
+
+    Attributes:
+        answer: the command that the event was about.
+        kept: id -> command as it is now: make all of them durable together, before any write.
+        writes: SENT commands to hand to their links.
+        predictions: DRAFT commands to predict.
+        looks: SEEKING commands whose feedback is to be read; that needs no record and may begin at once.
+    """
+
+    answer: Command | None = None
+    kept: dict[str, Command] = field(default_factory=dict)
+    writes: list[str] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
+
+    def add(self, more: Orders) -> None:
+        self.kept.update(more.kept)
+        self.writes += more.writes
+        self.predictions += more.predictions
+        self.looks += more.looks
