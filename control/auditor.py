@@ -55,7 +55,9 @@ class Auditor:
         waiting = {(u.command.id, u.n) for u in left}
         held: list[Mark] = []
         if waiting:
-            entries = await asyncio.to_thread(self._evidence.entries, len(waiting) + self._evidence.log.size)
+            # Handed over in order: what has no index yet comes after what has one.
+            newest = await on_disk(self._store.newest_entry)
+            entries = await asyncio.to_thread(self._evidence.entries, self._evidence.log.size - newest - 1)
             held = [
                 (str(e.body["id"]), int(str(e.body["n"])), index)
                 for index, e in entries

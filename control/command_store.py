@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS transitions (
   detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (command, n));
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
+CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry IS NOT NULL;
 """
 # Of stores made before there were such columns.
 _ADDED = {
@@ -103,6 +104,11 @@ class CommandStore:
     def last_desired(self) -> list[Command]:
         """For every point its newest command, whatever became of it."""
         return self._read("rowid IN (SELECT max(rowid) FROM commands GROUP BY point)", ())
+
+    def newest_entry(self) -> int:
+        """The highest index that a transition has in the ledger, -1 when none has one."""
+        (found,) = self._db.execute("SELECT max(entry) FROM transitions WHERE entry IS NOT NULL").fetchone()
+        return -1 if found is None else int(found)
 
     def unaudited(self) -> list[Unaudited]:
         rows = self._db.execute(

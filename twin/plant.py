@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.controls import NO_CONTROLS, Controls
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
 from twin.nearest import nearest as nearest
@@ -103,6 +104,7 @@ class Plant:
     notices: tuple[Notice, ...] = ()
     added: Added = Added()
     servings: tuple[Serving, ...] = ()
+    controls: Controls = NO_CONTROLS
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:

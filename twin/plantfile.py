@@ -9,11 +9,10 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twin import retention
+from twin.controlsheet import Ground, read_controls
 from twin.errors import BadPlant, NotFound, Notice
 from twin.fit import missing_ends, unfit
 from twin.graph import circle_of_parts
@@ -23,36 +22,16 @@ from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Serving, Twin, nearest
 from twin.points import Point, Points
 from twin.pointsheet import read_points
-from twin.rules import ProtocolRules, ServingRules, Setting
+from twin.rules import ProtocolRules, ServingRules
+from twin.sheet import PLANT_FILE as PLANT_FILE
+from twin.sheet import Sheet
 
-PLANT_FILE = "plant.toml"
 PLANT_ID = re.compile(r"^[\w.-]{1,64}$", re.ASCII)
 """It becomes part of the ledger's name."""
 LINK_INTERFACE = "dtmi:twinloop:Link;1"
 """Interface of the twin that every device gets: its link's own state as points."""
 SERVING_INTERFACE = "dtmi:twinloop:Serving;1"
 """Interface of the twin that every [[serve]] gets: who uses it, as points."""
-
-_TABLES: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "plant": {"id": str, "name": str, "clock": str, "points": str, "interfaces": str},
-    "device": {"id": str, "protocol": str, "endpoint": str},
-    "serve": {"id": str, "protocol": str, "endpoint": str},
-    "twin": {"id": str, "interface": str, "name": str, "at": list},
-    "relationship": {"source": str, "name": str, "target": str},
-    "feedback": {"point": str, "feedback": str, "tolerance": (int, float), "within_s": (int, float)},
-    "history": dict.fromkeys(retention.KEYS, str),
-    "model": {},
-}
-_NEEDED = {
-    "plant": ("id",),
-    "device": ("id", "protocol", "endpoint"),
-    "serve": ("protocol", "endpoint"),
-    "twin": ("id", "interface"),
-    "relationship": ("source", "name", "target"),
-    "feedback": ("point", "feedback"),
-}
-_LISTS = ("device", "serve", "twin", "relationship", "feedback")
-_OPEN = ("device", "serve", "model")  # their rows carry keys of their protocol's or their kind's own
 
 
 def load_plant(
@@ -86,7 +65,7 @@ def load_plant(
     except UnicodeDecodeError as error:
         mistakes.add(PLANT_FILE, 1, f"not UTF-8: {error.reason} at byte {error.start}", "save the file as UTF-8")
         raise BadPlant(mistakes.found) from None
-    sheet = _Sheet(document, TomlLines(text), mistakes)
+    sheet = Sheet(document, TomlLines(text), mistakes)
     sheet.check_tables()
     head = sheet.head()
     if not PLANT_ID.match(str(head.get("id", "x"))):
@@ -99,6 +78,8 @@ def load_plant(
     known = {p.name: p for p in points}
     feedbacks = _feedbacks(sheet, known)
     servings = _servings(sheet, faces or {}, serve or {}, folder, known)
+    own = _own_points(devices, servings, len(points))
+    controls = read_controls(sheet, Ground({**known, **{p.name: p for p in own}}, twins, interfaces, devices))
     kept = _retention(sheet)
     clock = head.get("clock")
     if clock is not None and clock not in known:
@@ -115,74 +96,15 @@ def load_plant(
         devices=tuple(devices.values()),
         twins=(*twins.values(), *link_twins),
         relationships=tuple(relationships),
-        points=Points.of((*points, *_own_points(devices, servings, len(points)))),
+        points=Points.of((*points, *own)),
         feedbacks=tuple(feedbacks),
         clock=clock,
         model=document.get("model", {}),
         notices=tuple(sorted(notices, key=lambda n: (n.file, n.line))),
         retention=kept,
         servings=tuple(servings.values()),
+        controls=controls,
     )
-
-
-@dataclass(slots=True)
-class _Sheet:
-    """plant.toml as parsed, with the lines of everything in it."""
-
-    document: dict[str, Any]
-    lines: TomlLines
-    mistakes: Mistakes
-
-    def head(self) -> dict[str, Any]:
-        head = self.document.get("plant")
-        return head if isinstance(head, dict) else {}
-
-    def rows(self, table: str) -> list[tuple[int, dict[str, Any]]]:
-        """(index, row) of every usable row of a list table."""
-        rows = self.document.get(table, [])
-        if not isinstance(rows, list):
-            return []
-        needed = _NEEDED[table]
-        return [
-            (i, r) for i, r in enumerate(rows) if isinstance(r, dict) and all(isinstance(r.get(k), str) for k in needed)
-        ]
-
-    def mistake(self, table: str, index: int, key: str, message: str, fix: str) -> None:
-        self.mistakes.add(PLANT_FILE, self.lines.of(table, index, key), message, fix)
-
-    def check_tables(self) -> None:
-        """Unknown tables and keys, missing keys, wrong types."""
-        for table, content in self.document.items():
-            if table not in _TABLES:
-                self.mistake(table, 0, "", f"unknown table [{table}]", nearest(table, list(_TABLES)) or "remove it")
-            elif table in _LISTS and not isinstance(content, list):
-                self.mistake(table, 0, "", f"[{table}] stands alone", f"write it as [[{table}]]")
-            elif table not in _LISTS and not isinstance(content, dict):
-                self.mistake(table, 0, "", f"{table} must be one table", f"write it as [{table}]")
-            else:
-                rows = content if isinstance(content, list) else [content]
-                for index, row in enumerate(rows):
-                    self._check_row(table, index, row)
-        if not isinstance(self.document.get("plant"), dict):
-            self.mistakes.add(PLANT_FILE, 1, "there is no [plant] table", 'add [plant] with id = "…"')
-
-    def _check_row(self, table: str, index: int, row: Any) -> None:
-        keys = _TABLES[table]
-        if not isinstance(row, dict):
-            self.mistake(table, index, "", f"{table} {index + 1} is not a table", f"write it as [[{table}]]")
-            return
-        for needed in _NEEDED.get(table, ()):
-            if needed not in row:
-                self.mistake(table, index, "", f"{table} without {needed}", f"add {needed} = …")
-        for key, value in row.items():
-            expected = keys.get(key)
-            if expected is None:
-                if table not in _OPEN:
-                    fix = nearest(key, list(keys)) or f"one of {', '.join(keys)}"
-                    self.mistake(table, index, key, f"{table} has an unknown key {key!r}", fix)
-            elif not isinstance(value, expected) or isinstance(value, bool):
-                wanted = "text" if expected is str else "a list" if expected is list else "a number"
-                self.mistake(table, index, key, f"{key} = {value!r} is not {wanted}", f"write {key} as {wanted}")
 
 
 def _read_interfaces(folder: Path, name: str, mistakes: Mistakes, notices: list[Notice]) -> Mapping[str, Interface]:
@@ -203,7 +125,7 @@ def _read_interfaces(folder: Path, name: str, mistakes: Mistakes, notices: list[
     return models.interfaces
 
 
-def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str]) -> dict[str, Device]:
+def _devices(sheet: Sheet, protocols: Mapping[str, ProtocolRules], endpoints: Mapping[str, str]) -> dict[str, Device]:
     devices: dict[str, Device] = {}
     for index, row in sheet.rows("device"):
         identity, protocol = row["id"], row["protocol"]
@@ -223,7 +145,7 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
         except ValueError as error:
             sheet.mistake("device", index, "endpoint", f"endpoint {endpoint!r}", str(error))
         before = len(sheet.mistakes.found)
-        settings = _settings(sheet, "device", index, row, rules.settings)
+        settings = sheet.settings(protocol, "device", index, row, rules.settings)
         # A default that stands in for a wrong value says nothing about what goes together.
         for clash in rules.check_settings(endpoint, settings) if len(sheet.mistakes.found) == before else ():
             sheet.mistake("device", index, clash.key, clash.message, clash.fix)
@@ -233,44 +155,8 @@ def _devices(sheet: _Sheet, protocols: Mapping[str, ProtocolRules], endpoints: M
     return devices
 
 
-def _settings(
-    sheet: _Sheet, table: str, index: int, row: dict[str, Any], known: Mapping[str, Setting]
-) -> dict[str, Any]:
-    settings: dict[str, Any] = {name: s.default for name, s in known.items()}
-    for key, value in row.items():
-        if key in _TABLES[table]:
-            continue
-        setting = known.get(key)
-        if setting is None:
-            fix = nearest(key, list(known)) or f"one of {', '.join(known)}"
-            sheet.mistake(table, index, key, f"{row['protocol']} has no setting {key!r}", fix)
-            continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not _fits(value, setting.type):
-            wanted = "list of texts" if setting.type is list else setting.type.__name__
-            sheet.mistake(table, index, key, f"{key} = {value!r} is not a {wanted}", setting.help)
-        elif number and not setting.low <= value <= setting.high:
-            span = f"{setting.low:g} … {setting.high:g}"
-            sheet.mistake(table, index, key, f"{key} = {value!r} is outside {span}", setting.help)
-        elif any(v not in setting.choices for v in _each(value)) and setting.choices:
-            sheet.mistake(table, index, key, f"{key} = {value!r}", f"one of {', '.join(setting.choices)}")
-        else:
-            settings[key] = tuple(value) if setting.type is list else setting.type(value)
-    return settings
-
-
-def _fits(value: Any, wanted: type) -> bool:
-    if wanted in (int, float):
-        return isinstance(value, (int, float) if wanted is float else int) and not isinstance(value, bool)
-    return isinstance(value, wanted) and all(wanted is not list or isinstance(v, str) for v in _each(value))
-
-
-def _each(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _servings(
-    sheet: _Sheet, faces: Mapping[str, ServingRules], serve: Mapping[str, str], folder: Path, known: Mapping[str, Point]
+    sheet: Sheet, faces: Mapping[str, ServingRules], serve: Mapping[str, str], folder: Path, known: Mapping[str, Point]
 ) -> dict[str, Serving]:
     """By id; a row without one is called after its protocol."""
     taken = {row["id"] for table in ("device", "twin") for _, row in sheet.rows(table)}
@@ -297,7 +183,7 @@ def _servings(
             rules.check_endpoint(endpoint)
         except ValueError as error:
             sheet.mistake("serve", index, "endpoint", f"endpoint {endpoint!r}", str(error))
-        settings = _settings(sheet, "serve", index, row, rules.settings)
+        settings = sheet.settings(protocol, "serve", index, row, rules.settings)
         for clash in rules.check_settings(endpoint, settings):
             sheet.mistake("serve", index, clash.key, clash.message, clash.fix)
         for mistake in rules.check_files(folder, settings, known):
@@ -310,7 +196,7 @@ def _servings(
     return found
 
 
-def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin]:
+def _twins(sheet: Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin]:
     twins: dict[str, Twin] = {}
     device_ids = {row["id"] for _, row in sheet.rows("device")}
     for index, row in sheet.rows("twin"):
@@ -336,7 +222,7 @@ def _twins(sheet: _Sheet, interfaces: Mapping[str, Interface]) -> dict[str, Twin
     return twins
 
 
-def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping[str, Interface]) -> list[Relationship]:
+def _relationships(sheet: Sheet, twins: Mapping[str, Twin], interfaces: Mapping[str, Interface]) -> list[Relationship]:
     found: dict[Relationship, int] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for index, row in sheet.rows("relationship"):
@@ -360,7 +246,7 @@ def _relationships(sheet: _Sheet, twins: Mapping[str, Twin], interfaces: Mapping
     return list(found)
 
 
-def _feedbacks(sheet: _Sheet, known: Mapping[str, Point]) -> list[Feedback]:
+def _feedbacks(sheet: Sheet, known: Mapping[str, Point]) -> list[Feedback]:
     found: dict[str, Feedback] = {}
     for index, row in sheet.rows("feedback"):
         for key in ("point", "feedback"):
@@ -384,7 +270,7 @@ def _feedbacks(sheet: _Sheet, known: Mapping[str, Point]) -> list[Feedback]:
     return list(found.values())
 
 
-def _retention(sheet: _Sheet) -> retention.Retention:
+def _retention(sheet: Sheet) -> retention.Retention:
     table = sheet.document.get("history")
     if not isinstance(table, dict):
         return retention.KEEP_EVERYTHING
