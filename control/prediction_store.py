@@ -17,7 +17,6 @@ import msgspec
 from control.prediction import Prediction, join, split
 from control.score import Score
 
-PREDICTIONS_FILE = "predictions.sqlite"
 FANS_KEPT = 10_000  # of the newest predictions, some 10 kB each; risks, effects and scores are kept for ever
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (

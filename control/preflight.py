@@ -9,10 +9,10 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -21,7 +21,7 @@ import numpy as np
 from control.command import Command, Status
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.prediction import Held, Prediction, prediction_of, question
+from control.prediction import Held, Prediction, prediction_of, question, unpredicted, verdict
 from control.prediction_audit import PredictionAudit
 from control.prediction_store import Kept, PredictionStore
 from control.score import Score, Summary, Track, score, summary, unscored
@@ -33,6 +33,7 @@ from sim.scenario import parse_limit
 from twin import track
 from twin.columns import Snapshot
 from twin.errors import LimitExceeded, NotFound, TwinloopError, Unavailable
+from twin.interlock import Judgement
 from twin.plant import Plant
 from twin.points import Point
 from twin.policy import Policy
@@ -85,8 +86,7 @@ class Preflight:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await asyncio.wrap_future(self._live.history.flush())
-                loop = asyncio.get_running_loop()
-                made = await loop.run_in_executor(self._thread, self._simulate, command, policy, cancel)
+                made = await self._simulated(command, policy, cancel)
         except TimeoutError:
             raise Unavailable(f"no prediction within {TIMEOUT_S:g} s", "cancel what-ifs, or send it again") from None
         finally:
@@ -97,6 +97,14 @@ class Preflight:
             await self._await_score(made)
             self._live.feed.announce("prediction", made.made_at, {"command": made.command})
         return made
+
+    async def judge(self, command: Command, policy: Policy) -> Judgement:
+        """What the policy makes of the command's prediction, or of there being none."""
+        try:
+            return verdict(await self.predict(command, policy), policy)
+        except TwinloopError as error:
+            log.warning("command %s was not predicted: %s", command.id, error)
+            return unpredicted(error, policy)
 
     async def of(self, command_id: str) -> Kept | None:
         """The prediction of a command, and its score once there is one."""
@@ -110,9 +118,21 @@ class Preflight:
         made, waiting = await self._on_disk(self._store.counts)
         return summary(made, waiting, await self._on_disk(self._store.scores, SUMMARY_MAX))
 
-    # --- predicting, on a thread -------------------------------------------------------------------------------------
+    # --- predicting --------------------------------------------------------------------------------------------------
+
+    async def _simulated(self, command: Command, policy: Policy, cancel: threading.Event) -> Prediction:
+        """A model's own fault must not end the server that watches the plant: it is logged, and there is no answer."""
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._simulate, command, policy, cancel)
+        (found,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(found, Prediction):
+            return found
+        if isinstance(found, TwinloopError):
+            raise found
+        log.error("the prediction of command %s failed", command.id, exc_info=found)
+        raise Unavailable("something went wrong inside the simulation", "the server's log has the details")
 
     def _simulate(self, command: Command, policy: Policy, cancel: threading.Event) -> Prediction:
+        """On a thread."""
         plant, snapshot = self._live.plant, self._live.snapshot()
         model = read_model(plant)
         at_s, assumed = self._acts(command, policy, model, snapshot)
@@ -281,10 +301,10 @@ def _read(plant: Plant, names: Sequence[str], snapshot: Snapshot) -> dict[str, f
     return found
 
 
-def as_body(kept: Kept, whole: bool = True) -> Mapping[str, object]:
+def as_body(kept: Kept, whole: bool = True) -> dict[str, Any]:
     """A prediction and its score as API and console show them (wire.PredictionRecord); times in ms since 1970."""
     made, scored = kept
-    body: dict[str, object] = msgspec.to_builtins(made)
+    body: dict[str, Any] = msgspec.to_builtins(made)
     del body["held"], body["started"], body["noise"]
     body["made_at"] = made.made_at / 1e6
     if not whole:
@@ -293,8 +313,8 @@ def as_body(kept: Kept, whole: bool = True) -> Mapping[str, object]:
     return body
 
 
-def score_body(scored: Score) -> Mapping[str, object]:
-    body: dict[str, object] = msgspec.to_builtins(scored)
+def score_body(scored: Score) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(scored)
     del body["command"]
     body["scored_at"] = scored.scored_at / 1e6
     body["coverage"] = scored.coverage

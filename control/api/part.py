@@ -16,6 +16,7 @@ from control.graph_runs import Imports
 from control.history_check import check_history
 from control.identity import Identity
 from control.live import LiveTwin
+from control.preflight import Preflight
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.sign_in import SignIn
@@ -65,6 +66,7 @@ class Parts:
     store: Store
     evidence: Evidence
     commands: CommandRuntime
+    preflight: Preflight
     whatifs: WhatIfs
     identity: Identity
     sign_in: SignIn
