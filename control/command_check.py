@@ -7,15 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from control.command import Priority
+from control.command_record import seen_text
 from ledger.entry import Entry
+from twin.interlock import Sight
 
 PROBLEMS_MAX = 100
 _HINT = "the ledger holds what was recorded: see `twinloop audit show --kind command`"
 _ROWS = (
-    "SELECT c.id, t.n, c.key, c.author, c.point, c.value, c.priority, c.deadline, c.reason, t.status, t.detail, t.entry, "
-    "c.status, c.observed FROM transitions t JOIN commands c ON c.id = t.command ORDER BY t.command, t.n"
+    "SELECT c.id, t.n, c.key, c.author, c.point, c.value, c.priority, c.reason, t.status, t.detail, {by}, {seen}, "
+    "t.entry, c.status, c.observed, c.deadline FROM transitions t JOIN commands c ON c.id = t.command "
+    "ORDER BY t.command, t.n"
 )
+# Where in a row.
+_ENTRY, _STATUS, _NOW, _OBSERVED, _DEADLINE = 12, 8, 13, 14, 15
 Found = dict[tuple[str, int], tuple[Any, ...]]
 
 
@@ -27,18 +34,21 @@ def read_commands(path: Path) -> Found:
     """
     database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
-        return {(row[0], row[1]): row for row in database.execute(_ROWS)}
+        held = {row[1] for row in database.execute("PRAGMA table_info(transitions)")}
+        # A store that no newer server has opened yet has neither.
+        by, seen = ("t.author", "t.seen") if "seen" in held else ("''", "''")
+        return {(row[0], row[1]): row for row in database.execute(_ROWS.format(by=by, seen=seen))}
     finally:
         database.close()
 
 
 def check_commands(found: Found, entries: Mapping[int, Entry]) -> list[dict[str, str]]:
     """Problems: changed, forged and removed transitions, and commands whose status or outcome is another."""
-    newest = max((row[11] for row in found.values() if row[11] is not None), default=-1)
+    newest = max((row[_ENTRY] for row in found.values() if row[_ENTRY] is not None), default=-1)
     recorded = {(str(e.body["id"]), int(str(e.body["n"]))): (i, e) for i, e in entries.items() if e.kind == "command"}
     problems = []
     for place, row in found.items():
-        if row[11] is None and place not in recorded:
+        if row[_ENTRY] is None and place not in recorded:
             continue  # as a crash leaves it: the server records it when it starts
         held = recorded.get(place)
         if held is None:
@@ -48,9 +58,11 @@ def check_commands(found: Found, entries: Mapping[int, Entry]) -> list[dict[str,
     last = dict(sorted(found))
     for identity, n in last.items():
         row, held = found[identity, n], recorded.get((identity, n))
-        observed = held[1].body["observed"] if held is not None else row[13]
-        if row[12] != row[9] or (row[9] in ("CONFIRMED", "FAILED") and row[13] != observed):
-            problems.append(_problem((identity, n), "its command shows another status or outcome"))
+        body = held[1].body if held is not None else {}
+        observed, deadline = body.get("observed", row[_OBSERVED]), body.get("deadline_ns", row[_DEADLINE])
+        shown = row[_STATUS] in ("CONFIRMED", "FAILED") and row[_OBSERVED] != observed
+        if row[_NOW] != row[_STATUS] or shown or row[_DEADLINE] != deadline:
+            problems.append(_problem((identity, n), "its command shows another status, outcome or deadline"))
     gone = [place for place, (index, _) in recorded.items() if index <= newest and place not in found]
     problems += [_problem(place, "is gone from commands.sqlite") for place in gone]
     if recorded and not found:
@@ -59,14 +71,15 @@ def check_commands(found: Found, entries: Mapping[int, Entry]) -> list[dict[str,
 
 
 def _said(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    _, _, key, author, point, value, priority, deadline, reason, status, detail, *_ = row
+    _, _, key, author, point, value, priority, reason, status, detail, by, seen, *_ = row
     names = {int(p): p.name.lower() for p in Priority}
-    return key, author, point, value, names.get(priority), deadline, reason, status, detail
+    sights = msgspec.json.decode(seen, type=tuple[Sight, ...]) if seen else ()
+    return key, author, point, value, names.get(priority), reason, status, detail, by, seen_text(sights)
 
 
 def _recorded(entry: Entry) -> tuple[Any, ...]:
-    names = ("key", "author", "point", "value", "priority", "deadline_ns", "reason", "status", "detail")
-    return tuple(entry.body[name] for name in names)
+    names = ("key", "author", "point", "value", "priority", "reason", "status", "detail")
+    return (*(entry.body[name] for name in names), entry.body.get("by", ""), entry.body.get("seen", ""))
 
 
 def _problem(place: tuple[str, int], what: str) -> dict[str, str]:

@@ -24,27 +24,25 @@ from control.command import (
     supersedes,
 )
 from control.confirmation import Quest, begun, found
+from control.gate import Gate, unasked
 from control.orders import Ground, Orders
-from control.pace import SECOND, Sent, changed_since, earliest, too_far
-from control.queue import QUEUE_MAX, Line
+from control.pace import SECOND
+from control.queue import Line
 from control.request import Request, body
+from control.schedule import next_look, send_by
 from protocols.link import Verdict
 from twin.errors import (
     Conflict,
-    LimitExceeded,
     NotFound,
     NotPermitted,
-    OutOfRange,
-    PreconditionFailed,
-    Reserved,
 )
 from twin.interlock import ALLOWED, Judgement, Sight
 from twin.points import Point
-from twin.policy import Preflight
+from twin.policy import Policy, Preflight
 
 LOOK_EVERY_NS = SECOND // 5
 NOT_SENT_WAIT_NS = SECOND // 2  # a link that says "not sent" is about to report itself offline
-DUE_EVERY_NS = SECOND // 2  # how often a condition is looked at
+GROUP_MAX_NS = 24 * 3600 * SECOND  # how long a member of a group may wait for those before it
 DRAFT_MAX_NS = 60 * SECOND  # a prediction takes a second; beyond this nobody makes it any more
 
 
@@ -54,9 +52,9 @@ class Dispatcher:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._board = Board()
+        self.gate = Gate(ground, self._board)
         self._quests: dict[str, Quest] = {}
         self._entered: dict[str, tuple[int, int]] = {}  # when first queued, and the order among those of one moment
-        self._last: dict[str, Sent] = {}  # by point
 
     @property
     def open(self) -> Mapping[str, Command]:
@@ -88,7 +86,11 @@ class Dispatcher:
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
         command = admitted(request, author, identity, point, policy, now)
-        self._check_moment(command, point, now)
+        self.gate.check(command, point, now)
+        return self._begun(command, point, policy, now)
+
+    def _begun(self, command: Command, point: Point, policy: Policy, now: int) -> Orders:
+        """The command as it begins, and as far as it goes at once."""
         orders = Orders()
         judgement = ALLOWED if command.terms.scheduled else self._ground.judge(command, now)
         self._board.line(point.device).open += 1
@@ -98,8 +100,8 @@ class Dispatcher:
         elif policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY:
             self._draft(command, judgement, now, orders)
         else:
-            self._onward(command, now, orders, "submitted", by=author, seen=judgement.seen, first=True)
-        orders.answer = orders.kept[identity]
+            self._onward(command, now, orders, "submitted", by=command.author, seen=judgement.seen, first=True)
+        orders.answer = orders.kept[command.id]
         return orders
 
     def check(self, request: Request, author: str, now: int) -> tuple[Command, Judgement]:
@@ -111,7 +113,7 @@ class Dispatcher:
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
         command = admitted(request, author, "", point, policy, now)
-        self._check_moment(command, point, now)
+        self.gate.check(command, point, now)
         return command, self._ground.judge(command, now)
 
     def operate(self, identity: str, by: str, now: int) -> Orders:
@@ -196,8 +198,37 @@ class Dispatcher:
         if command.status is not Status.QUEUED:
             return waiting.waits_for(command)
         point = self._ground.point(command.point)
-        pace_s = (self._earliest(command, point) - now) / SECOND
-        return waiting.in_line(command, point, self._board.line(point.device), self._unsettled(command), pace_s, now)
+        pace_s = (self.gate.earliest(command, point) - now) / SECOND
+        return waiting.in_line(
+            command, point, self._board.line(point.device), self.gate.unsettled(command), pace_s, now
+        )
+
+    # --- what leases and groups ask ----------------------------------------------------------------------------------
+
+    def own(self, request: Request, author: str, identity: str, now: int) -> Orders:
+        """What the server itself asks for: a revert, a compensation. It was agreed to when the lease or the group was,
+        so it waits for nobody, and no queue is too full for it; interlocks hold for it, too.
+
+        Raises:
+            BadRequest, OutOfRange, NotFound, Refused: it can never work so.
+        """
+        point = self._ground.point(request.point)
+        policy = unasked(self._ground.policy(point))
+        return self._begun(admitted(request, author, identity, point, policy, now), point, policy, now)
+
+    def join(self, request: Request, author: str, identity: str, group: str, step: int, now: int) -> Orders:
+        """A member of a group, which `Gate.check_member` let pass at this moment: SCHEDULED until it is its `turn`."""
+        point = self._ground.point(request.point)
+        policy = self._ground.policy(point)
+        command = admitted(request, author, identity, point, policy, now)
+        terms = replace(command.terms, group=group, step=step, until=now + GROUP_MAX_NS)
+        return self._begun(replace(command, terms=terms), point, policy, now)
+
+    def turn(self, identity: str, now: int) -> Orders:
+        """A SCHEDULED member of a group may go."""
+        orders = Orders()
+        self._let_go(self._get(identity), ALLOWED, "its turn in the group", now, orders)
+        return orders
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -206,7 +237,7 @@ class Dispatcher:
         for command in last:
             sent = [t.time for t in command.transitions if t.status is Status.SENT]
             if sent:
-                self._last[command.point] = sent[-1], command.value
+                self.gate.sent(command.point, sent[-1], command.value)
         orders = Orders()
         for before in left:
             command = recovered(before, now)
@@ -308,7 +339,7 @@ class Dispatcher:
     ) -> None:
         """Onward, if interlocks (and a prediction's judgement) still let it."""
         if judgement.allowed and not command.terms.scheduled:
-            now_found = self._judge(command, now)
+            now_found = self.gate.judge(command, now)
             judgement = replace(now_found, seen=(*judgement.seen, *now_found.seen))
         if judgement.allowed:
             self._onward(command, now, orders, detail, by=by, seen=judgement.seen)
@@ -336,8 +367,10 @@ class Dispatcher:
             to, deadline = Status.AWAITING_APPROVAL, now + int(terms.approval_timeout_s * SECOND)
         elif terms.scheduled and passed < 3:
             to, deadline = Status.SCHEDULED, terms.until if terms.until is not None else command.deadline
+            if terms.at_plant_s is not None:  # how fast the plant's clock runs from now on tells what is late
+                seen = (*self._ground.due(command, now).seen, *seen)
         else:
-            to, deadline = Status.QUEUED, now + int(terms.deadline_s * SECOND)
+            to, deadline = Status.QUEUED, send_by(command, now)
         if terms.latest is not None:
             deadline = min(deadline, terms.latest)
         if first:
@@ -353,17 +386,26 @@ class Dispatcher:
             self._enter(command, now, orders)
 
     def _try_due(self, command: Command, now: int, orders: Orders) -> None:
+        if command.terms.group:
+            return  # the group says when it is its turn
         judgement = self._ground.due(command, now)
-        if judgement.allowed:
-            interlocks = self._judge(command, now)
-            seen = (*judgement.seen, *interlocks.seen)
-            if interlocks.allowed:
-                self._onward(command, now, orders, judgement.detail or "its time has come", seen=seen)
-            else:
-                self._move(command, Status.REFUSED, now, interlocks.detail, orders, seen=seen)
-            return
-        again = now + DUE_EVERY_NS
-        self._board.at(max(command.terms.at or 0, again) if not command.terms.when else again, Timer.DUE, command.id)
+        if not judgement.allowed:
+            again = next_look(command, now)
+            if again is not None:
+                self._board.at(again, Timer.DUE, command.id)
+        elif late := self._ground.late(command, now):
+            self._move(command, Status.EXPIRED, now, late, orders, seen=judgement.seen)
+        else:
+            self._let_go(command, judgement, judgement.detail or "its time has come", now, orders)
+
+    def _let_go(self, command: Command, due: Judgement, detail: str, now: int, orders: Orders) -> None:
+        """From SCHEDULED into the queue, if the interlocks let it."""
+        interlocks = self.gate.judge(command, now)
+        seen = (*due.seen, *interlocks.seen)
+        if interlocks.allowed:
+            self._onward(command, now, orders, detail, seen=seen)
+        else:
+            self._move(command, Status.REFUSED, now, interlocks.detail, orders, seen=seen)
 
     def _enter(self, command: Command, now: int, orders: Orders) -> None:
         """Into its device's queue; older commands for the point that are no more urgent lose their purpose."""
@@ -385,14 +427,14 @@ class Dispatcher:
             return
         while True:
             busy = bool(line.writing) or now < line.free_at
-            identity = line.next(lambda i: self._may_go(i, now), now, emergencies_only=busy)
+            identity = line.next(lambda i: self.gate.may_go(self.open[i], now), now, emergencies_only=busy)
             if identity is None:
                 return
             command = self.open[identity]
             if now > command.deadline:
                 self._expire(command, now, orders)
                 continue
-            judgement = self._judge(command, now)
+            judgement = self.gate.judge_now(command, now, orders)
             if judgement.allowed:
                 self._send(command, line, judgement, now, orders)
             else:
@@ -405,7 +447,7 @@ class Dispatcher:
         self._move(command, Status.SENT, now, detail, orders, seen=judgement.seen)
         line.writing.add(command.id)
         orders.writes.append(command.id)
-        self._last[point.name] = now, command.value
+        self.gate.sent(point.name, now, command.value)
         gap_ns = int(self._ground.gap_s(point.device) * SECOND)
         if gap_ns:
             line.free_at = now + gap_ns
@@ -415,69 +457,11 @@ class Dispatcher:
             if older.status is Status.ACKNOWLEDGED:
                 self._move(older, Status.SUPERSEDED, now, detail, orders)
 
-    def _may_go(self, identity: str, now: int) -> bool:
-        command = self.open[identity]
-        if command.priority is Priority.EMERGENCY:
-            return True
-        if self._unsettled(command):
-            return False
-        point = self._ground.point(command.point)
-        free_at = self._earliest(command, point)
-        if free_at <= now:
-            return True
-        line = self._board.line(point.device)
-        if not now < line.wake_at <= free_at:
-            line.wake_at = free_at
-            self._board.at(free_at, Timer.DEVICE, point.device)
-        return False
-
-    def _unsettled(self, command: Command) -> bool:
-        """Whether it is not known what the last write to its point did."""
-        return any(other.status is Status.UNKNOWN for other in self._board.of_point(command.point))
-
-    def _earliest(self, command: Command, point: Point) -> int:
-        """When the point's pace lets it go, ns since 1970."""
-        if command.priority is Priority.EMERGENCY:
-            return 0
-        return earliest(command.value, self._last.get(command.point), self._ground.policy(point))
-
     def _sent_after(self, command: Command) -> str:
         """The id of a command for the same point that was sent after this one, "" when there is none."""
         mine = _sent_at(command)
         others = self._board.of_point(command.point)
         return next((o.id for o in others if (_sent_at(o), o.priority == 0) > (mine, command.priority == 0)), "")
-
-    def _judge(self, command: Command, now: int) -> Judgement:
-        """Interlocks, the largest step, the revision: when it is released, and again when it is sent."""
-        judgement = self._ground.judge(command, now)
-        if command.priority is Priority.EMERGENCY or not judgement.allowed:
-            return judgement
-        point = self._ground.point(command.point)
-        against = changed_since(command, point, self._ground) or too_far(
-            command, point, self._ground.policy(point), self._ground
-        )
-        return replace(judgement, allowed=False, detail=against) if against else judgement
-
-    def _check_moment(self, command: Command, point: Point, now: int) -> None:
-        """Refuse at once, and without a record, what cannot be taken now."""
-        if command.priority is Priority.EMERGENCY:
-            return
-        policy = self._ground.policy(point)
-        if changed := changed_since(command, point, self._ground):
-            raise PreconditionFailed(changed, "look again")
-        if not command.terms.scheduled and (step := too_far(command, point, policy, self._ground)):
-            raise OutOfRange(step, "go in smaller steps, and only from a good value")
-        for other in self._board.of_point(command.point):
-            if other.terms.select and other.status in UNSENT and other.author != command.author:
-                raise Reserved(
-                    f"{other.author} has selected {point.name}", f"wait for command {other.id} to end or to expire"
-                )
-        if self._board.line(point.device).open >= QUEUE_MAX:
-            raise LimitExceeded(f"{QUEUE_MAX} commands of device {point.device} are open", "wait or cancel some")
-        wait_s = (self._earliest(command, point) - now) / SECOND
-        if wait_s > command.terms.deadline_s and not command.terms.scheduled:
-            hint = f"give it a deadline of more than {wait_s:.1f} s, or a smaller step"
-            raise LimitExceeded(f"the pace of {point.name} lets this go in {wait_s:.1f} s only", hint)
 
     # --- ends --------------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from control.command import Command
+from dataclasses import replace
+
+from control import schedule
+from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
-from twin.interlock import ALLOWED, Judgement
+from twin.interlock import ALLOWED, Judgement, Sight
 from twin.plant import Feedback
 from twin.points import Point
-from twin.policy import FREE, Policy
+from twin.policy import Policy
 from twin.quality import is_good
 
 
@@ -22,13 +25,15 @@ class LiveGround:
         return self._live.plant.point(name)
 
     def policy(self, point: Point) -> Policy:
-        return FREE
+        return self._live.plant.controls.policy(point)
 
     def gap_s(self, device: str) -> float:
-        return 0.0
+        return self._live.plant.controls.gap_s(device)
 
     def judge(self, command: Command, now: int) -> Judgement:
-        return ALLOWED
+        plant, emergency = self._live.plant, command.priority is Priority.EMERGENCY
+        point = plant.point(command.point)
+        return plant.controls.judge(point, command.value, self._live.table.columns, now, emergency)
 
     def reported(self, point: Point) -> float | None:
         columns = self._live.table.columns
@@ -39,8 +44,23 @@ class LiveGround:
         return int(self._live.table.columns.revision[point.id])
 
     def due(self, command: Command, now: int) -> Judgement:
-        at = command.terms.at
-        return ALLOWED if at is None or now >= at else Judgement(False, "its time has not come")
+        seen = self._clock_seen() if command.terms.at_plant_s is not None else ()
+        clock_s = seen[0].value if seen and is_good(seen[0].quality) else None
+        judgement = schedule.due(command, clock_s, now)
+        return replace(judgement, seen=(*seen, *judgement.seen))
+
+    def late(self, command: Command, now: int) -> str:
+        seen = self._clock_seen() if command.terms.at_plant_s is not None else ()
+        return schedule.too_late(command, seen[0].value if seen else None, now)
+
+    def _clock_seen(self) -> tuple[Sight, ...]:
+        """The plant's own clock, if it has one and shows something."""
+        clock = self._live.plant.clock
+        if clock is None:
+            return ()
+        columns, point = self._live.table.columns, self.point(clock)
+        value = float(columns.value[point.id])
+        return (schedule.clock_seen(clock, value, int(columns.quality[point.id])),) if value == value else ()
 
     def feedback(self, command: Command) -> Feedback:
         rule = self._live.plant.feedback_of_point.get(command.point)

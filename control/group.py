@@ -21,6 +21,7 @@ from twin.errors import BadRequest, Conflict, Refused
 MEMBERS_MAX = 100  # what a person can oversee, and one commit can hold without making others wait
 UNDO_DEADLINE_S = 600.0  # a link that broke heals in minutes; later a person has to look before anything moves
 GROUP_AUTHOR = "group:"  # accounts have no colon in their names, so nobody else's keys meet those of compensations
+UNDO_KEY = "undo:"
 
 
 class GroupStatus(StrEnum):
@@ -108,6 +109,36 @@ class Group:
         return not TRANSITIONS[self.status]
 
 
+@dataclass(slots=True)
+class Team:
+    """A group with its commands as they are now: members and compensations by step."""
+
+    group: Group
+    members: dict[int, Command]
+    undos: dict[int, Command]
+
+    def next(self) -> Next:
+        return next_steps(self.group, self.in_order, self.undos)
+
+    @property
+    def in_order(self) -> list[Command]:
+        return [self.members[n] for n in sorted(self.members)]
+
+    def note(self, command: Command) -> None:
+        """One of its commands changed."""
+        if command.author.startswith(GROUP_AUTHOR):
+            self.undos[int(command.key.removeprefix(UNDO_KEY))] = command
+        else:
+            self.members[command.terms.step] = command
+
+
+def group_of(command: Command) -> str:
+    """The id of the group that the command belongs to or compensates, "" for none."""
+    if command.author.startswith(GROUP_AUTHOR):
+        return command.author.removeprefix(GROUP_AUTHOR)
+    return command.terms.group
+
+
 @dataclass(frozen=True, slots=True)
 class Next:
     """What is to be done for a group now; after it is done, it is asked again.
@@ -127,6 +158,11 @@ class Next:
 
 
 WAIT = Next()
+
+
+def body(request: GroupRequest) -> str:
+    """Canonical JSON of all but the key."""
+    return msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
 
 
 def admitted(
@@ -154,11 +190,10 @@ def admitted(
         twice = next(p for p in points if points.count(p) > 1)
         raise BadRequest(f"{twice} is commanded twice together", "take order sequence, or name it once")
     members = tuple(Member(m.point, m.value, _undo(m, reported)) for m in request.members)
-    asked = msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
     first = Step(GroupStatus.RUNNING, now, f"{len(members)} commands in {request.order}", author)
     return Group(
         identity, request.key, author, members, request.order, request.priority, request.deadline_s, request.reason,
-        asked, (first,),
+        body(request), (first,),
     )  # fmt: skip
 
 
@@ -193,7 +228,7 @@ def undo_request(group: Group, step: int) -> Request:
     if member.undo is None:
         raise Conflict(f"nothing compensates {named(group, step)} of group {group.id}")
     why = f"compensates {named(group, step)} of group {group.id}"
-    return Request(f"undo:{step}", member.point, member.undo, Priority.SAFETY, UNDO_DEADLINE_S, why)
+    return Request(f"{UNDO_KEY}{step}", member.point, member.undo, Priority.SAFETY, UNDO_DEADLINE_S, why)
 
 
 def named(group: Group, step: int) -> str:
@@ -280,8 +315,9 @@ def _end(group: Group, members: Sequence[Command], undos: Mapping[int, Command])
     return Next(GroupStatus.CANCELLED if cancelled else GroupStatus.COMPENSATED, said)
 
 
-def as_body(group: Group, members: Sequence[Command], undos: Mapping[int, Command]) -> dict[str, object]:
+def as_body(team: Team) -> dict[str, object]:
     """The record as API, events and console show it; times in ms since 1970."""
+    group = team.group
     return {
         "id": group.id,
         "key": group.key,
@@ -292,17 +328,20 @@ def as_body(group: Group, members: Sequence[Command], undos: Mapping[int, Comman
         "priority": group.priority.name.lower(),
         "deadline_s": group.deadline_s,
         "reason": group.reason,
-        "members": [
-            {
-                "point": m.point,
-                "value": m.value,
-                "undo": m.undo,
-                "command": c.id,
-                "status": c.status.value,
-                "compensation": undos[n].id if n in undos else None,
-                "compensation_status": undos[n].status.value if n in undos else None,
-            }
-            for n, (m, c) in enumerate(zip(group.members, members, strict=True))
-        ],
+        "members": [_member_body(team, n) for n in range(len(group.members))],
         "steps": [s.as_body() for s in group.steps],
+    }
+
+
+def _member_body(team: Team, step: int) -> dict[str, object]:
+    """A refused group has no commands."""
+    member, command, undo = team.group.members[step], team.members.get(step), team.undos.get(step)
+    return {
+        "point": member.point,
+        "value": member.value,
+        "undo": member.undo,
+        "command": command.id if command is not None else None,
+        "status": command.status.value if command is not None else None,
+        "compensation": undo.id if undo is not None else None,
+        "compensation_status": undo.status.value if undo is not None else None,
     }

@@ -102,6 +102,11 @@ class Lease:
         return self.beaten_at + int(self.ttl_s * 1e9)
 
 
+def body(request: LeaseRequest) -> str:
+    """Canonical JSON of all but the key."""
+    return msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
+
+
 def admitted(request: LeaseRequest, holder: str, identity: str, plant: Plant, now: int) -> Lease:
     """The lease that a request becomes, ACTIVE.
 
@@ -120,11 +125,10 @@ def admitted(request: LeaseRequest, holder: str, identity: str, plant: Plant, no
     foreign = sorted(set(request.revert) - set(targets))
     if foreign:
         raise BadRequest(f"revert names {foreign[0]!r}, which the lease does not hold", "revert points of the lease")
-    asked = msgspec.json.encode(msgspec.structs.replace(request, key=""), order="sorted").decode()
     first = Step(LeaseStatus.ACTIVE, now, f"taken for {request.ttl_s:g} s at a time", holder)
     return Lease(
         identity, request.key, holder, targets, request.priority, request.ttl_s, tuple(sorted(request.revert.items())),
-        request.reason, asked, (first,), now,
+        request.reason, body(request), (first,), now,
     )  # fmt: skip
 
 

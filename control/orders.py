@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from control.command import Command
+from control.group import Team
+from control.lease import Lease
 from twin.interlock import Judgement
 from twin.plant import Feedback
 from twin.points import Point
@@ -37,6 +39,9 @@ class Ground(Protocol):
     def due(self, command: Command, now: int) -> Judgement:
         """Whether its time has come and its condition holds."""
 
+    def late(self, command: Command, now: int) -> str:
+        """Why it may not go any more although it is due, "" when it may."""
+
     def feedback(self, command: Command) -> Feedback: ...
 
 
@@ -49,6 +54,7 @@ class Orders:
         kept: id -> command as it is now: make all of them durable together, before any write.
         writes: SENT commands to hand to their links.
         predictions: DRAFT commands to predict.
+        leases, groups: those whose life went on, by id: made durable together with `kept`.
         looks: SEEKING commands whose feedback is to be read; that needs no record and may begin at once.
     """
 
@@ -57,9 +63,13 @@ class Orders:
     writes: list[str] = field(default_factory=list)
     predictions: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    groups: dict[str, Team] = field(default_factory=dict)
 
     def add(self, more: Orders) -> None:
         self.kept.update(more.kept)
         self.writes += more.writes
         self.predictions += more.predictions
         self.looks += more.looks
+        self.leases.update(more.leases)
+        self.groups.update(more.groups)

@@ -24,7 +24,6 @@ from control.command import Priority
 from control.runtime import Request
 from tests.bench import line
 from tests.control.loaded import Loaded, at_work
-from tests.control.plants import until
 from tests.plant.counting import Counting, Manners, counting
 from tests.plant.racks import point, write_plant
 from twin.errors import LimitExceeded
@@ -32,7 +31,7 @@ from twin.errors import LimitExceeded
 QUEUE = 10_000
 REGISTERS = QUEUE + 500  # of the device with the queue; the last one is the emergency's
 EMERGENCY = REGISTERS - 1
-OTHERS = 3  # devices that are busy, too
+OTHERS, OTHER_REGISTERS = 3, 20  # devices that are busy, too
 TIMES = 30
 ANSWER_S = 0.002  # as a quick PLC: the queue drains while it is measured
 DEADLINE_S = 3600.0
@@ -43,14 +42,17 @@ class Traffic:
     """Keeps the queue of the first device full, and the other devices at work."""
 
     def __init__(self, at: Loaded) -> None:
+        self.emergencies = asyncio.Semaphore(0)
         self._at = at
         self._keys = itertools.count()
         self._free = {point(0, n) for n in range(EMERGENCY)}
-        self._others = {point(1 + n % OTHERS, n) for n in range(20 * OTHERS)}
+        self._others = {point(1 + m, n) for m in range(OTHERS) for n in range(OTHER_REGISTERS)}
         at.feed.on_event = self._told
 
     def _told(self, body: dict[str, Any]) -> None:
-        if body["final"]:
+        if body["priority"] == "emergency" and body["final"]:
+            self.emergencies.release()
+        elif body["final"]:
             (self._free if body["point"].startswith("rack_0.") else self._others).add(body["point"])
 
     async def submit(self, name: str, priority: Priority = Priority.OPERATOR) -> None:
@@ -89,7 +91,7 @@ async def emergencies(at: Loaded, devices: Counting) -> list[float]:
         request = Request(f"emergency {n}", point(0, EMERGENCY), float(n + 1), Priority.EMERGENCY, DEADLINE_S, "")
         asked[n + 1] = time.monotonic_ns()
         await at.commands.submit(request, "bench")
-        await until(lambda n=n: arrivals(devices).get(n + 1), lambda at_ns: at_ns is not None)  # type: ignore[misc]
+        await traffic.emergencies.acquire()
     busy.cancel()
     came = arrivals(devices)
     return [(came[value] - begun) / 1e6 for value, begun in asked.items()]
@@ -117,7 +119,7 @@ async def floor(path: Path, port: int, devices: Counting) -> float:
 
 
 async def measured(folder: Path, ports: Sequence[int], devices: Counting) -> None:
-    plant = write_plant(folder / "plant", ports, REGISTERS, poll_s=1.0)
+    plant = write_plant(folder / "plant", ports, [REGISTERS, *[OTHER_REGISTERS] * OTHERS], poll_s=1.0)
     async with at_work(folder, plant) as at:
         took = await emergencies(at, devices)
     limit = await floor(folder / "floor.sqlite", ports[0], devices)

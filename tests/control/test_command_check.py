@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from control.command import Command, Priority, Status, moved, submitted
+from control.command import Command, Priority, Status, moved
 from control.command_check import check_commands, read_commands
 from control.command_store import CommandStore
 from control.runtime import _entry
 from ledger.entry import Entry
+from tests.control.made import submitted
 
 
 def life() -> Command:

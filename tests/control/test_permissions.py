@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from control.api.routes import ROUTES
-from control.command import Command, Priority, Status, Terms, moved, submitted
+from control.command import Command, Priority, Status, Terms, moved
 from control.identity import LINK, TOKEN, Caller
 from control.permissions import permit, permit_approval, permit_invitation, person
+from tests.control.made import submitted
 from twin.errors import NotPermitted
 from twin.role import APPROVERS, RIGHTS, Act, Role, may, who_approves, who_may
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from control.command import Command, Priority, Status, Terms, moved, submitted
+from control.command import Command, Priority, Status, Terms, Transition, moved
 from control.schedule import LOOK_EVERY_S, Moment, clock_seen, due, next_look, parse_moment, send_by, too_late
 from twin.errors import BadRequest
 from twin.interlock import ALLOWED, Judgement
@@ -18,8 +17,11 @@ HOUR = 3600 * S
 
 
 def command(clock_s: float | None = None, **terms: object) -> Command:
-    made = submitted("c1", "k", "anna", "pump.speed", 1.0, Priority.OPERATOR, NOW, "", NOW)
-    made = replace(made, status=Status.DRAFT, terms=Terms(30.0, **terms))  # type: ignore[arg-type]
+    first = Transition(Status.DRAFT, NOW, "submitted", "anna")
+    made = Command(
+        "c1", "k", "anna", "pump.speed", 1.0, Priority.OPERATOR, NOW, "", Status.DRAFT, (first,), None,
+        Terms(30.0, **terms),  # type: ignore[arg-type]
+    )  # fmt: skip
     seen = () if clock_s is None else (clock_seen("network.clock", clock_s, 0),)
     return moved(made, Status.SCHEDULED, NOW, "waits for its time", seen=seen)
 
