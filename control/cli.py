@@ -25,6 +25,7 @@ from control.cli_discover import discover
 from control.cli_fleet import fleet
 from control.cli_history import backup, history_app, restore
 from control.cli_model import model_app, said
+from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
 from control.client import POLL_S, Client
 from control.compiled import prepare
@@ -39,6 +40,8 @@ app = typer.Typer(
 command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow their life.")
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
+command_app.command()(predictions)
+command_app.command()(prediction)
 app.add_typer(audit_app, name="audit")
 app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")

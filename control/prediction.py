@@ -273,9 +273,9 @@ def _noted(prediction: Prediction) -> str:
 
 
 def span(seconds: float) -> str:
-    """`2 h`, `90 min`, `45 s`, `7 d`: the largest unit that leaves a short number."""
-    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= size and round(seconds / size, 1) * size == seconds:
+    """`2 h`, `1.5 h`, `13 min`, `90 s`, `7 d`: the largest unit that leaves a short number."""
+    for unit, size, least_s in (("d", 86_400.0, 86_400.0), ("h", 3600.0, 3600.0), ("min", 60.0, 120.0)):
+        if seconds >= least_s and round(seconds / size, 1) * size == seconds:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from control import graph_runs
-from control.api import history_routes, session_routes, twin_routes, wire
+from control.api import history_routes, prediction_routes, session_routes, twin_routes, wire, wire_prediction
 from control.api.part import Parts
 from control.api.route import Call, Route
 from control.branches import Branch
@@ -341,6 +341,21 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/commands/{{id}}", command, "One command and its transitions", wire.CommandRecord),
     Route(
         "POST", f"{API}/commands/{{id}}/cancel", cancel, "Cancel a queued command", wire.CommandRecord, act=Act.COMMAND
+    ),
+    Route(
+        "GET",
+        f"{API}/predictions",
+        prediction_routes.predictions,
+        "Predictions of commands, newest first, and their track record",
+        wire_prediction.Predictions,
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/commands/{{id}}/prediction",
+        prediction_routes.prediction,
+        "What was predicted of a command, and how it fared",
+        wire_prediction.PredictionRecord,
     ),
     Route(
         "POST",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from control.prediction import Effect, Held, Prediction, Risk
+from control.prediction import Effect, Fan, Held, Prediction, Risk
 from control.score import Track
 
 MADE_AT = 1_700_000_000_000_000_000
@@ -22,15 +22,18 @@ def risk(probability: float = 0.2, baseline: float = 0.0, worse: bool = True, li
 
 def prediction(**more: object) -> Prediction:
     """With the command the level is about 3 m (1 … 5), without it about 6 m (4 … 8); it starts at 6 m."""
-    flat = lambda *rows: tuple((row,) * len(TIMES_S) for row in rows)  # noqa: E731
     made = Prediction(
         command="c1", point=PUMP, value=0.0, made_at=MADE_AT, clock_s=CLOCK_S, horizon_s=400.0, at_s=0.0, assumed="",
         seed=7, replications=200, state_hash="s", model_hash="m", risks=(risk(),),
         effects=(Effect(LEVEL, "m", -3.0, -3.2, -2.8), Effect("energy_kwh", "kWh", -5.0, -6.0, -4.0)),
         held={PUMP: Held(1.0, 0.0), LAKE: Held(0.0, 0.0)}, started={LEVEL: 6.0}, noise={}, units={LEVEL: "m"},
-        times_s=TIMES_S, fans={LEVEL: flat(1.0, 2.0, 3.0, 4.0, 5.0)}, without={LEVEL: flat(4.0, 5.0, 6.0, 7.0, 8.0)},
+        times_s=TIMES_S, fans={LEVEL: _flat(1.0, 2.0, 3.0, 4.0, 5.0)}, without={LEVEL: _flat(4.0, 5.0, 6.0, 7.0, 8.0)},
     )  # fmt: skip
     return replace(made, **more)  # type: ignore[arg-type]
+
+
+def _flat(*rows: float) -> Fan:
+    return tuple((row,) * len(TIMES_S) for row in rows)
 
 
 def at(plant_s: float) -> int:
