@@ -27,6 +27,8 @@ from control.grouping import Grouping
 from control.leasing import Leasing
 from control.live import LiveTwin
 from control.orders import Orders
+from control.prediction import Prediction, unpredicted, verdict
+from control.preflight import Preflight
 from control.request import Request
 from protocols.link import Clock, Link, LinkState
 from twin.errors import Conflict, Interlocked, LimitExceeded, NotFound, TwinloopError, Unavailable
@@ -66,10 +68,11 @@ class CommandRuntime:
         evidence: Evidence,
         clock: Clock,
         new_id: Callable[[], str],
+        preflight: Preflight | None = None,
     ) -> None:
         self.desired: dict[int, float] = {}
         self._live, self._links, self._store, self._evidence = live, links, store, evidence
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._preflight = clock, new_id, preflight
         self._ground = LiveGround(live)
         self._open_desk()
         self._audit = Auditor(evidence, store)
@@ -130,6 +133,22 @@ class CommandRuntime:
             As submit; a violated interlock is in the judgement.
         """
         return self._desk.check(request, author, self._clock())
+
+    async def check_predicted(self, request: Request, author: str) -> tuple[Command, Judgement, Prediction]:
+        """As `check`, with what the model says of it, also where the policy does not ask; nothing is kept of that.
+
+        Raises:
+            As submit and Preflight.predict.
+        """
+        command, judgement = await self.check(request, author)
+        policy = self._ground.policy(self.plant.point(command.point))
+        if self._preflight is None:
+            raise _no_simulation()
+        made = await self._preflight.predict(command, policy, kept=False)
+        found = verdict(made, policy)
+        if judgement.allowed:
+            judgement = Judgement(found.allowed, found.detail, judgement.seen)
+        return command, judgement, made
 
     async def operate(self, identity: str, by: str) -> Command:
         """Send what was selected on its way.
@@ -297,6 +316,8 @@ class CommandRuntime:
             self._audit.take([*kept, *leases, *groups])
         for identity in orders.writes:
             self._start(self._write(self._desk.open[identity]))
+        for identity in orders.predictions:
+            self._start(self._predict(self._desk.open[identity]))
         return True
 
     def _announce(self, orders: Orders) -> None:
@@ -323,6 +344,15 @@ class CommandRuntime:
         point = self.plant.point(command.point)
         verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
         self._tell(lambda now: self._desk.answered(command.id, verdict, now))
+
+    async def _predict(self, command: Command) -> None:
+        """Its pre-flight. What a stop cut off is asked for again, from the plant's state then."""
+        policy = self._ground.policy(self.plant.point(command.point))
+        if self._preflight is None:
+            judgement = unpredicted(_no_simulation(), policy)
+        else:
+            judgement = await self._preflight.judge(command, policy)
+        self._tell(lambda now: self._desk.predicted(command.id, judgement, now))
 
     async def _look(self, identity: str) -> None:
         """Read the feedback once."""
@@ -409,6 +439,10 @@ class CommandRuntime:
 
     async def on_disk(self, work: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
+
+
+def _no_simulation() -> Unavailable:
+    return Unavailable("this server runs no simulations", "start it with `twinloop up`")
 
 
 def _answered(command: Command) -> bool:
