@@ -148,8 +148,8 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
             evidence=evidence, commands=commands, leases=Leases(commands, command_store, clock, _identity),
             groups=Groups(commands, command_store, _identity), preflight=preflight, whatifs=whatifs,
-            identity=identity,            sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock, new_id=_identity,
-            version=VERSION, shown=PlantShown(VERSION),
+            identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock,
+            new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))

@@ -52,7 +52,8 @@ def test_an_untouched_store_fits(tmp_path: Path) -> None:
         "UPDATE transitions SET status = 'CONFIRMED' WHERE n = 2; UPDATE commands SET status = 'CONFIRMED'",
         "DELETE FROM transitions WHERE n = 1",
         "DELETE FROM transitions; DELETE FROM commands",
-        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, asked FROM commands;"
+        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
+        "asked FROM commands;"
         "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7)",
     ],
 )
