@@ -67,7 +67,7 @@ def send(
     json_: Json = False,
 ) -> None:
     """Submit a command and follow it until the process confirms it (exit code 0) or it ends otherwise (1)."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         body = _body(client, point, value, unit, key, priority, deadline, latest, at, when, wait_for, revision, reason)
         record = client.post("/commands", {**body, "select": select})
         if select:
@@ -116,7 +116,7 @@ def check(
     json_: Json = False,
 ) -> None:
     """Say what a command would meet now, without sending or recording it. Exit code 0 when it would be taken."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         body = _body(client, point, value, unit, "check", priority, deadline, "", at, when, "1d", revision, "")
         found = client.post("/commands?dry_run=true", {**body, "select": select})
     show.as_json(found) if json_ else show.check(found)
@@ -128,7 +128,7 @@ def operate(
     identity: Identity, wait: Wait = True, account: Account = "", data: Data = None, json_: Json = False
 ) -> None:
     """Send what was selected, and follow it to its end."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         record = client.post(f"{_address(identity)}/operate")
         if wait:
             record = _follow(client, record)
@@ -187,7 +187,7 @@ def list_(
 ) -> None:
     """Newest commands first."""
     wanted = {"limit": limit, "status": status, "point": point, "author": author, "cursor": cursor}
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         page = client.get("/commands", **wanted, open=str(open_).lower())
     if json_:
         show.as_json(page)
@@ -200,7 +200,7 @@ def list_(
 @command_app.command("show")
 def show_(identity: Identity, account: Account = "", data: Data = None, json_: Json = False) -> None:
     """One command: who, why, when, and what was seen."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         record = client.get(_address(identity))
     show.as_json(record) if json_ else show.command(record)
 
@@ -208,7 +208,7 @@ def show_(identity: Identity, account: Account = "", data: Data = None, json_: J
 @command_app.command("watch")
 def watch(identity: Identity, account: Account = "", data: Data = None, json_: Json = False) -> None:
     """Follow a command to its end. Exit code 0 when it is confirmed."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         record = _follow(client, client.get(_address(identity)))
     show.as_json(record) if json_ else show.command(record)
     raise typer.Exit(0 if record["status"] == "CONFIRMED" else 1)
@@ -223,7 +223,7 @@ def stop(
     json_: Json = False,
 ) -> None:
     """Emergency stop: command every point of it at once, without asking. Lists the stops when there are several."""
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         if not identity:
             found = client.get("/stop")
             if len(found) != 1:
@@ -283,7 +283,7 @@ def _plant_clock_s(client: Client) -> float | None:
 
 
 def _step(identity: str, verb: str, body: dict[str, Any], account: str, data: Path | None, json_: bool) -> None:
-    with _asking(data, account) as client:
+    with asking(data, account) as client:
         record = client.post(f"{_address(identity)}/{verb}", body)
     show.as_json(record) if json_ else show.command(record)
 
@@ -302,7 +302,7 @@ def _follow(client: Client, record: dict[str, Any], while_in: frozenset[str] = f
 
 
 @contextmanager
-def _asking(data: Path | None, account: str) -> Iterator[Client]:
+def asking(data: Path | None, account: str) -> Iterator[Client]:
     """The server, as the account; one session for one run of the command line."""
     with Client(data_folder(data), account, _password() if account else "") as client:
         yield client

@@ -82,6 +82,40 @@ def check(found: Mapping[str, Any]) -> None:
         out.print(f"  saw {_sight(sight)}", markup=False)
 
 
+def lease(record: Mapping[str, Any]) -> None:
+    """Who holds what, and its life."""
+    out.print(f"lease {record['id']}  [bold]{record['status']}[/bold]  {', '.join(record['targets'])}")
+    out.print(
+        f"  held by {record['holder']} as {record['priority']}, last heard {moment(record['beat'])}", markup=False
+    )
+    if record["until"] is not None:
+        out.print(f"  ends at {moment(record['until'])} without a heartbeat, every {record['ttl_s']:g} s", markup=False)
+    if record["revert"]:
+        set_ = ", ".join(f"{p} = {v:g}" for p, v in record["revert"].items())
+        out.print(f"  if its holder is lost: {set_}", markup=False)
+    _life(record)
+
+
+def group(record: Mapping[str, Any]) -> None:
+    """Its members with their commands, and its life."""
+    out.print(f"group {record['id']}  [bold]{record['status']}[/bold]  in {record['order']} by {record['author']}")
+    rows = [
+        (n, m["point"], f"{m['value']:g}", m["command"], m["status"], "" if m["undo"] is None else f"{m['undo']:g}",
+         m["compensation"], m["compensation_status"])
+        for n, m in enumerate(record["members"], 1)
+    ]  # fmt: skip
+    table(("step", "point", "value", "command", "is", "undo", "compensation", "is"), rows, "")
+    _life(record)
+
+
+def _life(record: Mapping[str, Any]) -> None:
+    if record["reason"]:
+        out.print(f"  because: {record['reason']}", markup=False)
+    for step in record["steps"]:
+        who = f" [{step['by']}]" if step["by"] else ""
+        out.print(f"  {moment(step['time'])}  {step['status']:<13}{who} {step['detail']}", markup=False)
+
+
 def stop(answer: Mapping[str, Any]) -> None:
     """Each command of a stop, and what could not be commanded."""
     commands(answer["commands"])
@@ -117,7 +151,7 @@ def audit(entries: Iterable[Mapping[str, Any]]) -> None:
 def _gist(body: Mapping[str, Any]) -> str:
     if "point" in body and "quality" in body:
         return f"{body['point']} = {body['text'] or body['value']} {quality_name(body['quality'])}"
-    if "status" in body:
+    if "status" in body and "point" in body:
         return f"{body['author']}: {body['point']} = {body['value']:g} {body['status']}, {body['detail']}"
     return ", ".join(f"{k} {str(v)[:20]}" for k, v in body.items())
 

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from control.api import wire
-from control.api.command_verbs import VERB_OF_NAME, Verb, typed
+from control.api.command_verbs import Verb, typed
 from control.api.part import Parts
 from control.api.problem import error_body
+from control.api.verbs import VERB_OF_NAME
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit

@@ -180,7 +180,7 @@ def _wanted(asked: wire.CommandsWanted) -> Wanted:
 
 
 _COMMANDS = f"{API}/commands"
-VERBS: tuple[Verb, ...] = (
+COMMAND_VERBS: tuple[Verb, ...] = (
     Verb(
         "submit", submit, wire.CommandRequest, wire.CommandRecord, "Submit a command, or with dry_run say what it meets",
         Act.COMMAND, "POST", _COMMANDS, wire.CommandRequest, ("dry_run",), 202,
@@ -216,7 +216,6 @@ VERBS: tuple[Verb, ...] = (
         Act.COMMAND, "POST", f"{API}/stop/{{id}}", wire.StopRequest, status=202, urgent=True,
     ),
 )  # fmt: skip
-VERB_OF_NAME: Mapping[str, Verb] = {v.name: v for v in VERBS}
 _DRY = {"false": False, "true": True}
 
 
@@ -232,7 +231,7 @@ def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
         raise BadRequest(f"this is no {verb.takes.__name__}: {error}", "docs/wire.md says what is") from None
 
 
-def _route(verb: Verb) -> Route:
+def route(verb: Verb) -> Route:
     async def handler(parts: Parts, call: Call) -> Answer:
         if verb.name == "submit":
             if call.choice("dry_run", _DRY):
@@ -246,6 +245,3 @@ def _route(verb: Verb) -> Route:
     return Route(
         verb.method, verb.path, handler, verb.summary, verb.gives, verb.body, verb.query, verb.status, act=verb.act
     )
-
-
-COMMAND_ROUTES: tuple[Route, ...] = tuple(_route(v) for v in VERBS if v.path)

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from control import graph_runs
-from control.api import history_routes, session_routes, twin_routes, wire
-from control.api.command_verbs import COMMAND_ROUTES
+from control.api import history_routes, prediction_routes, session_routes, twin_routes, wire, wire_prediction
 from control.api.part import Parts
 from control.api.route import API, Call, Route
+from control.api.verbs import VERB_ROUTES
 from control.branches import Branch
 from control.evidence import KINDS
 from control.questions import Question
@@ -302,7 +302,22 @@ ROUTES: tuple[Route, ...] = (
         act=Act.KEEP,
     ),
     Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
-    *COMMAND_ROUTES,
+    *VERB_ROUTES,
+    Route(
+        "GET",
+        f"{API}/predictions",
+        prediction_routes.predictions,
+        "Predictions of commands, newest first, and their track record",
+        wire_prediction.Predictions,
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/commands/{{id}}/prediction",
+        prediction_routes.prediction,
+        "What was predicted of a command, and how it fared",
+        wire_prediction.PredictionRecord,
+    ),
     Route(
         "POST",
         f"{API}/whatif",

@@ -64,7 +64,9 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`.
+    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`.
+
+    Never dropped, in order of `seq`.
 
     The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a
     resume an event may come again, and its `seq` tells.

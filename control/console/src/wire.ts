@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -543,6 +543,222 @@ export interface ErrorBody {
   hint: string;
   mistakes?: string[];
   command?: string;
+}
+
+/** One step in the life of a lease or a group: `detail` says why, `by` who, "" for the server itself. */
+export interface LifeStep {
+  status: string;
+  time: number;
+  detail: string;
+  by: string;
+}
+
+/** POST /api/v1/leases. The same key with the same body gets the same lease for ever. `targets` are points, or ids of twins: then all their writable points. Without a heartbeat for `ttl_s` (1 … 300) the lease ends and the points of `revert` are commanded to their values, in class safety. `priority` is the lease's class: who is strictly more urgent preempts it. */
+export interface LeaseRequest {
+  key: string;
+  targets: string[];
+  ttl_s?: number;
+  priority?: "safety" | "operator" | "schedule" | "optimiser";
+  revert?: Record<string, number | string>;
+  reason?: string;
+}
+
+/** Which lease is meant. */
+export interface LeaseName {
+  id: string;
+}
+
+/** POST /api/v1/leases/{id}/release. `revert` commands what was declared for a lost heartbeat. */
+export interface LeaseEnd {
+  revert?: boolean;
+}
+
+/** Which lease is released, and whether its points are reverted. */
+export interface LeaseRelease {
+  id: string;
+  revert?: boolean;
+}
+
+/** Which leases or groups, newest first; `open` leaves out what has ended. */
+export interface LivesWanted {
+  limit?: number;
+  open?: boolean;
+}
+
+/** Who holds what: `targets` are points, `since` when it was taken, `beat` when its holder was last heard. It ends at `until` if nothing is heard by then; null once it has ended. `steps` tell how. */
+export interface LeaseRecord {
+  id: string;
+  key: string;
+  holder: string;
+  status: string;
+  targets: string[];
+  priority: string;
+  ttl_s: number;
+  revert: Record<string, number>;
+  reason: string;
+  since: number;
+  beat: number;
+  until: number | null;
+  steps: LifeStep[];
+}
+
+/** One command of a group. `compensation` undoes it: a value, `previous` for what the point reports now, or null. */
+export interface GroupMember {
+  point: string;
+  value: number | string;
+  unit?: string | null;
+  compensation?: number | string | null;
+}
+
+/** POST /api/v1/groups. The same key with the same body gets the same group for ever. In `sequence` a member is sent when the one before is CONFIRMED, `together` all at once. When one does not come about, the others are cancelled, and what took effect is compensated, the last first. */
+export interface GroupRequest {
+  key: string;
+  members: GroupMember[];
+  order?: "sequence" | "together";
+  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
+  deadline_s?: number;
+  reason?: string;
+}
+
+/** Which group is meant, with a reason for what is done to it: it is kept. */
+export interface GroupName {
+  id: string;
+  reason?: string;
+}
+
+/** `command` and `compensation` are ids of commands; null where there is none. `undo` is what compensates it. */
+export interface GroupMemberRecord {
+  point: string;
+  value: number;
+  undo: number | null;
+  command: string | null;
+  status: string | null;
+  compensation: string | null;
+  compensation_status: string | null;
+}
+
+/** A group, its members in order of steps, and all that happened to it. */
+export interface GroupRecord {
+  id: string;
+  key: string;
+  author: string;
+  status: string;
+  final: boolean;
+  order: string;
+  priority: string;
+  deadline_s: number;
+  reason: string;
+  members: GroupMemberRecord[];
+  steps: LifeStep[];
+}
+
+/** P(limit violated by the horizon) with the command, its 95 % interval, and without it (`baseline`). `worse`: the command makes it likelier, earlier or deeper. `by`: the probability with it by each sample time. */
+export interface PredictedRisk {
+  limit: string;
+  probability: number;
+  low: number;
+  high: number;
+  baseline: number;
+  worse: boolean;
+  by: number[];
+}
+
+/** What the command changes of a figure at the horizon: mean of the paired differences, with its 95 % interval. */
+export interface PredictedEffect {
+  name: string;
+  unit: string;
+  mean: number;
+  low: number;
+  high: number;
+}
+
+/** One point of a forecast against its readings. `inside` of `readings` lay in the 90 % band. `loss`: mean quantile score of the forecast, `persistence` of "it stays as it was", `without` of the forecast without the command; smaller is better. `expected` and `observed`: what the command was to change by the last compared moment, and the reading then, both against the forecast without it. */
+export interface PointScore {
+  point: string;
+  unit: string;
+  readings: number;
+  inside: number;
+  loss: number | null;
+  persistence: number | null;
+  without: number | null;
+  expected: number;
+  observed: number | null;
+}
+
+/** A limit's probability by the last compared moment, whether it was violated by then, and the Brier score. */
+export interface LimitScore {
+  limit: string;
+  probability: number;
+  violated: boolean | null;
+  brier: number | null;
+}
+
+/** How a prediction fared: `outcome` is scored, censored (compared until `until_s`) or unscored; `detail` says why. */
+export interface ScoreRecord {
+  outcome: string;
+  detail: string;
+  scored_at: number;
+  until_s: number;
+  delay_s: number | null;
+  readings: number;
+  inside: number;
+  coverage: number | null;
+  points: PointScore[];
+  limits: LimitScore[];
+}
+
+/** A forecast of the plant with a command and without it, and its score once the plant has shown what came. `fans` and `without`: point -> rows of the 5, 25, 50, 75, 95 % quantiles at `times_s`; empty in lists, and of old predictions. */
+export interface PredictionRecord {
+  command: string;
+  point: string;
+  value: number;
+  made_at: number;
+  clock_s: number;
+  horizon_s: number;
+  at_s: number;
+  assumed: string;
+  seed: number;
+  replications: number;
+  state_hash: string;
+  model_hash: string;
+  risks: PredictedRisk[];
+  effects: PredictedEffect[];
+  units: Record<string, string>;
+  times_s: number[];
+  fans: Record<string, number[][]>;
+  without: Record<string, number[][]>;
+  score: ScoreRecord | null;
+}
+
+/** Limits predicted with probabilities in [low, high): how many, their mean, and the share that was violated. */
+export interface CalibrationBin {
+  low: number;
+  high: number;
+  count: number;
+  predicted: number;
+  violated: number;
+}
+
+/** How far predictions can be trusted. `coverage`: share of readings inside the 90 % band. `brier`: mean over limits, `brier_base` of always saying how often it happened. `beats_persistence`: share of forecasts nearer than "it stays as it was". */
+export interface TrackRecord {
+  made: number;
+  waiting: number;
+  scored: number;
+  censored: number;
+  unscored: number;
+  readings: number;
+  coverage: number | null;
+  limits: number;
+  brier: number | null;
+  brier_base: number | null;
+  beats_persistence: number | null;
+  bins: CalibrationBin[];
+}
+
+/** GET /api/v1/predictions: the track record over the newest 1,000 scores, and predictions, newest first. */
+export interface Predictions {
+  summary: TrackRecord;
+  predictions: PredictionRecord[];
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;
