@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from control.api import wire
 from control.api.asked import request_of
 from control.api.part import Parts
+from control.api.prediction_routes import record_of
 from control.api.problem import error_body
 from control.api.route import API, Call, Reply, Route
 from control.api.wire_command import (
@@ -39,6 +40,7 @@ from control.command_record import as_body, sight
 from control.command_store import Wanted
 from control.identity import Caller
 from control.permissions import permit_approval
+from control.prediction import unpredicted
 from control.request import Request
 from twin.controls import Stop
 from twin.errors import BadRequest, NotFound, TwinloopError
@@ -79,15 +81,23 @@ async def submit(parts: Parts, caller: Caller, asked: CommandRequest) -> Answer:
 
 
 async def check(parts: Parts, caller: Caller, asked: CommandRequest) -> CommandCheck:
+    """With a prediction where the plant asks for one: that takes about a second."""
     request = request_of(asked, parts.plant, parts.clock())
     command, judgement = await parts.commands.check(request, caller.name)
     policy = parts.plant.controls.policy(parts.plant.point(command.point))
     predicted = policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY
-    needs = _needs(command.terms) if not predicted else ["a prediction", *_needs(command.terms)]
+    prediction = None
+    if predicted and judgement.allowed:
+        try:
+            _, judgement, made = await parts.commands.check_predicted(request, caller.name)
+            prediction = record_of((made, None))
+        except TwinloopError as error:
+            judgement = replace(unpredicted(error, policy), seen=judgement.seen)
+    needs = ["a prediction", *_needs(command.terms)] if predicted else _needs(command.terms)
     begins = Status.DRAFT if predicted else _begins(command.terms)
     status = begins if judgement.allowed else Status.REFUSED
     seen = [msgspec.convert(sight(s), Seen) for s in judgement.seen]
-    return CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs)
+    return CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs, prediction)
 
 
 def _needs(terms: Terms) -> list[str]:

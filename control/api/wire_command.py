@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from control.api.wire import ErrorBody, PriorityName
+from control.api.wire_prediction import PredictionRecord
 
 
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +129,8 @@ class CommandPage(msgspec.Struct, frozen=True):
 class CommandCheck(msgspec.Struct, frozen=True):
     """What a command would meet now: nothing was recorded or sent.
 
-    `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent.
+    `status` is where it would begin, `detail` why it would be refused or what is warned of, `needs` what its way asks for
+    before it is sent, `prediction` what the plant's model says of it, where the policy asks for one.
     """
 
     allowed: bool
@@ -136,6 +138,7 @@ class CommandCheck(msgspec.Struct, frozen=True):
     detail: str
     seen: list[Seen]
     needs: list[str]
+    prediction: PredictionRecord | None = None
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

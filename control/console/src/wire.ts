@@ -497,13 +497,14 @@ export interface CommandPage {
   next: string | null;
 }
 
-/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent. */
+/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused or what is warned of, `needs` what its way asks for before it is sent, `prediction` what the plant's model says of it, where the policy asks for one. */
 export interface CommandCheck {
   allowed: boolean;
   status: string;
   detail: string;
   seen: Seen[];
   needs: string[];
+  prediction?: PredictionRecord | null;
 }
 
 /** A call that needs no body. */
