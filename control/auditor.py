@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -52,6 +53,10 @@ class Auditor:
         marks, self._marks = self._marks, []
         return marks
 
+    def put_back(self, marks: list[Mark]) -> None:
+        """They could not be kept: with the next commit, then."""
+        self._marks = marks + self._marks
+
     async def begin(self, on_disk: OnDisk) -> None:
         """After a start: what has no index in the store is an entry already, or waits to become one."""
         left = await on_disk(self._store.unaudited)
@@ -87,7 +92,13 @@ class Auditor:
                 if done < len(batch):
                     await asyncio.sleep(RETRY_S)
             if marks := self.marks():
-                await on_disk(self._store.save, (), marks)
+                try:
+                    await on_disk(self._store.save, (), marks)
+                except sqlite3.Error as error:
+                    self.put_back(marks)
+                    log.error("what reached the ledger cannot be noted, trying again: %s", error)
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
 
     async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""
