@@ -39,7 +39,21 @@ LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's q
 HISTORY_BATCH = "history.batch"
 HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
-KINDS = ("command", "point", GRAPH, HISTORY_BATCH, HISTORY_RETENTION, "login", "server.start", "server.stop")
+PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
+KINDS = (
+    "command",
+    "lease",
+    "group",
+    PREDICTION,
+    PREDICTION_SCORE,
+    "point",
+    GRAPH,
+    HISTORY_BATCH,
+    HISTORY_RETENTION,
+    "login",
+    "server.start",
+    "server.stop",
+)
 SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
 log = logging.getLogger("twinloop.evidence")
 

@@ -8,13 +8,16 @@ from control import schedule
 from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
-from twin.interlock import Judgement, Sight
+from twin.errors import BadRequest
+from twin.expression import Expression, parse
+from twin.interlock import ALLOWED, Judgement, Sight
 from twin.plant import Feedback
 from twin.points import Point
 from twin.policy import Policy
 from twin.quality import is_good
 
 POINTS_MAX = 20_000  # points kept ready, some 10 MB: more than one plant's commands go to in an hour
+CONDITIONS_MAX = 1_000  # parsed ones that are kept; another one is parsed anew each time
 
 
 class LiveGround:
@@ -24,6 +27,7 @@ class LiveGround:
         self._live = live
         self._plant = live.plant
         self._points: dict[str, Point] = {}  # a look into the columns of a plant costs fifty times as much
+        self._conditions: dict[tuple[str, str], Expression] = {}  # by commanded point and text
 
     def point(self, name: str) -> Point:
         if self._plant is not self._live.plant or len(self._points) >= POINTS_MAX:
@@ -56,8 +60,23 @@ class LiveGround:
     def due(self, command: Command, now: int) -> Judgement:
         seen = self._clock_seen() if command.terms.at_plant_s is not None else ()
         clock_s = seen[0].value if seen and is_good(seen[0].quality) else None
-        judgement = schedule.due(command, clock_s, now)
+        try:
+            condition = self.condition(command, now) if command.terms.when else ALLOWED
+        except BadRequest as error:  # an edit took a point of it away
+            condition = Judgement(False, str(error))
+        judgement = schedule.due(command, clock_s, now, condition)
         return replace(judgement, seen=(*seen, *judgement.seen))
+
+    def condition(self, command: Command, now: int) -> Judgement:
+        text = command.terms.when
+        found = self._conditions.get((command.point, text))
+        if found is None:
+            found = parse(text, self._live.plant.point_of_name, target=self.point(command.point))
+            if len(self._conditions) >= CONDITIONS_MAX:
+                del self._conditions[next(iter(self._conditions))]
+            self._conditions[command.point, text] = found
+        answer = found.holds(self._live.table.columns, now, command.value)
+        return Judgement(answer.truth is True, answer.detail, answer.seen)
 
     def late(self, command: Command, now: int) -> str:
         seen = self._clock_seen() if command.terms.at_plant_s is not None else ()

@@ -1,4 +1,4 @@
-"""Writes the console's TypeScript types from wire.py: `python -m control.api.wire_types > …/wire.ts`; knows no values."""
+"""Writes the console's TypeScript types from the wire types: `python -m control.api.wire_types > …/wire.ts`; knows no values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire
+from control.api import wire, wire_lease, wire_prediction
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
 _NAMES: dict[Any, str] = {
@@ -25,14 +25,19 @@ _NAMES: dict[Any, str] = {
 
 def typescript() -> str:
     """The whole file."""
-    structs = [s for _, s in inspect.getmembers(wire, _is_message)]
-    structs.sort(key=lambda s: inspect.getsourcelines(s)[1])
+    structs = [s for module in (wire, wire_lease, wire_prediction) for s in _messages(module)]
     parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
     parts += [_interface(s) for s in structs]
     for name in ("ClientMessage", "ServerMessage"):
         members = " | ".join(m.__name__ for m in get_args(getattr(wire, name)))
         parts.append(f"export type {name} = {members};\n")
     return "\n".join(parts)
+
+
+def _messages(module: types.ModuleType) -> list[type[msgspec.Struct]]:
+    """Its own, in the order of the file."""
+    found = [s for _, s in inspect.getmembers(module, _is_message) if s.__module__ == module.__name__]
+    return sorted(found, key=lambda s: inspect.getsourcelines(s)[1])
 
 
 def _is_message(member: object) -> bool:
