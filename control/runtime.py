@@ -353,7 +353,7 @@ class CommandRuntime:
         self._tasks.create_task(work)
 
     async def _write(self, command: Command) -> None:
-        point = self.plant.point(command.point)
+        point = self._ground.point(command.point)
         verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
         self._tell(lambda now: self._desk.answered(command.id, verdict, now))
 
@@ -372,7 +372,7 @@ class CommandRuntime:
         if command is None:
             return
         sent_at = max((t.time for t in command.transitions if t.status in (Status.SENT, Status.UNKNOWN)), default=0)
-        sight = await self._observe(self.plant.point(self._ground.feedback(command).feedback), sent_at)
+        sight = await self._observe(self._ground.point(self._ground.feedback(command).feedback), sent_at)
         value, seen = (None, ()) if sight is None else (sight.value, (sight,))
         self._tell(lambda now: self._desk.observed(identity, value, seen, now))
 
@@ -441,8 +441,11 @@ class CommandRuntime:
 
     def _want(self, command: Command) -> None:
         """What the twin desires: the value of the newest command that was let into the queue."""
-        point = self.plant.point_of_name.get(command.point)
-        if point is None or not any(t.status is Status.QUEUED for t in command.transitions):
+        if not any(t.status is Status.QUEUED for t in command.transitions):
+            return
+        try:
+            point = self._ground.point(command.point)
+        except NotFound:  # the plant was edited
             return
         if command.status not in UNDESIRED and command.status is not Status.SUPERSEDED:
             self.desired[point.id] = command.value
