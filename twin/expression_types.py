@@ -152,7 +152,7 @@ class Typing:
         if isinstance(point.schema, Enum):
             return Name(number, point.schema, place)
         if point.type in ("double", "integer"):
-            unit = UNITS[point.unit]
+            unit = UNITS.get(point.unit, ONE)  # one that nobody knows is a mistake of points.csv
             return Quantity(number, unit, origin_of(unit), place)
         if point.type == "string" and word is not None:
             return Word(word, place)
