@@ -26,6 +26,13 @@ def test_a_pump_is_predicted_switched_and_its_prediction_scored_across_a_crash(t
         until(lambda: live(client), lambda found: found[0] == found[1])
         running = client.get(f"/points/{PUMP}")["value"]
         body = {"key": "pump", "point": PUMP, "value": 1.0 - running, "deadline_s": 60.0}
+        checked = client.post("/commands?dry_run=true", body)
+        assert (checked["allowed"], checked["status"], checked["needs"]) == (True, "DRAFT", ["a prediction"])
+        assert checked["detail"].startswith("pre-flight")
+        assert {r["limit"] for r in checked["prediction"]["risks"]} == {
+            "tank_1.level<1", "tank_2.level<2.5", "tank_3.level<2"
+        }  # fmt: skip
+        assert client.get("/predictions")["predictions"] == [], "a dry run keeps nothing"
         command = client.post("/commands", body)
         assert command["status"] == "DRAFT"
         ended = until(lambda: client.get(f"/commands/{command['id']}"), lambda c: c["final"])
