@@ -36,8 +36,10 @@ from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
 from control.northbound import Northbound, Sources
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, PREDICTIONS_FILE, only_one
 from control.plants import read_plant
+from control.prediction_store import PredictionStore
+from control.preflight import Preflight
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.sign_in import SignIn
@@ -119,14 +121,18 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         closing.callback(command_store.close)
         backups = Backups(config.data, history, evidence)
         closing.callback(backups.close)
+        prediction_store = PredictionStore(config.data / PREDICTIONS_FILE)
+        closing.callback(prediction_store.close)
+        runner = Runner(config.workers)
+        preflight = Preflight(live, runner, prediction_store, evidence, clock)
         links: dict[str, Link] = {}
-        commands = CommandRuntime(live, links, command_store, evidence, clock, _identity)
+        commands = CommandRuntime(live, links, command_store, evidence, clock, _identity, preflight)
         chance = random.Random(secrets.randbits(64))
         live.on_link_change = commands.link_changed
         for device in plant.devices:
             points = plant.points_of_device(device.id)
             links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance, config.data / PKI)
-        whatifs = WhatIfs(live, Runner(config.workers), clock, _identity)
+        whatifs = WhatIfs(live, runner, clock, _identity)
         branches = Branches(live, whatifs, clock)
         questions = Questions(live, store, commands, branches)
         closing.callback(questions.close)
@@ -141,9 +147,9 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         parts = Parts(
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
             evidence=evidence, commands=commands, leases=Leases(commands, command_store, clock, _identity),
-            groups=Groups(commands, command_store, _identity), whatifs=whatifs, identity=identity,
-            sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock, new_id=_identity,
-            version=VERSION, shown=PlantShown(VERSION),
+            groups=Groups(commands, command_store, _identity), preflight=preflight, whatifs=whatifs,
+            identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock,
+            new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))
@@ -151,6 +157,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
         whole: tuple[Coroutine[Any, Any, None], ...] = (
             commands.run(),
+            preflight.run(commands.get),
             whatifs.run(),
             imports.run(),
             northbound.run(),

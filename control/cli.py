@@ -26,6 +26,7 @@ from control.cli_group import group_app
 from control.cli_history import backup, history_app, restore
 from control.cli_lease import lease_app
 from control.cli_model import model_app, said
+from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
 from control.client import Client
 from control.compiled import prepare
@@ -41,6 +42,8 @@ audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidenc
 app.add_typer(command_app, name="command")
 app.add_typer(group_app, name="group")
 app.add_typer(lease_app, name="lease")
+command_app.command()(predictions)
+command_app.command()(prediction)
 app.add_typer(audit_app, name="audit")
 app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS transitions (
   command TEXT NOT NULL REFERENCES commands (id), n INTEGER NOT NULL, status TEXT NOT NULL, time INTEGER NOT NULL,
   detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (command, n));
+CREATE INDEX IF NOT EXISTS transitions_sent ON transitions (time) WHERE status = 'SENT';
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry IS NOT NULL;
 """
@@ -192,6 +193,14 @@ class CommandStore:
         tables = ("transitions", "leases_steps", "groups_steps")
         found = [self._db.execute(f"SELECT max(entry) FROM {t} WHERE entry IS NOT NULL").fetchone()[0] for t in tables]
         return max((int(index) for index in found if index is not None), default=-1)
+
+    def last_sent(self, since: int) -> list[Command]:
+        """For every point the command that was sent to it last, of those sent after that moment (ns since 1970)."""
+        newest = (
+            "SELECT c.id AS id, max(t.time) FROM transitions t JOIN commands c ON c.id = t.command "
+            "WHERE t.status = 'SENT' AND t.time > ? GROUP BY c.point"
+        )
+        return self._read(f"id IN (SELECT id FROM ({newest}))", (since,))
 
     def unaudited(self) -> list[Unaudited]:
         """In the order in which they happened."""

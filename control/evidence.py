@@ -39,10 +39,13 @@ LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's q
 HISTORY_BATCH = "history.batch"
 HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
+PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
 KINDS = (
     "command",
     "lease",
     "group",
+    PREDICTION,
+    PREDICTION_SCORE,
     "point",
     GRAPH,
     HISTORY_BATCH,

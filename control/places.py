@@ -16,6 +16,7 @@ SHIPPED = Path(scenarios.__file__).parent
 DATA_ROOT = Path("var")
 HISTORY_FILE = "history.duckdb"
 COMMANDS_FILE = "commands.sqlite"
+PREDICTIONS_FILE = "predictions.sqlite"
 LEDGER = "ledger"
 PKI = "pki"
 LOCK_FILE = "lock"

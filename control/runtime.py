@@ -27,6 +27,8 @@ from control.grouping import Grouping
 from control.leasing import Leasing
 from control.live import LiveTwin
 from control.orders import Orders
+from control.prediction import Prediction, unpredicted, verdict
+from control.preflight import Preflight
 from control.request import Request
 from protocols.link import Clock, Link, LinkState
 from twin.errors import Conflict, Interlocked, LimitExceeded, NotFound, TwinloopError, Unavailable
@@ -37,6 +39,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
+PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
 T = TypeVar("T")
@@ -65,10 +68,11 @@ class CommandRuntime:
         evidence: Evidence,
         clock: Clock,
         new_id: Callable[[], str],
+        preflight: Preflight | None = None,
     ) -> None:
         self.desired: dict[int, float] = {}
         self._live, self._links, self._store, self._evidence = live, links, store, evidence
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._preflight = clock, new_id, preflight
         self._ground = LiveGround(live)
         self._open_desk()
         self._audit = Auditor(evidence, store)
@@ -129,6 +133,22 @@ class CommandRuntime:
             As submit; a violated interlock is in the judgement.
         """
         return self._desk.check(request, author, self._clock())
+
+    async def check_predicted(self, request: Request, author: str) -> tuple[Command, Judgement, Prediction]:
+        """As `check`, with what the model says of it, also where the policy does not ask; nothing is kept of that.
+
+        Raises:
+            As submit and Preflight.predict.
+        """
+        command, judgement = await self.check(request, author)
+        policy = self._ground.policy(self.plant.point(command.point))
+        if self._preflight is None:
+            raise _no_simulation()
+        made = await self._preflight.predict(command, policy, kept=False)
+        found = verdict(made, policy)
+        if judgement.allowed:
+            judgement = Judgement(found.allowed, found.detail, judgement.seen)
+        return command, judgement, made
 
     async def operate(self, identity: str, by: str) -> Command:
         """Send what was selected on its way.
@@ -208,13 +228,13 @@ class CommandRuntime:
 
     async def _begin(self) -> None:
         """As after a crash: the disk says what is open."""
-        last = await self.on_disk(self._store.last_desired)
-        for command in last:
+        for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
+        sent = await self.on_disk(self._store.last_sent, self._clock() - PACE_NS)
         teams = [await self.on_disk(self._store.team, g) for g in await self.on_disk(self._store.groups.unfinished)]
         self.leasing.book.restore(await self.on_disk(self._store.leases.unfinished), self._clock())
-        orders = self._desk.begin(left, last, self._clock())
+        orders = self._desk.begin(left, sent, self._clock())
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
@@ -296,6 +316,8 @@ class CommandRuntime:
             self._audit.take([*kept, *leases, *groups])
         for identity in orders.writes:
             self._start(self._write(self._desk.open[identity]))
+        for identity in orders.predictions:
+            self._start(self._predict(self._desk.open[identity]))
         return True
 
     def _announce(self, orders: Orders) -> None:
@@ -322,6 +344,15 @@ class CommandRuntime:
         point = self.plant.point(command.point)
         verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
         self._tell(lambda now: self._desk.answered(command.id, verdict, now))
+
+    async def _predict(self, command: Command) -> None:
+        """Its pre-flight. What a stop cut off is asked for again, from the plant's state then."""
+        policy = self._ground.policy(self.plant.point(command.point))
+        if self._preflight is None:
+            judgement = unpredicted(_no_simulation(), policy)
+        else:
+            judgement = await self._preflight.judge(command, policy)
+        self._tell(lambda now: self._desk.predicted(command.id, judgement, now))
 
     async def _look(self, identity: str) -> None:
         """Read the feedback once."""
@@ -410,6 +441,10 @@ class CommandRuntime:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
 
 
+def _no_simulation() -> Unavailable:
+    return Unavailable("this server runs no simulations", "start it with `twinloop up`")
+
+
 def _answered(command: Command) -> bool:
-    """Whether it was refused by the device, not by us."""
-    return any(t.status is Status.SENT for t in command.transitions)
+    """Whether it was refused by the device, or by a person, not by us."""
+    return any(t.status is Status.SENT for t in command.transitions) or command.transitions[-1].by != ""

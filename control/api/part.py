@@ -19,6 +19,7 @@ from control.history_check import check_history
 from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
+from control.preflight import Preflight
 from control.questions import Questions
 from control.runtime import CommandRuntime
 from control.sign_in import SignIn
@@ -70,6 +71,7 @@ class Parts:
     commands: CommandRuntime
     leases: Leases
     groups: Groups
+    preflight: Preflight
     whatifs: WhatIfs
     identity: Identity
     sign_in: SignIn

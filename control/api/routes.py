@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from control import graph_runs
-from control.api import history_routes, session_routes, twin_routes, wire
+from control.api import history_routes, prediction_routes, session_routes, twin_routes, wire, wire_prediction
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
@@ -303,6 +303,21 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
     *VERB_ROUTES,
+    Route(
+        "GET",
+        f"{API}/predictions",
+        prediction_routes.predictions,
+        "Predictions of commands, newest first, and their track record",
+        wire_prediction.Predictions,
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/commands/{{id}}/prediction",
+        prediction_routes.prediction,
+        "What was predicted of a command, and how it fared",
+        wire_prediction.PredictionRecord,
+    ),
     Route(
         "POST",
         f"{API}/whatif",

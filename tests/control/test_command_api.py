@@ -132,10 +132,12 @@ def test_two_people_and_the_right_role_let_a_command_go(works: CommandSite, peop
 
 
 def test_what_is_rejected_or_cancelled_reaches_no_device(works: CommandSite, people: dict[str, Client]) -> None:
-    rejected, cancelled = (people["anna"].post("/commands", body("pump.speed", v)) for v in (11, 12))
+    asked = body("pump.speed", 11)
+    rejected, cancelled = (people["anna"].post("/commands", b) for b in (asked, body("pump.speed", 12)))
     found = people["sven"].post(f"/commands/{rejected['id']}/reject", {"reason": "not today"})
     assert found["status"] == "REFUSED"
     assert "not today" in found["transitions"][-1]["detail"]
+    assert people["anna"].post("/commands", asked) == found, "the key keeps its answer"
     gone = people["anna"].post(f"/commands/{cancelled['id']}/cancel", {"reason": "changed my mind"})
     assert (gone["status"], gone["transitions"][-1]["by"]) == ("CANCELLED", "anna")
     assert not [w for w in works.plc.writes if w in (("pump.speed", 11.0), ("pump.speed", 12.0))]

@@ -652,6 +652,115 @@ export interface GroupRecord {
   steps: LifeStep[];
 }
 
+/** P(limit violated by the horizon) with the command, its 95 % interval, and without it (`baseline`). `worse`: the command makes it likelier, earlier or deeper. `by`: the probability with it by each sample time. */
+export interface PredictedRisk {
+  limit: string;
+  probability: number;
+  low: number;
+  high: number;
+  baseline: number;
+  worse: boolean;
+  by: number[];
+}
+
+/** What the command changes of a figure at the horizon: mean of the paired differences, with its 95 % interval. */
+export interface PredictedEffect {
+  name: string;
+  unit: string;
+  mean: number;
+  low: number;
+  high: number;
+}
+
+/** One point of a forecast against its readings. `inside` of `readings` lay in the 90 % band. `loss`: mean quantile score of the forecast, `persistence` of "it stays as it was", `without` of the forecast without the command; smaller is better. `expected` and `observed`: what the command was to change by the last compared moment, and the reading then, both against the forecast without it. */
+export interface PointScore {
+  point: string;
+  unit: string;
+  readings: number;
+  inside: number;
+  loss: number | null;
+  persistence: number | null;
+  without: number | null;
+  expected: number;
+  observed: number | null;
+}
+
+/** A limit's probability by the last compared moment, whether it was violated by then, and the Brier score. */
+export interface LimitScore {
+  limit: string;
+  probability: number;
+  violated: boolean | null;
+  brier: number | null;
+}
+
+/** How a prediction fared: `outcome` is scored, censored (compared until `until_s`) or unscored; `detail` says why. */
+export interface ScoreRecord {
+  outcome: string;
+  detail: string;
+  scored_at: number;
+  until_s: number;
+  delay_s: number | null;
+  readings: number;
+  inside: number;
+  coverage: number | null;
+  points: PointScore[];
+  limits: LimitScore[];
+}
+
+/** A forecast of the plant with a command and without it, and its score once the plant has shown what came. `fans` and `without`: point -> rows of the 5, 25, 50, 75, 95 % quantiles at `times_s`; empty in lists, and of old predictions. */
+export interface PredictionRecord {
+  command: string;
+  point: string;
+  value: number;
+  made_at: number;
+  clock_s: number;
+  horizon_s: number;
+  at_s: number;
+  assumed: string;
+  seed: number;
+  replications: number;
+  state_hash: string;
+  model_hash: string;
+  risks: PredictedRisk[];
+  effects: PredictedEffect[];
+  units: Record<string, string>;
+  times_s: number[];
+  fans: Record<string, number[][]>;
+  without: Record<string, number[][]>;
+  score: ScoreRecord | null;
+}
+
+/** Limits predicted with probabilities in [low, high): how many, their mean, and the share that was violated. */
+export interface CalibrationBin {
+  low: number;
+  high: number;
+  count: number;
+  predicted: number;
+  violated: number;
+}
+
+/** How far predictions can be trusted. `coverage`: share of readings inside the 90 % band. `brier`: mean over limits, `brier_base` of always saying how often it happened. `beats_persistence`: share of forecasts nearer than "it stays as it was". */
+export interface TrackRecord {
+  made: number;
+  waiting: number;
+  scored: number;
+  censored: number;
+  unscored: number;
+  readings: number;
+  coverage: number | null;
+  limits: number;
+  brier: number | null;
+  brier_base: number | null;
+  beats_persistence: number | null;
+  bins: CalibrationBin[];
+}
+
+/** GET /api/v1/predictions: the track record over the newest 1,000 scores, and predictions, newest first. */
+export interface Predictions {
+  summary: TrackRecord;
+  predictions: PredictionRecord[];
+}
+
 export type ClientMessage = Auth | Sub | Ping | Ask;
 
 export type ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Answer | Problem;

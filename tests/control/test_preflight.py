@@ -1,0 +1,297 @@
+"""A command on a water network is predicted, done in its truth, and the prediction is scored against what was read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from control import prediction
+from control import preflight as module
+from control.command import Command, Priority, Status, Terms, Transition
+from control.evidence import PREDICTION, PREDICTION_SCORE, Evidence
+from control.live import LiveTwin
+from control.plants import read_plant
+from control.prediction_store import Kept, PredictionStore
+from control.preflight import Preflight, as_body
+from control.score import Outcome
+from protocols.link import LinkState
+from scenarios.water.fleet import WaterMover
+from sim.runner import Runner
+from tests.control.plants import until
+from twin.errors import LimitExceeded, NotFound, Refused, Unavailable
+from twin.history import History
+from twin.interlock import Judgement
+from twin.plant import Plant
+from twin.policy import Policy
+from twin.policy import Preflight as Mode
+from twin.readings import Readings
+from twin.store import Store
+
+WATER = Path(__file__).parents[2] / "scenarios" / "water"
+SPEED = 60.0  # plant seconds a second of the clock that the twin is given
+NOW = 1_700_000_000_000_000_000
+RUN_IN_S = 1800.0
+POLICY = Policy(preflight=Mode.REFUSE, horizon_s=3600.0, limits=("tank_1.level<3", "tank_1.level<0.5"))
+
+
+@dataclass
+class Works:
+    """The twin of a plant whose truth is EPANET, read by perfect links on a clock that goes when told."""
+
+    plant: Plant
+    mover: WaterMover
+    live: LiveTwin
+    evidence: Evidence
+    store: PredictionStore
+    runner: Runner
+    commands: dict[str, Command] = field(default_factory=dict)
+    elapsed_s: float = 0.0
+
+    @property
+    def now(self) -> int:
+        return NOW + int(self.elapsed_s / SPEED * 1e9)
+
+    def clock(self) -> int:
+        return self.now
+
+    def go(self, plant_s: float) -> None:
+        """Let the plant live; everything is read once a second."""
+        end = self.elapsed_s + plant_s
+        while self.elapsed_s < end:
+            self.elapsed_s = min(end, self.elapsed_s + SPEED)
+            measured, settings = self.mover.advance(self.elapsed_s), self.mover.settings()
+            self.live.readings(Readings.of(measured.ids, measured.value, self.now, measured.quality))
+            self.live.readings(Readings.of(list(settings), list(settings.values()), self.now))
+
+    def command(
+        self, point: str = "pump_335.status", value: float = 0.0, identity: str = "c1", **more: object
+    ) -> Command:
+        first = Transition(Status.DRAFT, self.now, "submitted; being predicted")
+        made = Command(identity, identity, "anna", point, value, Priority.OPERATOR, 0, "", Status.DRAFT, (first,))
+        self.commands[identity] = replace(made, **more)  # type: ignore[arg-type]
+        return self.commands[identity]
+
+    def send(self, identity: str = "c1") -> None:
+        """Into the plant, and confirmed."""
+        command = self.commands[identity]
+        assert self.mover.command(self.plant.point(command.point), command.value)
+        self.end(identity, Status.SENT, Status.CONFIRMED)
+
+    def end(self, identity: str, *steps: Status) -> None:
+        command = self.commands[identity]
+        walked = tuple(Transition(s, self.now, s.value) for s in steps)
+        self.commands[identity] = replace(command, status=steps[-1], transitions=(*command.transitions, *walked))
+
+    async def find(self, identity: str) -> Command:
+        if identity not in self.commands:
+            raise NotFound(f"no command {identity!r}")
+        return self.commands[identity]
+
+    def preflight(self) -> Preflight:
+        return Preflight(self.live, self.runner, self.store, self.evidence, self.clock)
+
+    @asynccontextmanager
+    async def scoring(self, preflight: Preflight | None = None) -> AsyncIterator[Preflight]:
+        """A preflight at work."""
+        made = preflight or self.preflight()
+        task = asyncio.create_task(made.run(self.find))
+        try:
+            yield made
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def entries(self, kind: str) -> list[object]:
+        return [e.body["id"] for _, e in self.evidence.entries(1000, kind)]
+
+
+@asynccontextmanager
+async def works(data: Path) -> AsyncIterator[Works]:
+    plant = read_plant(WATER, {})
+    store = PredictionStore(data / "predictions.sqlite")
+    with Store(data / "history.duckdb") as history_store:
+        evidence = Evidence(data / "ledger", "test", lambda: NOW, lambda: None)
+        history = History(history_store, plant.points.column("name").to_pylist(), evidence.record_batch)
+        made: Works
+        live = LiveTwin(plant, 1, history, lambda: made.now)
+        made = Works(plant, WaterMover(plant, 3), live, evidence, store, Runner(0))
+        live.states = dict.fromkeys(live.states, LinkState.ONLINE)
+        made.go(RUN_IN_S)
+        try:
+            yield made
+        finally:
+            await asyncio.to_thread(history.close)
+            await asyncio.to_thread(evidence.close)
+            store.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Due predictions are looked for all the time; a few replications show everything but narrow intervals."""
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(prediction, "REPLICATIONS_MIN", 16)
+    monkeypatch.setattr(prediction, "REPLICATIONS_MAX", 16)
+
+
+async def scored(preflight: Preflight, identity: str = "c1") -> Kept:
+    kept = await until(lambda: preflight.of(identity), lambda found: found is not None and found[1] is not None)
+    assert isinstance(kept, tuple)
+    return kept
+
+
+async def test_a_stopped_pump_is_predicted_done_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "REPLICATIONS_MAX", 64)
+    async with works(tmp_path) as plant, plant.scoring() as preflight:
+        made = await preflight.predict(plant.command(), POLICY)
+        level = next(e for e in made.effects if e.name == "tank_1.level")
+        assert level.unit == "m" and level.high < 0, "without the pump the tank falls"
+        near, far = made.risks
+        assert near.probability >= near.baseline and far.probability == 0.0
+        assert made.held["pump_335.status"].value == 1.0 and made.started["tank_1.level"] is not None
+        plant.send()
+        plant.go(1800)
+        kept = await preflight.of("c1")
+        assert kept is not None and kept[1] is None, "half the horizon tells nothing yet"
+        plant.go(1860)
+        made, score = await scored(preflight)
+        assert score is not None and score.outcome is Outcome.SCORED, score
+        assert score.readings == 3 * 48 and score.coverage is not None and score.coverage > 0.6
+        tank = next(p for p in score.points if p.point == "tank_1.level")
+        assert tank.observed == pytest.approx(tank.expected, abs=0.3)
+        assert tank.loss is not None and tank.persistence is not None and tank.loss < tank.persistence
+        assert [x.violated for x in score.limits] == [near.probability > 0.5, False]
+        summary = await preflight.summary()
+        assert (summary.made, summary.waiting, summary.scored) == (1, 0, 1)
+        assert summary.coverage == score.coverage
+        await until(lambda: plant.entries(PREDICTION_SCORE), lambda found: found == ["c1"])
+        assert plant.entries(PREDICTION) == ["c1"]
+        body = as_body((made, score))
+        assert body["score"]["coverage"] == score.coverage and body["made_at"] == made.made_at / 1e6
+
+
+async def test_the_same_command_and_state_give_the_same_prediction(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        assert await preflight.predict(plant.command(), POLICY, kept=False) == await preflight.predict(
+            plant.command(), POLICY, kept=False
+        )
+        assert await preflight.newest(10) == []
+
+
+async def test_another_hand_on_the_plant_ends_the_comparison_early(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant, plant.scoring() as preflight:
+        await preflight.predict(plant.command(), POLICY)
+        plant.send()
+        plant.go(900)
+        assert plant.mover.command(plant.plant.point("pump_10.status"), 1.0)
+        plant.go(120)
+        _, score = await scored(preflight)
+        assert score is not None and score.outcome is Outcome.CENSORED
+        assert score.detail == "pump_10.status was set to 1"
+        assert 840 <= score.until_s <= 1020
+
+
+async def test_a_command_that_was_not_sent_or_not_done_has_no_score(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant, plant.scoring() as preflight:
+        await preflight.predict(plant.command(identity="refused"), POLICY)
+        await preflight.predict(plant.command(identity="failed"), POLICY)
+        await preflight.predict(plant.command(identity="lost"), POLICY)
+        plant.end("refused", Status.REFUSED)
+        plant.end("failed", Status.SENT, Status.ACKNOWLEDGED, Status.FAILED)
+        del plant.commands["lost"]
+        plant.go(3700)
+        for identity, words in (("refused", "was not sent"), ("failed", "did not do it"), ("lost", "never recorded")):
+            _, score = await scored(preflight, identity)
+            assert score is not None and score.outcome is Outcome.UNSCORED and words in score.detail
+
+
+async def test_predictions_are_taken_up_again_after_a_stop_and_recorded_once(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        await plant.preflight().predict(plant.command(), POLICY)  # nobody was there to bring it into the ledger
+        plant.send()
+        plant.go(3700)
+        async with plant.scoring() as preflight:
+            _, score = await scored(preflight)
+            assert score is not None and score.outcome is Outcome.SCORED
+            await until(lambda: plant.store.unaudited(9), lambda rows: rows == [])
+        plant.store.audited([(None, "c1")], [(None, "c1")])  # type: ignore[list-item] # as a crash before it was noted
+        assert len(plant.store.unaudited(9)) == 1
+        async with plant.scoring():
+            await until(lambda: plant.store.unaudited(9), lambda rows: rows == [])
+        assert plant.entries(PREDICTION) == ["c1"] and plant.entries(PREDICTION_SCORE) == ["c1"]
+
+
+async def test_what_the_model_cannot_set_or_the_twin_does_not_know_is_said(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        with pytest.raises(Refused, match=r"the model cannot set tank_1\.level"):
+            await preflight.predict(plant.command("tank_1.level", 1.0), POLICY)
+        told = await preflight.judge(plant.command("tank_1.level", 1.0), POLICY)
+        assert not told.allowed and "could not predict" in told.detail
+        assert (await preflight.judge(plant.command("tank_1.level", 1.0), replace(POLICY, preflight=Mode.WARN))).allowed
+        plant.elapsed_s += 600 * SPEED  # ten minutes without a reading
+        plant.live.sweep()
+        with pytest.raises(Refused, match="not known well enough"):
+            await preflight.predict(plant.command(), POLICY)
+
+
+async def test_the_verdict_follows_the_policy(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        certain = replace(POLICY, limits=("tank_1.level<40",))
+        helpful = await preflight.judge(plant.command("pump_10.status", 1.0), certain)
+        assert helpful.allowed, f"what raises a tank that is too low must go: {helpful.detail}"
+        refused = await preflight.judge(plant.command(), certain)
+        assert refused == Judgement(False, refused.detail, ())
+        assert refused.detail.startswith("pre-flight refuses: P(tank_1.level<40 within 1 h) = 1.00 (")
+        assert (await preflight.judge(plant.command(), replace(certain, preflight=Mode.WARN))).allowed
+
+
+async def test_a_command_for_later_is_predicted_for_later(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        clock_s = float(plant.live.table.columns.value[plant.plant.point("network.clock").id])
+        on_its_clock = plant.command(terms=Terms(30.0, at_plant_s=clock_s + 1200))
+        made = await preflight.predict(on_its_clock, POLICY)
+        assert made.at_s == pytest.approx(1200) and made.horizon_s == pytest.approx(4800)
+        level, without = made.fans["tank_1.level"], made.without["tank_1.level"]
+        before = [k for k, t in enumerate(made.times_s) if t <= 1200]
+        assert [level[2][k] for k in before] == [without[2][k] for k in before]
+        on_ours = plant.command(terms=Terms(30.0, at=plant.now + 10 * 10**9))
+        assert (await preflight.predict(on_ours, POLICY)).at_s == pytest.approx(600, rel=0.01), "60 times as fast"
+        conditional = plant.command(terms=Terms(30.0, when="tank_1.level > 9 m"))
+        assert (await preflight.predict(conditional, POLICY)).assumed == "as if tank_1.level > 9 m held now"
+        with pytest.raises(LimitExceeded, match="forecasts reach 7 d"):
+            await preflight.predict(plant.command(terms=Terms(30.0, at_plant_s=clock_s + 8 * 86_400)), POLICY)
+
+
+async def test_too_many_predictions_and_slow_ones_are_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        monkeypatch.setattr(module, "WAITING_MAX", 2)
+        asked = [preflight.predict(plant.command(identity=f"c{n}"), POLICY) for n in range(3)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(x) for x in found].count(LimitExceeded) == 1
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.01)
+        with pytest.raises(Unavailable, match="no prediction within"):
+            await preflight.predict(plant.command(), POLICY)
+        monkeypatch.setattr(module, "TIMEOUT_S", 30.0)
+        await preflight.predict(plant.command(), POLICY)  # the next one goes as ever
+
+
+async def test_the_oldest_unscored_prediction_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with works(tmp_path) as plant:
+        preflight = plant.preflight()
+        monkeypatch.setattr(module, "PENDING_MAX", 1)
+        for n in range(2):
+            await preflight.predict(plant.command(identity=f"c{n}"), POLICY)
+        (_, newer), (_, older) = await preflight.newest(10)
+        assert newer is None
+        assert older is not None and older.detail.startswith("predictions_overflow")

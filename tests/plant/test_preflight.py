@@ -1,0 +1,71 @@
+"""A command is predicted, sent into a plant on real sockets, and its prediction is scored when the plant's hour is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control import offline
+from tests.plant.site import live, site, until
+
+SPEED = 240.0  # two plant hours in thirty seconds
+PUMP = "pump_10.status"  # the water plant predicts commands on it
+
+
+@pytest.mark.timeout(180)
+def test_a_pump_is_predicted_switched_and_its_prediction_scored_across_a_crash(tmp_path: Path) -> None:
+    with site(tmp_path) as plant:
+        plant.start_fleet(SPEED, seed=4, start="9h")
+        client = plant.start_server()
+        until(lambda: live(client), lambda found: found[0] == found[1])
+        running = client.get(f"/points/{PUMP}")["value"]
+        body = {"key": "pump", "point": PUMP, "value": 1.0 - running, "deadline_s": 60.0}
+        command = client.post("/commands", body)
+        assert command["status"] == "DRAFT"
+        ended = until(lambda: client.get(f"/commands/{command['id']}"), lambda c: c["final"])
+        assert ended["status"] == "CONFIRMED", ended
+        steps = [(t["status"], t["detail"]) for t in ended["transitions"]]
+        assert [s for s, _ in steps] == ["DRAFT", "QUEUED", "SENT", "ACKNOWLEDGED", "CONFIRMED"]
+        assert steps[1][1].startswith("pre-flight"), steps[1]
+        made = client.get(f"/commands/{command['id']}/prediction")
+        assert made["score"] is None and made["replications"] == 200
+        assert {r["limit"] for r in made["risks"]} == {"tank_1.level<1", "tank_2.level<2.5", "tank_3.level<2"}
+        plant.kill_server()
+        client = plant.start_server()
+        scored = until(
+            lambda: client.get(f"/commands/{command['id']}/prediction"), lambda p: p["score"] is not None
+        )["score"]  # fmt: skip
+        assert scored["outcome"] == "scored", scored
+        print(f"inside the 90 % band: {scored['inside']} of {scored['readings']}; sent {scored['delay_s']:.0f} s late")
+        assert scored["readings"] > 100, "what was heard before and after the crash"
+        assert scored["coverage"] > 0.5
+        assert all(x["brier"] is not None for x in scored["limits"])
+        found = client.get("/predictions")
+        assert found["summary"]["scored"] == 1 and found["summary"]["coverage"] == scored["coverage"]
+        assert found["predictions"][0]["command"] == command["id"] and found["predictions"][0]["fans"] == {}
+        printed = twinloop("command", "predictions", "--json", "--data", str(plant.data))
+        assert printed["summary"]["scored"] == 1
+        until(lambda: client.get("/audit", kind="prediction.score")["entries"], lambda entries: len(entries) == 1)
+        assert [e["body"]["id"] for e in client.get("/audit", kind="prediction")["entries"]] == [command["id"]]
+        client.close()
+        assert plant.server is not None and plant.server.stop() == 0
+        report = offline.verify(plant.data)
+        assert report["ok"], report["problems"]
+
+
+def twinloop(*words: str) -> Any:
+    ran = subprocess.run(
+        [sys.executable, "-m", "control", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+        timeout=60,
+    )
+    return json.loads(ran.stdout)
