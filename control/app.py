@@ -31,7 +31,9 @@ from control.evidence import Evidence
 from control.graph import LiveGraph, recover
 from control.graph_runs import Imports
 from control.graph_store import GRAPH_FILE, GraphStore
+from control.groups import Groups
 from control.identity import Identity
+from control.leases import Leases
 from control.live import LiveTwin
 from control.northbound import Northbound, Sources
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, PREDICTIONS_FILE, only_one
@@ -144,9 +146,10 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         watch = metrics.LoopWatch()
         parts = Parts(
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
-            evidence=evidence, commands=commands, preflight=preflight, whatifs=whatifs, identity=identity,
-            sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock, version=VERSION,
-            shown=PlantShown(VERSION),
+            evidence=evidence, commands=commands, leases=Leases(commands, command_store, clock, _identity),
+            groups=Groups(commands, command_store, _identity), preflight=preflight, whatifs=whatifs,
+            identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock,
+            new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
         web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))

@@ -1,4 +1,7 @@
-"""Makes every transition of a command a ledger entry, in order, and remembers which have one; must not know what they mean."""
+"""Makes every step in the life of commands, leases and groups a ledger entry, in order, and remembers which have one.
+
+Must not know what they mean.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from control import command_record, group, lease
 from control.command import Command
-from control.command_record import as_entry
-from control.command_store import CommandStore
+from control.command_store import CommandStore, Mark, Record, kind_of, told
 from control.evidence import Evidence
+from ledger.entry import JSON
 from ledger.errors import LedgerError
 
 BATCH = 500  # transitions handed to the ledger at once
 RETRY_S = 1.0
 OnDisk = Callable[..., Awaitable[Any]]
-Mark = tuple[str, int, int]
-"""(command, n, ledger index)."""
 log = logging.getLogger("twinloop.commands")
 
 
@@ -27,21 +29,22 @@ class Auditor:
 
     def __init__(self, evidence: Evidence, store: CommandStore) -> None:
         self._evidence, self._store = evidence, store
-        self._waiting: deque[tuple[Command, int]] = deque()
-        self._taken: dict[str, int] = {}  # of open commands: how many transitions were taken
+        self._waiting: deque[tuple[Record, int]] = deque()
+        self._taken: dict[str, int] = {}  # of open ones: how many steps were taken
         self._marks: list[Mark] = []
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
 
-    def take(self, commands: Iterable[Command]) -> None:
+    def take(self, records: Iterable[Record]) -> None:
         """These are durable now."""
-        for command in commands:
-            for n in range(self._taken.get(command.id, 0), len(command.transitions)):
-                self._waiting.append((command, n))
-            if command.final:
-                self._taken.pop(command.id, None)
+        for record in records:
+            steps = len(told(record))
+            for n in range(self._taken.get(record.id, 0), steps):
+                self._waiting.append((record, n))
+            if record.final:
+                self._taken.pop(record.id, None)
             else:
-                self._taken[command.id] = len(command.transitions)
+                self._taken[record.id] = steps
         self._wake.set()
 
     def marks(self) -> list[Mark]:
@@ -52,21 +55,23 @@ class Auditor:
     async def begin(self, on_disk: OnDisk) -> None:
         """After a start: what has no index in the store is an entry already, or waits to become one."""
         left = await on_disk(self._store.unaudited)
-        waiting = {(u.command.id, u.n) for u in left}
+        waiting = {(kind_of(u.record), u.record.id, u.n) for u in left}
         held: list[Mark] = []
         if waiting:
             # Handed over in order: what has no index yet comes after what has one.
             newest = await on_disk(self._store.newest_entry)
             entries = await asyncio.to_thread(self._evidence.entries, self._evidence.log.size - newest - 1)
             held = [
-                (str(e.body["id"]), int(str(e.body["n"])), index)
+                (e.kind, str(e.body["id"]), int(str(e.body["n"])), index)
                 for index, e in entries
-                if e.kind == "command" and (e.body["id"], e.body["n"]) in waiting
+                if (e.kind, e.body.get("id"), e.body.get("n")) in waiting
             ]
             await on_disk(self._store.save, (), held)
-        done = {(identity, n) for identity, n, _ in held}
-        self._waiting = deque((u.command, u.n) for u in left if (u.command.id, u.n) not in done)
-        self._taken = {c.id: len(c.transitions) for c in await on_disk(self._store.unfinished)}
+        done = {(kind, identity, n) for kind, identity, n, _ in held}
+        self._waiting = deque((u.record, u.n) for u in left if (kind_of(u.record), u.record.id, u.n) not in done)
+        self._taken = {}
+        for unfinished in (self._store.unfinished, self._store.leases.unfinished, self._store.groups.unfinished):
+            self._taken |= {r.id: len(told(r)) for r in await on_disk(unfinished)}
         self._wake.set()
 
     async def run(self, on_disk: OnDisk) -> None:
@@ -84,23 +89,23 @@ class Auditor:
             if marks := self.marks():
                 await on_disk(self._store.save, (), marks)
 
-    async def _hand_over(self, batch: list[tuple[Command, int]]) -> int:
+    async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""
         futures: list[asyncio.Future[int]] = []
         failure: BaseException | None = None
-        for command, n in batch:
+        for record, n in batch:
             try:
-                entry = self._evidence.record("command", as_entry(command, n), command.transitions[n].time)
+                entry = self._evidence.record(kind_of(record), _entry(record, n), told(record)[n].time)
             except LedgerError as error:
                 failure = error
                 break
             futures.append(asyncio.wrap_future(entry))
         done = 0
-        for (command, n), index in zip(batch, await asyncio.gather(*futures, return_exceptions=True), strict=False):
+        for (record, n), index in zip(batch, await asyncio.gather(*futures, return_exceptions=True), strict=False):
             if isinstance(index, BaseException):
                 failure = index
                 break
-            self._marks.append((command.id, n, index))
+            self._marks.append((kind_of(record), record.id, n, index))
             done += 1
         self._say(failure, len(self._waiting) - done)
         return done
@@ -112,3 +117,13 @@ class Auditor:
         elif failure is None and self._failure is not None:
             log.info("transitions reach the ledger again")
         self._failure = failure
+
+
+def _entry(record: Record, n: int) -> dict[str, JSON]:
+    match record:
+        case Command():
+            return command_record.as_entry(record, n)
+        case lease.Lease():
+            return lease.as_entry(record, n)
+        case group.Group():
+            return group.as_entry(record, n)

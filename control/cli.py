@@ -9,11 +9,9 @@ import asyncio
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -21,13 +19,16 @@ from control import show
 from control.cli_account import account_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
+from control.cli_command import command_app, stop
 from control.cli_discover import discover
 from control.cli_fleet import fleet
+from control.cli_group import group_app
 from control.cli_history import backup, history_app, restore
+from control.cli_lease import lease_app
 from control.cli_model import model_app, said
 from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
-from control.client import POLL_S, Client
+from control.client import Client
 from control.compiled import prepare
 from control.errors import codes, words
 from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
@@ -37,9 +38,10 @@ from twin.errors import BadPlant, BadRequest
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="A digital twin of a plant, in lock-step with its devices."
 )
-command_app = typer.Typer(no_args_is_help=True, help="Send commands and follow their life.")
 audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
+app.add_typer(group_app, name="group")
+app.add_typer(lease_app, name="lease")
 command_app.command()(predictions)
 command_app.command()(prediction)
 app.add_typer(audit_app, name="audit")
@@ -47,6 +49,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
+app.command()(stop)
 app.command()(discover)
 app.command()(backup)
 app.command()(restore)
@@ -215,84 +218,6 @@ def whatif(
     show.as_json(run) if json_ else show.whatif(run["result"])
 
 
-@command_app.command("send")
-def command_send(
-    point: Annotated[str, typer.Argument(help="A writable point, such as pump_335.status.")],
-    value: Annotated[str, typer.Argument(help="A number, on/off, or the name of an enum's value.")],
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key; a new one is made and printed when left out.")
-    ] = None,
-    priority: Annotated[str, typer.Option(help="emergency, safety, operator, schedule or optimiser.")] = "operator",
-    deadline: Annotated[str, typer.Option(help="Latest time to send it, such as 30s.")] = "30s",
-    reason: Annotated[str, typer.Option(help="Why; kept in the record.")] = "",
-    wait: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
-    data: Data = None,
-    json_: Json = False,
-) -> None:
-    """Submit a command and follow it until the process confirms it (exit code 0) or it ends otherwise (1)."""
-    import secrets
-
-    from twin.when import parse_duration_s
-
-    client = Client(data_folder(data))
-    body = {
-        "key": key or secrets.token_hex(8), "point": point, "value": _value(value), "priority": priority,
-        "deadline_s": parse_duration_s(deadline, "--deadline"), "reason": reason,
-    }  # fmt: skip
-    record = client.post("/commands", body)
-    if wait:
-        record = _follow(client, record)
-    show.as_json(record) if json_ else show.command(record)
-    raise typer.Exit(0 if record["status"] == "CONFIRMED" or not wait else 1)
-
-
-@command_app.command("list")
-def command_list(
-    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20, data: Data = None, json_: Json = False
-) -> None:
-    """Newest commands first."""
-    found = Client(data_folder(data)).get("/commands", limit=limit)
-    if json_:
-        show.as_json(found)
-        return
-    rows = [
-        (
-            r["id"],
-            show.moment(r["transitions"][0]["time"]),
-            r["point"],
-            f"{r['value']:g}",
-            r["priority"],
-            r["status"],
-            r["author"],
-        )
-        for r in found
-    ]
-    show.table(("id", "submitted", "point", "value", "priority", "status", "author"), rows, "no commands yet")
-
-
-@command_app.command("show")
-def command_show(identity: str, data: Data = None, json_: Json = False) -> None:
-    """One command and its life."""
-    record = Client(data_folder(data)).get(f"/commands/{quote(identity, safe='')}")
-    show.as_json(record) if json_ else show.command(record)
-
-
-@command_app.command("cancel")
-def command_cancel(identity: str, data: Data = None, json_: Json = False) -> None:
-    """Cancel a command that was not sent yet."""
-    record = Client(data_folder(data)).post(f"/commands/{quote(identity, safe='')}/cancel")
-    show.as_json(record) if json_ else show.command(record)
-
-
-@command_app.command("watch")
-def command_watch(identity: str, data: Data = None, json_: Json = False) -> None:
-    """Follow a command to its end."""
-    client = Client(data_folder(data))
-    record = _follow(client, client.get(f"/commands/{quote(identity, safe='')}"))
-    show.as_json(record) if json_ else show.command(record)
-    raise typer.Exit(0 if record["status"] == "CONFIRMED" else 1)
-
-
 @audit_app.command("verify")
 def audit_verify(data: Data = None, json_: Json = False) -> None:
     """Check log, signatures, anchors, chain and every history batch. Exit code 3 when something does not fit."""
@@ -362,27 +287,6 @@ def bench(name: Annotated[str, typer.Argument(help="A file of tests/bench withou
         done = subprocess.run([sys.executable, "-m", f"tests.bench.{file.stem}"], check=False)
         if done.returncode:
             raise typer.Exit(1)
-
-
-def _follow(client: Client, record: dict[str, Any]) -> dict[str, Any]:
-    """Until it is final; UNKNOWN is waited for, too: it is being read back."""
-    shown = 0
-    while True:
-        for step in record["transitions"][shown:]:
-            show.err.print(f"{step['status']:<12} {step['detail']}")
-        shown = len(record["transitions"])
-        if record["final"]:
-            return record
-        time.sleep(POLL_S)
-        record = client.get(f"/commands/{record['id']}")
-
-
-def _value(text: str) -> float | str:
-    """A number, or text for the server: it knows the names of an enum's values."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _run(main: Any) -> None:

@@ -28,6 +28,9 @@ def as_body(command: Command) -> dict[str, Any]:
         "approvals": terms.approvals,
         "approver": terms.approver,
         "approved_by": list(command.approvers),
+        "select": terms.select,
+        "revision": terms.revision,
+        "latest": None if terms.latest is None else terms.latest / 1e6,
         "at": None if terms.at is None else terms.at / 1e6,
         "at_plant_s": terms.at_plant_s,
         "when": terms.when,
@@ -42,17 +45,18 @@ def _step(step: Transition) -> dict[str, Any]:
         "time": step.time / 1e6,
         "detail": step.detail,
         "by": step.by,
-        "seen": [_sight(s) for s in step.seen],
+        "seen": [sight(s) for s in step.seen],
     }
 
 
-def _sight(sight: Sight) -> dict[str, Any]:
+def sight(seen: Sight) -> dict[str, Any]:
+    """wire.Seen."""
     return {
-        "point": sight.point,
-        "value": sight.value,
-        "text": sight.text,
-        "quality": quality_name(sight.quality),
-        "age_s": sight.age_s,
+        "point": seen.point,
+        "value": seen.value,
+        "text": seen.text,
+        "quality": quality_name(seen.quality),
+        "age_s": seen.age_s,
     }
 
 

@@ -11,6 +11,10 @@ from typing import Any
 import msgspec
 
 from control.command import FINAL, Command, Priority, Status, Terms, Transition
+from control.group import UNDO_KEY, Group, Team, author_of_undos, requests
+from control.lease import Lease
+from control.life import Step
+from control.life_store import GROUPS, LEASES, LifeTable
 from twin.interlock import Sight
 
 SCHEMA = """
@@ -23,6 +27,7 @@ CREATE TABLE IF NOT EXISTS transitions (
   command TEXT NOT NULL REFERENCES commands (id), n INTEGER NOT NULL, status TEXT NOT NULL, time INTEGER NOT NULL,
   detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (command, n));
+CREATE INDEX IF NOT EXISTS transitions_sent ON transitions (time) WHERE status = 'SENT';
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry IS NOT NULL;
 """
@@ -37,12 +42,54 @@ _seen = msgspec.json.Decoder(tuple[Sight, ...])
 _encoder = msgspec.json.Encoder()
 
 
+Record = Command | Lease | Group
+Mark = tuple[str, str, int, int]
+"""(kind, id, n, ledger index) of a transition of a command, or of a step of a lease or group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which commands: all that fit everything given. `before` is the cursor of the page before."""
+
+    limit: int
+    before: int | None = None
+    statuses: tuple[Status, ...] = ()
+    point: str = ""
+    author: str = ""
+    open: bool = False
+
+    def where(self) -> tuple[str, tuple[object, ...]]:
+        """As SQL over the table `commands`, and its values."""
+        rows: list[tuple[str, tuple[object, ...]]] = [("TRUE", ())]
+        if self.before is not None:
+            rows.append(("rowid < ?", (self.before,)))
+        if self.statuses:
+            rows.append((f"status IN ({','.join('?' for _ in self.statuses)})", tuple(self.statuses)))
+        if self.point:
+            rows.append(("point = ?", (self.point,)))
+        if self.author:
+            rows.append(("author = ?", (self.author,)))
+        if self.open:
+            rows.append((f"status NOT IN ({','.join('?' for _ in FINAL)})", tuple(FINAL)))
+        return " AND ".join(text for text, _ in rows), tuple(v for _, values in rows for v in values)
+
+
 @dataclass(frozen=True, slots=True)
 class Unaudited:
-    """A transition that has no ledger entry yet."""
+    """A transition or step that has no ledger entry yet."""
 
-    command: Command
+    record: Record
     n: int
+
+
+def kind_of(record: Record) -> str:
+    """As the ledger's entries name it."""
+    return _KINDS[type(record)]
+
+
+def told(record: Record) -> tuple[Transition, ...] | tuple[Step, ...]:
+    """Its life so far."""
+    return record.transitions if isinstance(record, Command) else record.steps
 
 
 class CommandStore:
@@ -56,11 +103,20 @@ class CommandStore:
             for name in columns.keys() - held:
                 self._db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
 
+        self.leases = LifeTable(self._db, LEASES)
+        self.groups = LifeTable(self._db, GROUPS)
+
     def close(self) -> None:
         self._db.close()
 
-    def save(self, commands: Iterable[Command], audited: Iterable[tuple[str, int, int]] = ()) -> None:
-        """Record the commands as they are, and (command, n, ledger index) of transitions: durably, all or none."""
+    def save(
+        self,
+        commands: Iterable[Command],
+        audited: Sequence[Mark] = (),
+        leases: Iterable[Lease] = (),
+        groups: Iterable[Group] = (),
+    ) -> None:
+        """Record all of them as they are, and what became ledger entries: durably, all or none."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for c in commands:
@@ -78,8 +134,13 @@ class CommandStore:
                     [(c.id, n, t.status, t.time, t.detail, t.by, _text(t)) for n, t in enumerate(c.transitions)],
                 )
             self._db.executemany(
-                "UPDATE transitions SET entry = ? WHERE command = ? AND n = ?", [(e, c, n) for c, n, e in audited]
+                "UPDATE transitions SET entry = ? WHERE command = ? AND n = ?",
+                [(e, c, n) for kind, c, n, e in audited if kind == "command"],
             )
+            self.leases.save(leases)
+            self.groups.save(groups)
+            self.leases.mark((i, n, e) for kind, i, n, e in audited if kind == "lease")
+            self.groups.mark((i, n, e) for kind, i, n, e in audited if kind == "group")
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -93,6 +154,15 @@ class CommandStore:
     def by_id(self, identity: str) -> Command | None:
         return next(iter(self._read("id = ?", (identity,))), None)
 
+    def team(self, group: Group) -> Team:
+        """The group with its commands."""
+        keys = [(group.author, request.key) for request in requests(group)]
+        undos = [(author_of_undos(group), f"{UNDO_KEY}{n}") for n in range(len(group.members))]
+        team = Team(group, {}, {})
+        for command in self.by_keys([*keys, *undos]).values():
+            team.note(command)
+        return team
+
     def unfinished(self) -> list[Command]:
         """Every command whose life goes on, in the order of submission."""
         marks = ",".join("?" for _ in FINAL)
@@ -101,16 +171,43 @@ class CommandStore:
     def newest(self, limit: int) -> list[Command]:
         return self._read("TRUE ORDER BY rowid DESC LIMIT ?", (limit,))
 
+    def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
+        """The newest first, and the cursor of those after them, None when there are none."""
+        terms, values = wanted.where()
+        where = f"{terms} ORDER BY rowid DESC LIMIT ?"
+        values = (*values, wanted.limit)
+        found = self._read(where, values)
+        if len(found) < wanted.limit:
+            return found, None
+        (last,) = self._db.execute(
+            f"SELECT min(rowid) FROM (SELECT rowid FROM commands WHERE {where})", values
+        ).fetchone()
+        return found, str(last)
+
     def last_desired(self) -> list[Command]:
         """For every point its newest command, whatever became of it."""
         return self._read("rowid IN (SELECT max(rowid) FROM commands GROUP BY point)", ())
 
     def newest_entry(self) -> int:
-        """The highest index that a transition has in the ledger, -1 when none has one."""
-        (found,) = self._db.execute("SELECT max(entry) FROM transitions WHERE entry IS NOT NULL").fetchone()
-        return -1 if found is None else int(found)
+        """The highest index that a transition or step has in the ledger, -1 when none has one."""
+        tables = ("transitions", "leases_steps", "groups_steps")
+        found = [self._db.execute(f"SELECT max(entry) FROM {t} WHERE entry IS NOT NULL").fetchone()[0] for t in tables]
+        return max((int(index) for index in found if index is not None), default=-1)
+
+    def last_sent(self, since: int) -> list[Command]:
+        """For every point the command that was sent to it last, of those sent after that moment (ns since 1970)."""
+        newest = (
+            "SELECT c.id AS id, max(t.time) FROM transitions t JOIN commands c ON c.id = t.command "
+            "WHERE t.status = 'SENT' AND t.time > ? GROUP BY c.point"
+        )
+        return self._read(f"id IN (SELECT id FROM ({newest}))", (since,))
 
     def unaudited(self) -> list[Unaudited]:
+        """In the order in which they happened."""
+        lives = [Unaudited(record, n) for table in (self.leases, self.groups) for record, n in table.unaudited()]
+        return sorted([*self._unaudited(), *lives], key=lambda u: told(u.record)[u.n].time)
+
+    def _unaudited(self) -> list[Unaudited]:
         rows = self._db.execute(
             "SELECT t.command, t.n FROM transitions t JOIN commands c ON c.id = t.command "
             "WHERE t.entry IS NULL ORDER BY t.time, c.rowid, t.n"
@@ -134,6 +231,9 @@ class CommandStore:
         for command, status, time, detail, author, seen in found:
             steps[command].append(Transition(Status(status), time, detail, author, _seen.decode(seen) if seen else ()))
         return [_command(row, tuple(steps[row[0]])) for row in rows]
+
+
+_KINDS: dict[type[Record], str] = {Command: "command", Lease: "lease", Group: "group"}
 
 
 def _text(step: Transition) -> str:

@@ -233,7 +233,7 @@ class Dispatcher:
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def begin(self, left: Iterable[Command], last: Iterable[Command], now: int) -> Orders:
-        """After a start: what a stop left behind, and what was last asked of every point."""
+        """After a start: what a stop left behind, and for every point the command that was sent to it last."""
         for command in last:
             sent = [t.time for t in command.transitions if t.status is Status.SENT]
             if sent:
@@ -280,6 +280,7 @@ class Dispatcher:
         if command.status is Status.QUEUED:
             line.held_until = now + NOT_SENT_WAIT_NS
             self._board.at(line.held_until, Timer.DEVICE, device)
+            self._board.at(command.deadline, Timer.DEADLINE, identity)  # it may have passed while it was SENT
             line.enter(command, *self._entered[identity])
         elif command.status is Status.ACKNOWLEDGED and (newer := self._sent_after(command)):
             detail = f"command {newer} was sent before the process confirmed this one"

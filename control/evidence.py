@@ -41,9 +41,19 @@ HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
 PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
 KINDS = (
-    "command", "point", PREDICTION, PREDICTION_SCORE, GRAPH, HISTORY_BATCH, HISTORY_RETENTION, "login", "server.start",
+    "command",
+    "lease",
+    "group",
+    PREDICTION,
+    PREDICTION_SCORE,
+    "point",
+    GRAPH,
+    HISTORY_BATCH,
+    HISTORY_RETENTION,
+    "login",
+    "server.start",
     "server.stop",
-)  # fmt: skip
+)
 SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
 log = logging.getLogger("twinloop.evidence")
 

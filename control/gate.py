@@ -37,10 +37,12 @@ class Gate:
         """Refuse at once, and without a record, what cannot be taken now.
 
         Raises:
-            PreconditionFailed, OutOfRange, Reserved, LimitExceeded.
+            BadRequest, PreconditionFailed, OutOfRange, Reserved, LimitExceeded.
         """
         if command.priority is Priority.EMERGENCY:
             return
+        if command.terms.when:
+            self._ground.condition(command, now)  # one that cannot be read is told at once
         policy = self._ground.policy(point)
         if changed := changed_since(command, point, self._ground):
             raise PreconditionFailed(changed, "look again")

@@ -8,11 +8,15 @@ from control import schedule
 from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
+from twin.errors import BadRequest
+from twin.expression import Expression, parse
 from twin.interlock import ALLOWED, Judgement, Sight
 from twin.plant import Feedback
 from twin.points import Point
 from twin.policy import Policy
 from twin.quality import is_good
+
+CONDITIONS_MAX = 1_000  # parsed ones that are kept; another one is parsed anew each time
 
 
 class LiveGround:
@@ -20,6 +24,7 @@ class LiveGround:
 
     def __init__(self, live: LiveTwin) -> None:
         self._live = live
+        self._conditions: dict[tuple[str, str], Expression] = {}  # by commanded point and text
 
     def point(self, name: str) -> Point:
         return self._live.plant.point(name)
@@ -46,8 +51,23 @@ class LiveGround:
     def due(self, command: Command, now: int) -> Judgement:
         seen = self._clock_seen() if command.terms.at_plant_s is not None else ()
         clock_s = seen[0].value if seen and is_good(seen[0].quality) else None
-        judgement = schedule.due(command, clock_s, now)
+        try:
+            condition = self.condition(command, now) if command.terms.when else ALLOWED
+        except BadRequest as error:  # an edit took a point of it away
+            condition = Judgement(False, str(error))
+        judgement = schedule.due(command, clock_s, now, condition)
         return replace(judgement, seen=(*seen, *judgement.seen))
+
+    def condition(self, command: Command, now: int) -> Judgement:
+        text = command.terms.when
+        found = self._conditions.get((command.point, text))
+        if found is None:
+            found = parse(text, self._live.plant.point_of_name, target=self.point(command.point))
+            if len(self._conditions) >= CONDITIONS_MAX:
+                del self._conditions[next(iter(self._conditions))]
+            self._conditions[command.point, text] = found
+        answer = found.holds(self._live.table.columns, now, command.value)
+        return Judgement(answer.truth is True, answer.detail, answer.seen)
 
     def late(self, command: Command, now: int) -> str:
         seen = self._clock_seen() if command.terms.at_plant_s is not None else ()

@@ -16,6 +16,7 @@ from control.admission import KEY_MAX, REASON_MAX
 from control.command import UNSENT, Command, Priority, Status
 from control.life import Step
 from control.request import Request
+from ledger.entry import JSON
 from twin.errors import BadRequest, Conflict, Refused
 
 MEMBERS_MAX = 100  # what a person can oversee, and one commit can hold without making others wait
@@ -313,6 +314,22 @@ def _end(group: Group, members: Sequence[Command], undos: Mapping[int, Command])
     if kept:
         said += f"; {', '.join(named(group, n) for n in kept)} stays: no compensation was declared"
     return Next(GroupStatus.CANCELLED if cancelled else GroupStatus.COMPENSATED, said)
+
+
+def as_entry(group: Group, n: int) -> dict[str, JSON]:
+    """Step `n` as the ledger keeps it; the first one says all that was asked for."""
+    step = group.steps[n]
+    entry: dict[str, JSON] = {
+        "id": group.id, "n": n, "author": group.author, "key": group.key, "status": str(step.status),
+        "detail": step.detail, "by": step.by,
+    }  # fmt: skip
+    if n == 0:
+        members: list[JSON] = [{"point": m.point, "value": m.value, "undo": m.undo} for m in group.members]
+        entry |= {
+            "members": members, "order": group.order, "priority": group.priority.name.lower(),
+            "deadline_s": group.deadline_s, "reason": group.reason,
+        }  # fmt: skip
+    return entry
 
 
 def as_body(team: Team) -> dict[str, object]:

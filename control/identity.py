@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from protocols.link import Clock
@@ -31,12 +31,14 @@ class Caller:
         name: becomes the author of commands.
         account: the name is an account's, whose role is looked up again at every call.
         owner: it has shown the token, so it can read the data folder.
+        session: which session it came by, hashed; "" for the token. When that ends, so does what was opened with it.
     """
 
     name: str
     role: Role
     account: bool = False
     owner: bool = False
+    session: str = field(default="", compare=False, repr=False)
 
 
 LINK = Caller("operator", Role.OPERATOR)
@@ -63,7 +65,11 @@ class _Grants:
         return secret
 
     def look(self, secret: str) -> Caller | None:
-        found = self.held.get(_hash(secret))
+        return self.named(_hash(secret))
+
+    def named(self, name: str) -> Caller | None:
+        """By the secret's hash."""
+        found = self.held.get(name)
         return found[0] if found and self.clock() < found[1] else None
 
     def use(self, secret: str) -> Caller | None:
@@ -125,19 +131,19 @@ class Identity:
         """
         if token is not None and hmac.compare_digest(token.encode(), self._token.encode()):
             return TOKEN
-        found = next((c for s in (token, session) if s and (c := self._sessions.look(s))), None)
-        if found is None:
-            raise Denied(
-                "not signed in", "open the login link that the server printed; `twinloop login` prints a new one"
-            )
-        return self.now(found)
+        for secret in (token, session):
+            if secret and (found := self._sessions.look(secret)):
+                return self.now(replace(found, session=_hash(secret)))
+        raise Denied("not signed in", "open the login link that the server printed; `twinloop login` prints a new one")
 
     def now(self, caller: Caller) -> Caller:
         """The caller with the role that the account has now.
 
         Raises:
-            Denied: the account was removed.
+            Denied: the session has ended, or the account was removed.
         """
+        if caller.session and self._sessions.named(caller.session) is None:
+            raise Denied("the session has ended", "sign in again")
         return replace(caller, role=self._role_of(caller.name)) if caller.account else caller
 
     def ticket(self, caller: Caller) -> str:

@@ -13,15 +13,17 @@ from control.command import Priority
 from control.group import GROUP_AUTHOR
 from control.life import Step
 from control.request import Request
+from ledger.entry import JSON
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted, Reserved
 from twin.plant import Plant
 
 LEASE_AUTHOR = "lease:"  # accounts have no colon in their names, so nobody else's keys meet those of reverts
 TTL_MIN_S = 1.0  # shorter, and a slow network ends leases
 TTL_MAX_S = 300.0  # longer, and a dead holder keeps everybody else out
-TARGETS_MAX = 1_000  # points of one lease: a whole unit of a plant
+TARGETS_MAX = 500  # points of one lease: a whole unit of a plant
+TARGETS_BYTES_MAX = 30_000  # of their names: one entry of the ledger names all of them
 LEASES_OF_HOLDER_MAX = 100  # a program that forgets to release is stopped before it holds the plant
-LEASES_MAX = 10_000  # of all holders: each is looked at when the next one may expire
+LEASES_MAX = 1_000  # of all holders: every one is looked at whenever commands are
 REVERT_DEADLINE_S = 24 * 3600.0  # a device that comes back must find the value it was promised
 
 
@@ -157,6 +159,10 @@ def targets_of(plant: Plant, names: Iterable[str]) -> tuple[str, ...]:
             raise BadRequest(f"more than {TARGETS_MAX} points", "take several leases")
     if not found:
         raise BadRequest("a lease without targets", "name points or twins")
+    if sum(len(name.encode()) for name in found) > TARGETS_BYTES_MAX:
+        raise BadRequest(
+            f"the names of {len(found)} points have more than {TARGETS_BYTES_MAX} bytes", "take several leases"
+        )
     return tuple(sorted(found))
 
 
@@ -312,6 +318,21 @@ def reserved(lease: Lease, point: str, now: int) -> Reserved:
         f"{lease.holder} holds {point} by lease {lease.id}, for another {left_s:.0f} s if no heartbeat comes",
         "wait for its release, ask the holder, or be more urgent than it",
     )
+
+
+def as_entry(lease: Lease, n: int) -> dict[str, JSON]:
+    """Step `n` as the ledger keeps it; the first one says all that was agreed."""
+    step = lease.steps[n]
+    entry: dict[str, JSON] = {
+        "id": lease.id, "n": n, "holder": lease.holder, "key": lease.key, "status": str(step.status), "detail": step.detail,
+        "by": step.by,
+    }  # fmt: skip
+    if n == 0:
+        entry |= {
+            "targets": list(lease.targets), "priority": lease.priority.name.lower(), "ttl_s": lease.ttl_s,
+            "revert": dict(lease.revert), "reason": lease.reason,
+        }  # fmt: skip
+    return entry
 
 
 def as_body(lease: Lease) -> dict[str, object]:

@@ -12,6 +12,8 @@ from control.orders import Orders
 from twin.errors import Conflict, Refused, Reserved, TwinloopError
 from twin.plant import Plant
 
+MISSED_SHOWN = 10  # reverts that an edit made impossible, in one line
+
 
 class Leasing:
     """Every lease that is held; `book` is what the dispatcher looks into at each submission and send."""
@@ -68,6 +70,11 @@ class Leasing:
             orders.add(self._ended(lease, now, revert=True)[1])
         return orders
 
+    def next_time(self) -> int | None:
+        """When `tick` has something to do: a lease lives to the end of its last moment."""
+        expiry = self.book.next_expiry()
+        return None if expiry is None else expiry + 1
+
     def _ended(self, lease: Lease, now: int, revert: bool) -> tuple[Lease, Orders]:
         """The end and its reverts go into one commit, so that a crash between them is impossible."""
         orders, missed = Orders(), list[str]()
@@ -77,7 +84,9 @@ class Leasing:
             except TwinloopError as error:  # the plant was edited meanwhile
                 missed.append(f"{asked.point} is not reverted: {error}")
         said = lease.steps[-1]
-        detail = "; ".join([said.detail, *([f"{len(orders.kept)} reverts commanded"] if orders.kept else []), *missed])
+        commanded = [f"{len(orders.kept)} reverts commanded"] if orders.kept else []
+        more = [f"and {len(missed) - MISSED_SHOWN} more"] if len(missed) > MISSED_SHOWN else []
+        detail = "; ".join([said.detail, *commanded, *missed[:MISSED_SHOWN], *more])
         lease = replace(lease, steps=(*lease.steps[:-1], replace(said, detail=detail)))
         orders.leases[lease.id] = lease
         return lease, orders

@@ -166,13 +166,13 @@ def _ends(transitions: Mapping[Any, frozenset[Any]]) -> frozenset[str]:
     return frozenset(str(status) for status, following in transitions.items() if not following)
 
 
-LEASES = Form[Lease](
+LEASES: Form[Lease] = Form(
     "leases",
     _ends(LEASE_TRANSITIONS),
     lambda x: msgspec.json.encode(_LeaseRest(x.targets, x.ttl_s, x.revert)),
     _lease,
 )
-GROUPS = Form[Group](
+GROUPS: Form[Group] = Form(
     "groups",
     _ends(GROUP_TRANSITIONS),
     lambda x: msgspec.json.encode(_GroupRest(x.members, x.order, x.deadline_s)),

@@ -39,6 +39,13 @@ class Ground(Protocol):
     def due(self, command: Command, now: int) -> Judgement:
         """Whether its time has come and its condition holds."""
 
+    def condition(self, command: Command, now: int) -> Judgement:
+        """Whether the condition of its schedule holds.
+
+        Raises:
+            BadRequest: it cannot be read.
+        """
+
     def late(self, command: Command, now: int) -> str:
         """Why it may not go any more although it is due, "" when it may."""
 

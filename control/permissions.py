@@ -5,7 +5,7 @@ Must not know how a caller signed in, nor HTTP.
 
 from __future__ import annotations
 
-from control.command import Command
+from control.command import Command, Status
 from control.identity import Caller
 from twin.errors import NotPermitted
 from twin.role import RIGHTS, Act, Role, may, who_approves, who_may
@@ -49,7 +49,7 @@ def permit_approval(caller: Caller, command: Command) -> None:
             f"{caller.name} asked for command {command.id} and cannot approve or reject it",
             "somebody else must; its author can cancel it",
         )
-    if person(caller.name) in map(person, command.approvers):
+    if command.status is Status.AWAITING_APPROVAL and person(caller.name) in map(person, command.approvers):
         raise NotPermitted(f"{caller.name} has approved command {command.id} already", "another person must, too")
 
 

@@ -15,13 +15,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from control import group, lease
 from control.auditor import Auditor
 from control.command import UNDESIRED, Command, Priority, Status
 from control.command_record import as_body
-from control.command_store import CommandStore
+from control.command_store import CommandStore, Wanted
 from control.dispatcher import Dispatcher
 from control.evidence import Evidence
 from control.ground import LiveGround
+from control.grouping import Grouping
+from control.leasing import Leasing
 from control.live import LiveTwin
 from control.orders import Orders
 from control.prediction import Prediction, unpredicted, verdict
@@ -36,6 +39,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
+PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
 T = TypeVar("T")
@@ -70,7 +74,7 @@ class CommandRuntime:
         self._live, self._links, self._store, self._evidence = live, links, store, evidence
         self._clock, self._new_id, self._preflight = clock, new_id, preflight
         self._ground = LiveGround(live)
-        self._desk = Dispatcher(self._ground)
+        self._open_desk()
         self._audit = Auditor(evidence, store)
         self._before: dict[tuple[str, str], Command] = {}  # of the keys in the batch at hand
         self._inbox: deque[_Event] = deque()
@@ -78,6 +82,12 @@ class CommandRuntime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
+
+    def _open_desk(self) -> None:
+        """Nothing is open yet: `_begin` takes it up from the disk."""
+        self._desk = Dispatcher(self._ground)
+        self.leasing = Leasing(self._desk, self._new_id)
+        self.grouping = Grouping(self._desk, self._new_id)
 
     @property
     def plant(self) -> Plant:
@@ -98,10 +108,8 @@ class CommandRuntime:
             Unavailable: it could not be recorded, or could not be audited (emergencies need no ledger).
         """
         emergency = request.priority is Priority.EMERGENCY
-        if self._evidence.writer.failure is not None and not emergency:
-            raise Unavailable(
-                f"nothing can be audited: {self._evidence.writer.failure}", "no command is taken until it can"
-            )
+        if not emergency:
+            self._check_audit()
         identity, key = self._new_id(), (author, request.key)
 
         def act(now: int) -> Orders:
@@ -112,6 +120,11 @@ class CommandRuntime:
         if command.status is Status.REFUSED and len(command.transitions) <= 2 and not _answered(command):
             raise Interlocked(command.transitions[-1].detail, f"recorded as command {command.id}", command.id)
         return command
+
+    def _check_audit(self) -> None:
+        failure = self._evidence.writer.failure
+        if failure is not None:
+            raise Unavailable(f"nothing can be audited: {failure}", "no command is taken until it can")
 
     async def check(self, request: Request, author: str) -> tuple[Command, Judgement]:
         """A dry run: what `submit` would make of it now. Nothing is recorded.
@@ -177,13 +190,17 @@ class CommandRuntime:
         return await self._change(identity, lambda now: self._desk.settle(identity, by, to, reason, now))
 
     async def get(self, identity: str) -> Command:
-        found = self._desk.open.get(identity) or await self._on_disk(self._store.by_id, identity)
+        found = self._desk.open.get(identity) or await self.on_disk(self._store.by_id, identity)
         if found is None:
             raise NotFound(f"no command {identity!r}")
         return found
 
     async def newest(self, limit: int) -> list[Command]:
-        return await self._on_disk(self._store.newest, limit)
+        return await self.on_disk(self._store.newest, limit)
+
+    async def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
+        """As on disk, the newest first, and the cursor of the next page."""
+        return await self.on_disk(self._store.page, wanted)
 
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""
@@ -200,9 +217,9 @@ class CommandRuntime:
         """Settle what a stop left behind, then carry out orders until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                await self._audit.begin(self._on_disk)
+                await self._audit.begin(self.on_disk)
                 await self._begin()
-                self._tasks.create_task(self._audit.run(self._on_disk))
+                self._tasks.create_task(self._audit.run(self.on_disk))
                 while True:
                     await self._until_something()
                     await self._take()
@@ -211,11 +228,14 @@ class CommandRuntime:
 
     async def _begin(self) -> None:
         """As after a crash: the disk says what is open."""
-        last = await self._on_disk(self._store.last_desired)
-        for command in last:
+        for command in await self.on_disk(self._store.last_desired):
             self._want(command)
-        left = await self._on_disk(self._store.unfinished)
-        orders = self._desk.begin(left, last, self._clock())
+        left = await self.on_disk(self._store.unfinished)
+        sent = await self.on_disk(self._store.last_sent, self._clock() - PACE_NS)
+        teams = [await self.on_disk(self._store.team, g) for g in await self.on_disk(self._store.groups.unfinished)]
+        self.leasing.book.restore(await self.on_disk(self._store.leases.unfinished), self._clock())
+        orders = self._desk.begin(left, sent, self._clock())
+        self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
         await self._carry_out(orders)
@@ -225,7 +245,7 @@ class CommandRuntime:
         if self._inbox or self._urgent:
             return
         self._wake.clear()
-        due = self._desk.next_time()
+        due = min((t for t in (self._desk.next_time(), self.leasing.next_time()) if t is not None), default=None)
         wait_s = None if due is None else max(0.0, (due - self._clock()) / 1e9)
         if wait_s == 0.0:
             await asyncio.sleep(0)
@@ -241,7 +261,7 @@ class CommandRuntime:
         """Some events, one commit, then what they order."""
         events = self._next_events()
         keys = [e.key for e in events if e.key is not None and self._desk.by_key(*e.key) is None]
-        self._before = await self._on_disk(self._store.by_keys, keys) if keys else {}
+        self._before = await self.on_disk(self._store.by_keys, keys) if keys else {}
         orders, answers = Orders(), list[tuple[asyncio.Future[Command | None], Command | None]]()
         now = self._clock()
         for event in events:
@@ -255,6 +275,8 @@ class CommandRuntime:
             if event.answer is not None:
                 answers.append((event.answer, found.answer))
         orders.add(self._desk.tick(now))
+        orders.add(self.leasing.tick(now))
+        self.grouping.follow(orders, now)
         kept = await self._carry_out(orders)
         for future, command in answers:
             if future.done():
@@ -280,27 +302,37 @@ class CommandRuntime:
         """False: it could not be recorded, so nothing was done and all stands as it does on disk."""
         for identity in orders.looks:
             self._start(self._look(identity))
-        if orders.kept:
-            kept = list(orders.kept.values())
+        kept, leases = list(orders.kept.values()), list(orders.leases.values())
+        groups = [team.group for team in orders.groups.values()]
+        if kept or leases or groups:
             try:
-                await self._on_disk(self._store.save, kept, self._audit.marks())
+                await self.on_disk(self._store.save, kept, self._audit.marks(), leases, groups)
             except sqlite3.Error as error:
                 await self._forget(error)
                 return False
             for command in kept:
                 self._want(command)
-                self._live.feed.announce("command", command.transitions[-1].time, as_body(command))
-            self._audit.take(kept)
+            self._announce(orders)
+            self._audit.take([*kept, *leases, *groups])
         for identity in orders.writes:
             self._start(self._write(self._desk.open[identity]))
         for identity in orders.predictions:
             self._start(self._predict(self._desk.open[identity]))
         return True
 
+    def _announce(self, orders: Orders) -> None:
+        announce = self._live.feed.announce
+        for command in orders.kept.values():
+            announce("command", command.transitions[-1].time, as_body(command))
+        for held in orders.leases.values():
+            announce("lease", held.steps[-1].time, lease.as_body(held))
+        for team in orders.groups.values():
+            announce("group", team.group.steps[-1].time, group.as_body(team))
+
     async def _forget(self, error: sqlite3.Error) -> None:
         """What could not be recorded has not happened: as after a crash, the disk is right."""
         log.error("commands cannot be recorded: %s", error)
-        self._desk = Dispatcher(self._ground)
+        self._open_desk()
         await asyncio.sleep(READ_TIMEOUT_S)
         await self._begin()
 
@@ -357,14 +389,34 @@ class CommandRuntime:
         self._wake.set()
 
     async def _ask(self, act: Act, key: tuple[str, str] | None = None, *, urgent: bool = False) -> Command:
+        command = await self._put(act, key, urgent=urgent)
+        assert command is not None
+        return command
+
+    async def _put(self, act: Act, key: tuple[str, str] | None = None, *, urgent: bool = False) -> Command | None:
         if len(self._inbox) >= INBOX_MAX and not urgent:
             raise LimitExceeded(f"{INBOX_MAX} events wait to be taken", "ask again later")
         answer: asyncio.Future[Command | None] = asyncio.get_running_loop().create_future()
         (self._urgent if urgent else self._inbox).append(_Event(act, answer, key))
         self._wake.set()
-        command = await answer
-        assert command is not None
-        return command
+        return await answer
+
+    async def perform(self, act: Callable[[int], tuple[T, Orders]]) -> T:
+        """What the act answers with, once all that it changed is durable.
+
+        Raises:
+            As the act. LimitExceeded: too much waits. Unavailable: it could not be recorded, or not audited.
+        """
+        self._check_audit()
+        answers: list[T] = []
+
+        def event(now: int) -> Orders:
+            answer, orders = act(now)
+            answers.append(answer)
+            return orders
+
+        await self._put(event)
+        return answers[0]
 
     async def _change(self, identity: str, act: Act) -> Command:
         """
@@ -385,7 +437,7 @@ class CommandRuntime:
         elif self.desired.get(point.id) == command.value and command.status in UNDESIRED:
             del self.desired[point.id]
 
-    async def _on_disk(self, work: Callable[..., T], *values: object) -> T:
+    async def on_disk(self, work: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
 
 
@@ -394,5 +446,5 @@ def _no_simulation() -> Unavailable:
 
 
 def _answered(command: Command) -> bool:
-    """Whether it was refused by the device, not by us."""
-    return any(t.status is Status.SENT for t in command.transitions)
+    """Whether it was refused by the device, or by a person, not by us."""
+    return any(t.status is Status.SENT for t in command.transitions) or command.transitions[-1].by != ""

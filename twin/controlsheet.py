@@ -23,7 +23,8 @@ from twin.models import is_a
 from twin.nearest import nearest
 from twin.plant import Device, Twin
 from twin.points import Point
-from twin.policy import APPROVERS, FREE, Policy, Preflight
+from twin.policy import FREE, Policy, Preflight
+from twin.role import APPROVERS
 from twin.rules import Setting
 from twin.setpoint import number_of, said_complaint
 from twin.sheet import Sheet

@@ -79,17 +79,11 @@ class Expression:
         """
         seen = tuple([see(columns, point, now) for point in self.used])
         troubles = [trouble(s, p, max_age_s) for s, p in zip(seen, self.used, strict=True)]
-        frame = nodes.Frame(
-            [nan if bad or s.value is None else s.value for s, bad in zip(seen, troubles, strict=True)],
-            [None if bad else s.text for s, bad in zip(seen, troubles, strict=True)],
-            [nan if s.age_s is None else s.age_s for s in seen],
-            [not bad for bad in troubles],
-            nan if value is None else value,
-        )
+        frame = nodes.Frame(seen, troubles, nan if value is None else value)
+        truths = [t.truth.at(frame) for t in self.terms]
         # A needed instrument that is broken decides, even where the other half of an `or` would hold without it: somebody
         # must see it. Whoever has a second instrument says so with good().
-        broken = any(bad and needed for bad, needed in zip(troubles, self.needed, strict=True))
-        truths = [t.truth.at(frame) for t in self.terms]
+        broken = any(troubles) and any(bad and needed for bad, needed in zip(troubles, self.needed, strict=True))
         if all(truths) and not broken:
             return Answer(True, "", seen)
         return Answer(None if broken or False not in truths else False, self._why(seen, troubles, truths, value), seen)

@@ -1,4 +1,4 @@
-"""What a typed expression is made of and how it is worked out over what was seen; must not know units or texts' origin.
+"""What a typed expression is made of and how it is worked out over what was seen; must not know units or where it stood.
 
 Numbers are NaN where they cannot be told, truths and texts None; logic is Kleene's: a part that cannot be told decides
 nothing, the others may.
@@ -7,20 +7,20 @@ nothing, the others may.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Protocol
 
+from twin.interlock import Sight
+
 
 @dataclass(slots=True)
 class Frame:
-    """What was seen, a slot a point: values (NaN where nobody can go by them), texts likewise None, ages, usability."""
+    """What was seen, a slot a point, and why nobody can go by it ("" where one can); what is commanded."""
 
-    values: list[float]
-    texts: list[str | None]
-    ages_s: list[float]
-    usable: list[bool]
+    seen: Sequence[Sight]
+    troubles: Sequence[str]
     commanded: float
 
 
@@ -52,7 +52,8 @@ class Reading:
     slot: int
 
     def at(self, frame: Frame, /) -> float:
-        return frame.values[self.slot]
+        value = frame.seen[self.slot].value
+        return nan if value is None or frame.troubles[self.slot] else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Age:
     slot: int
 
     def at(self, frame: Frame, /) -> float:
-        return frame.ages_s[self.slot]
+        age_s = frame.seen[self.slot].age_s
+        return nan if age_s is None else age_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Good:
     slot: int
 
     def at(self, frame: Frame, /) -> bool | None:
-        return frame.usable[self.slot]
+        return not frame.troubles[self.slot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,4 +223,4 @@ class TextReading:
     slot: int
 
     def at(self, frame: Frame, /) -> str | None:
-        return frame.texts[self.slot]
+        return None if frame.troubles[self.slot] else frame.seen[self.slot].text

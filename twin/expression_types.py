@@ -8,19 +8,34 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum as Choice
 from math import isfinite
 from typing import NoReturn
 
 from twin import expression_nodes as nodes
 from twin import expression_syntax as syntax
+from twin.expression_measure import (
+    KELVIN,
+    NOTHING,
+    ONE,
+    SECOND,
+    SUMS,
+    Name,
+    Origin,
+    Quantity,
+    Truth,
+    Typed,
+    Word,
+    folded,
+    origin_of,
+    spacing,
+    written,
+)
 from twin.expression_syntax import Place, wrong
 from twin.nearest import nearest
 from twin.points import Point
 from twin.schema import Enum, offer
 from twin.units import UNITS, Unit, conversion
 
-ONE, SECOND, KELVIN = UNITS[""], UNITS["s"], UNITS["K"]
 OPERATIONS: dict[str, Callable[[float, float], float]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -37,51 +52,6 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-class Origin(Choice):
-    """Whether a temperature counts from its scale's zero. 20 degC - 15 degC is a difference, 5 K, and not 5 degC."""
-
-    NONE = "none"  # not a temperature
-    ABSOLUTE = "absolute"
-    DIFFERENCE = "difference"
-    EITHER = "either"  # `5 K` as written
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number. `bare`: made of numbers without a unit only."""
-
-    node: nodes.Number
-    unit: Unit
-    origin: Origin
-    place: Place
-    bare: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    node: nodes.Truth
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A value of an Enum; its node gives the code."""
-
-    node: nodes.Number
-    schema: Enum
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A text. `written`: as it stands in the expression, None for that of a point."""
-
-    node: nodes.Word
-    place: Place
-    written: str | None = None
-
-
-Typed = Quantity | Truth | Name | Word
 _CALLED = {Quantity: "a number", Truth: "on or off", Name: "a name of an enum", Word: "a text"}
 
 
@@ -114,7 +84,7 @@ class Typing:
     def typed(self, node: syntax.Node) -> Typed:
         match node:
             case syntax.Number():
-                return _number(node)
+                return written(node)
             case syntax.Truth():
                 return Truth(nodes.Certain(node.value), node.place)
             case syntax.Text():
@@ -183,7 +153,7 @@ class Typing:
             return Name(number, point.schema, place)
         if point.type in ("double", "integer"):
             unit = UNITS[point.unit]
-            return Quantity(number, unit, _origin(unit), place)
+            return Quantity(number, unit, origin_of(unit), place)
         if point.type == "string" and word is not None:
             return Word(word, place)
         wrong(place, f"{point.name} is of type {point.type}", "use points that are numbers, on or off, enums or texts")
@@ -197,14 +167,14 @@ class Typing:
         if node.function == "abs":
             (part,) = parts
             self._no_absolute(part, "abs of a temperature")
-            return Quantity(_folded(nodes.Absolute(part.node), part), part.unit, part.origin, node.place, part.bare)
+            return Quantity(folded(nodes.Absolute(part.node), part), part.unit, part.origin, node.place, part.bare)
         measure = next((p for p in parts if not p.bare), parts[0])
         measure = next((p for p in parts if not isinstance(p.node, nodes.Constant)), measure)
         parts = [p if p is measure else self._alike(measure, p)[1] for p in parts]
         choose: Callable[[list[float]], float] = min if node.function == "min" else max
         made = nodes.Extreme(choose, tuple(p.node for p in parts))
         origin = next((p.origin for p in parts if p.origin is not Origin.EITHER), measure.origin)
-        return Quantity(_folded(made, *parts), measure.unit, origin, node.place, measure.bare)
+        return Quantity(folded(made, *parts), measure.unit, origin, node.place, measure.bare)
 
     def _of_reading(self, node: syntax.Call) -> Typed:
         (argument,) = node.arguments
@@ -225,7 +195,7 @@ class Typing:
         inner = self._quantity(self.typed(node.inner))
         self._no_absolute(inner, "minus a temperature")
         made = nodes.Arithmetic(operator.sub, nodes.Constant(0.0), inner.node)
-        return Quantity(_folded(made, inner), inner.unit, inner.origin, node.place, inner.bare)
+        return Quantity(folded(made, inner), inner.unit, inner.origin, node.place, inner.bare)
 
     def _arithmetic(self, node: syntax.Arithmetic) -> Typed:
         left, right = self._quantity(self.typed(node.left)), self._quantity(self.typed(node.right))
@@ -235,14 +205,14 @@ class Typing:
         return made
 
     def _sum(self, node: syntax.Arithmetic, left: Quantity, right: Quantity) -> Quantity:
-        origin = _SUMS.get((left.origin, node.sign, right.origin))
+        origin = SUMS.get((left.origin, node.sign, right.origin))
         if left.unit.dimension == right.unit.dimension and origin is None:
             said = f"{self.said(left.place)} {node.sign} {self.said(right.place)}"
             wrong(node.place, f"{said} has no meaning as a temperature", "add or subtract a difference, such as 5 K")
         if right.origin is Origin.ABSOLUTE and origin is Origin.ABSOLUTE:
             left, right = right, left  # a sum: 5 K + 20 degC
         if left.origin is Origin.ABSOLUTE and origin is Origin.ABSOLUTE:
-            right = self._as(right, _spacing(left.unit))  # 20 degC + 5 K: only the size of the degrees counts
+            right = self._as(right, spacing(left.unit))  # 20 degC + 5 K: only the size of the degrees counts
         else:
             left, right = self._aligned(left, right)
         unit = KELVIN if origin is Origin.DIFFERENCE and left.unit.offset else left.unit
@@ -250,7 +220,7 @@ class Typing:
         if unit is not left.unit:
             made = nodes.Scaled(made, left.unit.factor, 0.0)
         bare = left.bare and right.bare
-        return Quantity(_folded(made, left, right), unit, origin or left.origin, node.place, bare)
+        return Quantity(folded(made, left, right), unit, origin or left.origin, node.place, bare)
 
     def _product(self, node: syntax.Arithmetic, left: Quantity, right: Quantity) -> Quantity:
         for part in (left, right):
@@ -275,7 +245,7 @@ class Typing:
             fix = "multiply by numbers without a unit; divide by those, or by something of the same kind"
             wrong(node.place, f"{what} has no unit here", fix)
         made = nodes.Arithmetic(OPERATIONS[node.sign], left.node, right.node)
-        return Quantity(_folded(made, left, right), unit, origin, node.place, left.bare and right.bare)
+        return Quantity(folded(made, left, right), unit, origin, node.place, left.bare and right.bare)
 
     def _no_absolute(self, part: Quantity, what: str) -> None:
         if part.origin is Origin.ABSOLUTE:
@@ -373,10 +343,10 @@ class Typing:
 
     def _adopting(self, bare: Quantity, other: Quantity) -> Quantity:
         """Nothing is nothing in every unit that has no zero of its own; any other number must say what it counts."""
-        if bare.node.at(_NOTHING) == 0.0 and other.origin is not Origin.ABSOLUTE:
+        if bare.node.at(NOTHING) == 0.0 and other.origin is not Origin.ABSOLUTE:
             return Quantity(bare.node, other.unit, other.origin, bare.place)
         unit = other.unit.symbol
-        value = bare.node.at(_NOTHING)
+        value = bare.node.at(NOTHING)
         what = f"{self.said(bare.place)} has no unit, {self.said(other.place)} is in {unit}"
         wrong(bare.place, what, f"write {value:g} {unit}")
 
@@ -386,45 +356,12 @@ class Typing:
             return quantity
         source, target = quantity.unit, unit
         if Origin.DIFFERENCE in (quantity.origin, beside):
-            source, target = _spacing(source), _spacing(target)
+            source, target = spacing(source), spacing(target)
         scale, offset = conversion(source, target)
-        made = _folded(nodes.Scaled(quantity.node, scale, offset), quantity)
+        made = folded(nodes.Scaled(quantity.node, scale, offset), quantity)
+        if isinstance(made, nodes.Constant):
+            if not isfinite(made.value):
+                wrong(quantity.place, f"{self.said(quantity.place)} is too large in {unit.symbol}", "stay below 1e300")
+            # 10 degC is 50 degF and not 50.00000000000006: what people write has few digits, the rest is rounding.
+            made = nodes.Constant(float(f"{made.value:.12g}"))
         return Quantity(made, unit, quantity.origin, quantity.place, quantity.bare)
-
-
-# Which temperatures may be added and subtracted, and what comes out.
-_SUMS: Mapping[tuple[Origin, str, Origin], Origin] = {
-    (Origin.NONE, "+", Origin.NONE): Origin.NONE,
-    (Origin.NONE, "-", Origin.NONE): Origin.NONE,
-    (Origin.ABSOLUTE, "-", Origin.ABSOLUTE): Origin.DIFFERENCE,
-    **{(Origin.ABSOLUTE, sign, o): Origin.ABSOLUTE for sign in "+-" for o in (Origin.DIFFERENCE, Origin.EITHER)},
-    **{(o, "+", Origin.ABSOLUTE): Origin.ABSOLUTE for o in (Origin.DIFFERENCE, Origin.EITHER)},
-    **{(Origin.DIFFERENCE, sign, o): Origin.DIFFERENCE for sign in "+-" for o in (Origin.DIFFERENCE, Origin.EITHER)},
-    **{(Origin.EITHER, sign, Origin.DIFFERENCE): Origin.DIFFERENCE for sign in "+-"},
-    **{(Origin.EITHER, sign, Origin.EITHER): Origin.EITHER for sign in "+-"},
-}
-
-
-def _number(node: syntax.Number) -> Quantity:
-    unit = ONE if node.unit is None else UNITS[node.unit]
-    origin = Origin.EITHER if unit == KELVIN else _origin(unit)
-    return Quantity(nodes.Constant(node.value), unit, origin, node.place, node.unit is None)
-
-
-def _origin(unit: Unit) -> Origin:
-    return Origin.ABSOLUTE if unit.dimension == KELVIN.dimension else Origin.NONE
-
-
-def _spacing(unit: Unit) -> Unit:
-    """The unit without its zero: for differences."""
-    return Unit(unit.symbol, unit.dimension, unit.factor)
-
-
-def _folded(made: nodes.Number, *parts: Quantity) -> nodes.Number:
-    """Worked out now, where it is made of constants only."""
-    if all(isinstance(p.node, nodes.Constant) for p in parts):
-        return nodes.Constant(made.at(_NOTHING))
-    return made
-
-
-_NOTHING = nodes.Frame([], [], [], [], 0.0)

@@ -63,21 +63,18 @@ def see(columns: Columns, point: Point, now: int) -> Sight:
     """
     row = point.id
     value, received = columns.value.item(row), columns.received_time.item(row)
-    return Sight(
-        point.name,
-        value if value == value else None,
-        columns.text.get(row),
-        columns.quality.item(row),
-        max(0.0, (now - received) / NS_PER_S) if point.device and received != NEVER else None,
-    )
+    age_s = None
+    if point.device and received != NEVER:
+        age_s = (now - received) / NS_PER_S if now > received else 0.0
+    text = columns.text.get(row)
+    return Sight(point.name, value if value == value else None, text, columns.quality.item(row), age_s)
 
 
 def trouble(sight: Sight, point: Point, max_age_s: float) -> str:
     """Why nobody can go by what was seen, such as `is stale (31 s old)`; "" where one can."""
-    if sight.quality == quality.BAD_WAITING_FOR_INITIAL_DATA:
-        return "was never read"
     if not quality.is_good(sight.quality):
-        return f"is {quality.name(sight.quality)}"
+        never = sight.quality == quality.BAD_WAITING_FOR_INITIAL_DATA
+        return "was never read" if never else f"is {quality.name(sight.quality)}"
     if sight.age_s is not None and sight.age_s > max_age_s:
         return f"is stale ({sight.age_s:.3g} s old)"
     if point.type == "string":

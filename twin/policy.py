@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-APPROVERS = ("operator", "supervisor", "engineer", "admin")
-"""The roles that may approve; a viewer and an auditor only look."""
-
 
 class Preflight(StrEnum):
     """What a bad prediction does to a command: nothing is predicted, it is warned of, or it is refused."""

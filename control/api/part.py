@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,10 @@ from control.branches import Branches
 from control.evidence import Evidence
 from control.graph import LiveGraph
 from control.graph_runs import Imports
+from control.groups import Groups
 from control.history_check import check_history
 from control.identity import Identity
+from control.leases import Leases
 from control.live import LiveTwin
 from control.preflight import Preflight
 from control.questions import Questions
@@ -66,12 +69,15 @@ class Parts:
     store: Store
     evidence: Evidence
     commands: CommandRuntime
+    leases: Leases
+    groups: Groups
     preflight: Preflight
     whatifs: WhatIfs
     identity: Identity
     sign_in: SignIn
     backups: Backups
     clock: Clock
+    new_id: Callable[[], str]
     version: str
     shown: PlantShown
 

@@ -11,6 +11,7 @@ from control.identity import Caller
 from twin.errors import BadRequest
 from twin.role import Act
 
+API = "/api/v1"
 BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 
 

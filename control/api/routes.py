@@ -13,14 +13,11 @@ import msgspec
 from control import graph_runs
 from control.api import history_routes, prediction_routes, session_routes, twin_routes, wire, wire_prediction
 from control.api.part import Parts
-from control.api.route import Call, Route
+from control.api.route import API, Call, Route
+from control.api.verbs import VERB_ROUTES
 from control.branches import Branch
-from control.command import Priority
-from control.command_record import as_body
-from control.command_value import number_of
 from control.evidence import KINDS
 from control.questions import Question
-from control.request import Request
 from control.whatif import Run, question
 from twin.errors import BadRequest
 from twin.quality import is_good
@@ -28,7 +25,6 @@ from twin.quality import name as quality_name
 from twin.role import Act
 
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
-COMMANDS_MAX = 1_000
 AUDIT_MAX = 1_000
 
 
@@ -99,26 +95,6 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
     )
 
 
-async def submit(parts: Parts, call: Call) -> dict[str, Any]:
-    asked: wire.CommandRequest = call.body
-    value = number_of(parts.live.plant.point(asked.point), asked.value)
-    request = Request(asked.key, asked.point, value, Priority[asked.priority.upper()], asked.deadline_s, asked.reason)
-    return as_body(await parts.commands.submit(request, call.caller.name))
-
-
-async def commands(parts: Parts, call: Call) -> list[dict[str, Any]]:
-    limit = int(call.number("limit", 100, 1, COMMANDS_MAX))
-    return [as_body(c) for c in await parts.commands.newest(limit)]
-
-
-async def command(parts: Parts, call: Call) -> dict[str, Any]:
-    return as_body(await parts.commands.get(call.path["id"]))
-
-
-async def cancel(parts: Parts, call: Call) -> dict[str, Any]:
-    return as_body(await parts.commands.cancel(call.path["id"], call.caller.name))
-
-
 def _run(run: Run, whole: bool) -> wire.WhatIfRun:
     result = run.result if whole else None
     return wire.WhatIfRun(run.id, run.state.value, run.progress, run.started_at / 1e6, run.asked, result, run.error)
@@ -171,7 +147,6 @@ async def verify_history(parts: Parts, _: Call) -> dict[str, Any]:
     return await asyncio.to_thread(parts.check_history)
 
 
-API = "/api/v1"
 ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
@@ -327,21 +302,7 @@ ROUTES: tuple[Route, ...] = (
         act=Act.KEEP,
     ),
     Route("GET", f"{API}/backup", history_routes.backup, "The newest back-up and how far it is", wire.BackupRun),
-    Route(
-        "POST",
-        f"{API}/commands",
-        submit,
-        "Submit a command",
-        wire.CommandRecord,
-        wire.CommandRequest,
-        status=202,
-        act=Act.COMMAND,
-    ),
-    Route("GET", f"{API}/commands", commands, "Newest commands first", list[wire.CommandRecord], query=("limit",)),
-    Route("GET", f"{API}/commands/{{id}}", command, "One command and its transitions", wire.CommandRecord),
-    Route(
-        "POST", f"{API}/commands/{{id}}/cancel", cancel, "Cancel a queued command", wire.CommandRecord, act=Act.COMMAND
-    ),
+    *VERB_ROUTES,
     Route(
         "GET",
         f"{API}/predictions",

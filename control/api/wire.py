@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 SUBPROTOCOL = "twinloop.v1.msgpack"
+PriorityName = Literal["emergency", "safety", "operator", "schedule", "optimiser"]
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -63,7 +64,9 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`.
+    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`.
+
+    Never dropped, in order of `seq`.
 
     The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a
     resume an event may come again, and its `seq` tells.
@@ -82,12 +85,25 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
     time: float
 
 
+class Answer(msgspec.Struct, frozen=True, tag_field="t", tag="answer"):
+    """What the `call` with this `ref` gives: the body that HTTP would answer."""
+
+    ref: int
+    body: Any
+
+
 class Problem(msgspec.Struct, frozen=True, tag_field="t", tag="error"):
-    """An error and what to do; the codes are those of HTTP. A close with the error's close code follows."""
+    """An error and what to do, as HTTP says it (ErrorBody).
+
+    With a `ref` it is the answer to that `call`; without one a close with the error's close code follows.
+    """
 
     code: str
     message: str
     hint: str
+    mistakes: list[str] = []
+    command: str = ""
+    ref: int | None = None
 
 
 # --- WebSocket, client to server -------------------------------------------------------------------------------------
@@ -116,8 +132,16 @@ class Ping(msgspec.Struct, frozen=True, tag_field="t", tag="ping", forbid_unknow
     """Asks for a heartbeat now."""
 
 
-ClientMessage = Auth | Sub | Ping
-ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Problem
+class Ask(msgspec.Struct, frozen=True, tag_field="t", tag="call", forbid_unknown_fields=True):
+    """Do this, after `sub`: a verb of docs/wire.md and its body. `ref` is the client's own, and comes back."""
+
+    ref: int
+    verb: str
+    body: dict[str, Any] = {}
+
+
+ClientMessage = Auth | Sub | Ping | Ask
+ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Answer | Problem
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 
@@ -282,25 +306,92 @@ class ImportInfo(msgspec.Struct, frozen=True):
 class CommandRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/v1/commands. The same key with the same body gets the same answer for ever.
 
-    A value of an enum may be given by its name.
+    A value of an enum may be given by its name; `unit` is checked against the point's. `select` only reserves the point.
+    It is sent not before `at` (ms since 1970, or ISO 8601), not before the plant's clock shows `at_plant_s`, not before
+    the expression `when` holds, and not after `latest`; for the first three it waits at most `wait_s`.
     """
 
     key: str
     point: str
     value: float | str
-    priority: Literal["emergency", "safety", "operator", "schedule", "optimiser"] = "operator"
+    unit: str | None = None
+    priority: PriorityName = "operator"
     deadline_s: float = 30.0
+    reason: str = ""
+    latest: float | str | None = None
+    select: bool = False
+    revision: int | None = None
+    at: float | str | None = None
+    at_plant_s: float | None = None
+    when: str = ""
+    wait_s: float = 86_400.0
+
+
+class CommandName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which command is meant, with a reason for what is done to it: it is kept."""
+
+    id: str
     reason: str = ""
 
 
+class CommandOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an UNKNOWN command ended, as a person saw it."""
+
+    id: str
+    status: Literal["CONFIRMED", "FAILED"]
+    reason: str
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why; kept in the record. It can be left out."""
+
+    reason: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/commands/{id}/settle: how an UNKNOWN command ended, as a person saw it."""
+
+    status: Literal["CONFIRMED", "FAILED"]
+    reason: str
+
+
+class CommandsWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which commands, newest first; `status` are words separated by commas, `open` leaves out what has ended."""
+
+    limit: int = 100
+    cursor: str = ""
+    status: str = ""
+    point: str = ""
+    author: str = ""
+    open: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What was looked at for a step; `quality` in words, `age_s` null where nobody could say it is old."""
+
+    point: str
+    value: float | None
+    text: str | None
+    quality: str
+    age_s: float | None
+
+
 class CommandTransition(msgspec.Struct, frozen=True):
+    """One step: `detail` says why, `by` who, "" for the server itself, `seen` what was looked at."""
+
     status: str
     time: float
     detail: str
+    by: str
+    seen: list[Seen]
 
 
 class CommandRecord(msgspec.Struct, frozen=True):
-    """One command and all that happened to it. `final` statuses never change again."""
+    """One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again.
+
+    `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in
+    events). `approvals` people of the role `approver` must approve, `approved_by` have.
+    """
 
     id: str
     key: str
@@ -313,7 +404,81 @@ class CommandRecord(msgspec.Struct, frozen=True):
     status: str
     final: bool
     observed: float | None
+    approvals: int
+    approver: str
+    approved_by: list[str]
+    select: bool
+    revision: int | None
+    latest: float | None
+    at: float | None
+    at_plant_s: float | None
+    when: str
+    group: str
     transitions: list[CommandTransition]
+    waits_for: str = ""
+
+
+class CommandPage(msgspec.Struct, frozen=True):
+    """GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last."""
+
+    commands: list[CommandRecord]
+    next: str | None
+
+
+class CommandCheck(msgspec.Struct, frozen=True):
+    """What a command would meet now: nothing was recorded or sent.
+
+    `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent.
+    """
+
+    allowed: bool
+    status: str
+    detail: str
+    seen: list[Seen]
+    needs: list[str]
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that needs no body."""
+
+
+class StopInfo(msgspec.Struct, frozen=True):
+    """An emergency stop of the plant: every point and what it is set to."""
+
+    id: str
+    name: str
+    set: dict[str, float]
+
+
+class StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /api/v1/stop/{id}. The same key is the same stop; without one each call is a new one."""
+
+    key: str = ""
+    reason: str = ""
+
+
+class StopName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which stop is meant; see StopRequest."""
+
+    id: str
+    key: str = ""
+    reason: str = ""
+
+
+class StopProblem(msgspec.Struct, frozen=True):
+    """A point that could not be commanded, and why; the others were."""
+
+    point: str
+    error: ErrorBody
+
+
+class StopAnswer(msgspec.Struct, frozen=True):
+    """One emergency command for every point of the stop."""
+
+    id: str
+    name: str
+    commands: list[CommandRecord]
+    problems: list[StopProblem]
 
 
 class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

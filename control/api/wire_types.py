@@ -1,7 +1,4 @@
-"""Writes the console's TypeScript types from wire.py and wire_prediction.py; knows no values.
-
-`python -m control.api.wire_types > control/console/src/wire.ts`
-"""
+"""Writes the console's TypeScript types from the wire types: `python -m control.api.wire_types > …/wire.ts`; knows no values."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire, wire_prediction
+from control.api import wire, wire_lease, wire_prediction
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
 _NAMES: dict[Any, str] = {
@@ -28,7 +25,7 @@ _NAMES: dict[Any, str] = {
 
 def typescript() -> str:
     """The whole file."""
-    structs = [*_messages(wire), *_messages(wire_prediction)]
+    structs = [s for module in (wire, wire_lease, wire_prediction) for s in _messages(module)]
     parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
     parts += [_interface(s) for s in structs]
     for name in ("ClientMessage", "ServerMessage"):
@@ -37,8 +34,8 @@ def typescript() -> str:
     return "\n".join(parts)
 
 
-def _messages(module: types.ModuleType) -> list[Any]:
-    """Its message types, in their order."""
+def _messages(module: types.ModuleType) -> list[type[msgspec.Struct]]:
+    """Its own, in the order of the file."""
     found = [s for _, s in inspect.getmembers(module, _is_message) if s.__module__ == module.__name__]
     return sorted(found, key=lambda s: inspect.getsourcelines(s)[1])
 

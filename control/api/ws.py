@@ -1,11 +1,12 @@
-"""The console's WebSocket: sign-in by ticket, snapshot or resume, then coalesced state and every event.
+"""The WebSocket: sign-in by ticket, snapshot or resume, then coalesced state, every event, and answers to calls.
 
-Must not know what events mean. One loop a client: a slow client gets fewer, larger deltas and no lost event.
+Must not know what events and calls mean. One loop a client: a slow client gets fewer, larger deltas and no lost event.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from control.api import wire
+from control.api.calls import Calls
 from control.api.part import Parts
-from control.errors import codes, words
+from control.api.problem import error_body
+from control.errors import codes
 from twin.columns import NEVER
 from twin.errors import BadRequest, Forbidden, LimitExceeded, TwinloopError
 from twin.feed import Event, Overrun
@@ -75,12 +78,14 @@ class Console:
         if not isinstance(sub, wire.Sub):
             raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")
         ping = asyncio.Event()
+        calls = Calls(parts, caller, partial(_say, socket))
         async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(_listen(socket, ping))
+            listening = tasks.create_task(_listen(socket, ping, calls))
             sending = tasks.create_task(self._feed(socket, sub, ping))
-            await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
-            listening.cancel()
-            sending.cancel()
+            calling = tasks.create_task(calls.run())
+            await asyncio.wait((listening, sending, calling), return_when=asyncio.FIRST_COMPLETED)
+            for task in (listening, sending, calling):
+                task.cancel()
 
     async def _feed(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
         """Push until the client is gone, too slow or told to start anew."""
@@ -152,13 +157,16 @@ def _event(event: Event) -> wire.Event:
     return wire.Event(event.seq, event.kind, event.time / 1e6, event.body)
 
 
-async def _listen(socket: WebSocket, ping: asyncio.Event) -> None:
-    """What a subscribed client may still say: ping. Ends when the client goes."""
+async def _listen(socket: WebSocket, ping: asyncio.Event, calls: Calls) -> None:
+    """What a subscribed client may still say: ping and call. Ends when the client goes."""
     while True:
         try:
             message = await _receive(socket)
+            if isinstance(message, wire.Ask):
+                calls.take(message)
+                continue
             if not isinstance(message, wire.Ping):
-                raise BadRequest("only ping is taken after sub", "open a new connection to subscribe anew")
+                raise BadRequest("only ping and call are taken after sub", "open a new connection to subscribe anew")
         except BadRequest as error:
             await _refuse(socket, error)
             return
@@ -195,12 +203,19 @@ async def _send(socket: WebSocket, message: wire.ServerMessage) -> None:
         await socket.send_bytes(_encoder.encode(message))
 
 
+async def _say(socket: WebSocket, message: wire.Answer | wire.Problem) -> None:
+    """An answer; a client that is gone needs none, and one that takes nothing is let go by its feed."""
+    try:
+        await _send(socket, message)
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        return
+
+
 async def _refuse(socket: WebSocket, error: Exception) -> None:
     """Say what is wrong, then close with the error's code."""
-    found = codes(error)
-    message, hint = words(error)
+    said = error_body(error)
     try:
-        await _send(socket, wire.Problem(found.code, message, hint))
-        await socket.close(found.ws or 1008)
+        await _send(socket, wire.Problem(said.code, said.message, said.hint, said.mistakes, said.command))
+        await socket.close(codes(error).ws or 1008)
     except (WebSocketDisconnect, RuntimeError, TimeoutError):
         return

@@ -57,6 +57,9 @@ class SaidGround:
         why = self.not_due.get(command.point)
         return ALLOWED if why is None else Judgement(False, why)
 
+    def condition(self, command: Command, now: int) -> Judgement:
+        return self.due(command, now)
+
     def late(self, command: Command, now: int) -> str:
         return self.lates.get(command.point, "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,7 @@ from twin.role import Role
 from twin.store import Store
 
 PASSWORD = "eleven pumps"
+HANGS_MAX_S = 30.0
 PLANT = """
 [plant]
 id = "works"
@@ -131,13 +133,17 @@ def read_plant(
 
 @dataclass
 class Plc:
-    """The device: what was written to it. The process follows as long as it `follows`."""
+    """The device: what was written to it. The process follows as long as it `follows`.
+
+    While there is a closed `gate` it hangs in the next write and answers nobody; only where it has a thread of its own.
+    """
 
     served: ServedDevice
     ids: Mapping[str, int]
     writes: list[tuple[str, float]] = field(default_factory=list)
     accepts: bool = True
     follows: bool = True
+    gate: threading.Event | None = None
 
     async def show(self, values: Mapping[str, float]) -> None:
         await self.served.publish({self.ids[n]: v for n, v in values.items()}, time.time_ns(), {})
@@ -177,7 +183,7 @@ async def works(
 ) -> AsyncIterator[Works]:
     """Everything of a server that a face needs, good from the first moment; it stops at the end."""
     plain = read_plant(write_plant(folder / "plant", more))
-    plc = await _serve_plc(plain)
+    plc = await serve_plc(plain)
     plant = read_plant(folder / "plant", {"plc": plc.served.endpoint}, serve)
     data = folder / "data"
     data.mkdir()
@@ -230,7 +236,7 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve_plc(plant: Plant) -> Plc:
+async def serve_plc(plant: Plant) -> Plc:
     device = plant.device_of_id["plc"]
     points = plant.points_of_device("plc")
     following: set[asyncio.Task[None]] = set()
@@ -239,6 +245,8 @@ async def _serve_plc(plant: Plant) -> Plc:
     def on_write(point: Point, value: float) -> bool:
         if not plc.accepts:
             return False
+        if plc.gate is not None:
+            plc.gate.wait(HANGS_MAX_S)
         plc.writes.append((point.name, value))
         if plc.follows:
             shown = {point.name: value} | ({"pump.running": value} if point.name == "pump.status" else {})

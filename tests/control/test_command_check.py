@@ -10,8 +10,8 @@ import pytest
 
 from control.command import Command, Priority, Status, moved
 from control.command_check import check_commands, read_commands
+from control.command_record import as_entry
 from control.command_store import CommandStore
-from control.runtime import _entry
 from ledger.entry import Entry
 from tests.control.made import submitted
 
@@ -28,8 +28,8 @@ def problems(path: Path, tampering: str) -> list[str]:
     command = life()
     store = CommandStore(path)
     store.save([command])
-    entries = {n: Entry("command", t.time, _entry(command, n)) for n, t in enumerate(command.transitions)}
-    store.audited([(command.id, n, n) for n in entries])
+    entries = {n: Entry("command", t.time, as_entry(command, n)) for n, t in enumerate(command.transitions)}
+    store.save((), [(command.id, n, n) for n in entries])
     store.close()
     database = sqlite3.connect(path)
     database.executescript(tampering)
@@ -52,7 +52,8 @@ def test_an_untouched_store_fits(tmp_path: Path) -> None:
         "UPDATE transitions SET status = 'CONFIRMED' WHERE n = 2; UPDATE commands SET status = 'CONFIRMED'",
         "DELETE FROM transitions WHERE n = 1",
         "DELETE FROM transitions; DELETE FROM commands",
-        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1 FROM commands;"
+        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
+        "asked FROM commands;"
         "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7)",
     ],
 )

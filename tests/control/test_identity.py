@@ -144,3 +144,15 @@ def test_a_role_counts_as_it_is_now_and_a_removed_account_is_out_at_once(identit
 def test_a_login_link_for_an_account_signs_in_as_that_account(identity: Identity) -> None:
     caller, session = identity.log_in(identity.login_link("anna"))
     assert caller == identity.caller(session, None) == Caller("anna", Role.SUPERVISOR, account=True)
+
+
+def test_what_was_opened_with_a_session_ends_with_it(identity: Identity, clock: Clock) -> None:
+    sessions = [identity.session("anna", Role.SUPERVISOR)[1] for _ in range(2)]
+    out, late = (identity.redeem(identity.ticket(identity.caller(s, None))) for s in sessions)
+    identity.log_out(sessions[0])
+    with pytest.raises(Denied, match="session has ended"):
+        identity.now(out)
+    assert identity.now(late).role is Role.SUPERVISOR
+    clock.now = int(SESSION_S * 1e9)
+    with pytest.raises(Denied, match="session has ended"):
+        identity.now(late)

@@ -141,7 +141,7 @@ async def test_a_wish_becomes_a_command_that_the_plant_confirms(broker: Mosquitt
         await said(broker, "twinloop/pump/status/set", orjson.dumps(wish).decode())
         await until(lambda: heard.newest("twinloop/pump/status/set/result").get("final") is True, "it ends")
         answers = heard.on("twinloop/pump/status/set/result")
-        assert [a["status"] for a in answers] == ["QUEUED", "CONFIRMED"] and {a["id"] for a in answers} == {"w1"}
+        assert [a["status"] for a in answers] == ["SENT", "CONFIRMED"] and {a["id"] for a in answers} == {"w1"}
         command = await site.newest()
         assert (command.author, command.value, command.reason) == ("mqtt:mqtt", 1.0, "start of shift")
         assert site.plc.writes == [("pump.status", 1.0)]

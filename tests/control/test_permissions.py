@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from control.api.routes import ROUTES
-from control.command import Command, Priority, Status, Terms, moved
+from control.command import Command, Priority, Status, Terms, Transition, moved
 from control.identity import LINK, TOKEN, Caller
 from control.permissions import permit, permit_approval, permit_invitation, person
-from tests.control.made import submitted
 from twin.errors import NotPermitted
 from twin.role import APPROVERS, RIGHTS, Act, Role, may, who_approves, who_may
 
@@ -20,11 +17,11 @@ ANYBODY_MAY = {"ticket", "run_query", "sign_out", "login_link"}
 
 
 def awaiting(author: str, approver: str) -> Command:
-    plain = submitted("c1", "k", author, "pump.status", 1.0, Priority.OPERATOR, NOW, "", NOW)
-    first = replace(plain.transitions[0], status=Status.AWAITING_APPROVAL)
-    return replace(
-        plain, status=Status.AWAITING_APPROVAL, transitions=(first,), terms=Terms(30.0, approvals=2, approver=approver)
-    )
+    status = Status.AWAITING_APPROVAL
+    return Command(
+        "c1", "k", author, "pump.status", 1.0, Priority.OPERATOR, NOW, "", status,
+        (Transition(status, NOW, "submitted", author),), None, Terms(30.0, approvals=2, approver=approver),
+    )  # fmt: skip
 
 
 def who(name: str, role: Role) -> Caller:

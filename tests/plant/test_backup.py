@@ -40,7 +40,7 @@ def goes_on(folder: Path, plant: Site, taken: list[str]) -> None:
     old, plant.data = plant.data, folder
     client = plant.start_server()
     until(lambda: live(client), lambda found: found[0] == found[1])
-    known = {c["id"] for c in client.get("/commands", limit=1000)}
+    known = {c["id"] for c in client.get("/commands", limit=1000)["commands"]}
     assert set(taken[-900:]) <= known
     unsettled = "SELECT count(*) FROM commands WHERE status IN ('QUEUED', 'SENT', 'UNKNOWN', 'ACKNOWLEDGED')"
     until(lambda: rows(client, unsettled), lambda left: left == [[0]])

@@ -99,7 +99,7 @@ def test_a_command_is_reviewed_sent_and_shown_done_only_when_confirmed(page: Pag
     page.get_by_test_id("command-send").click()
     row = page.get_by_test_id("command-row").first
     expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=15_000)
-    assert plant[1].get("/commands", limit=1)[0]["reason"] == "browser test"
+    assert plant[1].get("/commands", limit=1)["commands"][0]["reason"] == "browser test"
     picture(page, "commands")
 
 

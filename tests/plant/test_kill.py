@@ -62,7 +62,7 @@ def test_a_killed_server_loses_no_acknowledged_command_and_no_entry(tmp_path: Pa
             assert kept[: len(entries)] == entries
             entries = kept
         client = plant.start_server()
-        found = {c["id"]: c for c in client.get("/commands", limit=1000)}
+        found = {c["id"]: c for c in client.get("/commands", limit=1000)["commands"]}
         assert len(taken) > 10 * ROUNDS
         for command in taken[-900:]:
             assert command["id"] in found

@@ -94,7 +94,7 @@ def test_a_write_and_a_call_are_commands_that_the_devices_confirm(served: tuple[
         assert client.ask(do="write", node=STATUS, type="Boolean", value=False) == {
             "status": "GoodCompletesAsynchronously"
         }
-        record = until(lambda: server.get("/commands", limit=1)[0], lambda c: c["final"])
+        record = until(lambda: server.get("/commands", limit=1)["commands"][0], lambda c: c["final"])
         assert (record["author"], record["status"]) == ("opcua:anna", "CONFIRMED")
         until(lambda: client.ask(do="monitored")[STATUS].get("value"), lambda v: v is False)
         done = call(client, "status", True, "shift change", "", 20.0, 20.0)

@@ -1,6 +1,6 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandRecord, CommandRequest, ErrorBody, PlantInfo, Ticket, Trend, WhatIfRequest, WhatIfRun,
+  AuditHead, CommandPage, CommandRecord, CommandRequest, ErrorBody, PlantInfo, Ticket, Trend, WhatIfRequest, WhatIfRun,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -18,7 +18,8 @@ export class ApiError extends Error {
 export const plant = (): Promise<PlantInfo> => call("GET", "/plant");
 export const ticket = (): Promise<Ticket> => call("POST", "/ticket");
 
-export const commands = (limit: number): Promise<CommandRecord[]> => call("GET", `/commands?limit=${limit}`);
+export const commands = async (limit: number): Promise<CommandRecord[]> =>
+  (await call<CommandPage>("GET", `/commands?limit=${limit}`)).commands;
 export const sendCommand = (request: CommandRequest): Promise<CommandRecord> => call("POST", "/commands", request);
 export const cancelCommand = (id: string): Promise<CommandRecord> => call("POST", `/commands/${part(id)}/cancel`);
 

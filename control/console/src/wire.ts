@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -61,12 +61,22 @@ export interface Heartbeat {
   time: number;
 }
 
-/** An error and what to do; the codes are those of HTTP. A close with the error's close code follows. */
+/** What the `call` with this `ref` gives: the body that HTTP would answer. */
+export interface Answer {
+  t: "answer";
+  ref: number;
+  body: unknown;
+}
+
+/** An error and what to do, as HTTP says it (ErrorBody). With a `ref` it is the answer to that `call`; without one a close with the error's close code follows. */
 export interface Problem {
   t: "error";
   code: string;
   message: string;
   hint: string;
+  mistakes?: string[];
+  command?: string;
+  ref?: number | null;
 }
 
 /** The last moment a client holds completely. */
@@ -90,6 +100,14 @@ export interface Sub {
 /** Asks for a heartbeat now. */
 export interface Ping {
   t: "ping";
+}
+
+/** Do this, after `sub`: a verb of docs/wire.md and its body. `ref` is the client's own, and comes back. */
+export interface Ask {
+  t: "call";
+  ref: number;
+  verb: string;
+  body?: Record<string, unknown>;
 }
 
 export interface DeviceInfo {
@@ -228,23 +246,77 @@ export interface ImportInfo {
   error: ErrorBody | null;
 }
 
-/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name. */
+/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name; `unit` is checked against the point's. `select` only reserves the point. It is sent not before `at` (ms since 1970, or ISO 8601), not before the plant's clock shows `at_plant_s`, not before the expression `when` holds, and not after `latest`; for the first three it waits at most `wait_s`. */
 export interface CommandRequest {
   key: string;
   point: string;
   value: number | string;
+  unit?: string | null;
   priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
   deadline_s?: number;
   reason?: string;
+  latest?: number | string | null;
+  select?: boolean;
+  revision?: number | null;
+  at?: number | string | null;
+  at_plant_s?: number | null;
+  when?: string;
+  wait_s?: number;
 }
 
+/** Which command is meant, with a reason for what is done to it: it is kept. */
+export interface CommandName {
+  id: string;
+  reason?: string;
+}
+
+/** How an UNKNOWN command ended, as a person saw it. */
+export interface CommandOutcome {
+  id: string;
+  status: "CONFIRMED" | "FAILED";
+  reason: string;
+}
+
+/** Why; kept in the record. It can be left out. */
+export interface Reason {
+  reason?: string;
+}
+
+/** POST /api/v1/commands/{id}/settle: how an UNKNOWN command ended, as a person saw it. */
+export interface Outcome {
+  status: "CONFIRMED" | "FAILED";
+  reason: string;
+}
+
+/** Which commands, newest first; `status` are words separated by commas, `open` leaves out what has ended. */
+export interface CommandsWanted {
+  limit?: number;
+  cursor?: string;
+  status?: string;
+  point?: string;
+  author?: string;
+  open?: boolean;
+}
+
+/** What was looked at for a step; `quality` in words, `age_s` null where nobody could say it is old. */
+export interface Seen {
+  point: string;
+  value: number | null;
+  text: string | null;
+  quality: string;
+  age_s: number | null;
+}
+
+/** One step: `detail` says why, `by` who, "" for the server itself, `seen` what was looked at. */
 export interface CommandTransition {
   status: string;
   time: number;
   detail: string;
+  by: string;
+  seen: Seen[];
 }
 
-/** One command and all that happened to it. `final` statuses never change again. */
+/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. */
 export interface CommandRecord {
   id: string;
   key: string;
@@ -257,7 +329,72 @@ export interface CommandRecord {
   status: string;
   final: boolean;
   observed: number | null;
+  approvals: number;
+  approver: string;
+  approved_by: string[];
+  select: boolean;
+  revision: number | null;
+  latest: number | null;
+  at: number | null;
+  at_plant_s: number | null;
+  when: string;
+  group: string;
   transitions: CommandTransition[];
+  waits_for?: string;
+}
+
+/** GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last. */
+export interface CommandPage {
+  commands: CommandRecord[];
+  next: string | null;
+}
+
+/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent. */
+export interface CommandCheck {
+  allowed: boolean;
+  status: string;
+  detail: string;
+  seen: Seen[];
+  needs: string[];
+}
+
+/** A call that needs no body. */
+export interface Nothing {
+
+}
+
+/** An emergency stop of the plant: every point and what it is set to. */
+export interface StopInfo {
+  id: string;
+  name: string;
+  set: Record<string, number>;
+}
+
+/** POST /api/v1/stop/{id}. The same key is the same stop; without one each call is a new one. */
+export interface StopRequest {
+  key?: string;
+  reason?: string;
+}
+
+/** Which stop is meant; see StopRequest. */
+export interface StopName {
+  id: string;
+  key?: string;
+  reason?: string;
+}
+
+/** A point that could not be commanded, and why; the others were. */
+export interface StopProblem {
+  point: string;
+  error: ErrorBody;
+}
+
+/** One emergency command for every point of the stop. */
+export interface StopAnswer {
+  id: string;
+  name: string;
+  commands: CommandRecord[];
+  problems: StopProblem[];
 }
 
 /** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. */
@@ -408,6 +545,113 @@ export interface ErrorBody {
   command?: string;
 }
 
+/** One step in the life of a lease or a group: `detail` says why, `by` who, "" for the server itself. */
+export interface LifeStep {
+  status: string;
+  time: number;
+  detail: string;
+  by: string;
+}
+
+/** POST /api/v1/leases. The same key with the same body gets the same lease for ever. `targets` are points, or ids of twins: then all their writable points. Without a heartbeat for `ttl_s` (1 … 300) the lease ends and the points of `revert` are commanded to their values, in class safety. `priority` is the lease's class: who is strictly more urgent preempts it. */
+export interface LeaseRequest {
+  key: string;
+  targets: string[];
+  ttl_s?: number;
+  priority?: "safety" | "operator" | "schedule" | "optimiser";
+  revert?: Record<string, number | string>;
+  reason?: string;
+}
+
+/** Which lease is meant. */
+export interface LeaseName {
+  id: string;
+}
+
+/** POST /api/v1/leases/{id}/release. `revert` commands what was declared for a lost heartbeat. */
+export interface LeaseEnd {
+  revert?: boolean;
+}
+
+/** Which lease is released, and whether its points are reverted. */
+export interface LeaseRelease {
+  id: string;
+  revert?: boolean;
+}
+
+/** Which leases or groups, newest first; `open` leaves out what has ended. */
+export interface LivesWanted {
+  limit?: number;
+  open?: boolean;
+}
+
+/** Who holds what: `targets` are points, `since` when it was taken, `beat` when its holder was last heard. It ends at `until` if nothing is heard by then; null once it has ended. `steps` tell how. */
+export interface LeaseRecord {
+  id: string;
+  key: string;
+  holder: string;
+  status: string;
+  targets: string[];
+  priority: string;
+  ttl_s: number;
+  revert: Record<string, number>;
+  reason: string;
+  since: number;
+  beat: number;
+  until: number | null;
+  steps: LifeStep[];
+}
+
+/** One command of a group. `compensation` undoes it: a value, `previous` for what the point reports now, or null. */
+export interface GroupMember {
+  point: string;
+  value: number | string;
+  unit?: string | null;
+  compensation?: number | string | null;
+}
+
+/** POST /api/v1/groups. The same key with the same body gets the same group for ever. In `sequence` a member is sent when the one before is CONFIRMED, `together` all at once. When one does not come about, the others are cancelled, and what took effect is compensated, the last first. */
+export interface GroupRequest {
+  key: string;
+  members: GroupMember[];
+  order?: "sequence" | "together";
+  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
+  deadline_s?: number;
+  reason?: string;
+}
+
+/** Which group is meant, with a reason for what is done to it: it is kept. */
+export interface GroupName {
+  id: string;
+  reason?: string;
+}
+
+/** `command` and `compensation` are ids of commands; null where there is none. `undo` is what compensates it. */
+export interface GroupMemberRecord {
+  point: string;
+  value: number;
+  undo: number | null;
+  command: string | null;
+  status: string | null;
+  compensation: string | null;
+  compensation_status: string | null;
+}
+
+/** A group, its members in order of steps, and all that happened to it. */
+export interface GroupRecord {
+  id: string;
+  key: string;
+  author: string;
+  status: string;
+  final: boolean;
+  order: string;
+  priority: string;
+  deadline_s: number;
+  reason: string;
+  members: GroupMemberRecord[];
+  steps: LifeStep[];
+}
+
 /** P(limit violated by the horizon) with the command, its 95 % interval, and without it (`baseline`). `worse`: the command makes it likelier, earlier or deeper. `by`: the probability with it by each sample time. */
 export interface PredictedRisk {
   limit: string;
@@ -517,6 +761,6 @@ export interface Predictions {
   predictions: PredictionRecord[];
 }
 
-export type ClientMessage = Auth | Sub | Ping;
+export type ClientMessage = Auth | Sub | Ping | Ask;
 
-export type ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Problem;
+export type ServerMessage = Hello | Welcome | Snapshot | Delta | Event | Heartbeat | Answer | Problem;
