@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
