@@ -17,11 +17,13 @@ from control.api.asked import request_of
 from control.api.part import Parts
 from control.api.problem import error_body
 from control.api.route import API, Call, Reply, Route
+from control.api.wire_prediction import PredictionRecord
 from control.command import Command, Priority, Status, Terms
 from control.command_record import as_body, sight
 from control.command_store import Wanted
 from control.identity import Caller
 from control.permissions import permit_approval
+from control.preflight import as_body as as_prediction
 from control.request import Request
 from twin.controls import Stop
 from twin.errors import BadRequest, NotFound, TwinloopError
@@ -61,16 +63,22 @@ async def submit(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> An
     return _record(parts, await parts.commands.submit(request, caller.name))
 
 
-async def check(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> wire.CommandCheck:
+async def check(parts: Parts, caller: Caller, asked: wire.CommandRequest, predict: bool = False) -> wire.CommandCheck:
+    """With `predict` the model is asked, too, also where the policy does not ask for it."""
     request = request_of(asked, parts.plant, parts.clock())
-    command, judgement = await parts.commands.check(request, caller.name)
+    said: PredictionRecord | None = None
+    if predict:
+        command, judgement, made = await parts.commands.check_predicted(request, caller.name)
+        said = msgspec.convert(as_prediction((made, None)), PredictionRecord)
+    else:
+        command, judgement = await parts.commands.check(request, caller.name)
     policy = parts.plant.controls.policy(parts.plant.point(command.point))
     predicted = policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY
     needs = _needs(command.terms) if not predicted else ["a prediction", *_needs(command.terms)]
     begins = Status.DRAFT if predicted else _begins(command.terms)
     status = begins if judgement.allowed else Status.REFUSED
     seen = [msgspec.convert(sight(s), wire.Seen) for s in judgement.seen]
-    return wire.CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs)
+    return wire.CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs, said)
 
 
 def _needs(terms: Terms) -> list[str]:
@@ -114,7 +122,10 @@ async def settle(parts: Parts, caller: Caller, asked: wire.CommandOutcome) -> An
 
 
 async def command(parts: Parts, _: Caller, asked: wire.CommandName) -> Answer:
-    return _record(parts, await parts.commands.get(asked.id))
+    """With what was predicted of it, and how that fared."""
+    record = _record(parts, await parts.commands.get(asked.id))
+    kept = await parts.preflight.of(asked.id)
+    return record if kept is None else {**record, "prediction": as_prediction(kept, whole=False)}
 
 
 async def commands(parts: Parts, _: Caller, asked: wire.CommandsWanted) -> Answer:
@@ -183,7 +194,8 @@ _COMMANDS = f"{API}/commands"
 COMMAND_VERBS: tuple[Verb, ...] = (
     Verb(
         "submit", submit, wire.CommandRequest, wire.CommandRecord, "Submit a command, or with dry_run say what it meets",
-        Act.COMMAND, "POST", _COMMANDS, wire.CommandRequest, ("dry_run",), 202,
+        Act.COMMAND, "POST", _COMMANDS, wire.CommandRequest,
+        ("dry_run", "predict"), 202,
     ),
     Verb("check", check, wire.CommandRequest, wire.CommandCheck, "What a command would meet", Act.COMMAND, "", ""),
     Verb(
@@ -234,8 +246,9 @@ def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
 def route(verb: Verb) -> Route:
     async def handler(parts: Parts, call: Call) -> Answer:
         if verb.name == "submit":
+            predict = call.choice("predict", _DRY)
             if call.choice("dry_run", _DRY):
-                return Reply(await check(parts, call.caller, call.body), 200)
+                return Reply(await check(parts, call.caller, call.body, predict), 200)
             return await submit(parts, call.caller, call.body)
         given = {} if call.body is None else msgspec.to_builtins(call.body)
         asked = {k: v for k, v in call.query.items() if k in verb.query}

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from control.api.wire_prediction import PredictionRecord
+
 SUBPROTOCOL = "twinloop.v1.msgpack"
 PriorityName = Literal["emergency", "safety", "operator", "schedule", "optimiser"]
 
@@ -390,7 +392,8 @@ class CommandRecord(msgspec.Struct, frozen=True):
     """One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again.
 
     `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in
-    events). `approvals` people of the role `approver` must approve, `approved_by` have.
+    events). `approvals` people of the role `approver` must approve, `approved_by` have. `prediction`, without
+    its bands, is in the answer of one command.
     """
 
     id: str
@@ -416,6 +419,7 @@ class CommandRecord(msgspec.Struct, frozen=True):
     group: str
     transitions: list[CommandTransition]
     waits_for: str = ""
+    prediction: PredictionRecord | None = None
 
 
 class CommandPage(msgspec.Struct, frozen=True):
@@ -428,7 +432,8 @@ class CommandPage(msgspec.Struct, frozen=True):
 class CommandCheck(msgspec.Struct, frozen=True):
     """What a command would meet now: nothing was recorded or sent.
 
-    `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent.
+    `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent,
+    `prediction` what the model says of it, when that was asked for.
     """
 
     allowed: bool
@@ -436,6 +441,7 @@ class CommandCheck(msgspec.Struct, frozen=True):
     detail: str
     seen: list[Seen]
     needs: list[str]
+    prediction: PredictionRecord | None = None
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

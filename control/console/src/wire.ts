@@ -316,7 +316,7 @@ export interface CommandTransition {
   seen: Seen[];
 }
 
-/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. */
+/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. `prediction`, without its bands, is in the answer of one command. */
 export interface CommandRecord {
   id: string;
   key: string;
@@ -341,6 +341,7 @@ export interface CommandRecord {
   group: string;
   transitions: CommandTransition[];
   waits_for?: string;
+  prediction?: PredictionRecord | null;
 }
 
 /** GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last. */
@@ -349,13 +350,14 @@ export interface CommandPage {
   next: string | null;
 }
 
-/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent. */
+/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent, `prediction` what the model says of it, when that was asked for. */
 export interface CommandCheck {
   allowed: boolean;
   status: string;
   detail: string;
   seen: Seen[];
   needs: string[];
+  prediction?: PredictionRecord | null;
 }
 
 /** A call that needs no body. */
