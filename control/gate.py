@@ -78,8 +78,11 @@ class Gate:
         return replace(judgement, allowed=False, detail=against) if against else judgement
 
     def judge_now(self, command: Command, now: int, orders: Orders) -> Judgement:
-        """As it is sent: a lease that was taken since it was submitted holds it back, or is preempted by it."""
+        """As it is sent: a selection or lease since it was submitted holds it back; it preempts a lease if it may."""
         judgement = self.judge(command, now)
+        other = self.selected_by_other(command.point, command.author)
+        if other is not None and judgement.allowed and command.priority >= other.priority:
+            return replace(judgement, allowed=False, detail=f"{other.author} has selected {command.point}")
         lease = self.leases.against(command.point, command.author)
         if lease is None or not judgement.allowed:
             return judgement

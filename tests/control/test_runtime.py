@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from control.request import Request
 from ledger.entry import decode
 from protocols.link import LinkState
 from tests.control.plants import Bench, Pump, bench, serve_pump, until
-from twin.errors import BadRequest, Conflict, NotFound, Refused
+from twin.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
 
 
 @pytest.fixture
@@ -265,3 +266,19 @@ async def test_a_request_that_can_never_work_says_why(
     with pytest.raises(error, match=said):
         await plc.commands.submit(request_, "tester")
     assert plc.pump.writes == []
+
+
+async def test_what_cannot_be_recorded_is_not_done_and_work_goes_on_once_it_can(plc: Bench, tmp_path: Path) -> None:
+    """Somebody else holds the database for longer than a commit waits."""
+    before = await plc.submit(key="before")
+    await plc.until(before.id, "CONFIRMED")
+    other = sqlite3.connect(next(tmp_path.rglob("commands.sqlite")), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await plc.submit("pump.speed", 70.0, key="lost")
+    other.execute("ROLLBACK")
+    other.close()
+    assert ("pump.speed", pytest.approx(70.0)) not in plc.pump.writes
+    again = await plc.submit("pump.speed", 70.0, key="lost")
+    await plc.until(again.id, "CONFIRMED")
+    assert plc.pump.writes == [("pump.status", 1.0), ("pump.speed", pytest.approx(70.0))]
