@@ -80,18 +80,20 @@ async def submit(parts: Parts, caller: Caller, asked: CommandRequest) -> Answer:
     return _record(parts, await parts.commands.submit(request, caller.name))
 
 
-async def check(parts: Parts, caller: Caller, asked: CommandRequest) -> CommandCheck:
-    """With a prediction where the plant asks for one: that takes about a second."""
+async def check(parts: Parts, caller: Caller, asked: CommandRequest, predict: bool = False) -> CommandCheck:
+    """With a prediction where the plant asks for one, or `predict` does: that takes about a second."""
     request = request_of(asked, parts.plant, parts.clock())
     command, judgement = await parts.commands.check(request, caller.name)
     policy = parts.plant.controls.policy(parts.plant.point(command.point))
     predicted = policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY
     prediction = None
-    if predicted and judgement.allowed:
+    if (predicted or predict) and judgement.allowed:
         try:
             _, judgement, made = await parts.commands.check_predicted(request, caller.name)
             prediction = record_of((made, None))
         except TwinloopError as error:
+            if not predicted:
+                raise
             judgement = replace(unpredicted(error, policy), seen=judgement.seen)
     needs = ["a prediction", *_needs(command.terms)] if predicted else _needs(command.terms)
     begins = Status.DRAFT if predicted else _begins(command.terms)
@@ -141,7 +143,10 @@ async def settle(parts: Parts, caller: Caller, asked: CommandOutcome) -> Answer:
 
 
 async def command(parts: Parts, _: Caller, asked: CommandName) -> Answer:
-    return _record(parts, await parts.commands.get(asked.id))
+    """With what was predicted of it, and how that fared."""
+    record = _record(parts, await parts.commands.get(asked.id))
+    kept = await parts.preflight.of(asked.id)
+    return record if kept is None else {**record, "prediction": record_of(kept, whole=False)}
 
 
 async def commands(parts: Parts, _: Caller, asked: CommandsWanted) -> Answer:
@@ -210,7 +215,7 @@ _COMMANDS = f"{API}/commands"
 COMMAND_VERBS: tuple[Verb, ...] = (
     Verb(
         "submit", submit, CommandRequest, CommandRecord, "Submit a command, or with dry_run say what it meets",
-        Act.COMMAND, "POST", _COMMANDS, CommandRequest, ("dry_run",), 202,
+        Act.COMMAND, "POST", _COMMANDS, CommandRequest, ("dry_run", "predict"), 202,
     ),
     Verb("check", check, CommandRequest, CommandCheck, "What a command would meet", Act.COMMAND, "", ""),
     Verb(
@@ -261,8 +266,9 @@ def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
 def route(verb: Verb) -> Route:
     async def handler(parts: Parts, call: Call) -> Answer:
         if verb.name == "submit":
+            predict = call.choice("predict", _DRY)
             if call.choice("dry_run", _DRY):
-                return Reply(await check(parts, call.caller, call.body), 200)
+                return Reply(await check(parts, call.caller, call.body, predict), 200)
             return await submit(parts, call.caller, call.body)
         given = {} if call.body is None else msgspec.to_builtins(call.body)
         asked = {k: v for k, v in call.query.items() if k in verb.query}

@@ -64,7 +64,7 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`.
+    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`.
 
     Never dropped, in order of `seq`.
 

@@ -91,7 +91,8 @@ class CommandRecord(msgspec.Struct, frozen=True):
     """One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again.
 
     `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in
-    events). `approvals` people of the role `approver` must approve, `approved_by` have.
+    events). `approvals` people of the role `approver` must approve, `approved_by` have. `prediction`, without its bands,
+    is in the answer of one command.
     """
 
     id: str
@@ -117,6 +118,7 @@ class CommandRecord(msgspec.Struct, frozen=True):
     group: str
     transitions: list[CommandTransition]
     waits_for: str = ""
+    prediction: PredictionRecord | None = None
 
 
 class CommandPage(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -464,7 +464,7 @@ export interface CommandTransition {
   seen: Seen[];
 }
 
-/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. */
+/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. `prediction`, without its bands, is in the answer of one command. */
 export interface CommandRecord {
   id: string;
   key: string;
@@ -489,6 +489,7 @@ export interface CommandRecord {
   group: string;
   transitions: CommandTransition[];
   waits_for?: string;
+  prediction?: PredictionRecord | null;
 }
 
 /** GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last. */
