@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
@@ -54,6 +55,11 @@ class Auditor:
         marks, self._marks = self._marks, []
         return marks
 
+    def give_back(self, marks: Iterable[Mark]) -> None:
+        """They could not be kept: they go with the next commit."""
+        self._marks[:0] = marks
+        self._wake.set()
+
     async def begin(self, on_disk: OnDisk) -> None:
         """After a start: what has no index in the store is an entry already, or waits to become one."""
         left = await on_disk(self._store.unaudited)
@@ -90,7 +96,12 @@ class Auditor:
                 if done < len(batch):
                     await asyncio.sleep(RETRY_S)
             if marks := self.marks():
-                await on_disk(self._store.save, (), marks)
+                try:
+                    await on_disk(self._store.save, (), marks)
+                except sqlite3.Error as error:
+                    log.error("what the ledger has cannot be noted: %s", error)
+                    self.give_back(marks)
+                    await asyncio.sleep(RETRY_S)
 
     async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""

@@ -39,6 +39,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
+DISK_RETRY_S = 1.0  # how often a disk that takes no records is tried again
 PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
@@ -218,7 +219,8 @@ class CommandRuntime:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._audit.begin(self.on_disk)
-                await self._begin()
+                if not await self._begin():
+                    await self._forget()
                 self._tasks.create_task(self._audit.run(self.on_disk))
                 while True:
                     await self._until_something()
@@ -226,8 +228,8 @@ class CommandRuntime:
         finally:
             self._disk.shutdown(wait=True)
 
-    async def _begin(self) -> None:
-        """As after a crash: the disk says what is open."""
+    async def _begin(self) -> bool:
+        """As after a crash: the disk says what is open. False: what follows from that could not be recorded."""
         for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
@@ -238,7 +240,7 @@ class CommandRuntime:
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
-        await self._carry_out(orders)
+        return await self._carry_out(orders)
 
     async def _until_something(self) -> None:
         """Until an event came, or something is due."""
@@ -284,7 +286,9 @@ class CommandRuntime:
             if kept:
                 future.set_result(command)
             else:
-                future.set_exception(Unavailable("it could not be recorded; nothing was done", "see the server's log"))
+                future.set_exception(_unrecorded())
+        if not kept:
+            await self._forget()
 
     def _next_events(self) -> list[_Event]:
         """Urgent ones first; of one key only the first, so that the second meets what became of it."""
@@ -305,10 +309,12 @@ class CommandRuntime:
         kept, leases = list(orders.kept.values()), list(orders.leases.values())
         groups = [team.group for team in orders.groups.values()]
         if kept or leases or groups:
+            marks = self._audit.marks()
             try:
-                await self.on_disk(self._store.save, kept, self._audit.marks(), leases, groups)
+                await self.on_disk(self._store.save, kept, marks, leases, groups)
             except sqlite3.Error as error:
-                await self._forget(error)
+                log.error("commands cannot be recorded: %s", error)
+                self._audit.give_back(marks)
                 return False
             for command in kept:
                 self._want(command)
@@ -329,12 +335,23 @@ class CommandRuntime:
         for team in orders.groups.values():
             announce("group", team.group.steps[-1].time, group.as_body(team))
 
-    async def _forget(self, error: sqlite3.Error) -> None:
-        """What could not be recorded has not happened: as after a crash, the disk is right."""
-        log.error("commands cannot be recorded: %s", error)
-        self._open_desk()
-        await asyncio.sleep(READ_TIMEOUT_S)
-        await self._begin()
+    async def _forget(self) -> None:
+        """What could not be recorded has not happened: as after a crash, the disk is right. Until it takes records again
+        nobody waits for an answer.
+        """
+        while True:
+            self._open_desk()
+            await asyncio.sleep(DISK_RETRY_S)
+            for event in (*self._urgent, *self._inbox):
+                if event.answer is not None and not event.answer.done():
+                    event.answer.set_exception(_unrecorded())
+            self._urgent = deque(e for e in self._urgent if e.answer is None)
+            self._inbox = deque(e for e in self._inbox if e.answer is None)
+            try:
+                if await self._begin():
+                    return
+            except sqlite3.Error as error:
+                log.error("commands cannot be read: %s", error)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None
@@ -446,6 +463,10 @@ class CommandRuntime:
 
 def _no_simulation() -> Unavailable:
     return Unavailable("this server runs no simulations", "start it with `twinloop up`")
+
+
+def _unrecorded() -> Unavailable:
+    return Unavailable("it could not be recorded; nothing was done", "see the server's log")
 
 
 def _answered(command: Command) -> bool:
