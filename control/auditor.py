@@ -55,10 +55,9 @@ class Auditor:
         marks, self._marks = self._marks, []
         return marks
 
-    def give_back(self, marks: Iterable[Mark]) -> None:
-        """They could not be kept: they go with the next commit."""
-        self._marks[:0] = marks
-        self._wake.set()
+    def put_back(self, marks: list[Mark]) -> None:
+        """They could not be kept: with the next commit, then."""
+        self._marks = marks + self._marks
 
     async def begin(self, on_disk: OnDisk) -> None:
         """After a start: what has no index in the store is an entry already, or waits to become one."""
@@ -99,9 +98,10 @@ class Auditor:
                 try:
                     await on_disk(self._store.save, (), marks)
                 except sqlite3.Error as error:
-                    log.error("what the ledger has cannot be noted: %s", error)
-                    self.give_back(marks)
+                    self.put_back(marks)
+                    log.error("what reached the ledger cannot be noted, trying again: %s", error)
                     await asyncio.sleep(RETRY_S)
+                    self._wake.set()
 
     async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""

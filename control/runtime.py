@@ -39,7 +39,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
-DISK_RETRY_S = 1.0  # how often a disk that takes no records is tried again
+RECORD_RETRY_S = 2.0  # a full disk is not emptied sooner
 PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
@@ -83,9 +83,10 @@ class CommandRuntime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
+        self._lost = False  # the desk is ahead of what could be recorded
 
     def _open_desk(self) -> None:
-        """Nothing is open yet: `_begin` takes it up from the disk."""
+        """Nothing is open yet: `_take_up` reads it from the disk."""
         self._desk = Dispatcher(self._ground)
         self.leasing = Leasing(self._desk, self._new_id)
         self.grouping = Grouping(self._desk, self._new_id)
@@ -219,17 +220,26 @@ class CommandRuntime:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._audit.begin(self.on_disk)
-                if not await self._begin():
-                    await self._forget()
                 self._tasks.create_task(self._audit.run(self.on_disk))
                 while True:
-                    await self._until_something()
-                    await self._take()
+                    await self._begin()
+                    while not self._lost:
+                        await self._until_something()
+                        await self._take()
+                    await asyncio.sleep(RECORD_RETRY_S)
         finally:
             self._disk.shutdown(wait=True)
 
-    async def _begin(self) -> bool:
-        """As after a crash: the disk says what is open. False: what follows from that could not be recorded."""
+    async def _begin(self) -> None:
+        """As after a crash: the disk says what is open."""
+        self._open_desk()
+        self._lost = False
+        try:
+            await self._take_up()
+        except sqlite3.Error as error:
+            self._forget(error)
+
+    async def _take_up(self) -> None:
         for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
@@ -240,7 +250,7 @@ class CommandRuntime:
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
-        return await self._carry_out(orders)
+        await self._carry_out(orders)
 
     async def _until_something(self) -> None:
         """Until an event came, or something is due."""
@@ -286,9 +296,7 @@ class CommandRuntime:
             if kept:
                 future.set_result(command)
             else:
-                future.set_exception(_unrecorded())
-        if not kept:
-            await self._forget()
+                future.set_exception(Unavailable("it could not be recorded; nothing was done", "see the server's log"))
 
     def _next_events(self) -> list[_Event]:
         """Urgent ones first; of one key only the first, so that the second meets what became of it."""
@@ -313,8 +321,8 @@ class CommandRuntime:
             try:
                 await self.on_disk(self._store.save, kept, marks, leases, groups)
             except sqlite3.Error as error:
-                log.error("commands cannot be recorded: %s", error)
-                self._audit.give_back(marks)
+                self._audit.put_back(marks)
+                self._forget(error)
                 return False
             for command in kept:
                 self._want(command)
@@ -335,23 +343,10 @@ class CommandRuntime:
         for team in orders.groups.values():
             announce("group", team.group.steps[-1].time, group.as_body(team))
 
-    async def _forget(self) -> None:
-        """What could not be recorded has not happened: as after a crash, the disk is right. Until it takes records again
-        nobody waits for an answer.
-        """
-        while True:
-            self._open_desk()
-            await asyncio.sleep(DISK_RETRY_S)
-            for event in (*self._urgent, *self._inbox):
-                if event.answer is not None and not event.answer.done():
-                    event.answer.set_exception(_unrecorded())
-            self._urgent = deque(e for e in self._urgent if e.answer is None)
-            self._inbox = deque(e for e in self._inbox if e.answer is None)
-            try:
-                if await self._begin():
-                    return
-            except sqlite3.Error as error:
-                log.error("commands cannot be read: %s", error)
+    def _forget(self, error: sqlite3.Error) -> None:
+        """What could not be recorded has not happened: as after a crash, the disk is right."""
+        log.error("commands cannot be recorded, trying again: %s", error)
+        self._lost = True
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None
@@ -463,10 +458,6 @@ class CommandRuntime:
 
 def _no_simulation() -> Unavailable:
     return Unavailable("this server runs no simulations", "start it with `twinloop up`")
-
-
-def _unrecorded() -> Unavailable:
-    return Unavailable("it could not be recorded; nothing was done", "see the server's log")
 
 
 def _answered(command: Command) -> bool:

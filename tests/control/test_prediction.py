@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from control.prediction import (
     unpredicted,
     verdict,
 )
+from control.prediction_check import check_predictions, read_predictions
 from control.prediction_store import PredictionStore
 from control.score import score, unscored
+from ledger.entry import Entry
 from sim.model import Model, read_model
 from sim.result import Figure, LimitRisk, Outcome, Result
 from sim.scenario import BASELINE, Intervention, Limit
@@ -162,6 +165,51 @@ def test_predictions_and_scores_survive_a_restart(tmp_path: Path) -> None:
     store.audited([(4, "c1"), (5, "c2")], [(6, "c1")])
     assert store.unaudited(9) == []
     store.close()
+
+
+def entry(kind: str, identity: str, text: str) -> Entry:
+    return Entry(kind, 1, {"id": identity, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
+@pytest.mark.parametrize(
+    ("tampering", "problem"),
+    [
+        ("", None),
+        (
+            "UPDATE predictions SET body = replace(body, '0.2', '0.01')",
+            "the prediction is not what the ledger recorded",
+        ),
+        ("UPDATE predictions SET fans = replace(fans, '3.0', '2.5')", "its fans are not those that were predicted"),
+        ("UPDATE predictions SET fans = NULL", None),
+        (
+            "UPDATE predictions SET score = replace(score, '\"violated\":false', '\"violated\":true')",
+            "the score is not what the ledger recorded",
+        ),
+        ("UPDATE predictions SET score = NULL", "the score is not what the ledger recorded"),
+        ("DELETE FROM predictions WHERE command = 'c1'", "the prediction is gone from predictions.sqlite"),
+        ("DELETE FROM predictions", "predictions.sqlite holds no prediction; the ledger does"),
+    ],
+)
+def test_a_changed_prediction_or_score_is_found(tmp_path: Path, tampering: str, problem: str | None) -> None:
+    path = tmp_path / "predictions.sqlite"
+    store = PredictionStore(path)
+    for identity in ("c1", "c2", "new"):
+        store.save(prediction(command=identity))
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0)), PUMP: track((3, 0.0))}, at(999))
+    store.settle(found)
+    store.audited([(0, "c1"), (2, "c2")], [(1, "c1")])
+    store.close()
+    c1, c2, _ = read_predictions(path)
+    entries = {
+        0: entry("prediction", "c1", c1.body),
+        1: entry("prediction.score", "c1", c1.score or ""),
+        2: entry("prediction", "c2", c2.body),
+    }
+    database = sqlite3.connect(path, isolation_level=None)
+    database.executescript(tampering)
+    database.close()
+    problems = [p["what"] for p in check_predictions(read_predictions(path), entries)]
+    assert (problems[0] if problems else None) == problem
 
 
 def test_a_command_predicted_again_has_the_newer_prediction(tmp_path: Path) -> None:

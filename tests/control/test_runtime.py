@@ -302,3 +302,19 @@ async def test_a_disk_that_is_full_for_a_while_costs_answers_but_no_command_and_
     log = plc.evidence.log
     entries = [e.body for e in (decode(log.read(i)) for i in range(log.size)) if e.kind == "command"]
     assert len(entries) == len({(e["id"], e["n"]) for e in entries}) == 8
+
+
+async def test_what_cannot_be_recorded_is_not_done_and_work_goes_on_once_it_can(plc: Bench, tmp_path: Path) -> None:
+    """Somebody else holds the database for longer than a commit waits."""
+    before = await plc.submit(key="before")
+    await plc.until(before.id, "CONFIRMED")
+    other = sqlite3.connect(next(tmp_path.rglob("commands.sqlite")), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await plc.submit("pump.speed", 70.0, key="lost")
+    other.execute("ROLLBACK")
+    other.close()
+    assert ("pump.speed", pytest.approx(70.0)) not in plc.pump.writes
+    again = await plc.submit("pump.speed", 70.0, key="lost")
+    await plc.until(again.id, "CONFIRMED")
+    assert plc.pump.writes == [("pump.status", 1.0), ("pump.speed", pytest.approx(70.0))]
