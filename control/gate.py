@@ -33,6 +33,11 @@ class Gate:
         """Something was sent to it: its pace begins anew."""
         self._last[point] = now, value
 
+    def last_sent(self, point: str) -> int | None:
+        """When something was last sent to it, by whomever."""
+        last = self._last.get(point)
+        return None if last is None else last[0]
+
     def check(self, command: Command, point: Point, now: int) -> None:
         """Refuse at once, and without a record, what cannot be taken now.
 

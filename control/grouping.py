@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from control.command import Command
+from control.command import Command, sent_at
 from control.dispatcher import Dispatcher
 from control.group import (
     WAIT,
@@ -159,7 +159,9 @@ class Grouping:
             orders.add(self._desk.cancel(command.id, "", f"group {group.id} stopped", now))
         for step in found.undo:
             try:
-                orders.add(self._desk.own(undo_request(group, step), author_of_undos(group), self._new_id(), now))
+                against = self._overtaken(team, step)
+                author, identity = author_of_undos(group), self._new_id()
+                orders.add(self._desk.own(undo_request(group, step), author, identity, now, against))
             except TwinloopError as error:  # the plant was edited meanwhile
                 self._reach(
                     team, GroupStatus.FAILED, now, f"{named(group, step)} cannot be compensated: {error}", orders
@@ -168,6 +170,15 @@ class Grouping:
         if found.to is not None:
             self._reach(team, found.to, now, found.detail, orders)
         return orders
+
+    def _overtaken(self, team: Team, step: int) -> str:
+        """Why a step must not be undone: going back would undo what somebody else has done since, such as a stop."""
+        point = team.members[step].point
+        last = self._desk.gate.last_sent(point)
+        own = [sent_at(c) for c in (*team.members.values(), *team.undos.values()) if c.point == point]
+        if last is None or last in own or last < sent_at(team.members[step]):
+            return ""
+        return f"somebody else has commanded {point} since"
 
     def _reach(self, team: Team, status: GroupStatus, now: int, detail: str, orders: Orders, by: str = "") -> None:
         team.group = moved(team.group, status, now, detail, by)

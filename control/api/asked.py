@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from control.api.wire import CommandRequest
+from control.api.wire_command import CommandRequest
 from control.command import Priority
 from control.command_value import number_of
 from control.request import Request

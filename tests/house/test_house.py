@@ -32,6 +32,9 @@ TOP_LEVEL = FOLDERS | {
 }  # fmt: skip
 
 
+GENERATED = ROOT / "control/console/src/wire.ts"
+
+
 def tracked(*patterns: str) -> list[Path]:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
@@ -73,7 +76,7 @@ def test_no_file_is_too_long_to_be_one_thing() -> None:
     long = {
         str(p.relative_to(ROOT)): n
         for p in tracked("*.py", "*.ts", "*.svelte", "*.css", "*.vy")
-        if (n := len(p.read_text().splitlines())) > LINES_MAX
+        if (n := len(p.read_text().splitlines())) > LINES_MAX and p != GENERATED
     }
     assert long == {}
 
