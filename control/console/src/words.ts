@@ -59,6 +59,13 @@ export function difference(value: number): string {
   return Number.isFinite(value) ? `${value > 0 ? "+" : value < 0 ? "−" : "±"}${quantity(Math.abs(value))}` : "–";
 }
 
+/** A probability or share; what is small but not nothing must not read as never. */
+export function percent(share: number | undefined): string {
+  if (share === undefined || !Number.isFinite(share)) return "–";
+  if (share > 0 && share < 0.01) return "<1 %";
+  return `${Math.round(share * 100)} %`;
+}
+
 /** The value alone, without its unit; booleans in the words of what they say. */
 export function valueWords(point: PointInfo, value: number, text: string | undefined): string {
   if (text !== undefined) return text;
