@@ -13,7 +13,7 @@ function made(of: ScoreRecord | null): PredictionRecord {
 
 test("a risk is told with its interval and without the command", () => {
   const risk = { limit: "tank_1.level<1", probability: 0.03, low: 0.01, high: 0.06, baseline: 0, worse: true, by: [] };
-  expect(riskWords(risk, 7_200)).toBe("tank_1.level<1 within 2h: 3 % (1 % … 6 %), 0 % without the command");
+  expect(riskWords(risk, 7_200)).toBe("tank_1.level<1 within 2 h: 3 % (1 % … 6 %), 0 % without the command");
 });
 
 test("an effect whose interval holds zero is not resolved", () => {

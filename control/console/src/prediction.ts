@@ -1,10 +1,10 @@
 // What was predicted of a command and how it fared, in words; must not know how it is fetched or drawn.
 import type { LimitScore, PredictedEffect, PredictedRisk, PredictionRecord, ScoreRecord } from "./wire";
-import { difference, duration, percent, quantity, shortDuration } from "./words";
+import { difference, duration, percent, quantity, span } from "./words";
 
 export function riskWords(risk: PredictedRisk, horizonS: number): string {
   const with_ = `${percent(risk.probability)} (${percent(risk.low)} … ${percent(risk.high)})`;
-  return `${risk.limit} within ${shortDuration(Math.round(horizonS))}: ${with_}, ${percent(risk.baseline)} without the command`;
+  return `${risk.limit} within ${span(horizonS)}: ${with_}, ${percent(risk.baseline)} without the command`;
 }
 
 /** Whether the command changes a figure at all, as far as the runs can tell: an interval that holds zero does not. */
@@ -20,7 +20,7 @@ export function effectWords(effect: PredictedEffect): string {
 /** How the prediction fared, one sentence a fact. */
 export function scoreWords(made: PredictionRecord): string[] {
   const score = made.score;
-  if (score === null) return [`Not compared yet: its ${shortDuration(Math.round(made.horizon_s))} of plant time are not over, or its command is open.`];
+  if (score === null) return [`Not compared yet: its ${span(made.horizon_s)} of plant time are not over, or its command is open.`];
   if (score.outcome === "unscored") return [`Not compared: ${score.detail}.`];
   const until = score.outcome === "censored" ? [`Compared only over ${duration(score.until_s * 1000)} of plant time: ${score.detail}.`] : [];
   return [...until, bandWords(score), ...score.limits.map(limitWords)];

@@ -28,7 +28,11 @@ export function chosen(stop: StopInfo, now: number): Press {
 export function confirmed(press: Press, now: number): Press {
   if (press.at !== "armed") return press;
   if (left(press, now) <= 0) return { at: "lapsed" };
-  return now - press.since < TREMBLE_MS ? press : { at: "given", stop: press.stop };
+  return trembling(press, now) ? press : { at: "given", stop: press.stop };
+}
+
+export function trembling(press: Press, now: number): boolean {
+  return press.at === "armed" && now - press.since < TREMBLE_MS;
 }
 
 /** As time passes. */

@@ -45,6 +45,13 @@ export function shortDuration(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** How far ahead something looks, in words: `2 h`, `30 min`, `45 s`. */
+export function span(seconds: number): string {
+  if (seconds >= 3600 && seconds % 360 === 0) return `${seconds / 3600} h`;
+  if (seconds >= 60 && seconds % 6 === 0) return `${seconds / 60} min`;
+  return `${Math.round(seconds)} s`;
+}
+
 /** About four digits that matter, no flicker between lengths. */
 export function quantity(value: number): string {
   if (!Number.isFinite(value)) return "–";
