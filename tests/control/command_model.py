@@ -13,11 +13,15 @@ from itertools import pairwise
 
 from control.command import UNSENT, Command, Priority, Status
 from control.dispatcher import Dispatcher
+from control.group import GROUP_AUTHOR
+from control.grouping import Grouping
+from control.lease import LEASE_AUTHOR
+from control.leasing import Leasing
 from control.orders import Orders
 from control.queue import AGEING_NS
 from control.request import Request
 from protocols.link import Verdict, WriteOutcome
-from tests.control.command_yard import SECOND, YARD, Disk, Wrong, Yard, hold, untrue
+from tests.control.command_yard import SECOND, YARD, Disk, Wrong, Yard, broken_promise, half_done, hold, untrue
 from twin.errors import NotFound, TwinloopError
 from twin.interlock import Judgement
 from twin.policy import Preflight
@@ -61,9 +65,9 @@ class Model:
         self.done: Counter[str] = Counter()
         self.crashing = 0.012
         self._dispatcher, self._steps = dispatcher, steps
-        self._numbers = 0
+        self._numbers, self._ids = 0, 0
         self._forgetful = False
-        self.desk = dispatcher(self.yard)
+        self._open_desk()
 
     # --- one run -----------------------------------------------------------------------------------------------------
 
@@ -105,13 +109,26 @@ class Model:
         self.predictions.clear()
         self.held.clear()
         self.freed.clear()
+        self._open_desk()
+
+    def _open_desk(self) -> None:
         self.desk = self._dispatcher(self.yard)
+        self.leasing = Leasing(self.desk, self.new_id)
+        self.grouping = Grouping(self.desk, self.new_id)
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"c{self._ids:06d}"
 
     def _begin(self) -> None:
-        left, sent = self.disk.store.unfinished(), self.disk.store.last_sent(0)
+        store = self.disk.store
+        left, sent = store.unfinished(), store.last_sent(0)
+        self.leasing.book.restore(store.leases.unfinished(), self.now)
         orders = self.desk.begin(left, sent, self.now)
+        self.grouping.begin([store.team(g) for g in store.groups.unfinished()], orders, self.now)
         for device, online in self.online.items():
             orders.add(self.desk.link(device, online, self.now))
+        self.grouping.follow(orders, self.now)
         self._carry_out(orders, [])
 
     # --- the runtime's part ------------------------------------------------------------------------------------------
@@ -128,6 +145,8 @@ class Model:
             orders.add(found)
             answers.append(found.answer if found.answer is not None else NotFound("nobody asked"))
         orders.add(self.desk.tick(self.now))
+        orders.add(self.leasing.tick(self.now))
+        self.grouping.follow(orders, self.now)
         named = [(key, a) for (_, key), a in zip(events, answers, strict=True) if key is not None]
         kept = self._carry_out(orders, [(k, a) for k, a in named if isinstance(a, Command)])
         late = [c for c in self.desk.open.values() if kept and c.status in UNSENT and c.deadline < self.now]
@@ -136,11 +155,11 @@ class Model:
 
     def _carry_out(self, orders: Orders, answers: Sequence[tuple[tuple[str, str], Command]]) -> bool:
         self._boundary("before the commit")
-        if orders.kept:
-            if self.chance.random() < self.crashing / 3:  # the disk is full: nothing has happened
+        if orders.kept or orders.leases or orders.groups:
+            if self.chance.random() < self.crashing:  # the disk is full: nothing has happened
                 self._forget()
                 return False
-            self.disk.save(orders.kept.values())
+            self.disk.save(orders)
             self._boundary("after the commit")
         self._sent(orders)
         for key, command in answers:
@@ -195,6 +214,11 @@ class Model:
         )
         if emergency:
             return
+        own = command.author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
+        leases = [x for x in self.disk.leases.values() if not x.final and command.point in x.targets]
+        hold(own or all(x.holder == command.author for x in leases), "sent against a lease", command, leases)
+        if own:
+            return
         policy = self.yard.policy(self.yard.point(command.point))
         awaited = [after.by for a, after in pairwise(command.transitions) if a.status is Status.AWAITING_APPROVAL]
         hold(len(set(awaited) - {"", command.author}) >= policy.approvals, "not approved by enough others", command)
@@ -204,6 +228,8 @@ class Model:
         hold(terms.at is None or self.now >= terms.at, "sent before its time", command)
         others = [c for c in self.disk.held.values() if c.point == command.point and c.id != command.id]
         unknown = [c for c in others if c.status is Status.UNKNOWN]
+        chosen = [c for c in others if c.status is Status.SELECTED and c.author != command.author]
+        hold(all(c.priority > command.priority for c in chosen), "sent while another has selected", command, chosen)
         hold(unknown == [], "sent while the last write to the point is unknown", command, unknown)
 
     def _sent(self, orders: Orders) -> None:
@@ -334,9 +360,12 @@ class Model:
                 self.requests[key], key[0], identity, self.desk.by_key(*key) or before.get(key), now
             )
 
-        self._numbers += len(keys)
-        names = [f"c{self._numbers - n:06d}" for n in range(len(keys))]
-        return self.take(*((act(key, name), key) for key, name in zip(keys, sorted(names), strict=True)))
+        return self.take(*((act(key, self.new_id()), key) for key in keys))
+
+    def fresh_value(self) -> float:
+        """Which no other command has: what a register shows tells who wrote it."""
+        self._numbers += 1
+        return self._numbers / 1000
 
     def some_open(self, *statuses: Status) -> Command | None:
         found = [c for c in self.desk.open.values() if c.status in statuses]
@@ -351,7 +380,7 @@ class Model:
         for device in YARD:
             self._link(device, True)
         for _ in range(5_000):
-            if not self.desk.open:
+            if not self.desk.open and not self.grouping.open and not self.leasing.book.active:
                 return
             if self.flights:
                 self.answer(self.flights[0], WriteOutcome.ACCEPTED)
@@ -360,10 +389,9 @@ class Model:
             elif self.predictions:
                 self.predict(self.predictions[0], True)
             else:
-                due = self.desk.next_time()
-                hold(due is not None, "open commands, and nothing to wait for", dict(self.desk.open))
-                assert due is not None
-                self.now = max(self.now + 1, due)
+                due = [t for t in (self.desk.next_time(), self.leasing.next_time()) if t is not None]
+                hold(due != [], "something is open, and nothing to wait for", dict(self.desk.open), self.grouping.open)
+                self.now = max(self.now + 1, min(due))
                 self.take()
         raise Wrong("a command never ends", dict(self.desk.open))
 
@@ -383,3 +411,11 @@ class Model:
         for command in stored.values():
             problem = untrue(command, self.acts[command.id])
             hold(problem == "", problem, command)
+        keyed = {(c.author, c.key): c for c in stored.values()}
+        for lease in self.disk.store.leases.newest(10**6):
+            problem = broken_promise(lease, keyed)
+            hold(problem == "", problem, lease)
+        for group in self.disk.store.groups.newest(10**6):
+            team = self.disk.store.team(group)
+            problem = half_done(group, team.members, team.undos)
+            hold(problem == "", problem, team)
