@@ -30,13 +30,20 @@ class LiveGround:
         self._conditions: dict[tuple[str, str], Expression] = {}  # by commanded point and text
 
     def point(self, name: str) -> Point:
-        if self._plant is not self._live.plant or len(self._points) >= POINTS_MAX:
-            self._plant = self._live.plant
-            self._points.clear()
+        self._follow_edits()
         found = self._points.get(name)
         if found is None:
+            if len(self._points) >= POINTS_MAX:
+                self._points.clear()
             found = self._points[name] = self._plant.point(name)
         return found
+
+    def _follow_edits(self) -> None:
+        """What was looked up in a plant that was edited since may be gone."""
+        if self._plant is not self._live.plant:
+            self._plant = self._live.plant
+            self._points.clear()
+            self._conditions.clear()
 
     def policy(self, point: Point) -> Policy:
         return self._live.plant.controls.policy(point)
@@ -69,6 +76,7 @@ class LiveGround:
 
     def condition(self, command: Command, now: int) -> Judgement:
         text = command.terms.when
+        self._follow_edits()
         found = self._conditions.get((command.point, text))
         if found is None:
             found = parse(text, self._live.plant.point_of_name, target=self.point(command.point))

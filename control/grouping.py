@@ -32,6 +32,7 @@ from control.orders import Orders
 from twin.errors import Conflict, LimitExceeded, NotFound, TwinloopError
 
 GROUPS_MAX = 1_000  # open at once: each is looked at whenever one of its commands changes
+ROUNDS_MAX = 10_000  # of one event: every open group comes to its end in ten
 
 
 class Grouping:
@@ -40,6 +41,7 @@ class Grouping:
     def __init__(self, desk: Dispatcher, new_id: Callable[[], str]) -> None:
         self._desk, self._new_id = desk, new_id
         self._teams: dict[str, Team] = {}
+        self._left: list[str] = []  # groups that wait for the next event to go on
 
     def get(self, identity: str) -> Team | None:
         """An open group with its commands; None: it has ended, or never was."""
@@ -118,7 +120,7 @@ class Grouping:
 
     def follow(self, orders: Orders, now: int) -> None:
         """After any event: the groups whose commands it changed take their next steps, added to the orders."""
-        touched = self._note(orders.kept.values())
+        touched = [*self._left, *self._note(orders.kept.values())]
         if touched:
             self._go_on(touched, orders, now)
 
@@ -136,10 +138,12 @@ class Grouping:
     def _go_on(self, identities: Iterable[str], orders: Orders, now: int) -> None:
         """What one group does may change another's commands (it supersedes them): until all of them wait.
 
-        It ends, because every round moves a command or a group along its table, and those have no way back here.
+        It ends, because every round moves a command or a group along its table; what is left goes on with the next event.
         """
         waiting = deque(identities)
-        while waiting:
+        for _ in range(ROUNDS_MAX):
+            if not waiting:
+                break
             identity = waiting.popleft()
             team = self._teams.get(identity)
             found = WAIT if team is None else team.next()
@@ -149,11 +153,14 @@ class Grouping:
             orders.add(more)
             waiting.extend(self._note(more.kept.values()))
             waiting.append(identity)
+        self._left = list(waiting)
 
     def _do(self, team: Team, found: Next, now: int) -> Orders:
         orders = Orders()
         group = team.group
-        for command in found.queue:
+        # Together: one that is refused now keeps the others from being sent at all.
+        refused = [c for c in found.queue if not self._desk.gate.judge(c, now).allowed]
+        for command in refused or found.queue:
             orders.add(self._desk.turn(command.id, now))
         for command in found.cancel:
             orders.add(self._desk.cancel(command.id, "", f"group {group.id} stopped", now))

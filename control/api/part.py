@@ -29,6 +29,7 @@ from twin.drawing import layout
 from twin.errors import LimitExceeded
 from twin.interface import kind_of
 from twin.plant import Plant
+from twin.points import Point
 from twin.store import Store
 
 POINTS_MAX = 50_000  # of a plant in one answer: 10 MB of JSON, and what one page of a browser can hold
@@ -111,15 +112,18 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
             for t in plant.twins
         ],
         [wire.RelationshipInfo(r.source, r.name, r.target) for r in plant.relationships],
-        [
-            wire.PointInfo(
-                p.id, p.name, p.twin, p.property, p.type, p.unit, p.device, p.writable, _finite(p.low), _finite(p.high)
-            )
-            for p in plant.points
-        ],
+        [_point(plant, p) for p in plant.points],
         plant.clock,
         [wire.ServingInfo(s.id, s.protocol, s.endpoint.rsplit("@", 1)[-1]) for s in plant.servings],
     )
+
+
+def _point(plant: Plant, p: Point) -> wire.PointInfo:
+    policy = plant.controls.policy(p)
+    return wire.PointInfo(
+        p.id, p.name, p.twin, p.property, p.type, p.unit, p.device, p.writable, _finite(p.low), _finite(p.high),
+        policy.select, policy.approvals, policy.approver if policy.approvals else "", policy.preflight.value,
+    )  # fmt: skip
 
 
 def _finite(bound: float) -> float | None:

@@ -178,7 +178,11 @@ class RelationshipInfo(msgspec.Struct, frozen=True):
 
 
 class PointInfo(msgspec.Struct, frozen=True):
-    """`low`/`high` are absent when the range is open."""
+    """`low`/`high` are absent when the range is open.
+
+    What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a
+    prediction (`preflight`: off, warn or refuse).
+    """
 
     id: int
     name: str
@@ -190,6 +194,10 @@ class PointInfo(msgspec.Struct, frozen=True):
     writable: bool
     low: float | None
     high: float | None
+    select: bool
+    approvals: int
+    approver: str
+    preflight: str
 
 
 class PlantInfo(msgspec.Struct, frozen=True):

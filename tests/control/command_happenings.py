@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Literal
 
-import msgspec
-
-from control.command import UNSENT, Command, Priority, Status
-from control.group import GroupRequest, MemberRequest
-from control.lease import LeaseRequest
-from control.orders import Orders
+from control.command import UNSENT, Command, Status
 from control.request import Request
 from protocols.link import WriteOutcome
 from tests.control.command_model import PEOPLE, Model
 from tests.control.command_yard import SECOND, YARD, hold
 from twin.errors import TwinloopError
-
-REVERTED = ("a.free", "a.plain", "a.chosen", "b.free", "b.slow", "b.both", "c.free", "c.slewing")
 
 
 def run(seed: int) -> Model:
@@ -154,63 +145,6 @@ def _time_passes(model: Model) -> None:
     model.take()
 
 
-def _lease(model: Model) -> None:
-    """Sometimes with the key of one before: the same lease, however it ended."""
-    chance, known = model.chance, list(model.disk.leases.values())
-    if known and chance.random() < 0.2:
-        before = chance.choice(known)
-        asked, holder = msgspec.json.decode(before.asked, type=LeaseRequest), before.holder
-        asked = msgspec.structs.replace(asked, key=before.key)
-    else:
-        points = tuple(chance.sample(list(model.yard.points), chance.choice((1, 1, 2, 4))))
-        revert = {p: model.fresh_value() for p in points if chance.random() < 0.4 and p in REVERTED}
-        priority = chance.choice([Priority.SAFETY, Priority.OPERATOR, Priority.OPTIMISER])
-        key, holder = f"l{model.fresh_value()}", chance.choice(PEOPLE)
-        asked = LeaseRequest(key, points, chance.choice([1.0, 3.0, 20.0]), priority, revert)
-    before_, identity = model.disk.store.leases.by_key(holder, asked.key), model.new_id()
-
-    def act(now: int) -> Orders:
-        lease, orders = model.leasing.take(asked, holder, identity, model.yard.plant, before_, now)
-        hold(before_ is None or lease.id == before_.id, "two leases for one key", lease, before_)
-        return orders
-
-    model.take((act, None))
-
-
-def _beat(model: Model) -> None:
-    held = model.leasing.book.active
-    if held:
-        lease = model.chance.choice(held)
-        with suppress(TwinloopError):
-            model.leasing.book.beat(lease.id, lease.holder, model.now)
-
-
-def _release(model: Model) -> None:
-    held = model.leasing.book.active
-    if held:
-        lease, revert = model.chance.choice(held), model.chance.random() < 0.5
-        by = lease.holder if model.chance.random() < 0.8 else "otto"
-        model.take((lambda now: model.leasing.release(lease.id, by, now, others=False, revert=revert)[1], None))
-
-
-def _group(model: Model) -> None:
-    chance = model.chance
-    points = chance.sample([p for p in model.yard.points if p not in ("a.chosen", "b.both")], chance.choice((1, 2, 3)))
-    members = tuple(
-        MemberRequest(p, model.fresh_value(), model.fresh_value() if chance.random() < 0.6 else None) for p in points
-    )
-    order: Literal["sequence", "together"] = chance.choice(["sequence", "together"])
-    asked = GroupRequest(f"g{model.fresh_value()}", members, order, Priority.OPERATOR, chance.choice([0.5, 5.0, 100.0]))
-    author, identity = chance.choice(PEOPLE), model.new_id()
-    model.take((lambda now: model.grouping.submit(asked, author, identity, None, now)[1], None))
-
-
-def _cancel_group(model: Model) -> None:
-    if model.grouping.open:
-        team = model.chance.choice(model.grouping.open)
-        model.take((lambda now: model.grouping.cancel(team.group.id, team.group.author, "", now)[1], None))
-
-
 STEPS: Mapping[str, tuple[float, Callable[[Model], None]]] = {
     "submit": (12, _submit_new),
     "submit again": (4, _submit_again),
@@ -222,11 +156,6 @@ STEPS: Mapping[str, tuple[float, Callable[[Model], None]]] = {
     "settle": (1, _settle),
     "answer": (18, _answer),
     "acts unanswered": (0.6, _acts_unanswered),
-    "lease": (2, _lease),
-    "beat": (2, _beat),
-    "release": (0.5, _release),
-    "group": (2, _group),
-    "cancel group": (0.3, _cancel_group),
     "look": (10, _look),
     "predict": (3, _predict),
     "link": (2, _link_changes),

@@ -13,18 +13,14 @@ from itertools import pairwise
 
 from control.command import UNSENT, Command, Priority, Status
 from control.dispatcher import Dispatcher
-from control.group import GROUP_AUTHOR
-from control.grouping import Grouping
-from control.lease import LEASE_AUTHOR
-from control.leasing import Leasing
 from control.orders import Orders
 from control.queue import AGEING_NS
 from control.request import Request
 from protocols.link import Verdict, WriteOutcome
-from tests.control.command_yard import SECOND, YARD, Disk, Wrong, Yard, broken_promise, half_done, hold, untrue
+from tests.control.command_yard import SECOND, YARD, Disk, Wrong, Yard, hold, untrue
 from twin.errors import NotFound, TwinloopError
 from twin.interlock import Judgement
-from twin.policy import Preflight
+from twin.policy import Policy, Preflight
 
 HELD_NS = SECOND // 2  # a link that could not send is left alone so long
 Act = Callable[[int], Orders]
@@ -65,9 +61,9 @@ class Model:
         self.done: Counter[str] = Counter()
         self.crashing = 0.012
         self._dispatcher, self._steps = dispatcher, steps
-        self._numbers, self._ids = 0, 0
+        self._numbers = 0
         self._forgetful = False
-        self._open_desk()
+        self.desk = dispatcher(self.yard)
 
     # --- one run -----------------------------------------------------------------------------------------------------
 
@@ -109,27 +105,25 @@ class Model:
         self.predictions.clear()
         self.held.clear()
         self.freed.clear()
-        self._open_desk()
-
-    def _open_desk(self) -> None:
         self.desk = self._dispatcher(self.yard)
-        self.leasing = Leasing(self.desk, self.new_id)
-        self.grouping = Grouping(self.desk, self.new_id)
-
-    def new_id(self) -> str:
-        self._ids += 1
-        return f"c{self._ids:06d}"
 
     def _begin(self) -> None:
-        store = self.disk.store
-        left, sent = store.unfinished(), store.last_sent(0)
-        self.leasing.book.restore(store.leases.unfinished(), self.now)
+        left, sent = self.disk.store.unfinished(), self.disk.store.last_sent(0)
         orders = self.desk.begin(left, sent, self.now)
-        self.grouping.begin([store.team(g) for g in store.groups.unfinished()], orders, self.now)
         for device, online in self.online.items():
             orders.add(self.desk.link(device, online, self.now))
-        self.grouping.follow(orders, self.now)
+        self._follow(orders)
         self._carry_out(orders, [])
+
+    def _follow(self, orders: Orders) -> None:
+        """What follows from the orders before they are kept: nothing, where there are only commands."""
+
+    def _keep(self, orders: Orders) -> None:
+        """One commit."""
+        self.disk.save(orders.kept.values())
+
+    def _asked(self, command: Command) -> Policy:
+        return self.yard.policy(self.yard.point(command.point))
 
     # --- the runtime's part ------------------------------------------------------------------------------------------
 
@@ -145,8 +139,7 @@ class Model:
             orders.add(found)
             answers.append(found.answer if found.answer is not None else NotFound("nobody asked"))
         orders.add(self.desk.tick(self.now))
-        orders.add(self.leasing.tick(self.now))
-        self.grouping.follow(orders, self.now)
+        self._follow(orders)
         named = [(key, a) for (_, key), a in zip(events, answers, strict=True) if key is not None]
         kept = self._carry_out(orders, [(k, a) for k, a in named if isinstance(a, Command)])
         late = [c for c in self.desk.open.values() if kept and c.status in UNSENT and c.deadline < self.now]
@@ -159,7 +152,7 @@ class Model:
             if self.chance.random() < self.crashing:  # the disk is full: nothing has happened
                 self._forget()
                 return False
-            self.disk.save(orders)
+            self._keep(orders)
             self._boundary("after the commit")
         self._sent(orders)
         for key, command in answers:
@@ -214,12 +207,7 @@ class Model:
         )
         if emergency:
             return
-        own = command.author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
-        leases = [x for x in self.disk.leases.values() if not x.final and command.point in x.targets]
-        hold(own or all(x.holder == command.author for x in leases), "sent against a lease", command, leases)
-        if own:
-            return
-        policy = self.yard.policy(self.yard.point(command.point))
+        policy = self._asked(command)
         awaited = [after.by for a, after in pairwise(command.transitions) if a.status is Status.AWAITING_APPROVAL]
         hold(len(set(awaited) - {"", command.author}) >= policy.approvals, "not approved by enough others", command)
         steps = [t.status for t in command.transitions]
@@ -360,16 +348,16 @@ class Model:
                 self.requests[key], key[0], identity, self.desk.by_key(*key) or before.get(key), now
             )
 
-        return self.take(*((act(key, self.new_id()), key) for key in keys))
-
-    def fresh_value(self) -> float:
-        """Which no other command has: what a register shows tells who wrote it."""
-        self._numbers += 1
-        return self._numbers / 1000
+        self._numbers += len(keys)
+        names = [f"c{self._numbers - n:06d}" for n in range(len(keys))]
+        return self.take(*((act(key, name), key) for key, name in zip(keys, sorted(names), strict=True)))
 
     def some_open(self, *statuses: Status) -> Command | None:
         found = [c for c in self.desk.open.values() if c.status in statuses]
         return self.chance.choice(found) if found else None
+
+    def _untrue(self, command: Command) -> str:
+        return untrue(command, self.acts[command.id])
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -380,7 +368,7 @@ class Model:
         for device in YARD:
             self._link(device, True)
         for _ in range(5_000):
-            if not self.desk.open and not self.grouping.open and not self.leasing.book.active:
+            if not self.desk.open:
                 return
             if self.flights:
                 self.answer(self.flights[0], WriteOutcome.ACCEPTED)
@@ -389,9 +377,10 @@ class Model:
             elif self.predictions:
                 self.predict(self.predictions[0], True)
             else:
-                due = [t for t in (self.desk.next_time(), self.leasing.next_time()) if t is not None]
-                hold(due != [], "something is open, and nothing to wait for", dict(self.desk.open), self.grouping.open)
-                self.now = max(self.now + 1, min(due))
+                due = self.desk.next_time()
+                hold(due is not None, "open commands, and nothing to wait for", dict(self.desk.open))
+                assert due is not None
+                self.now = max(self.now + 1, due)
                 self.take()
         raise Wrong("a command never ends", dict(self.desk.open))
 
@@ -409,13 +398,5 @@ class Model:
         hold(all(n == 1 for n in by_key.values()), "two commands for one key", by_key)
         hold(set(self.acts) <= set(stored), "an effect that nobody recorded")
         for command in stored.values():
-            problem = untrue(command, self.acts[command.id])
+            problem = self._untrue(command)
             hold(problem == "", problem, command)
-        keyed = {(c.author, c.key): c for c in stored.values()}
-        for lease in self.disk.store.leases.newest(10**6):
-            problem = broken_promise(lease, keyed)
-            hold(problem == "", problem, lease)
-        for group in self.disk.store.groups.newest(10**6):
-            team = self.disk.store.team(group)
-            problem = half_done(group, team.members, team.undos)
-            hold(problem == "", problem, team)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 
 from control.command import TRANSITIONS, Command, Status
 from control.command_store import CommandStore
-from control.group import TOOK_EFFECT, Group, GroupStatus
-from control.lease import Lease, LeaseStatus, author_of_reverts
-from control.orders import Orders
 from twin.errors import NotFound
 from twin.interlock import ALLOWED, Judgement
-from twin.plant import Feedback, Plant
-from twin.points import Point, Points
+from twin.plant import Feedback
+from twin.points import Point
 from twin.policy import Policy, Preflight
 
 SECOND = 1_000_000_000
@@ -106,11 +102,6 @@ class Yard:
     def late(self, command: Command, now: int) -> str:
         return ""
 
-    @cached_property
-    def plant(self) -> Plant:
-        """For what asks which names there are."""
-        return Plant("yard", "Yard", "", {}, (), (), (), Points.of(tuple(self.points.values())), (), None, {})
-
     def feedback(self, command: Command) -> Feedback:
         return Feedback(command.point, command.point, 0.0, WITHIN_S)
 
@@ -125,11 +116,9 @@ class Disk:
     def __init__(self) -> None:
         self.store = CommandStore(":memory:")
         self.held: dict[str, Command] = {}
-        self.leases: dict[str, Lease] = {}
-        self.groups: dict[str, Group] = {}
 
-    def save(self, orders: Orders) -> None:
-        commands = list(orders.kept.values())
+    def save(self, commands: Iterable[Command]) -> None:
+        commands = list(commands)
         for new in commands:
             old = self.held.get(new.id)
             known = len(old.transitions) if old is not None else 0
@@ -140,18 +129,8 @@ class Disk:
                 hold(after in TRANSITIONS[before], "no such step", before, after, new)
             times = [t.time for t in new.transitions]
             hold(times == sorted(times), "time ran backwards", new)
-        for lease in orders.leases.values():
-            was = self.leases.get(lease.id)
-            hold(was is None or not was.final or was.steps == lease.steps, "a lease lives on", was, lease)
-        for team in orders.groups.values():
-            stood = self.groups.get(team.group.id)
-            hold(stood is None or not stood.final or stood == team.group, "a group lives on", stood, team.group)
-        self.store.save(commands, (), orders.leases.values(), [t.group for t in orders.groups.values()])
+        self.store.save(commands)
         self.held.update({c.id: c for c in commands})
-        self.leases.update(orders.leases)
-        self.groups.update({t.group.id: t.group for t in orders.groups.values()})
-        taken = Counter(point for lease in self.leases.values() if not lease.final for point in lease.targets)
-        hold(all(n == 1 for n in taken.values()), "a point is leased twice", self.leases)
 
 
 def untrue(command: Command, acts: int) -> str:
@@ -167,33 +146,4 @@ def untrue(command: Command, acts: int) -> str:
         return "acknowledged without an effect"
     if Status.SENT not in steps and acts:
         return "an effect before it was sent"
-    return ""
-
-
-def broken_promise(lease: Lease, commands: Mapping[tuple[str, str], Command]) -> str:
-    """What is missing of the reverts of a lease that has ended, "" for nothing; `commands` by (author, key)."""
-    if not lease.final:
-        return "a lease that nobody holds has not ended"
-    commanded = [p for p, _ in lease.revert if (author_of_reverts(lease), f"revert:{p}") in commands]
-    if lease.status is LeaseStatus.EXPIRED and len(commanded) < len(lease.revert):
-        return "a lease expired, and a point of it was not reverted"
-    if lease.status is LeaseStatus.PREEMPTED and commanded:
-        return "a lease was preempted, and its points were reverted"
-    return ""
-
-
-def half_done(group: Group, members: Mapping[int, Command], undos: Mapping[int, Command]) -> str:
-    """What a group that has ended left undone, "" for nothing."""
-    if group.status is GroupStatus.REFUSED:
-        return "a refused group has members" if members else ""
-    if not group.final or len(members) != len(group.members):
-        return "a group has not ended, or lost a member"
-    confirmed = [n for n, c in members.items() if c.status is Status.CONFIRMED]
-    if group.status is GroupStatus.CONFIRMED:
-        return "a group is confirmed, and a member is not" if len(confirmed) < len(members) or undos else ""
-    due = {n for n, c in members.items() if c.status in TOOK_EFFECT and group.members[n].undo is not None}
-    if set(undos) != due:
-        return "compensated is not what took effect"
-    if group.status is not GroupStatus.FAILED and any(c.status is not Status.CONFIRMED for c in undos.values()):
-        return "a compensation did not come about, and the group says it is undone"
     return ""

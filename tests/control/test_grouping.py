@@ -175,6 +175,16 @@ def test_nothing_goes_before_every_approval_is_given() -> None:
     assert table.written == [(STATUS, 1.0)]
 
 
+def test_together_a_member_that_is_refused_when_the_approval_comes_keeps_the_others_from_being_sent() -> None:
+    table = Grouped()
+    table.ground.policies[MODE] = replace(FREE, approvals=1)
+    group = table.group(order="together")
+    table.ground.forbidden[SPEED] = "the valve is shut"
+    table.took(table.desk.approve(table.member(group, 2).id, "sue", "", table.now))
+    assert not table.written
+    assert table.state(group) is GroupStatus.COMPENSATED
+
+
 def test_a_group_whose_approval_is_rejected_has_moved_nothing() -> None:
     table = Grouped()
     table.ground.policies[MODE] = replace(FREE, approvals=1)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from typer.testing import CliRunner
 
+from control.cli import app
 from control.client import Client
 from tests.plant.site import Site, live, site, until
 
@@ -88,19 +90,100 @@ def test_a_trend_draws_history_and_goes_on(page: Page) -> None:
     picture(page, "trends")
 
 
-def test_a_command_is_reviewed_sent_and_shown_done_only_when_confirmed(page: Page, plant: tuple[Site, Client]) -> None:
+def ask(page: Page, point: str, value: str, reason: str) -> None:
+    """Fills the form in and asks what the command would meet."""
+    page.get_by_test_id("command-point").select_option(point)
+    field = page.get_by_test_id("command-value")
+    if field.evaluate("e => e.tagName") == "SELECT":
+        field.select_option(value)
+    else:
+        field.fill(value)
+    page.get_by_test_id("command-reason").fill(reason)
+    page.get_by_test_id("command-review").click()
+    expect(page.get_by_test_id("command-summary")).to_contain_text(point)
+
+
+def test_an_interlock_that_refuses_shows_what_it_saw_before_and_after(page: Page) -> None:
     page.keyboard.press("Escape")
     page.get_by_test_id("tab-commands").click()
-    page.get_by_test_id("command-point").select_option("pump_335.status")
-    page.get_by_test_id("command-value").select_option("0")
-    page.get_by_test_id("command-reason").fill("browser test")
-    page.get_by_test_id("command-review").click()
-    expect(page.get_by_test_id("command-summary")).to_contain_text("pump_335.status")
+    ask(page, "station.bypass", "1", "against the interlock")
+    expect(page.get_by_test_id("command-against")).to_contain_text("pump_335.running")
+    page.get_by_test_id("command-send").click()
+    expect(page.get_by_test_id("error")).to_contain_text("turn its own water round")
+    expect(page.get_by_test_id("seen")).to_contain_text("pump_335.running")
+    expect(page.get_by_test_id("command-row").first).to_have_attribute("data-status", "REFUSED")
+
+
+def test_a_command_is_reviewed_sent_and_shown_done_only_when_confirmed(page: Page, plant: tuple[Site, Client]) -> None:
+    ask(page, "pump_335.status", "0", "browser test")
     page.get_by_test_id("command-send").click()
     row = page.get_by_test_id("command-row").first
     expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=15_000)
     assert plant[1].get("/commands", limit=1)["commands"][0]["reason"] == "browser test"
+
+
+def test_a_selected_command_goes_on_when_operated_and_approved_by_another_person(
+    page: Page, plant: tuple[Site, Client]
+) -> None:
+    site, client = plant
+    words = ["account", "add", "sue", "--role", "supervisor", "--data", str(site.data)]
+    assert CliRunner().invoke(app, words, input="eleven pumps\n").exit_code == 0
+    browser = page.context.browser
+    assert browser is not None
+    sue = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+    sue.goto(client.url + client.post("/login-link", {"account": "sue"})["path"])
+    expect(sue.get_by_test_id("who")).to_contain_text("sue, supervisor")
+
+    ask(page, "pump_10.speed", "90", "quieter at night")
+    expect(page.get_by_test_id("command-summary")).to_contain_text("approval by 1 of role supervisor")
+    page.get_by_test_id("command-send").click()
+    waiting = page.get_by_test_id("waiting-item")
+    expect(waiting.get_by_test_id("waiting-left")).to_contain_text("reserved for")
+    waiting.get_by_test_id("operate").click()
+    expect(waiting).to_have_attribute("data-status", "AWAITING_APPROVAL")
+    expect(waiting.get_by_test_id("approve")).to_be_disabled()
+    expect(waiting.get_by_test_id("hindrance")).to_contain_text("you are operator")
+
+    expect(sue.get_by_test_id("to-approve")).to_contain_text("1 to approve")
+    sue.get_by_test_id("tab-commands").click()
+    picture(sue, "approve")
+    sue.get_by_test_id("approval-reason").fill("fine by me")
+    sue.get_by_test_id("approve").click()
+    row = page.get_by_test_id("command-row").filter(has_text="quieter at night")
+    expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=15_000)
+    row.get_by_test_id("command-record").click()
+    approved = page.get_by_test_id("step").filter(has_text="fine by me")
+    expect(approved).to_contain_text("sue")
     picture(page, "commands")
+    row.get_by_test_id("command-record").click()
+    sue.context.close()
+
+
+def test_a_predicted_command_has_its_risk_in_words_and_as_a_fan(page: Page) -> None:
+    ask(page, "pump_10.status", "1", "fill the tanks")
+    expect(page.get_by_test_id("command-summary")).to_contain_text("a prediction")
+    page.get_by_test_id("command-send").click()
+    row = page.get_by_test_id("command-row").filter(has_text="fill the tanks")
+    expect(row).to_have_attribute("data-status", "CONFIRMED", timeout=40_000)
+    row.get_by_test_id("command-record").click()
+    expect(page.get_by_test_id("risk").first).to_contain_text("tank_1.level<1 within 2 h")
+    expect(page.get_by_test_id("prediction").locator("canvas")).to_be_visible()
+    expect(page.get_by_test_id("score")).to_contain_text("Not compared yet")
+    page.get_by_test_id("prediction").scroll_into_view_if_needed()
+    picture(page, "record")
+    row.get_by_test_id("command-record").click()
+
+
+def test_the_emergency_stop_says_what_it_sets_and_sets_it_once_confirmed(page: Page) -> None:
+    page.get_by_test_id("stop").click()
+    panel = page.get_by_test_id("stop-panel")
+    expect(panel).to_contain_text("pump_335.status = off")
+    picture(page, "stop")
+    page.get_by_test_id("stop-confirm").click()
+    for point in ("pump_335.status", "pump_10.status"):
+        expect(page.get_by_test_id(f"stop-point-{point}")).to_contain_text("CONFIRMED", timeout=15_000)
+    page.get_by_test_id("stop-close").click()
+    expect(panel).to_be_hidden()
 
 
 def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
@@ -142,6 +225,10 @@ def test_a_paused_server_is_stale_within_three_seconds_and_commands_are_locked(
         expect(page.get_by_test_id("stale-bar")).to_contain_text("STALE")
         expect(page.get_by_test_id("command-review")).to_be_disabled()
         picture(page, "stale")
+        page.get_by_test_id("stop").click()
+        expect(page.get_by_test_id("stop-blind")).to_contain_text("sent blind")
+        expect(page.get_by_test_id("stop-confirm")).to_be_enabled()
+        page.keyboard.press("Escape")
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
     expect(page.get_by_test_id("stale-bar")).to_be_hidden(timeout=10_000)
@@ -180,5 +267,5 @@ def test_signing_out_shows_nothing_of_the_plant_any_more(page: Page) -> None:
 
 
 def test_the_browser_never_complained(signed_in: tuple[Page, list[str]]) -> None:
-    harmless = re.compile(r"ERR_INTERNET_DISCONNECTED|WebSocket connection to|status of 40[01]")
+    harmless = re.compile(r"ERR_INTERNET_DISCONNECTED|WebSocket connection to|status of (40[01]|422)")
     assert [c for c in signed_in[1] if not harmless.search(c)] == []

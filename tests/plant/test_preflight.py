@@ -20,7 +20,7 @@ AHEAD_S = 2400.0  # of plant time: what a prediction takes on a busy machine, an
 PUMP = "pump_10.status"  # the water plant predicts commands on it
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_pump_is_predicted_switched_and_its_prediction_scored_across_a_crash(tmp_path: Path) -> None:
     with site(tmp_path) as plant:
         plant.start_fleet(SPEED, seed=4, start="9h")
@@ -53,7 +53,7 @@ def test_a_pump_is_predicted_switched_and_its_prediction_scored_across_a_crash(t
         assert scored["readings"] > 30, "what was heard before and after the crash"
         assert scored["coverage"] > 0.3  # one truth, three tanks that move together: it may be outside for an hour
         assert sum(p["loss"] for p in scored["points"]) < sum(p["persistence"] for p in scored["points"])
-        assert all(x["brier"] is not None for x in scored["limits"])
+        assert [x["violated"] for x in scored["limits"]] in ([False] * 3, [None] * 3), "nobody listened during the crash"
         found = client.get("/predictions")
         assert found["summary"]["scored"] == 1 and found["summary"]["coverage"] == scored["coverage"]
         assert found["predictions"][0]["command"] == command["id"] and found["predictions"][0]["fans"] == {}

@@ -1,6 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandPage, CommandRecord, CommandRequest, ErrorBody, PlantInfo, Ticket, Trend, WhatIfRequest, WhatIfRun,
+  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, Outcome, PlantInfo,
+  PredictionRecord, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfRequest, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -16,12 +17,32 @@ export class ApiError extends Error {
 }
 
 export const plant = (): Promise<PlantInfo> => call("GET", "/plant");
+/** Who is signed in, and what the role may do. */
+export const who = (): Promise<Who> => call("GET", "/session");
 export const ticket = (): Promise<Ticket> => call("POST", "/ticket");
 
 export const commands = async (limit: number): Promise<CommandRecord[]> =>
   (await call<CommandPage>("GET", `/commands?limit=${limit}`)).commands;
+export const openCommands = async (limit: number): Promise<CommandRecord[]> =>
+  (await call<CommandPage>("GET", `/commands?open=true&limit=${limit}`)).commands;
+export const command = (id: string): Promise<CommandRecord> => call("GET", `/commands/${part(id)}`);
+export const prediction = (id: string): Promise<PredictionRecord> => call("GET", `/commands/${part(id)}/prediction`);
 export const sendCommand = (request: CommandRequest): Promise<CommandRecord> => call("POST", "/commands", request);
-export const cancelCommand = (id: string): Promise<CommandRecord> => call("POST", `/commands/${part(id)}/cancel`);
+/** What it would meet now: nothing is recorded or sent. */
+export const checkCommand = (request: CommandRequest): Promise<CommandCheck> => call("POST", "/commands?dry_run=true", request);
+/** One step that a person takes with a command; `reason` is kept in its record. */
+export const onCommand = (verb: "operate" | "approve" | "reject" | "cancel", id: string, reason = ""): Promise<CommandRecord> =>
+  call("POST", `/commands/${part(id)}/${verb}`, { reason });
+export const settleCommand = (id: string, outcome: Outcome): Promise<CommandRecord> =>
+  call("POST", `/commands/${part(id)}/settle`, outcome);
+
+export const stops = (): Promise<StopInfo[]> => call("GET", "/stop");
+export const stop = (id: string, request: StopRequest): Promise<StopAnswer> => call("POST", `/stop/${part(id)}`, request);
+
+export const groups = (limit: number): Promise<GroupRecord[]> => call("GET", `/groups?limit=${limit}`);
+export const cancelGroup = (id: string, reason = ""): Promise<GroupRecord> => call("POST", `/groups/${part(id)}/cancel`, { reason });
+export const leases = (limit: number): Promise<LeaseRecord[]> => call("GET", `/leases?limit=${limit}`);
+export const releaseLease = (id: string): Promise<LeaseRecord> => call("POST", `/leases/${part(id)}/release`, {});
 
 export const whatIfs = (): Promise<WhatIfRun[]> => call("GET", "/whatif");
 export const whatIf = (id: string): Promise<WhatIfRun> => call("GET", `/whatif/${part(id)}`);
@@ -66,7 +87,7 @@ function errorBody(status: number, text: string): ErrorBody {
   try {
     const body = JSON.parse(text) as Partial<ErrorBody>;
     if (typeof body.message === "string") {
-      return { code: body.code ?? "error", message: body.message, hint: body.hint ?? "", mistakes: body.mistakes ?? [] };
+      return { code: body.code ?? "error", message: body.message, hint: body.hint ?? "", mistakes: body.mistakes ?? [], command: body.command ?? "" };
     }
   } catch {
     // Not JSON: fall through.

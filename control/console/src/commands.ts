@@ -1,25 +1,38 @@
-// What the states of a command mean to a reader; the states themselves are control/command.py's.
+// What the states of a command mean to a reader and what may be done in each; the states are control/command.py's.
 import type { CommandRecord, PointInfo } from "./wire";
 import { quantity, valueWords } from "./words";
 
 // Only CONFIRMED means that the plant did it: nothing before it may sound as if it were done.
 const MEANING: Record<string, string> = {
+  DRAFT: "being predicted",
+  SELECTED: "its point is reserved; waits to be operated",
+  AWAITING_APPROVAL: "waits for somebody's approval",
+  SCHEDULED: "waits for its time, its condition or its turn",
   QUEUED: "waiting to be sent",
   SENT: "sent, no answer yet",
   ACKNOWLEDGED: "the device took it; waiting for the plant to show it",
   UNKNOWN: "outcome not known; being read back",
   CONFIRMED: "the plant did it",
-  REFUSED: "the device refused it",
-  EXPIRED: "its deadline passed before it was sent",
+  EXPIRED: "its time passed before it was sent",
   CANCELLED: "cancelled before it was sent",
   SUPERSEDED: "a later command took its place",
   FAILED: "the plant did not do it",
 };
+/** Nothing of it has left: it can be cancelled. */
+const UNSENT = new Set(["DRAFT", "SELECTED", "AWAITING_APPROVAL", "SCHEDULED", "QUEUED"]);
 
 export type Standing = "open" | "done" | "ended" | "abnormal" | "doubtful";
 
-export function meaning(status: string): string {
-  return MEANING[status] ?? status.toLowerCase();
+export function meaning(command: CommandRecord): string {
+  if (command.status === "REFUSED") return refusal(command);
+  return MEANING[command.status] ?? command.status.toLowerCase();
+}
+
+/** Who refused it: the device after it was sent, a person instead of approving it, or the server by what it saw. */
+function refusal(command: CommandRecord): string {
+  if (command.transitions.some((t) => t.status === "SENT")) return "the device refused it";
+  const last = command.transitions.at(-1);
+  return last?.detail.startsWith("rejected") ? `${last.by} rejected it` : "refused before it was sent";
 }
 
 export function standing(command: CommandRecord): Standing {
@@ -39,7 +52,31 @@ export function standing(command: CommandRecord): Standing {
 
 /** Bytes that left cannot be called back. */
 export function cancellable(command: CommandRecord): boolean {
-  return command.status === "QUEUED";
+  return UNSENT.has(command.status);
+}
+
+/** Whether it stands still until a person does something. */
+export function needsPerson(command: CommandRecord): boolean {
+  return command.status === "SELECTED" || command.status === "AWAITING_APPROVAL" || command.status === "UNKNOWN";
+}
+
+/** An answer may be overtaken by an event, and an event by an answer: of two records of one command the one that knows more. */
+export function later(a: CommandRecord, b: CommandRecord): CommandRecord {
+  if (a.final !== b.final) return a.final ? a : b;
+  const told = (c: CommandRecord): number => c.transitions.at(-1)?.time ?? 0;
+  return told(b) >= told(a) ? b : a;
+}
+
+/** Each command once, as its latest record has it, newest first; beyond `most` the oldest that have ended are left out. */
+export function merged(known: readonly CommandRecord[], news: readonly CommandRecord[], most: number): CommandRecord[] {
+  const found = new Map(known.map((c) => [c.id, c]));
+  for (const record of news) {
+    const held = found.get(record.id);
+    found.set(record.id, held === undefined ? record : later(held, record));
+  }
+  const begun = (c: CommandRecord): number => c.transitions[0]?.time ?? 0;
+  const sorted = [...found.values()].sort((a, b) => begun(b) - begun(a));
+  return sorted.length <= most ? sorted : sorted.filter((c, i) => i < most || !c.final);
 }
 
 export function commandValue(point: PointInfo | undefined, value: number): string {

@@ -8,7 +8,8 @@ const NOW = 1_000_000;
 
 function point(id: number, name: string): PointInfo {
   const [twin, property] = name.split(".") as [string, string];
-  return { id, name, twin, property, type: "double", unit: "m", device: "scada", writable: false, low: null, high: null };
+  const free = { select: false, approvals: 0, approver: "", preflight: "off" };
+  return { id, name, twin, property, type: "double", unit: "m", device: "scada", writable: false, low: null, high: null, ...free };
 }
 
 function batch(rows: [id: number, value: number, quality: number][], text: Record<string, string> = {}): Batch {

@@ -1,11 +1,13 @@
-// What the whole console shares: the plant, its live values, links, commands and how fresh all of it is.
+// What the whole console shares: the plant, its live values, links, who is signed in and how fresh all of it is.
 import * as api from "./api";
 import { decodeColumns } from "./columns";
 import { Connection } from "./connection";
+import { Desk } from "./desk.svelte";
 import { CHECK_EVERY_MS, ClockOffset, screenIsStale } from "./freshness";
 import { PointTable } from "./points";
+import { commandHindrance } from "./rights";
 import type {
-  AuditHead, CommandRecord, ErrorBody, Event as WireEvent, PlantInfo, PointInfo, ServerMessage, TwinInfo, WhatIfRun,
+  AuditHead, ErrorBody, Event as WireEvent, PlantInfo, PointInfo, ServerMessage, TwinInfo, WhatIfRun, Who,
 } from "./wire";
 
 export type Phase = "loading" | "ready" | "signed-out" | "failed";
@@ -20,7 +22,6 @@ export interface LinkState {
 export type WhatIfNews = Pick<WhatIfRun, "id" | "state" | "progress">;
 export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
 
-const COMMANDS_KEPT = 200;
 const RETRY_PLANT_MS = 2_000;
 
 export class Session {
@@ -28,7 +29,9 @@ export class Session {
   problem = $state.raw<ErrorBody | null>(null);
   plant = $state.raw<PlantInfo | null>(null);
   table = $state.raw(new PointTable([]));
-  user = $state("");
+  /** Who is signed in and what the role may do; null before it is known. */
+  who = $state.raw<Who | null>(null);
+  readonly desk = new Desk((error) => this.notice(error));
   /** Grows at most once per animation frame, when values changed: whoever shows values reads it. */
   tick = $state(0);
   /** The server's clock, advanced four times a second: whoever shows ages reads it. */
@@ -39,8 +42,6 @@ export class Session {
   /** Server time of the last frame or heartbeat; null before the first. */
   lastFrame = $state<number | null>(null);
   tally = $state.raw<number[]>([0, 0, 0, 0, 0]);
-  commands = $state.raw<CommandRecord[] | null>(null);
-  commandsProblem = $state.raw<ErrorBody | null>(null);
   whatIfNews = $state.raw<WhatIfNews | null>(null);
   auditNews = $state.raw<AuditNews | null>(null);
   twinOfId = $derived(new Map<string, TwinInfo>(this.plant?.twins.map((t) => [t.id, t])));
@@ -49,6 +50,8 @@ export class Session {
   writable = $derived((this.plant?.points ?? []).filter((p) => p.writable));
   /** Commands may be sent only while what the screen shows can be believed. */
   locked = $derived(this.stale || this.lastFrame === null);
+  /** Why nothing can be commanded now, "" when something can. */
+  hindrance = $derived(this.locked ? "Locked: the values on this screen are stale." : commandHindrance(this.who));
 
   private readonly linkEvents = $state<Record<string, LinkState>>({});
   private readonly clock = new ClockOffset();
@@ -74,23 +77,6 @@ export class Session {
     const text = id === undefined ? undefined : this.table.text.get(id);
     const event = this.linkEvents[device];
     return event ?? { device, state: text ?? "unknown", detail: "" };
-  }
-
-  async loadCommands(): Promise<void> {
-    try {
-      this.commands = await api.commands(COMMANDS_KEPT);
-      this.commandsProblem = null;
-    } catch (error) {
-      this.commandsProblem = this.notice(error);
-    }
-  }
-
-  /** Newest first, one row a command, whoever sent it and however we heard of it. */
-  keepCommand(record: CommandRecord): void {
-    const others = (this.commands ?? []).filter((c) => c.id !== record.id);
-    const at = this.commands?.findIndex((c) => c.id === record.id) ?? -1;
-    others.splice(at < 0 ? 0 : at, 0, record);
-    this.commands = others.slice(0, COMMANDS_KEPT);
   }
 
   /** Every error of the API passes here: a lost session ends the view it happened in. */
@@ -142,6 +128,15 @@ export class Session {
     }
   }
 
+  /** Anew with each connection: a role may be another by then. */
+  private async loadWho(): Promise<void> {
+    try {
+      this.who = await api.who();
+    } catch (error) {
+      this.notice(error);
+    }
+  }
+
   private connect(): void {
     this.connection = new Connection(
       {
@@ -174,7 +169,8 @@ export class Session {
   private receive(message: ServerMessage): void {
     switch (message.t) {
       case "welcome":
-        this.user = message.user;
+        void this.loadWho();
+        void this.desk.load();
         this.clock.observe(message.time, Date.now());
         this.generation += 1;
         break;
@@ -196,10 +192,8 @@ export class Session {
   }
 
   private happened(event: WireEvent): void {
+    if (this.desk.happened(event.kind, event.body)) return;
     switch (event.kind) {
-      case "command":
-        this.keepCommand(event.body as unknown as CommandRecord);
-        break;
       case "link": {
         const link = event.body as unknown as LinkState;
         this.linkEvents[link.device] = link;

@@ -21,7 +21,7 @@ const result = {
 
 const pump: PointInfo = {
   id: 0, name: "pump_335.status", twin: "pump_335", property: "status", type: "boolean", unit: "", device: "plc",
-  writable: true, low: null, high: null,
+  writable: true, low: null, high: null, select: false, approvals: 0, approver: "", preflight: "off",
 };
 const speed: PointInfo = { ...pump, id: 1, name: "pump_335.speed", property: "speed", type: "double", unit: "%", low: 0, high: 120 };
 

@@ -139,7 +139,7 @@ export interface RelationshipInfo {
   target: string;
 }
 
-/** `low`/`high` are absent when the range is open. */
+/** `low`/`high` are absent when the range is open. What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a prediction (`preflight`: off, warn or refuse). */
 export interface PointInfo {
   id: number;
   name: string;
@@ -151,6 +151,10 @@ export interface PointInfo {
   writable: boolean;
   low: number | null;
   high: number | null;
+  select: boolean;
+  approvals: number;
+  approver: string;
+  preflight: string;
 }
 
 /** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. */

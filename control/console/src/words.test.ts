@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { difference, duration, plantTime, quantity, shortDuration } from "./words";
+import { difference, duration, percent, plantTime, quantity, shortDuration, span } from "./words";
 
 test("plant time is day and time of day", () => {
   expect(plantTime(0)).toBe("day 0, 00:00");
@@ -18,4 +18,12 @@ test("durations of scenarios are what the server reads", () => {
 test("quantities keep about four digits and differences their sign", () => {
   expect([3.14159, 123.456, 1234.5, NaN].map(quantity)).toEqual(["3.14", "123.5", "1235", "–"].map(String));
   expect([0.5, -0.5, 0].map(difference)).toEqual(["+0.50", "−0.50", "±0.00"]);
+});
+
+test("what is unlikely does not read as never", () => {
+  expect([0, 0.004, 0.034, 1].map(percent)).toEqual(["0 %", "<1 %", "3 %", "100 %"]);
+});
+
+test("how far ahead a forecast looks has one unit", () => {
+  expect([7_200, 5_400, 1_800, 45].map(span)).toEqual(["2 h", "1.5 h", "30 min", "45 s"]);
 });

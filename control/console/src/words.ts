@@ -45,6 +45,13 @@ export function shortDuration(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** How far ahead something looks, in words: `2 h`, `30 min`, `45 s`. */
+export function span(seconds: number): string {
+  if (seconds >= 3600 && seconds % 360 === 0) return `${seconds / 3600} h`;
+  if (seconds >= 60 && seconds % 6 === 0) return `${seconds / 60} min`;
+  return `${Math.round(seconds)} s`;
+}
+
 /** About four digits that matter, no flicker between lengths. */
 export function quantity(value: number): string {
   if (!Number.isFinite(value)) return "–";
@@ -57,6 +64,13 @@ export function quantity(value: number): string {
 /** With a sign: differences. */
 export function difference(value: number): string {
   return Number.isFinite(value) ? `${value > 0 ? "+" : value < 0 ? "−" : "±"}${quantity(Math.abs(value))}` : "–";
+}
+
+/** A probability or share; what is small but not nothing must not read as never. */
+export function percent(share: number | undefined): string {
+  if (share === undefined || !Number.isFinite(share)) return "–";
+  if (share > 0 && share < 0.01) return "<1 %";
+  return `${Math.round(share * 100)} %`;
 }
 
 /** The value alone, without its unit; booleans in the words of what they say. */

@@ -1,0 +1,31 @@
+// What the signed-in person may not do, and why, in words; the server decides (control/permissions.py), this only explains.
+import type { CommandRecord, Who } from "./wire";
+
+const UNKNOWN_YET = "It is not known yet who is signed in.";
+
+/** Why no command can be given, "" when it can. */
+export function commandHindrance(who: Who | null): string {
+  if (who === null) return UNKNOWN_YET;
+  return who.may.includes("command") ? "" : `The role ${who.role} may not command.`;
+}
+
+/** Why somebody cannot approve or reject a command that awaits approval, "" when he can. */
+export function approvalHindrance(who: Who | null, command: CommandRecord): string {
+  if (who === null) return UNKNOWN_YET;
+  const wanted = command.approver || "operator";
+  if (!who.approves.includes(wanted)) return `It takes somebody who approves as ${wanted}; you are ${who.role}.`;
+  if (person(who.name) === person(command.author)) return "You asked for it: somebody else must approve it.";
+  if (command.approved_by.map(person).includes(person(who.name))) return "You have approved it: another person must, too.";
+  return "";
+}
+
+/** Why somebody cannot operate a selected command, "" when he can. */
+export function operateHindrance(who: Who | null, command: CommandRecord): string {
+  if (who !== null && who.name !== command.author) return `Only ${command.author}, who selected it, can operate it.`;
+  return commandHindrance(who);
+}
+
+/** `opcua:anna` and `anna` are one person. */
+export function person(author: string): string {
+  return author.slice(author.lastIndexOf(":") + 1);
+}
