@@ -53,7 +53,9 @@ def test_a_pump_is_predicted_switched_and_its_prediction_scored_across_a_crash(t
         assert scored["readings"] > 30, "what was heard before and after the crash"
         assert scored["coverage"] > 0.3  # one truth, three tanks that move together: it may be outside for an hour
         assert sum(p["loss"] for p in scored["points"]) < sum(p["persistence"] for p in scored["points"])
-        assert [x["violated"] for x in scored["limits"]] in ([False] * 3, [None] * 3), "nobody listened during the crash"
+        assert [x["violated"] for x in scored["limits"]] in ([False] * 3, [None] * 3), (
+            "nobody listened during the crash"
+        )
         found = client.get("/predictions")
         assert found["summary"]["scored"] == 1 and found["summary"]["coverage"] == scored["coverage"]
         assert found["predictions"][0]["command"] == command["id"] and found["predictions"][0]["fans"] == {}
