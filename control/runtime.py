@@ -250,6 +250,7 @@ class CommandRuntime:
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
+        self.grouping.follow(orders, self._clock())  # links that stayed online while the disk was away let members go
         await self._carry_out(orders)
 
     async def _until_something(self) -> None:

@@ -149,7 +149,7 @@ class Model:
     def _carry_out(self, orders: Orders, answers: Sequence[tuple[tuple[str, str], Command]]) -> bool:
         self._boundary("before the commit")
         if orders.kept or orders.leases or orders.groups:
-            if self.chance.random() < self.crashing / 3:  # the disk is full: nothing has happened
+            if self.chance.random() < self.crashing:  # the disk is full: nothing has happened
                 self._forget()
                 return False
             self._keep(orders)
@@ -216,6 +216,8 @@ class Model:
         hold(terms.at is None or self.now >= terms.at, "sent before its time", command)
         others = [c for c in self.disk.held.values() if c.point == command.point and c.id != command.id]
         unknown = [c for c in others if c.status is Status.UNKNOWN]
+        chosen = [c for c in others if c.status is Status.SELECTED and c.author != command.author]
+        hold(all(c.priority > command.priority for c in chosen), "sent while another has selected", command, chosen)
         hold(unknown == [], "sent while the last write to the point is unknown", command, unknown)
 
     def _sent(self, orders: Orders) -> None:
