@@ -126,7 +126,7 @@ class Grouping:
 
     def _note(self, commands: Iterable[Command]) -> list[str]:
         touched: dict[str, None] = {}
-        for command in commands:
+        for command in commands if self._teams else ():
             identity = group_of(command)
             team = self._teams.get(identity)
             if team is None:

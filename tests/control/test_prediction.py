@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from control import prediction_store
+from control import prediction_store, show_prediction
+from control.api.wire_prediction import PredictionRecord
 from control.plants import read_plant
 from control.prediction import (
     REPLICATIONS_MAX,
@@ -26,7 +27,8 @@ from control.prediction import (
 )
 from control.prediction_check import check_predictions, read_predictions
 from control.prediction_store import PredictionStore
-from control.score import score, unscored
+from control.preflight import as_body
+from control.score import score, summary, unscored
 from ledger.entry import Entry
 from sim.model import Model, read_model
 from sim.result import Figure, LimitRisk, Outcome, Result
@@ -233,3 +235,29 @@ def test_only_the_newest_fans_of_scored_predictions_are_kept(tmp_path: Path, mon
     with_fans = {made.command for made, _ in store.newest(9) if made.fans}
     assert with_fans == {"c1", "c3"}  # the newest, and what waits for its score
     store.close()
+
+
+def test_a_prediction_is_printed_with_its_risks_effects_and_score(capsys: pytest.CaptureFixture[str]) -> None:
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0)), PUMP: track((3, 0.0))}, at(999))
+    show_prediction.whole(as_body((prediction(assumed="as if it were approved now"), found)))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "P(tank.level<2) = 0.20 (0.10 … 0.40), without the command 0.00" in printed
+    assert "(as if it were approved now)" in printed
+    assert "tank.level -3 m (-3.2 … -2.8)" in printed
+    assert "scored 100 % of 4 in the band" in printed
+    assert "tank.level: -3 expected, -3 m observed" in printed and "tank.level<2: P = 0.20, kept" in printed
+    assert show_prediction.row(as_body((prediction(), found), whole=False))[4:] == (
+        "tank.level<2: 0.20", "0.00", "scored", "100 %",
+    )  # fmt: skip
+    track_record = msgspec.to_builtins(summary(2, 1, [found]))
+    assert show_prediction.track(track_record) == (
+        "2 predictions: 1 scored, 0 cut short, 0 without an outcome, 1 waiting; 100 % of readings in the 90 % band; "
+        "Brier 0.040 over 1 limits (0.000 by rate); 100 % nearer than no change"
+    )
+
+
+def test_what_the_api_gives_is_of_its_type() -> None:
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0))}, at(999))
+    whole = msgspec.convert(as_body((prediction(), found)), PredictionRecord)
+    assert whole.score is not None and whole.score.coverage == 1.0 and whole.fans[LEVEL][0][0] == 1.0
+    assert msgspec.convert(as_body((prediction(), None), whole=False), PredictionRecord).fans == {}

@@ -117,6 +117,7 @@ def test_the_command_line_is_documented_as_it_is(tmp_path: Path) -> None:
 
 def test_every_setting_and_every_route_is_documented() -> None:
     from control.api.routes import ROUTES
+    from control.api.verbs import VERB_OF_NAME
     from protocols.catalog import PROTOCOLS
     from protocols.faces import FACES
 
@@ -125,6 +126,7 @@ def test_every_setting_and_every_route_is_documented() -> None:
     northbound = (ROOT / "docs/northbound.md").read_text()
     assert [s for e in FACES.values() for s in e.rules.settings if f"`{s}`" not in northbound] == []
     assert [r.path for r in ROUTES if r.path not in wire] == []
+    assert [v for v in VERB_OF_NAME if f"`{v}`" not in wire] == []
 
 
 def test_every_error_type_has_its_codes_and_no_code_means_two_things() -> None:
