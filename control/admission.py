@@ -9,7 +9,7 @@ from control.request import Request, body
 from twin.errors import BadRequest, Expired, OutOfRange, Refused
 from twin.points import Point
 from twin.policy import Policy
-from twin.schema import Enum, offer
+from twin.setpoint import complaint
 
 DEADLINE_MAX_S = 24 * 3600.0
 WAIT_MAX_S = 30 * 86_400.0  # a schedule further away belongs into a calendar
@@ -65,20 +65,12 @@ def _check_words(request: Request) -> None:
 
 
 def _check_value(point: Point, value: float) -> None:
+    wrong = complaint(point, value)
+    if wrong is None:
+        return
     if not point.writable:
-        raise Refused(f"{point.name} is not writable", "commands need access rw in points.csv")
-    if not math.isfinite(value):
-        raise BadRequest(f"value {value} is not a finite number", "give a number")
-    if isinstance(point.schema, Enum) and point.schema.index_of(value) is None:
-        raise OutOfRange(f"{value:g} is no value of {point.name}", f"one of {offer(point.schema)}")
-    if point.type == "boolean" and value not in (0.0, 1.0):
-        raise OutOfRange(f"{point.name} is boolean, got {value:g}", "give 0 or 1")
-    if point.type == "integer" and point.scale == 1.0 and value != int(value):
-        raise OutOfRange(f"{point.name} is an integer, got {value:g}", "give a whole number")
-    if not point.low <= value <= point.high:
-        raise OutOfRange(
-            f"{value:g} {point.unit} is outside {point.low:g} … {point.high:g} of {point.name}", "stay inside"
-        )
+        raise Refused(*wrong)
+    raise (OutOfRange if math.isfinite(value) else BadRequest)(*wrong)
 
 
 def _check_times(request: Request, now: int) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from control import command_record, group, lease
@@ -20,6 +22,7 @@ from ledger.errors import LedgerError
 
 BATCH = 500  # transitions handed to the ledger at once
 RETRY_S = 1.0
+EVERY_S = 0.05  # transitions of so long become entries together: one flush of the ledger for all
 OnDisk = Callable[..., Awaitable[Any]]
 log = logging.getLogger("twinloop.commands")
 
@@ -52,6 +55,10 @@ class Auditor:
         marks, self._marks = self._marks, []
         return marks
 
+    def put_back(self, marks: list[Mark]) -> None:
+        """They could not be kept: with the next commit, then."""
+        self._marks = marks + self._marks
+
     async def begin(self, on_disk: OnDisk) -> None:
         """After a start: what has no index in the store is an entry already, or waits to become one."""
         left = await on_disk(self._store.unaudited)
@@ -75,11 +82,12 @@ class Auditor:
         self._wake.set()
 
     async def run(self, on_disk: OnDisk) -> None:
-        """Hand over until cancelled."""
+        """Hand over until cancelled. Marks go with the commits of commands; alone only when no commands come."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                await asyncio.sleep(EVERY_S)
                 batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
                 done = await self._hand_over(batch)
                 for _ in range(done):
@@ -87,25 +95,33 @@ class Auditor:
                 if done < len(batch):
                     await asyncio.sleep(RETRY_S)
             if marks := self.marks():
-                await on_disk(self._store.save, (), marks)
+                try:
+                    await on_disk(self._store.save, (), marks)
+                except sqlite3.Error as error:
+                    self.put_back(marks)
+                    log.error("what reached the ledger cannot be noted, trying again: %s", error)
+                    await asyncio.sleep(RETRY_S)
+                    self._wake.set()
 
     async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""
-        futures: list[asyncio.Future[int]] = []
+        entries: list[Future[int]] = []
         failure: BaseException | None = None
         for record, n in batch:
             try:
-                entry = self._evidence.record(kind_of(record), _entry(record, n), told(record)[n].time)
+                entries.append(self._evidence.record(kind_of(record), _entry(record, n), told(record)[n].time))
             except LedgerError as error:
                 failure = error
                 break
-            futures.append(asyncio.wrap_future(entry))
+        if entries:  # they are settled in order: the last one waits for all
+            await asyncio.wait([asyncio.wrap_future(entries[-1])])
         done = 0
-        for (record, n), index in zip(batch, await asyncio.gather(*futures, return_exceptions=True), strict=False):
-            if isinstance(index, BaseException):
-                failure = index
+        for (record, n), entry in zip(batch, entries, strict=False):
+            failed = entry.exception()
+            if failed is not None:
+                failure = failed
                 break
-            self._marks.append((kind_of(record), record.id, n, index))
+            self._marks.append((kind_of(record), record.id, n, entry.result()))
             done += 1
         self._say(failure, len(self._waiting) - done)
         return done

@@ -19,7 +19,7 @@ import duckdb
 from control.client import SERVER_FILE
 from control.evidence import Evidence
 from control.identity import TOKEN_FILE
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, PREDICTIONS_FILE, only_one
 from ledger import files
 from ledger.errors import LedgerError
 from twin.errors import BadRequest, Conflict, NotFound, TwinloopError, Unavailable
@@ -109,8 +109,10 @@ class Backups:
                 self._history.between(self._checkpoints_again).result(CUT_WAIT_S)
             self._copy_ledger(copy, cut)
             copy.sqlite(self._data / COMMANDS_FILE, draft / COMMANDS_FILE)
-            _forget_entries(draft / COMMANDS_FILE, cut.entries)
+            _forget_entries(draft / COMMANDS_FILE, "transitions", "entry", cut.entries)
             copy.others(self._data, {HISTORY_FILE, f"{HISTORY_FILE}.wal", COMMANDS_FILE, LEDGER})
+            for column in ("entry", "score_entry"):
+                _forget_entries(draft / PREDICTIONS_FILE, "predictions", column, cut.entries)
             copy.finish(Path(progress.folder))
         except (OSError, sqlite3.Error, duckdb.Error, TwinloopError, LedgerError, TimeoutError) as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -265,10 +267,12 @@ def _draft(data: Path, folder: Path) -> Path:
     return draft
 
 
-def _forget_entries(path: Path, size: int) -> None:
-    """Transitions recorded after the cut have no entry in the copied log: its server records them when it starts."""
+def _forget_entries(path: Path, table: str, column: str, size: int) -> None:
+    """What was recorded after the cut has no entry in the copied log: its server records it when it starts."""
+    if not path.is_file():
+        return
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("UPDATE transitions SET entry = NULL WHERE entry >= ?", (size,))
+        database.execute(f"UPDATE {table} SET {column} = NULL WHERE {column} >= ?", (size,))
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -325,7 +325,8 @@ def _fail(error: BaseException) -> None:
     if found.code == "internal":
         raise error
     message, hint = words(error)
-    show.err.print(f"twinloop: {message}", markup=False)
+    first, *more = message.splitlines() or [""]
+    show.err.print("\n".join([f"twinloop: {first} [{found.code}]", *more]), markup=False)
     if hint and not isinstance(error, BadPlant):
         show.err.print(f"  {hint}", markup=False)
     sys.exit(found.exit)

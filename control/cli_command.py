@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import typer
 
-from control import show
+from control import show, show_prediction
 from control.client import POLL_S, Client
 from control.places import data_folder
 from twin.errors import BadRequest
@@ -111,6 +111,7 @@ def check(
     when: When = "",
     revision: Revision = None,
     select: Annotated[bool, typer.Option("--select", help="As a selection.")] = False,
+    predict: Annotated[bool, typer.Option("--predict", help="Ask the model what it would do.")] = False,
     account: Account = "",
     data: Data = None,
     json_: Json = False,
@@ -118,8 +119,14 @@ def check(
     """Say what a command would meet now, without sending or recording it. Exit code 0 when it would be taken."""
     with asking(data, account) as client:
         body = _body(client, point, value, unit, "check", priority, deadline, "", at, when, "1d", revision, "")
-        found = client.post("/commands?dry_run=true", {**body, "select": select})
-    show.as_json(found) if json_ else show.check(found)
+        asked = f"/commands?dry_run=true&predict={str(predict).lower()}"
+        found = client.post(asked, {**body, "select": select})
+    if json_:
+        show.as_json(found)
+    else:
+        show.check(found)
+        if found.get("prediction") is not None:
+            show_prediction.whole(found["prediction"])
     raise typer.Exit(0 if found["allowed"] else 6)
 
 
@@ -202,7 +209,12 @@ def show_(identity: Identity, account: Account = "", data: Data = None, json_: J
     """One command: who, why, when, and what was seen."""
     with asking(data, account) as client:
         record = client.get(_address(identity))
-    show.as_json(record) if json_ else show.command(record)
+    if json_:
+        show.as_json(record)
+        return
+    show.command(record)
+    if record.get("prediction") is not None:
+        show_prediction.whole(record["prediction"])
 
 
 @command_app.command("watch")

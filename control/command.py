@@ -194,6 +194,11 @@ def moved(
     )
 
 
+def sent_at(command: Command) -> int:
+    """When it was last sent, ns since 1970; 0: never."""
+    return max((t.time for t in command.transitions if t.status is Status.SENT), default=0)
+
+
 _STATUS_OF_OUTCOME = {
     WriteOutcome.ACCEPTED: Status.ACKNOWLEDGED,
     WriteOutcome.REFUSED: Status.REFUSED,

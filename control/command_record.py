@@ -11,7 +11,7 @@ from twin.quality import name as quality_name
 
 
 def as_body(command: Command) -> dict[str, Any]:
-    """The record (wire.CommandRecord); times in ms since 1970."""
+    """The record (wire_command.CommandRecord); times in ms since 1970."""
     terms = command.terms
     return {
         "id": command.id,
@@ -50,7 +50,7 @@ def _step(step: Transition) -> dict[str, Any]:
 
 
 def sight(seen: Sight) -> dict[str, Any]:
-    """wire.Seen."""
+    """wire_command.Seen."""
     return {
         "point": seen.point,
         "value": seen.value,

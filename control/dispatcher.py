@@ -21,6 +21,7 @@ from control.command import (
     answered,
     moved,
     recovered,
+    sent_at,
     supersedes,
 )
 from control.confirmation import Quest, begun, found
@@ -87,12 +88,12 @@ class Dispatcher:
         policy = self._ground.policy(point)
         command = admitted(request, author, identity, point, policy, now)
         self.gate.check(command, point, now)
-        return self._begun(command, point, policy, now)
+        judgement = ALLOWED if command.terms.scheduled else self._ground.judge(command, now)
+        return self._begun(command, point, policy, judgement, now)
 
-    def _begun(self, command: Command, point: Point, policy: Policy, now: int) -> Orders:
+    def _begun(self, command: Command, point: Point, policy: Policy, judgement: Judgement, now: int) -> Orders:
         """The command as it begins, and as far as it goes at once."""
         orders = Orders()
-        judgement = ALLOWED if command.terms.scheduled else self._ground.judge(command, now)
         self._board.line(point.device).open += 1
         self._hold(command, orders)
         if not judgement.allowed:
@@ -205,16 +206,18 @@ class Dispatcher:
 
     # --- what leases and groups ask ----------------------------------------------------------------------------------
 
-    def own(self, request: Request, author: str, identity: str, now: int) -> Orders:
+    def own(self, request: Request, author: str, identity: str, now: int, against: str = "") -> Orders:
         """What the server itself asks for: a revert, a compensation. It was agreed to when the lease or the group was,
-        so it waits for nobody, and no queue is too full for it; interlocks hold for it, too.
+        so it waits for nobody, and no queue is too full for it; interlocks hold for it, too, and what is said `against`.
 
         Raises:
             BadRequest, OutOfRange, NotFound, Refused: it can never work so.
         """
         point = self._ground.point(request.point)
         policy = unasked(self._ground.policy(point))
-        return self._begun(admitted(request, author, identity, point, policy, now), point, policy, now)
+        command = admitted(request, author, identity, point, policy, now)
+        judgement = Judgement(False, against) if against else self._ground.judge(command, now)
+        return self._begun(command, point, policy, judgement, now)
 
     def join(self, request: Request, author: str, identity: str, group: str, step: int, now: int) -> Orders:
         """A member of a group, which `Gate.check_member` let pass at this moment: SCHEDULED until it is its `turn`."""
@@ -222,7 +225,7 @@ class Dispatcher:
         policy = self._ground.policy(point)
         command = admitted(request, author, identity, point, policy, now)
         terms = replace(command.terms, group=group, step=step, until=now + GROUP_MAX_NS)
-        return self._begun(replace(command, terms=terms), point, policy, now)
+        return self._begun(replace(command, terms=terms), point, policy, ALLOWED, now)
 
     def turn(self, identity: str, now: int) -> Orders:
         """A SCHEDULED member of a group may go."""
@@ -460,9 +463,9 @@ class Dispatcher:
 
     def _sent_after(self, command: Command) -> str:
         """The id of a command for the same point that was sent after this one, "" when there is none."""
-        mine = _sent_at(command)
+        mine = sent_at(command)
         others = self._board.of_point(command.point)
-        return next((o.id for o in others if (_sent_at(o), o.priority == 0) > (mine, command.priority == 0)), "")
+        return next((o.id for o in others if (sent_at(o), o.priority == 0) > (mine, command.priority == 0)), "")
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
@@ -569,8 +572,3 @@ def _same(before: Command, request: Request) -> bool:
         return before.asked == body(request)
     asked = (request.point, request.value, request.priority, request.reason)
     return (before.point, before.value, before.priority, before.reason) == asked
-
-
-def _sent_at(command: Command) -> int:
-    """ns since 1970; 0: not sent."""
-    return max((t.time for t in command.transitions if t.status is Status.SENT), default=0)

@@ -33,6 +33,11 @@ class Gate:
         """Something was sent to it: its pace begins anew."""
         self._last[point] = now, value
 
+    def last_sent(self, point: str) -> int | None:
+        """When something was last sent to it, by whomever."""
+        last = self._last.get(point)
+        return None if last is None else last[0]
+
     def check(self, command: Command, point: Point, now: int) -> None:
         """Refuse at once, and without a record, what cannot be taken now.
 
@@ -78,8 +83,11 @@ class Gate:
         return replace(judgement, allowed=False, detail=against) if against else judgement
 
     def judge_now(self, command: Command, now: int, orders: Orders) -> Judgement:
-        """As it is sent: a lease that was taken since it was submitted holds it back, or is preempted by it."""
+        """As it is sent: a selection or lease since it was submitted holds it back; it preempts a lease if it may."""
         judgement = self.judge(command, now)
+        other = self.selected_by_other(command.point, command.author)
+        if other is not None and judgement.allowed and command.priority >= other.priority:
+            return replace(judgement, allowed=False, detail=f"{other.author} has selected {command.point}")
         lease = self.leases.against(command.point, command.author)
         if lease is None or not judgement.allowed:
             return judgement

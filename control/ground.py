@@ -16,6 +16,7 @@ from twin.points import Point
 from twin.policy import Policy
 from twin.quality import is_good
 
+POINTS_MAX = 20_000  # points kept ready, some 10 MB: more than one plant's commands go to in an hour
 CONDITIONS_MAX = 1_000  # parsed ones that are kept; another one is parsed anew each time
 
 
@@ -24,10 +25,25 @@ class LiveGround:
 
     def __init__(self, live: LiveTwin) -> None:
         self._live = live
+        self._plant = live.plant
+        self._points: dict[str, Point] = {}  # a look into the columns of a plant costs fifty times as much
         self._conditions: dict[tuple[str, str], Expression] = {}  # by commanded point and text
 
     def point(self, name: str) -> Point:
-        return self._live.plant.point(name)
+        self._follow_edits()
+        found = self._points.get(name)
+        if found is None:
+            if len(self._points) >= POINTS_MAX:
+                self._points.clear()
+            found = self._points[name] = self._plant.point(name)
+        return found
+
+    def _follow_edits(self) -> None:
+        """What was looked up in a plant that was edited since may be gone."""
+        if self._plant is not self._live.plant:
+            self._plant = self._live.plant
+            self._points.clear()
+            self._conditions.clear()
 
     def policy(self, point: Point) -> Policy:
         return self._live.plant.controls.policy(point)
@@ -37,7 +53,7 @@ class LiveGround:
 
     def judge(self, command: Command, now: int) -> Judgement:
         plant, emergency = self._live.plant, command.priority is Priority.EMERGENCY
-        point = plant.point(command.point)
+        point = self.point(command.point)
         return plant.controls.judge(point, command.value, self._live.table.columns, now, emergency)
 
     def reported(self, point: Point) -> float | None:
@@ -60,6 +76,7 @@ class LiveGround:
 
     def condition(self, command: Command, now: int) -> Judgement:
         text = command.terms.when
+        self._follow_edits()
         found = self._conditions.get((command.point, text))
         if found is None:
             found = parse(text, self._live.plant.point_of_name, target=self.point(command.point))

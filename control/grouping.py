@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from control.command import Command
+from control.command import Command, sent_at
 from control.dispatcher import Dispatcher
 from control.group import (
     WAIT,
@@ -32,6 +32,7 @@ from control.orders import Orders
 from twin.errors import Conflict, LimitExceeded, NotFound, TwinloopError
 
 GROUPS_MAX = 1_000  # open at once: each is looked at whenever one of its commands changes
+ROUNDS_MAX = 10_000  # of one event: every open group comes to its end in ten
 
 
 class Grouping:
@@ -40,6 +41,7 @@ class Grouping:
     def __init__(self, desk: Dispatcher, new_id: Callable[[], str]) -> None:
         self._desk, self._new_id = desk, new_id
         self._teams: dict[str, Team] = {}
+        self._left: list[str] = []  # groups that wait for the next event to go on
 
     def get(self, identity: str) -> Team | None:
         """An open group with its commands; None: it has ended, or never was."""
@@ -118,13 +120,13 @@ class Grouping:
 
     def follow(self, orders: Orders, now: int) -> None:
         """After any event: the groups whose commands it changed take their next steps, added to the orders."""
-        touched = self._note(orders.kept.values())
+        touched = [*self._left, *self._note(orders.kept.values())]
         if touched:
             self._go_on(touched, orders, now)
 
     def _note(self, commands: Iterable[Command]) -> list[str]:
         touched: dict[str, None] = {}
-        for command in commands:
+        for command in commands if self._teams else ():
             identity = group_of(command)
             team = self._teams.get(identity)
             if team is None:
@@ -136,10 +138,12 @@ class Grouping:
     def _go_on(self, identities: Iterable[str], orders: Orders, now: int) -> None:
         """What one group does may change another's commands (it supersedes them): until all of them wait.
 
-        It ends, because every round moves a command or a group along its table, and those have no way back here.
+        It ends, because every round moves a command or a group along its table; what is left goes on with the next event.
         """
         waiting = deque(identities)
-        while waiting:
+        for _ in range(ROUNDS_MAX):
+            if not waiting:
+                break
             identity = waiting.popleft()
             team = self._teams.get(identity)
             found = WAIT if team is None else team.next()
@@ -149,17 +153,22 @@ class Grouping:
             orders.add(more)
             waiting.extend(self._note(more.kept.values()))
             waiting.append(identity)
+        self._left = list(waiting)
 
     def _do(self, team: Team, found: Next, now: int) -> Orders:
         orders = Orders()
         group = team.group
-        for command in found.queue:
+        # Together: one that is refused now keeps the others from being sent at all.
+        refused = [c for c in found.queue if not self._desk.gate.judge(c, now).allowed]
+        for command in refused or found.queue:
             orders.add(self._desk.turn(command.id, now))
         for command in found.cancel:
             orders.add(self._desk.cancel(command.id, "", f"group {group.id} stopped", now))
         for step in found.undo:
             try:
-                orders.add(self._desk.own(undo_request(group, step), author_of_undos(group), self._new_id(), now))
+                against = self._overtaken(team, step)
+                author, identity = author_of_undos(group), self._new_id()
+                orders.add(self._desk.own(undo_request(group, step), author, identity, now, against))
             except TwinloopError as error:  # the plant was edited meanwhile
                 self._reach(
                     team, GroupStatus.FAILED, now, f"{named(group, step)} cannot be compensated: {error}", orders
@@ -168,6 +177,15 @@ class Grouping:
         if found.to is not None:
             self._reach(team, found.to, now, found.detail, orders)
         return orders
+
+    def _overtaken(self, team: Team, step: int) -> str:
+        """Why a step must not be undone: going back would undo what somebody else has done since, such as a stop."""
+        point = team.members[step].point
+        last = self._desk.gate.last_sent(point)
+        own = [sent_at(c) for c in (*team.members.values(), *team.undos.values()) if c.point == point]
+        if last is None or last in own or last < sent_at(team.members[step]):
+            return ""
+        return f"somebody else has commanded {point} since"
 
     def _reach(self, team: Team, status: GroupStatus, now: int, detail: str, orders: Orders, by: str = "") -> None:
         team.group = moved(team.group, status, now, detail, by)

@@ -71,9 +71,11 @@ class Form(Generic[L]):
 class LifeTable(Generic[L]):
     """Used inside the command store's transactions, from its thread."""
 
-    def __init__(self, db: sqlite3.Connection, form: Form[L]) -> None:
+    def __init__(self, db: sqlite3.Connection, form: Form[L], *, new: bool = True) -> None:
+        """`new`: made where there is none yet."""
         self._db, self._form = db, form
-        db.executescript(SCHEMA.format(table=form.table))
+        if new:
+            db.executescript(SCHEMA.format(table=form.table))
 
     def save(self, records: Iterable[L]) -> None:
         """As they are; the caller begins and commits."""
@@ -122,6 +124,20 @@ class LifeTable(Generic[L]):
             if identity not in found:
                 found.update({r.id: r for r in self._read("id = ?", (identity,))})
         return [(found[identity], n) for identity, n in rows]
+
+    def everything(self) -> list[tuple[L, str, list[int | None]]]:
+        """Every record that has steps, the status that its row says, and the ledger index of every step."""
+        table = self._form.table
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            return []
+        status_of = dict(self._db.execute(f"SELECT id, status FROM {table}"))
+        indexes: dict[str, list[int | None]] = {identity: [] for identity in status_of}
+        for identity, entry in self._db.execute(f"SELECT id, entry FROM {table}_steps ORDER BY id, n"):
+            indexes.setdefault(identity, []).append(entry)
+        return [
+            (record, status_of[record.id], indexes[record.id])
+            for record in self._read(f"id IN (SELECT id FROM {table}_steps)", ())
+        ]
 
     def _read(self, where: str, values: tuple[object, ...]) -> list[L]:
         table = self._form.table

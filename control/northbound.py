@@ -7,7 +7,6 @@ asyncua's server does not live on uvloop (docs/decisions/0006). Must not know an
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -328,20 +327,12 @@ class Northbound:
                 for begun in self.stations[: len(served)]:
                     await begun.stop()
                 raise
-        if served:
-            # An address space is hundreds of thousands of objects that live as long as the server: looking through
-            # them for garbage keeps every thread waiting, for a tenth of a second and more.
-            gc.collect()
-            gc.freeze()
         return served
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for station in self.stations:
-                    tasks.create_task(station.run())
-        finally:
-            gc.unfreeze()
+        async with asyncio.TaskGroup() as tasks:
+            for station in self.stations:
+                tasks.create_task(station.run())
 
 
 def _state(command: Command) -> CommandState:

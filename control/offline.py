@@ -17,7 +17,9 @@ from control.api.wire import as_json
 from control.client import SERVER_FILE, Client
 from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
-from control.places import COMMANDS_FILE, HISTORY_FILE
+from control.life_check import Kept, Place, check_lives, read_lives
+from control.places import COMMANDS_FILE, HISTORY_FILE, PREDICTIONS_FILE
+from control.prediction_check import Row, check_predictions, read_predictions
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.reader import read_payloads
@@ -86,21 +88,30 @@ def _twin_and_property(name: str) -> tuple[str, str]:
 
 
 def verify(data: Path) -> dict[str, Any]:
-    """The ledger's own check, that of every history batch and that of every command, as one summary."""
+    """The ledger's own check, of every history batch, command, lease, group and prediction, as one summary."""
     directory = data / "ledger"
     problems: list[dict[str, Any]] = []
     commands: Found = {}
+    lives: dict[Place, Kept] = {}
     if (data / COMMANDS_FILE).is_file():
         try:
-            commands = read_commands(data / COMMANDS_FILE)
-        except sqlite3.Error as error:
+            commands, lives = read_commands(data / COMMANDS_FILE), read_lives(data / COMMANDS_FILE)
+        except (sqlite3.Error, ValueError, msgspec.MsgspecError) as error:
             problems.append(_damaged(COMMANDS_FILE, error))
+    predictions: list[Row] = []
+    if (data / PREDICTIONS_FILE).is_file():
+        try:
+            predictions = read_predictions(data / PREDICTIONS_FILE)
+        except sqlite3.Error as error:
+            problems.append(_damaged(PREDICTIONS_FILE, error))
     report = verify_ledger(directory)
     problems += [dataclasses.asdict(p) for p in report.problems]
     history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
     try:
         entries = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
         problems += check_commands(commands, entries)
+        problems += check_lives(lives, entries)
+        problems += check_predictions(predictions, entries)
         history = _check_history(data, list(entries.values()))
     except LedgerError as error:
         problems.append(_damaged("ledger", error))

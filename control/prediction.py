@@ -20,7 +20,7 @@ from twin.policy import Policy, Preflight
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
 SAMPLE_MIN_S = 60.0
 REPLICATIONS_MIN, REPLICATIONS_MAX = 64, 200  # 5 and 95 % quantiles want 200; 64 still tell 5 % of risk from 20 %
-STEPS_MAX = 15_000  # model steps of one scenario: 200 replications of 6 h of Net3 took 0.9 s on two workers
+STEPS_MAX = 10_000  # model steps of one scenario: 200 replications of 4 h of Net3 took 0.8 s on two idle workers
 Fan = tuple[tuple[float, ...], ...]
 """Five rows, the quantiles 5, 25, 50, 75, 95 %, of one value a sample time."""
 

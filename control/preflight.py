@@ -159,6 +159,8 @@ class Preflight:
             return max(0.0, (terms.at - snapshot.taken_at) / 1e9) * self._clock_rate(clock, snapshot.taken_at), ""
         if terms.when:
             return 0.0, f"as if {terms.when} held now"
+        if terms.group:
+            return 0.0, "as if it were its turn in the group now"
         waits = policy.approvals > 0 or terms.approvals > 0
         return 0.0, "as if it were approved now" if waits else ""
 
@@ -251,7 +253,9 @@ class Preflight:
         else:
             await asyncio.wrap_future(self._live.history.flush())
             kept = await self._on_disk(self._store.of, made.command)
-            if kept is not None:
+            if kept is None:
+                self._pending.pop(made.command, None)  # taken out of the store meanwhile
+            else:
                 names = {*made.held, *kept[0].fans, self._live.plant.clock or ""}
                 tracks = await asyncio.to_thread(self._tracks, sorted(names), made.made_at, now)
                 await self._settle(score(kept[0], sent[-1], tracks[self._live.plant.clock or ""], tracks, now))

@@ -39,6 +39,7 @@ from twin.quality import is_good
 
 WRITE_TIMEOUT_S = 3.0  # a PLC answers in milliseconds; beyond this the write is UNKNOWN
 READ_TIMEOUT_S = 2.0
+RECORD_RETRY_S = 2.0  # a full disk is not emptied sooner
 PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
@@ -82,9 +83,10 @@ class CommandRuntime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
+        self._lost = False  # the desk is ahead of what could be recorded
 
     def _open_desk(self) -> None:
-        """Nothing is open yet: `_begin` takes it up from the disk."""
+        """Nothing is open yet: `_take_up` reads it from the disk."""
         self._desk = Dispatcher(self._ground)
         self.leasing = Leasing(self._desk, self._new_id)
         self.grouping = Grouping(self._desk, self._new_id)
@@ -218,16 +220,26 @@ class CommandRuntime:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._audit.begin(self.on_disk)
-                await self._begin()
                 self._tasks.create_task(self._audit.run(self.on_disk))
                 while True:
-                    await self._until_something()
-                    await self._take()
+                    await self._begin()
+                    while not self._lost:
+                        await self._until_something()
+                        await self._take()
+                    await asyncio.sleep(RECORD_RETRY_S)
         finally:
             self._disk.shutdown(wait=True)
 
     async def _begin(self) -> None:
         """As after a crash: the disk says what is open."""
+        self._open_desk()
+        self._lost = False
+        try:
+            await self._take_up()
+        except sqlite3.Error as error:
+            self._forget(error)
+
+    async def _take_up(self) -> None:
         for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
@@ -238,6 +250,7 @@ class CommandRuntime:
         self.grouping.begin(teams, orders, self._clock())
         for device, state in self._live.states.items():
             orders.add(self._desk.link(device, state is LinkState.ONLINE, self._clock()))
+        self.grouping.follow(orders, self._clock())  # links that stayed online while the disk was away let members go
         await self._carry_out(orders)
 
     async def _until_something(self) -> None:
@@ -305,10 +318,12 @@ class CommandRuntime:
         kept, leases = list(orders.kept.values()), list(orders.leases.values())
         groups = [team.group for team in orders.groups.values()]
         if kept or leases or groups:
+            marks = self._audit.marks()
             try:
-                await self.on_disk(self._store.save, kept, self._audit.marks(), leases, groups)
+                await self.on_disk(self._store.save, kept, marks, leases, groups)
             except sqlite3.Error as error:
-                await self._forget(error)
+                self._audit.put_back(marks)
+                self._forget(error)
                 return False
             for command in kept:
                 self._want(command)
@@ -329,19 +344,17 @@ class CommandRuntime:
         for team in orders.groups.values():
             announce("group", team.group.steps[-1].time, group.as_body(team))
 
-    async def _forget(self, error: sqlite3.Error) -> None:
+    def _forget(self, error: sqlite3.Error) -> None:
         """What could not be recorded has not happened: as after a crash, the disk is right."""
-        log.error("commands cannot be recorded: %s", error)
-        self._open_desk()
-        await asyncio.sleep(READ_TIMEOUT_S)
-        await self._begin()
+        log.error("commands cannot be recorded, trying again: %s", error)
+        self._lost = True
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         assert self._tasks is not None
         self._tasks.create_task(work)
 
     async def _write(self, command: Command) -> None:
-        point = self.plant.point(command.point)
+        point = self._ground.point(command.point)
         verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
         self._tell(lambda now: self._desk.answered(command.id, verdict, now))
 
@@ -360,7 +373,7 @@ class CommandRuntime:
         if command is None:
             return
         sent_at = max((t.time for t in command.transitions if t.status in (Status.SENT, Status.UNKNOWN)), default=0)
-        sight = await self._observe(self.plant.point(self._ground.feedback(command).feedback), sent_at)
+        sight = await self._observe(self._ground.point(self._ground.feedback(command).feedback), sent_at)
         value, seen = (None, ()) if sight is None else (sight.value, (sight,))
         self._tell(lambda now: self._desk.observed(identity, value, seen, now))
 
@@ -429,8 +442,11 @@ class CommandRuntime:
 
     def _want(self, command: Command) -> None:
         """What the twin desires: the value of the newest command that was let into the queue."""
-        point = self.plant.point_of_name.get(command.point)
-        if point is None or not any(t.status is Status.QUEUED for t in command.transitions):
+        if not any(t.status is Status.QUEUED for t in command.transitions):
+            return
+        try:
+            point = self._ground.point(command.point)
+        except NotFound:  # the plant was edited
             return
         if command.status not in UNDESIRED and command.status is not Status.SUPERSEDED:
             self.desired[point.id] = command.value

@@ -21,6 +21,7 @@ from sim.statistics import QUANTILES
 
 LATE_SHARE = 0.1  # of the horizon: a command that acts later than that is not the one that was predicted
 KNOWN_SHARE = 0.9  # of the sample times need a good reading before "the limit was kept" may be said
+GAPS = 3.0  # a clock that was told this many times more rarely than usual was not heard: the server was away
 BINS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # of predicted probability, finer where decisions are taken
 
 
@@ -136,6 +137,16 @@ class PlantClock:
         """Plant seconds at a moment; the nearest that was read beyond both ends."""
         return float(np.interp(at_ns, self.time, self.seconds))
 
+    def heard(self, seconds: NDArray[np.float64], least_s: float) -> NDArray[np.bool_]:
+        """Where the plant was heard: not in a gap between two readings of the clock that is longer than GAPS of its
+        usual ones, and than `least_s`. What was last read before such a gap says nothing of the time within.
+        """
+        gaps_s = np.diff(self.seconds)
+        if not len(gaps_s):
+            return np.zeros(len(seconds), np.bool_)
+        after = np.clip(np.searchsorted(self.seconds, seconds, side="left"), 1, len(gaps_s))
+        return np.asarray(gaps_s[after - 1] <= max(least_s, GAPS * float(np.median(gaps_s))), np.bool_)
+
     def moments(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """When the clock showed these: ns since 1970 UTC."""
         return np.interp(seconds, self.seconds, self.time.astype(np.float64)).astype(np.int64)
@@ -179,8 +190,12 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
     if not rows:
         why = f"{why or 'nothing was read'}, before anything could be compared"
         return Score(prediction.command, Outcome.UNSCORED, why, now, max(0.0, until_s), delay_s)
-    moments = clock.moments(prediction.clock_s + np.array(prediction.times_s)[rows])
-    read = {name: _since_start(prediction, name, tracks).in_force(moments) for name in prediction.fans}
+    seconds = prediction.clock_s + np.array(prediction.times_s)[rows]
+    moments, heard = clock.moments(seconds), clock.heard(seconds, prediction.times_s[1])
+    read = {
+        name: np.where(heard, _since_start(prediction, name, tracks).in_force(moments), np.nan)
+        for name in prediction.fans
+    }
     points = tuple(_point(prediction, name, rows, read[name]) for name in prediction.fans)
     return Score(
         prediction.command,

@@ -76,6 +76,8 @@ def check(found: Mapping[str, Any]) -> None:
     if found["allowed"]:
         needs = f"; before it is sent it needs {' and '.join(found['needs'])}" if found["needs"] else ""
         out.print(f"would be taken: {found['status']}{needs}", markup=False)
+        if found["detail"]:
+            out.print(f"  {found['detail']}", markup=False)
     else:
         out.print(f"would be refused: {found['detail']}", markup=False)
     for sight in found["seen"]:

@@ -32,6 +32,7 @@ from twin.when import parse_duration_s
 
 GUARDS_MAX = 50  # interlocks of one point: judging them at every send takes half a millisecond
 SETS_MAX = 1_000  # points of one stop: each is a command that no limit of the queue holds back
+MESSAGE_MAX = 200  # characters: a line, in every refusal
 DAY_S = 86_400.0
 HORIZON_MAX_S = 7 * DAY_S  # as far as the simulation looks
 LEAST = 1e-9  # a change of nothing, ever, is no policy: leave the access r
@@ -154,6 +155,9 @@ def _interlocks(sheet: Sheet, ground: Ground) -> tuple[tuple[Interlock, ...], di
             settings["emergency"], tuple(p.name for p in targets),
         )  # fmt: skip
         rows.setdefault(identity, interlock)
+        if len(interlock.message) > MESSAGE_MAX:
+            what = f"the message has {len(interlock.message)} characters"
+            sheet.mistake("interlock", index, "message", what, f"at most {MESSAGE_MAX}")
         require = _binder(sheet, ground, index, "require", interlock.require)
         when = _binder(sheet, ground, index, "when", interlock.when) if interlock.when else None
         for target in targets:

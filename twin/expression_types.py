@@ -152,7 +152,7 @@ class Typing:
         if isinstance(point.schema, Enum):
             return Name(number, point.schema, place)
         if point.type in ("double", "integer"):
-            unit = UNITS[point.unit]
+            unit = UNITS.get(point.unit, ONE)  # one that nobody knows is a mistake of points.csv
             return Quantity(number, unit, origin_of(unit), place)
         if point.type == "string" and word is not None:
             return Word(word, place)
@@ -329,8 +329,8 @@ class Typing:
             what = f"{self._measure(left)} and {self._measure(right)} do not go together"
             wrong(left.place, what, "use one kind of measure on both sides")
         if isinstance(left.node, nodes.Constant) and not isinstance(right.node, nodes.Constant):
-            return self._as(left, right.unit, right.origin), right
-        return left, self._as(right, left.unit, left.origin)
+            return self._as(left, right.unit), right
+        return left, self._as(right, left.unit)
 
     def _alike(self, left: Quantity, right: Quantity) -> tuple[Quantity, Quantity]:
         """As `_aligned`; differences of temperatures and temperatures are two things."""
@@ -350,14 +350,11 @@ class Typing:
         what = f"{self.said(bare.place)} has no unit, {self.said(other.place)} is in {unit}"
         wrong(bare.place, what, f"write {value:g} {unit}")
 
-    def _as(self, quantity: Quantity, unit: Unit, beside: Origin = Origin.NONE) -> Quantity:
-        """The same in another unit of its dimension."""
+    def _as(self, quantity: Quantity, unit: Unit) -> Quantity:
+        """The same in another unit of its dimension; differences of temperatures are in K always."""
         if quantity.unit == unit:
             return quantity
-        source, target = quantity.unit, unit
-        if Origin.DIFFERENCE in (quantity.origin, beside):
-            source, target = spacing(source), spacing(target)
-        scale, offset = conversion(source, target)
+        scale, offset = conversion(quantity.unit, unit)
         made = folded(nodes.Scaled(quantity.node, scale, offset), quantity)
         if isinstance(made, nodes.Constant):
             if not isfinite(made.value):

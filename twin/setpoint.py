@@ -8,13 +8,15 @@ from typing import Any
 from twin.points import Point
 from twin.schema import Enum, brief, offer
 
+INTEGER_MAX = 2**63  # TOML's integers have 64 bits; its reader takes longer ones
+
 
 def number_of(point: Point, said: Any) -> float | None:
     """The number that stands for a value as a file says it: a number, true or false, a name of an enum; None for others."""
     if isinstance(said, bool):
         return float(said) if point.type == "boolean" else None
     if isinstance(said, int | float):
-        return float(said)
+        return float(said) if isinstance(said, float) or abs(said) < INTEGER_MAX else math.inf
     if isinstance(point.schema, Enum):
         index = point.schema.index_of(said)
         return None if index is None else float(point.schema.code(index))

@@ -10,6 +10,7 @@ from twin import retention
 from twin.nearest import nearest
 from twin.places import Mistakes, TomlLines
 from twin.rules import Setting
+from twin.setpoint import INTEGER_MAX
 
 PLANT_FILE = "plant.toml"
 NUMBER = (int, float)
@@ -156,7 +157,8 @@ class Sheet:
 
 def _fits(value: Any, wanted: type) -> bool:
     if wanted in (int, float):
-        return isinstance(value, (int, float) if wanted is float else int) and not isinstance(value, bool)
+        number = isinstance(value, (int, float) if wanted is float else int) and not isinstance(value, bool)
+        return number and (isinstance(value, float) or abs(value) < INTEGER_MAX)
     return isinstance(value, wanted) and all(wanted is not list or isinstance(v, str) for v in _each(value))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from control.api.wire import CommandRequest
+from control.api.wire_command import CommandRequest
 from control.command import Priority
 from control.command_value import number_of
 from control.request import Request
@@ -57,7 +57,7 @@ def check_unit(point: Point, said: str, value: float | str) -> None:
     hint = f"give it in {shown}" if point.unit else "give it without a unit"
     if given is not None and wanted is not None and given.dimension == wanted.dimension and not isinstance(value, str):
         scale, offset = conversion(given, wanted)
-        hint = f"{value:g} {said} is {value * scale + offset:g} {shown}: {hint}"
+        hint = f"{f'{value:g} {said}'.strip()} is {value * scale + offset:g} {shown}: {hint}"
     raise WrongUnit(f"{point.name} is in {shown}, not in {said[:80] or 'no unit'}", hint)
 
 

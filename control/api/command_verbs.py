@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,13 +15,32 @@ import msgspec
 from control.api import wire
 from control.api.asked import request_of
 from control.api.part import Parts
+from control.api.prediction_routes import record_of
 from control.api.problem import error_body
 from control.api.route import API, Call, Reply, Route
+from control.api.wire_command import (
+    CommandCheck,
+    CommandName,
+    CommandOutcome,
+    CommandPage,
+    CommandRecord,
+    CommandRequest,
+    CommandsWanted,
+    Nothing,
+    Outcome,
+    Seen,
+    StopAnswer,
+    StopInfo,
+    StopName,
+    StopProblem,
+    StopRequest,
+)
 from control.command import Command, Priority, Status, Terms
 from control.command_record import as_body, sight
 from control.command_store import Wanted
 from control.identity import Caller
 from control.permissions import permit_approval
+from control.prediction import unpredicted
 from control.request import Request
 from twin.controls import Stop
 from twin.errors import BadRequest, NotFound, TwinloopError
@@ -56,21 +75,31 @@ class Verb:
     urgent: bool = False
 
 
-async def submit(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> Answer:
+async def submit(parts: Parts, caller: Caller, asked: CommandRequest) -> Answer:
     request = request_of(asked, parts.plant, parts.clock())
     return _record(parts, await parts.commands.submit(request, caller.name))
 
 
-async def check(parts: Parts, caller: Caller, asked: wire.CommandRequest) -> wire.CommandCheck:
+async def check(parts: Parts, caller: Caller, asked: CommandRequest, predict: bool = False) -> CommandCheck:
+    """With a prediction where the plant asks for one, or `predict` does: that takes about a second."""
     request = request_of(asked, parts.plant, parts.clock())
     command, judgement = await parts.commands.check(request, caller.name)
     policy = parts.plant.controls.policy(parts.plant.point(command.point))
     predicted = policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY
-    needs = _needs(command.terms) if not predicted else ["a prediction", *_needs(command.terms)]
+    prediction = None
+    if (predicted or predict) and judgement.allowed:
+        try:
+            _, judgement, made = await parts.commands.check_predicted(request, caller.name)
+            prediction = record_of((made, None))
+        except TwinloopError as error:
+            if not predicted:
+                raise
+            judgement = replace(unpredicted(error, policy), seen=judgement.seen)
+    needs = ["a prediction", *_needs(command.terms)] if predicted else _needs(command.terms)
     begins = Status.DRAFT if predicted else _begins(command.terms)
     status = begins if judgement.allowed else Status.REFUSED
-    seen = [msgspec.convert(sight(s), wire.Seen) for s in judgement.seen]
-    return wire.CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs)
+    seen = [msgspec.convert(sight(s), Seen) for s in judgement.seen]
+    return CommandCheck(judgement.allowed, status.value, judgement.detail, seen, needs, prediction)
 
 
 def _needs(terms: Terms) -> list[str]:
@@ -89,40 +118,43 @@ def _begins(terms: Terms) -> Status:
     return Status.SCHEDULED if terms.scheduled else Status.QUEUED
 
 
-async def operate(parts: Parts, caller: Caller, asked: wire.CommandName) -> Answer:
+async def operate(parts: Parts, caller: Caller, asked: CommandName) -> Answer:
     return _record(parts, await parts.commands.operate(asked.id, caller.name))
 
 
-async def approve(parts: Parts, caller: Caller, asked: wire.CommandName) -> Answer:
+async def approve(parts: Parts, caller: Caller, asked: CommandName) -> Answer:
     permit_approval(caller, await parts.commands.get(asked.id))
     return _record(parts, await parts.commands.approve(asked.id, caller.name, asked.reason))
 
 
-async def reject(parts: Parts, caller: Caller, asked: wire.CommandName) -> Answer:
+async def reject(parts: Parts, caller: Caller, asked: CommandName) -> Answer:
     permit_approval(caller, await parts.commands.get(asked.id))
     return _record(parts, await parts.commands.reject(asked.id, caller.name, asked.reason))
 
 
-async def cancel(parts: Parts, caller: Caller, asked: wire.CommandName) -> Answer:
+async def cancel(parts: Parts, caller: Caller, asked: CommandName) -> Answer:
     return _record(parts, await parts.commands.cancel(asked.id, caller.name, asked.reason))
 
 
-async def settle(parts: Parts, caller: Caller, asked: wire.CommandOutcome) -> Answer:
+async def settle(parts: Parts, caller: Caller, asked: CommandOutcome) -> Answer:
     if not asked.reason.strip():
         raise BadRequest("no reason", "say what you have seen of the plant")
     return _record(parts, await parts.commands.settle(asked.id, caller.name, Status(asked.status), asked.reason))
 
 
-async def command(parts: Parts, _: Caller, asked: wire.CommandName) -> Answer:
-    return _record(parts, await parts.commands.get(asked.id))
+async def command(parts: Parts, _: Caller, asked: CommandName) -> Answer:
+    """With what was predicted of it, and how that fared."""
+    record = _record(parts, await parts.commands.get(asked.id))
+    kept = await parts.preflight.of(asked.id)
+    return record if kept is None else {**record, "prediction": record_of(kept, whole=False)}
 
 
-async def commands(parts: Parts, _: Caller, asked: wire.CommandsWanted) -> Answer:
+async def commands(parts: Parts, _: Caller, asked: CommandsWanted) -> Answer:
     found, following = await parts.commands.page(_wanted(asked))
     return {"commands": [_record(parts, c) for c in found], "next": following}
 
 
-async def stop(parts: Parts, caller: Caller, asked: wire.StopName) -> wire.StopAnswer:
+async def stop(parts: Parts, caller: Caller, asked: StopName) -> StopAnswer:
     """Every point at once; one that cannot be commanded keeps no other from it."""
     found = _stop(parts, asked.id)
     press = asked.key or parts.new_id()
@@ -137,20 +169,20 @@ async def stop(parts: Parts, caller: Caller, asked: wire.StopName) -> wire.StopA
         ),
         return_exceptions=True,
     )
-    taken: list[wire.CommandRecord] = []
-    problems: list[wire.StopProblem] = []
+    taken: list[CommandRecord] = []
+    problems: list[StopProblem] = []
     for (point, _), answer in zip(found.sets, answers, strict=True):
         if isinstance(answer, Command):
-            taken.append(msgspec.convert(_record(parts, answer), wire.CommandRecord))
+            taken.append(msgspec.convert(_record(parts, answer), CommandRecord))
         elif isinstance(answer, TwinloopError):
-            problems.append(wire.StopProblem(point, error_body(answer)))
+            problems.append(StopProblem(point, error_body(answer)))
         else:
             raise answer
-    return wire.StopAnswer(found.id, found.name, taken, problems)
+    return StopAnswer(found.id, found.name, taken, problems)
 
 
-async def stops(parts: Parts, _: Caller, __: wire.Nothing) -> list[wire.StopInfo]:
-    return [wire.StopInfo(s.id, s.name, dict(s.sets)) for s in parts.plant.controls.stops]
+async def stops(parts: Parts, _: Caller, __: Nothing) -> list[StopInfo]:
+    return [StopInfo(s.id, s.name, dict(s.sets)) for s in parts.plant.controls.stops]
 
 
 def _stop(parts: Parts, identity: str) -> Stop:
@@ -166,7 +198,7 @@ def _record(parts: Parts, command: Command) -> dict[str, Any]:
     return {**as_body(command), "waits_for": parts.commands.waits_for(command.id)}
 
 
-def _wanted(asked: wire.CommandsWanted) -> Wanted:
+def _wanted(asked: CommandsWanted) -> Wanted:
     if not 1 <= asked.limit <= PAGE_MAX:
         raise BadRequest(f"limit={asked.limit}", f"give a number in 1 … {PAGE_MAX}")
     if asked.cursor and not (asked.cursor.isascii() and asked.cursor.isdigit() and len(asked.cursor) < 19):
@@ -182,21 +214,21 @@ def _wanted(asked: wire.CommandsWanted) -> Wanted:
 _COMMANDS = f"{API}/commands"
 COMMAND_VERBS: tuple[Verb, ...] = (
     Verb(
-        "submit", submit, wire.CommandRequest, wire.CommandRecord, "Submit a command, or with dry_run say what it meets",
-        Act.COMMAND, "POST", _COMMANDS, wire.CommandRequest, ("dry_run",), 202,
+        "submit", submit, CommandRequest, CommandRecord, "Submit a command, or with dry_run say what it meets",
+        Act.COMMAND, "POST", _COMMANDS, CommandRequest, ("dry_run", "predict"), 202,
     ),
-    Verb("check", check, wire.CommandRequest, wire.CommandCheck, "What a command would meet", Act.COMMAND, "", ""),
+    Verb("check", check, CommandRequest, CommandCheck, "What a command would meet", Act.COMMAND, "", ""),
     Verb(
-        "commands", commands, wire.CommandsWanted, wire.CommandPage, "Commands, newest first", Act.SEE, "GET", _COMMANDS,
+        "commands", commands, CommandsWanted, CommandPage, "Commands, newest first", Act.SEE, "GET", _COMMANDS,
         query=("limit", "cursor", "status", "point", "author", "open"),
     ),
     Verb(
-        "command", command, wire.CommandName, wire.CommandRecord, "One command and its transitions", Act.SEE, "GET",
+        "command", command, CommandName, CommandRecord, "One command and its transitions", Act.SEE, "GET",
         f"{_COMMANDS}/{{id}}",
     ),
     *(
         Verb(
-            handler.__name__, handler, wire.CommandName, wire.CommandRecord, summary, Act.COMMAND, "POST",
+            handler.__name__, handler, CommandName, CommandRecord, summary, Act.COMMAND, "POST",
             f"{_COMMANDS}/{{id}}/{handler.__name__}", wire.Reason,
         )
         for handler, summary in (
@@ -207,13 +239,13 @@ COMMAND_VERBS: tuple[Verb, ...] = (
         )
     ),
     Verb(
-        "settle", settle, wire.CommandOutcome, wire.CommandRecord, "Say how an UNKNOWN command ended", Act.COMMAND,
-        "POST", f"{_COMMANDS}/{{id}}/settle", wire.Outcome,
+        "settle", settle, CommandOutcome, CommandRecord, "Say how an UNKNOWN command ended", Act.COMMAND,
+        "POST", f"{_COMMANDS}/{{id}}/settle", Outcome,
     ),
-    Verb("stops", stops, wire.Nothing, list[wire.StopInfo], "Emergency stops of the plant", Act.SEE, "GET", f"{API}/stop"),
+    Verb("stops", stops, Nothing, list[StopInfo], "Emergency stops of the plant", Act.SEE, "GET", f"{API}/stop"),
     Verb(
-        "stop", stop, wire.StopName, wire.StopAnswer, "Stop at once: every point of it as an emergency command",
-        Act.COMMAND, "POST", f"{API}/stop/{{id}}", wire.StopRequest, status=202, urgent=True,
+        "stop", stop, StopName, StopAnswer, "Stop at once: every point of it as an emergency command",
+        Act.COMMAND, "POST", f"{API}/stop/{{id}}", StopRequest, status=202, urgent=True,
     ),
 )  # fmt: skip
 _DRY = {"false": False, "true": True}
@@ -234,8 +266,9 @@ def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
 def route(verb: Verb) -> Route:
     async def handler(parts: Parts, call: Call) -> Answer:
         if verb.name == "submit":
+            predict = call.choice("predict", _DRY)
             if call.choice("dry_run", _DRY):
-                return Reply(await check(parts, call.caller, call.body), 200)
+                return Reply(await check(parts, call.caller, call.body, predict), 200)
             return await submit(parts, call.caller, call.body)
         given = {} if call.body is None else msgspec.to_builtins(call.body)
         asked = {k: v for k, v in call.query.items() if k in verb.query}

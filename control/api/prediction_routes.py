@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from control.api.wire_prediction import PredictionRecord, Predictions, TrackRecord
+from control.prediction_store import Kept
 from control.preflight import as_body
 from twin.errors import NotFound
 
@@ -20,7 +21,7 @@ PREDICTIONS_MAX = 500
 async def predictions(parts: Parts, call: Call) -> Predictions:
     kept = await parts.preflight.newest(int(call.number("limit", 50, 1, PREDICTIONS_MAX)))
     track = msgspec.convert(await parts.preflight.summary(), TrackRecord, from_attributes=True)
-    return Predictions(track, [_record(as_body(k, whole=False)) for k in kept])
+    return Predictions(track, [record_of(k, whole=False) for k in kept])
 
 
 async def prediction(parts: Parts, call: Call) -> PredictionRecord:
@@ -28,8 +29,8 @@ async def prediction(parts: Parts, call: Call) -> PredictionRecord:
     kept = await parts.preflight.of(identity)
     if kept is None:
         raise NotFound(f"no prediction of command {identity!r}", "its point's policy has no pre-flight, or it failed")
-    return _record(as_body(kept))
+    return record_of(kept)
 
 
-def _record(body: dict[str, object]) -> PredictionRecord:
-    return msgspec.convert(body, PredictionRecord)
+def record_of(kept: Kept, whole: bool = True) -> PredictionRecord:
+    return msgspec.convert(as_body(kept, whole), PredictionRecord)

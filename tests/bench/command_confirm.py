@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import sqlite3
 import tempfile
 import time
@@ -85,12 +86,13 @@ class Load:
             if await self.command(name) == "CONFIRMED":
                 took.append(1000 * (time.perf_counter() - due))
 
+        spread = random.Random(1).sample(POINTS, len(POINTS))
         begun = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
             for n in range(int(RATE * for_s)):
                 due = begun + n / RATE
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                tasks.create_task(one(due, POINTS[7 * n % len(POINTS)]))
+                tasks.create_task(one(due, spread[n % len(spread)]))
         return took
 
 
@@ -116,7 +118,8 @@ async def floor(path: Path, port: int) -> float:
 
 
 async def measured(folder: Path, ports: Sequence[int]) -> None:
-    plant = write_plant(folder / "plant", ports, REGISTERS, poll_s=1.0)
+    # The runtime reads back what it wrote: that the link does, too, is for other writers.
+    plant = write_plant(folder / "plant", ports, REGISTERS, poll_s=1.0, read_back=False)
     rates: list[float] = []
     floors: list[float] = []
     async with at_work(folder, plant) as at:

@@ -20,7 +20,7 @@ from protocols.link import Verdict, WriteOutcome
 from tests.control.command_yard import SECOND, YARD, Disk, Wrong, Yard, hold, untrue
 from twin.errors import NotFound, TwinloopError
 from twin.interlock import Judgement
-from twin.policy import Preflight
+from twin.policy import Policy, Preflight
 
 HELD_NS = SECOND // 2  # a link that could not send is left alone so long
 Act = Callable[[int], Orders]
@@ -112,7 +112,18 @@ class Model:
         orders = self.desk.begin(left, sent, self.now)
         for device, online in self.online.items():
             orders.add(self.desk.link(device, online, self.now))
+        self._follow(orders)
         self._carry_out(orders, [])
+
+    def _follow(self, orders: Orders) -> None:
+        """What follows from the orders before they are kept: nothing, where there are only commands."""
+
+    def _keep(self, orders: Orders) -> None:
+        """One commit."""
+        self.disk.save(orders.kept.values())
+
+    def _asked(self, command: Command) -> Policy:
+        return self.yard.policy(self.yard.point(command.point))
 
     # --- the runtime's part ------------------------------------------------------------------------------------------
 
@@ -128,6 +139,7 @@ class Model:
             orders.add(found)
             answers.append(found.answer if found.answer is not None else NotFound("nobody asked"))
         orders.add(self.desk.tick(self.now))
+        self._follow(orders)
         named = [(key, a) for (_, key), a in zip(events, answers, strict=True) if key is not None]
         kept = self._carry_out(orders, [(k, a) for k, a in named if isinstance(a, Command)])
         late = [c for c in self.desk.open.values() if kept and c.status in UNSENT and c.deadline < self.now]
@@ -136,11 +148,11 @@ class Model:
 
     def _carry_out(self, orders: Orders, answers: Sequence[tuple[tuple[str, str], Command]]) -> bool:
         self._boundary("before the commit")
-        if orders.kept:
-            if self.chance.random() < self.crashing / 3:  # the disk is full: nothing has happened
+        if orders.kept or orders.leases or orders.groups:
+            if self.chance.random() < self.crashing:  # the disk is full: nothing has happened
                 self._forget()
                 return False
-            self.disk.save(orders.kept.values())
+            self._keep(orders)
             self._boundary("after the commit")
         self._sent(orders)
         for key, command in answers:
@@ -195,7 +207,7 @@ class Model:
         )
         if emergency:
             return
-        policy = self.yard.policy(self.yard.point(command.point))
+        policy = self._asked(command)
         awaited = [after.by for a, after in pairwise(command.transitions) if a.status is Status.AWAITING_APPROVAL]
         hold(len(set(awaited) - {"", command.author}) >= policy.approvals, "not approved by enough others", command)
         steps = [t.status for t in command.transitions]
@@ -204,6 +216,8 @@ class Model:
         hold(terms.at is None or self.now >= terms.at, "sent before its time", command)
         others = [c for c in self.disk.held.values() if c.point == command.point and c.id != command.id]
         unknown = [c for c in others if c.status is Status.UNKNOWN]
+        chosen = [c for c in others if c.status is Status.SELECTED and c.author != command.author]
+        hold(all(c.priority > command.priority for c in chosen), "sent while another has selected", command, chosen)
         hold(unknown == [], "sent while the last write to the point is unknown", command, unknown)
 
     def _sent(self, orders: Orders) -> None:
@@ -342,6 +356,9 @@ class Model:
         found = [c for c in self.desk.open.values() if c.status in statuses]
         return self.chance.choice(found) if found else None
 
+    def _untrue(self, command: Command) -> str:
+        return untrue(command, self.acts[command.id])
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def heal(self) -> None:
@@ -381,5 +398,5 @@ class Model:
         hold(all(n == 1 for n in by_key.values()), "two commands for one key", by_key)
         hold(set(self.acts) <= set(stored), "an effect that nobody recorded")
         for command in stored.values():
-            problem = untrue(command, self.acts[command.id])
+            problem = self._untrue(command)
             hold(problem == "", problem, command)

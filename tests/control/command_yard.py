@@ -96,6 +96,9 @@ class Yard:
         due = due and (terms.at_plant_s is None or self.clock_s >= terms.at_plant_s)
         return ALLOWED if due else Judgement(False, "not yet")
 
+    def condition(self, command: Command, now: int) -> Judgement:
+        return ALLOWED if command.terms.when in self.holding else Judgement(False, "not yet")
+
     def late(self, command: Command, now: int) -> str:
         return ""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from control.app import lasting
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.live import LiveTwin
@@ -70,6 +71,7 @@ async def at_work(folder: Path, plant_folder: Path) -> AsyncIterator[Loaded]:
         tasks = [asyncio.create_task(work) for work in (commands.run(), *(link.run() for link in links.values()))]
         closing.push_async_callback(_end, tasks)
         await until(lambda: set(live.states.values()), lambda states: states == {LinkState.ONLINE})
+        closing.enter_context(lasting())
         yield Loaded(commands, live, feed)
 
 

@@ -19,7 +19,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from control import cli
-from control.api.command_verbs import VERB_OF_NAME
+from control.api.command_verbs import COMMAND_VERBS
+from control.api.verbs import VERB_OF_NAME
 from control.api.wire import SUBPROTOCOL
 from control.client import Client
 from control.errors import CODES, Codes
@@ -206,6 +207,7 @@ def test_what_is_asked_wrongly_gets_its_code_in_every_face(
         assert exit_of([*words, "--data", str(plant.works.site.data)], monkeypatch) == wanted.exit
         told = capsys.readouterr()
         assert told.err.startswith("twinloop: ")
+        assert f"[{row.code}]" in told.err
         assert told.out == ""
     assert len(plant.works.plc.writes) == writes, "nothing of it has reached the device"
 
@@ -262,7 +264,9 @@ def test_the_table_has_every_error_that_a_command_can_meet() -> None:
     elsewhere = {"denied", "unavailable"}  # tests below: they come before the command is read
     assert ours - {row.code for row in TABLE} - elsewhere == set(NOT_OF_COMMANDS)
     asked = {row.verb for row in TABLE}
-    assert set(VERB_OF_NAME) - asked == {"check", "stops"}, "check is asked as submit is, stops asks for nothing"
+    assert {v.name for v in COMMAND_VERBS} - asked == {"check", "stops"}, (
+        "check is asked as submit is, stops asks for nothing"
+    )
 
 
 # --- what never becomes a request ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def problems(path: Path, tampering: str) -> list[str]:
     store = CommandStore(path)
     store.save([command])
     entries = {n: Entry("command", t.time, as_entry(command, n)) for n, t in enumerate(command.transitions)}
-    store.save((), [(command.id, n, n) for n in entries])
+    store.save((), [("command", command.id, n, n) for n in entries])
     store.close()
     database = sqlite3.connect(path)
     database.executescript(tampering)
@@ -54,7 +54,7 @@ def test_an_untouched_store_fits(tmp_path: Path) -> None:
         "DELETE FROM transitions; DELETE FROM commands",
         "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
         "asked FROM commands;"
-        "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7)",
+        "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7, '', '')",
     ],
 )
 def test_a_change_behind_the_ledgers_back_is_named(tmp_path: Path, tampering: str) -> None:

@@ -175,6 +175,16 @@ def test_nothing_goes_before_every_approval_is_given() -> None:
     assert table.written == [(STATUS, 1.0)]
 
 
+def test_together_a_member_that_is_refused_when_the_approval_comes_keeps_the_others_from_being_sent() -> None:
+    table = Grouped()
+    table.ground.policies[MODE] = replace(FREE, approvals=1)
+    group = table.group(order="together")
+    table.ground.forbidden[SPEED] = "the valve is shut"
+    table.took(table.desk.approve(table.member(group, 2).id, "sue", "", table.now))
+    assert not table.written
+    assert table.state(group) is GroupStatus.COMPENSATED
+
+
 def test_a_group_whose_approval_is_rejected_has_moved_nothing() -> None:
     table = Grouped()
     table.ground.policies[MODE] = replace(FREE, approvals=1)
@@ -230,6 +240,38 @@ def test_interlocks_hold_for_compensations_and_approvals_were_given_with_the_gro
     table.confirm(table.sent[3])
     assert table.state(group) is GroupStatus.FAILED
     assert "step 1 (pump.status) is REFUSED: the valve is shut" in table.groups[group.id].group.steps[-1].detail
+
+
+def test_what_somebody_else_has_stopped_since_is_not_started_again_by_a_compensation() -> None:
+    table = Grouped()
+    group = table.group(
+        MemberRequest(STATUS, 0.0, 1.0), MemberRequest(SPEED, 80.0, "previous"), MemberRequest(MODE, 4.0)
+    )
+    table.confirm(table.sent[0])
+    table.confirm(table.sent[1])
+    table.now += 1
+    table.submit(STATUS, 0.0, "bob", priority=Priority.EMERGENCY)
+    table.confirm(table.sent[3])
+    table.answer(table.sent[2], WriteOutcome.REFUSED)
+    table.confirm(table.sent[4])
+    assert table.written[3:] == [(STATUS, 0.0), (SPEED, 20.0)]
+    assert table.state(group) is GroupStatus.FAILED
+    said = table.groups[group.id].group.steps[-1].detail
+    assert said.endswith("step 1 (pump.status) is REFUSED: somebody else has commanded pump.status since")
+
+
+def test_a_point_that_is_commanded_twice_by_its_group_goes_back_both_steps() -> None:
+    table = Grouped()
+    group = table.group(MemberRequest(SPEED, 40.0, 20.0), MemberRequest(SPEED, 60.0, 40.0), MemberRequest(MODE, 4.0))
+    for step in range(2):
+        table.confirm(table.sent[step])
+        table.now += 1
+    table.answer(table.sent[2], WriteOutcome.REFUSED)
+    for step in (3, 4):
+        table.now += 1
+        table.confirm(table.sent[step])
+    assert table.written[3:] == [(SPEED, 40.0), (SPEED, 20.0)]
+    assert table.state(group) is GroupStatus.COMPENSATED
 
 
 def test_a_point_that_an_edit_took_away_cannot_be_undone_and_the_group_says_so() -> None:

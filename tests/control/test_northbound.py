@@ -126,6 +126,10 @@ async def test_who_asks_too_much_at_once_is_told_so(tmp_path: Path) -> None:
             await made.command(Asked("pump.speed", 1.0, priority="hurry"), OPERATOR)
         with pytest.raises(NotPermitted):
             await made.command(Asked("pump.speed", 1.0), Guest("test:someone", Role.VIEWER))
+        with pytest.raises(NotPermitted):
+            await made.command(Asked("pump.speed", 1.0), Guest("test:someone", Role.AUDITOR))
+        for role in (Role.SUPERVISOR, Role.ENGINEER, Role.ADMIN):
+            assert (await made.command(Asked("pump.speed", 1.0), Guest("test:someone", role))).id
         # The account decides, not what the guest was when he came.
         with pytest.raises(NotPermitted):
             await made.command(Asked("pump.speed", 1.0), Guest("test:otto", Role.OPERATOR, "otto"))

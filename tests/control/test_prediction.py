@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from control import prediction_store
+from control import prediction_store, show_prediction
+from control.api.wire_prediction import PredictionRecord
 from control.plants import read_plant
 from control.prediction import (
     REPLICATIONS_MAX,
@@ -23,8 +25,11 @@ from control.prediction import (
     unpredicted,
     verdict,
 )
+from control.prediction_check import check_predictions, read_predictions
 from control.prediction_store import PredictionStore
-from control.score import score, unscored
+from control.preflight import as_body
+from control.score import score, summary, unscored
+from ledger.entry import Entry
 from sim.model import Model, read_model
 from sim.result import Figure, LimitRisk, Outcome, Result
 from sim.scenario import BASELINE, Intervention, Limit
@@ -164,6 +169,51 @@ def test_predictions_and_scores_survive_a_restart(tmp_path: Path) -> None:
     store.close()
 
 
+def entry(kind: str, identity: str, text: str) -> Entry:
+    return Entry(kind, 1, {"id": identity, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+
+
+@pytest.mark.parametrize(
+    ("tampering", "problem"),
+    [
+        ("", None),
+        (
+            "UPDATE predictions SET body = replace(body, '0.2', '0.01')",
+            "the prediction is not what the ledger recorded",
+        ),
+        ("UPDATE predictions SET fans = replace(fans, '3.0', '2.5')", "its fans are not those that were predicted"),
+        ("UPDATE predictions SET fans = NULL", None),
+        (
+            "UPDATE predictions SET score = replace(score, '\"violated\":false', '\"violated\":true')",
+            "the score is not what the ledger recorded",
+        ),
+        ("UPDATE predictions SET score = NULL", "the score is not what the ledger recorded"),
+        ("DELETE FROM predictions WHERE command = 'c1'", "the prediction is gone from predictions.sqlite"),
+        ("DELETE FROM predictions", "predictions.sqlite holds no prediction; the ledger does"),
+    ],
+)
+def test_a_changed_prediction_or_score_is_found(tmp_path: Path, tampering: str, problem: str | None) -> None:
+    path = tmp_path / "predictions.sqlite"
+    store = PredictionStore(path)
+    for identity in ("c1", "c2", "new"):
+        store.save(prediction(command=identity))
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0)), PUMP: track((3, 0.0))}, at(999))
+    store.settle(found)
+    store.audited([(0, "c1"), (2, "c2")], [(1, "c1")])
+    store.close()
+    c1, c2, _ = read_predictions(path)
+    entries = {
+        0: entry("prediction", "c1", c1.body),
+        1: entry("prediction.score", "c1", c1.score or ""),
+        2: entry("prediction", "c2", c2.body),
+    }
+    database = sqlite3.connect(path, isolation_level=None)
+    database.executescript(tampering)
+    database.close()
+    problems = [p["what"] for p in check_predictions(read_predictions(path), entries)]
+    assert (problems[0] if problems else None) == problem
+
+
 def test_a_command_predicted_again_has_the_newer_prediction(tmp_path: Path) -> None:
     store = PredictionStore(tmp_path / "predictions.sqlite")
     store.save(prediction())
@@ -185,3 +235,29 @@ def test_only_the_newest_fans_of_scored_predictions_are_kept(tmp_path: Path, mon
     with_fans = {made.command for made, _ in store.newest(9) if made.fans}
     assert with_fans == {"c1", "c3"}  # the newest, and what waits for its score
     store.close()
+
+
+def test_a_prediction_is_printed_with_its_risks_effects_and_score(capsys: pytest.CaptureFixture[str]) -> None:
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0)), PUMP: track((3, 0.0))}, at(999))
+    show_prediction.whole(as_body((prediction(assumed="as if it were approved now"), found)))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "P(tank.level<2) = 0.20 (0.10 … 0.40), without the command 0.00" in printed
+    assert "(as if it were approved now)" in printed
+    assert "tank.level -3 m (-3.2 … -2.8)" in printed
+    assert "scored 100 % of 4 in the band" in printed
+    assert "tank.level: -3 expected, -3 m observed" in printed and "tank.level<2: P = 0.20, kept" in printed
+    assert show_prediction.row(as_body((prediction(), found), whole=False))[4:] == (
+        "tank.level<2: 0.20", "0.00", "scored", "100 %",
+    )  # fmt: skip
+    track_record = msgspec.to_builtins(summary(2, 1, [found]))
+    assert show_prediction.track(track_record) == (
+        "2 predictions: 1 scored, 0 cut short, 0 without an outcome, 1 waiting; 100 % of readings in the 90 % band; "
+        "Brier 0.040 over 1 limits (0.000 by rate); 100 % nearer than no change"
+    )
+
+
+def test_what_the_api_gives_is_of_its_type() -> None:
+    found = score(prediction(), at(2), clock_to(450), {LEVEL: track((50, 3.0))}, at(999))
+    whole = msgspec.convert(as_body((prediction(), found)), PredictionRecord)
+    assert whole.score is not None and whole.score.coverage == 1.0 and whole.fans[LEVEL][0][0] == 1.0
+    assert msgspec.convert(as_body((prediction(), None), whole=False), PredictionRecord).fans == {}

@@ -14,6 +14,7 @@ from control import prediction
 from control import preflight as module
 from control.command import Command, Priority, Status, Terms, Transition
 from control.evidence import PREDICTION, PREDICTION_SCORE, Evidence
+from control.ground import LiveGround
 from control.live import LiveTwin
 from control.plants import read_plant
 from control.prediction_store import Kept, PredictionStore
@@ -22,7 +23,7 @@ from control.score import Outcome
 from protocols.link import LinkState
 from scenarios.water.fleet import WaterMover
 from sim.runner import Runner
-from tests.control.plants import until
+from tests.control.plants import bench, serve_pump, until
 from twin.errors import LimitExceeded, NotFound, Refused, Unavailable
 from twin.history import History
 from twin.interlock import Judgement
@@ -295,3 +296,29 @@ async def test_the_oldest_unscored_prediction_makes_room(tmp_path: Path, monkeyp
         (_, newer), (_, older) = await preflight.newest(10)
         assert newer is None
         assert older is not None and older.detail.startswith("predictions_overflow")
+
+
+@pytest.mark.parametrize("mode", [Mode.WARN, Mode.REFUSE])
+async def test_a_command_that_nobody_can_predict_goes_where_the_policy_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    monkeypatch.setattr(LiveGround, "policy", lambda *_: Policy(preflight=mode))
+    pump = await serve_pump()
+    async with bench(tmp_path, pump) as plc:
+        await until(lambda: plc.live.states["plc"], lambda s: s is LinkState.ONLINE)
+        emergency = await plc.submit(value=0.0, key="now", priority=Priority.EMERGENCY)
+        assert Status.DRAFT not in [t.status for t in emergency.transitions], "an emergency waits for no forecast"
+        await plc.until(emergency.id, "CONFIRMED")
+        command = await plc.submit(key="later")
+        assert command.status is Status.DRAFT
+        ended = await until(lambda: plc.commands.get(command.id), lambda c: c.final)
+        steps = [(t.status, t.detail) for t in ended.transitions]
+        assert steps[1][1] == "pre-flight could not predict: this server runs no simulations"
+        assert [s for s, _ in steps[1:]] == (
+            [Status.QUEUED, Status.SENT, Status.ACKNOWLEDGED, Status.CONFIRMED]
+            if mode is Mode.WARN
+            else [Status.REFUSED]
+        )
+        written = [value for _, value in plc.pump.writes]
+        assert written == ([0.0, 1.0] if mode is Mode.WARN else [0.0])
+    await pump.served.stop()

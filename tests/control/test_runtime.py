@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from control.command import Priority, Status
+from control.command import Command, Priority, Status
 from control.request import Request
 from ledger.entry import decode
 from protocols.link import LinkState
 from tests.control.plants import Bench, Pump, bench, serve_pump, until
-from twin.errors import BadRequest, Conflict, NotFound, Refused
+from twin.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
 
 
 @pytest.fixture
@@ -265,3 +267,54 @@ async def test_a_request_that_can_never_work_says_why(
     with pytest.raises(error, match=said):
         await plc.commands.submit(request_, "tester")
     assert plc.pump.writes == []
+
+
+async def test_a_disk_that_is_full_for_a_while_costs_answers_but_no_command_and_no_entry(
+    plc: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await plc.submit(key="before")
+    await plc.until(before.id, "CONFIRMED")
+    await until(plc.store.unaudited, lambda left: left == [])
+    save, full = plc.store.save, 3
+
+    def no_room(*records: object) -> None:
+        nonlocal full
+        if full:
+            full -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        save(*records)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(plc.store, "save", no_room)
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await plc.submit(value=0.0, key="refused")
+    assert plc.pump.writes == [("pump.status", 1.0)]
+
+    async def taken() -> Command | None:
+        with contextlib.suppress(Unavailable):
+            return await plc.submit(value=0.0, key="refused")
+        return None
+
+    command = await until(taken, lambda found: found is not None)
+    assert isinstance(command, Command)
+    await plc.until(command.id, "CONFIRMED")
+    assert plc.pump.writes == [("pump.status", 1.0), ("pump.status", 0.0)]
+    await until(plc.store.unaudited, lambda left: left == [])
+    log = plc.evidence.log
+    entries = [e.body for e in (decode(log.read(i)) for i in range(log.size)) if e.kind == "command"]
+    assert len(entries) == len({(e["id"], e["n"]) for e in entries}) == 8
+
+
+async def test_what_cannot_be_recorded_is_not_done_and_work_goes_on_once_it_can(plc: Bench, tmp_path: Path) -> None:
+    """Somebody else holds the database for longer than a commit waits."""
+    before = await plc.submit(key="before")
+    await plc.until(before.id, "CONFIRMED")
+    other = sqlite3.connect(next(tmp_path.rglob("commands.sqlite")), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        await plc.submit("pump.speed", 70.0, key="lost")
+    other.execute("ROLLBACK")
+    other.close()
+    assert ("pump.speed", pytest.approx(70.0)) not in plc.pump.writes
+    again = await plc.submit("pump.speed", 70.0, key="lost")
+    await plc.until(again.id, "CONFIRMED")
+    assert plc.pump.writes == [("pump.status", 1.0), ("pump.speed", pytest.approx(70.0))]

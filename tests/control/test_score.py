@@ -117,6 +117,15 @@ def test_a_clock_that_is_set_back_or_stops_ends_the_comparison() -> None:
     assert stopped.readings == 3
 
 
+def test_nothing_is_compared_where_nobody_listened() -> None:
+    away = track(*((t, CLOCK_S + t) for t in (50.0, 100.0, 150.0, 390.0, 440.0)))
+    found = scored(track((50, 3.0), (391, 3.0)), clock=away)
+    assert found.outcome is Outcome.SCORED
+    assert found.readings == 2, "at 100 and 400 s; at 200 and 300 s the server was away"
+    rare = track(*((t, CLOCK_S + t) for t in (140.0, 280.0, 420.0)))
+    assert scored(track((50, 3.0)), clock=rare).readings == 4, "a clock that is told rarely is no gap"
+
+
 def test_an_instrument_s_noise_widens_the_band_of_the_true_level() -> None:
     fan = np.array([[2.0], [2.8], [3.0], [3.2], [4.0]])
     wide = widened(fan, 0.5)

@@ -45,7 +45,17 @@ STARTING, LOADED_S = 0.2, 1.0
 """So many of the kills fall while the server starts; the others come within LOADED_S of its first request."""
 START_S = 0.35  # a start takes that long, of a process that has all modules loaded
 READY_S = 60.0
-VALUE_MAX = 65_535
+CHOSEN = 12  # registers of each device that must be selected before they are operated
+RULES = f"""
+[[policy]]
+points = {[f"rack_*.c{n}" for n in range(CHOSEN)]}
+select = true
+select_timeout_s = 2.0
+
+[[pacing]]
+devices = ["plc_0"]
+gap_s = 0.005
+"""
 OPEN = "SELECT count(*) FROM commands WHERE status NOT IN ('CONFIRMED','REFUSED','EXPIRED','CANCELLED','SUPERSEDED','FAILED')"
 NEVER_ACTED = {Status.REFUSED, Status.EXPIRED, Status.CANCELLED}
 
@@ -126,6 +136,7 @@ class Operator:
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     taken: dict[str, str] = field(default_factory=dict)  # key -> id, once it was acknowledged
     doubtful: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)  # keys of selections that were not operated yet
     wrong: list[str] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
@@ -147,7 +158,9 @@ class Operator:
             self._submit(client, self._new(), "new")
         elif throw < 0.8:
             self._submit(client, self.chance.choice(list(self.taken)), "again")
-        elif throw < 0.85:
+        elif throw < 0.85 and self.chosen:
+            self._operate(client)
+        elif throw < 0.88:
             self._submit_other(client, self.chance.choice(list(self.taken)))
         else:
             self._cancel(client)
@@ -160,7 +173,8 @@ class Operator:
         priority = self.chance.choices(["emergency", "safety", "operator", "schedule", "optimiser"], (1, 3, 20, 3, 3))
         deadline_s = self.chance.choice([0.02, 0.5, 3.0])
         self.asked[key] = {
-            "key": key, "point": name, "value": next(self.values[name]), "priority": priority[0], "deadline_s": deadline_s
+            "key": key, "point": name, "value": next(self.values[name]), "priority": priority[0],
+            "deadline_s": deadline_s, "select": register < CHOSEN and priority[0] != "emergency",
         }  # fmt: skip
         return key
 
@@ -169,6 +183,8 @@ class Operator:
             self.doubtful.append(key)
         identity = client.post("/commands", self.asked[key])["id"]
         self.doubtful.remove(key)
+        if self.asked[key]["select"] and key not in self.taken:
+            self.chosen.append(key)
         if self.taken.setdefault(key, identity) != identity:
             self.wrong.append(f"key {key} gave {self.taken[key]} and {identity}")
         self.done[what] += 1
@@ -179,6 +195,13 @@ class Operator:
             self.wrong.append(f"key {key} was taken for another value")
         except Conflict:
             self.done["conflict"] += 1
+
+    def _operate(self, client: Client) -> None:
+        try:
+            client.post(f"/commands/{self.taken[self.chosen.pop()]}/operate")
+            self.done["operated"] += 1
+        except Conflict:
+            self.done["too late to operate"] += 1
 
     def _cancel(self, client: Client) -> None:
         key = list(self.taken)[-self.chance.randint(1, min(5, len(self.taken)))]
@@ -241,7 +264,7 @@ def rounds(folder: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     with counting(folder, DEVICES, seed, MANNERS) as devices, (folder / "messages.log").open("w") as messages:
         plant = write_plant(
-            folder / "plant", [*devices.ports, DEAD_PORT], REGISTERS, WITHIN_S, poll_s=0.2, timeout_s=0.5
+            folder / "plant", [*devices.ports, DEAD_PORT], REGISTERS, WITHIN_S, RULES, poll_s=0.2, timeout_s=0.5
         )
         racks = itertools.product(range(DEVICES + 1), range(REGISTERS))
         values = {point(*r): itertools.count(1) for r in racks}
@@ -286,6 +309,8 @@ def wrong(command: Command, times: int) -> str:
         return "confirmed, and never written"
     if command.status in NEVER_ACTED and times:
         return "ended without an effect, and was written"
+    if times and Status.SELECTED in steps and not any(t.detail == "operated" for t in command.transitions):
+        return "written, and nobody operated it"
     if times and Status.SENT not in steps:
         return "written before it was recorded"
     if Status.ACKNOWLEDGED in steps and not times:

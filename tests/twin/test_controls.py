@@ -8,6 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.twin import machine
 from tests.twin.plants import PLANT, POINTS, RULES, TANK, interface, write
@@ -240,6 +242,7 @@ MISTAKES = [
     (LOCK + "max_age_s = 0\n", "max_age_s", "max_age_s = 0 is outside 0.1 … 86400; seconds after which"),
     (LOCK + 'emergency = "no"\n', "emergency", "emergency = 'no' is not a bool; true: it holds"),
     (LOCK + "max_aeg_s = 5\n", "max_aeg_s", "an interlock has no setting 'max_aeg_s'; did you mean max_age_s"),
+    (LOCK + f'message = "{"x" * 201}"\n', "message", "the message has 201 characters; at most 200"),
     (LOCK + LOCK, 'id = "x"', "interlock 'x' is declared twice; rename one"),
     (LOCK.replace('"x"', '"x y"'), 'id = "x y"', "interlock id 'x y'; use letters, digits"),
     ('[[interlock]]\nid = "x"\npoints = ["tank.valve"]\n', "[[interlock]]", "interlock without require; add require"),
@@ -297,6 +300,44 @@ def test_a_mistake_names_line_and_fix(tmp_path: Path, rows: str, near: str, said
         n for n, line in enumerate(text.splitlines(), 1) if near in line and n > len((PLANT + MORE_TWINS).splitlines())
     ]
     assert any(m.startswith(f"plant.toml:{lines[-1]}: ") and said in m for m in found), (lines, found)
+
+
+VALUES = st.sampled_from(
+    ["0", "-1", "1e308", "nan", "inf", "9" * 400, "true", '"x"', '""', "[]", "[1]", '["tank.*"]', '["*"]', '["tank"]', "{}",
+     "{ a = 1 }", '{ "tank.valve" = 1 }', "{ tank.rate = nan }", "[[1]]", '[{ a = 1 }]', "1979-05-27", '"this.rate > 1 %"',
+     '"value == on"', '"2h"', '"warn"', '["tank.level<1"]', '"dtmi:test:Tank;1"', '"dtmi:test:Spare;1"']
+)  # fmt: skip
+TABLE_KEYS = {
+    "interlock": [*TABLES["interlock"], *INTERLOCK],
+    "policy": [*TABLES["policy"], *POLICY],
+    "pacing": [*TABLES["pacing"], *PACING],
+    "stop": [*TABLES["stop"]],
+}
+ROWS = st.sampled_from(sorted(TABLE_KEYS)).flatmap(
+    lambda t: st.dictionaries(st.sampled_from([*TABLE_KEYS[t], "other"]), VALUES, max_size=8).map(lambda row: (t, row))
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ROWS, min_size=1, max_size=4))
+def test_no_row_however_wrong_breaks_the_loader(tmp_path: Path, rows: list[tuple[str, dict[str, str]]]) -> None:
+    text = "".join(f"[[{t}]]\n" + "".join(f"{k} = {v}\n" for k, v in row.items()) for t, row in rows)
+    try:
+        plant = load(tmp_path, text + MODEL)
+    except BadPlant as error:
+        assert all(m.fix and m.line for m in error.mistakes)
+    else:
+        for point in plant.points:
+            plant.controls.judge(point, 1.0, table(plant).columns, NOW)
+
+
+def test_a_sheet_with_mistakes_of_its_own_says_them_beside_the_interlocks(tmp_path: Path) -> None:
+    spoiled = MORE_POINTS.replace("tank.rate,plc,a4,double,%", "tank.rate,plc,a4,doubel,furlong")
+    plant = PLANT + MORE_TWINS + LOCK.replace("plc.online", "tank.rate > 1 % and tank.spare.fault")
+    write(tmp_path, plant, POINTS + spoiled, Tank=RATED, BigTank=BIG, Spare=SPARE)
+    with pytest.raises(BadPlant) as caught:
+        load_plant(tmp_path, RULES)
+    assert any("doubel" in m.message for m in caught.value.mistakes)
 
 
 def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ TOLD = [
     ("pump.flow > 9 L/s and pump.flow < 11 L/s", True),
     ("pump.starts == 7", True),
     ("pump.starts + 1 > 7 and pump.starts <= 7", True),
+    ("pump.starts + 1 > 700 %", True),
     ("not tank.full", True),
     ("not tank.full == on", True),
     ("tank.full == off", True),
@@ -294,6 +295,17 @@ def test_whoever_asks_whether_a_point_is_good_may_go_on_with_another() -> None:
     assert careless.truth is None
     unguarded = asked("good(tank.level) or tank.level > 1 m", spoiled("tank.level", "stale"))
     assert (unguarded.truth, "is stale" in unguarded.detail) == (None, True)
+
+
+def test_the_least_of_something_unknown_is_unknown() -> None:
+    broken = spoiled("tank.level", "bad")
+    for text in ("min(9 m, tank.level) > 1 m", "min(tank.level, 9 m) > 1 m", "max(9 m, tank.level) > 1 m"):
+        assert asked(f"good(tank.level) or {text}", broken).truth is None
+
+
+def test_a_share_stays_a_share_beside_a_plain_number() -> None:
+    seven = columns({"pump.speed": 7.0})
+    assert asked("pump.speed * 3 == 21 % and 3 * pump.speed == 21 %", seven).truth is True
 
 
 def test_what_people_keep_does_not_grow_old() -> None:

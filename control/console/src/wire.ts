@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -250,155 +250,9 @@ export interface ImportInfo {
   error: ErrorBody | null;
 }
 
-/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name; `unit` is checked against the point's. `select` only reserves the point. It is sent not before `at` (ms since 1970, or ISO 8601), not before the plant's clock shows `at_plant_s`, not before the expression `when` holds, and not after `latest`; for the first three it waits at most `wait_s`. */
-export interface CommandRequest {
-  key: string;
-  point: string;
-  value: number | string;
-  unit?: string | null;
-  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
-  deadline_s?: number;
-  reason?: string;
-  latest?: number | string | null;
-  select?: boolean;
-  revision?: number | null;
-  at?: number | string | null;
-  at_plant_s?: number | null;
-  when?: string;
-  wait_s?: number;
-}
-
-/** Which command is meant, with a reason for what is done to it: it is kept. */
-export interface CommandName {
-  id: string;
-  reason?: string;
-}
-
-/** How an UNKNOWN command ended, as a person saw it. */
-export interface CommandOutcome {
-  id: string;
-  status: "CONFIRMED" | "FAILED";
-  reason: string;
-}
-
 /** Why; kept in the record. It can be left out. */
 export interface Reason {
   reason?: string;
-}
-
-/** POST /api/v1/commands/{id}/settle: how an UNKNOWN command ended, as a person saw it. */
-export interface Outcome {
-  status: "CONFIRMED" | "FAILED";
-  reason: string;
-}
-
-/** Which commands, newest first; `status` are words separated by commas, `open` leaves out what has ended. */
-export interface CommandsWanted {
-  limit?: number;
-  cursor?: string;
-  status?: string;
-  point?: string;
-  author?: string;
-  open?: boolean;
-}
-
-/** What was looked at for a step; `quality` in words, `age_s` null where nobody could say it is old. */
-export interface Seen {
-  point: string;
-  value: number | null;
-  text: string | null;
-  quality: string;
-  age_s: number | null;
-}
-
-/** One step: `detail` says why, `by` who, "" for the server itself, `seen` what was looked at. */
-export interface CommandTransition {
-  status: string;
-  time: number;
-  detail: string;
-  by: string;
-  seen: Seen[];
-}
-
-/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. */
-export interface CommandRecord {
-  id: string;
-  key: string;
-  point: string;
-  value: number;
-  priority: string;
-  deadline: number;
-  reason: string;
-  author: string;
-  status: string;
-  final: boolean;
-  observed: number | null;
-  approvals: number;
-  approver: string;
-  approved_by: string[];
-  select: boolean;
-  revision: number | null;
-  latest: number | null;
-  at: number | null;
-  at_plant_s: number | null;
-  when: string;
-  group: string;
-  transitions: CommandTransition[];
-  waits_for?: string;
-}
-
-/** GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last. */
-export interface CommandPage {
-  commands: CommandRecord[];
-  next: string | null;
-}
-
-/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused, `needs` what its way asks for before it is sent. */
-export interface CommandCheck {
-  allowed: boolean;
-  status: string;
-  detail: string;
-  seen: Seen[];
-  needs: string[];
-}
-
-/** A call that needs no body. */
-export interface Nothing {
-
-}
-
-/** An emergency stop of the plant: every point and what it is set to. */
-export interface StopInfo {
-  id: string;
-  name: string;
-  set: Record<string, number>;
-}
-
-/** POST /api/v1/stop/{id}. The same key is the same stop; without one each call is a new one. */
-export interface StopRequest {
-  key?: string;
-  reason?: string;
-}
-
-/** Which stop is meant; see StopRequest. */
-export interface StopName {
-  id: string;
-  key?: string;
-  reason?: string;
-}
-
-/** A point that could not be commanded, and why; the others were. */
-export interface StopProblem {
-  point: string;
-  error: ErrorBody;
-}
-
-/** One emergency command for every point of the stop. */
-export interface StopAnswer {
-  id: string;
-  name: string;
-  commands: CommandRecord[];
-  problems: StopProblem[];
 }
 
 /** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. */
@@ -547,6 +401,154 @@ export interface ErrorBody {
   hint: string;
   mistakes?: string[];
   command?: string;
+}
+
+/** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name; `unit` is checked against the point's. `select` only reserves the point. It is sent not before `at` (ms since 1970, or ISO 8601), not before the plant's clock shows `at_plant_s`, not before the expression `when` holds, and not after `latest`; for the first three it waits at most `wait_s`. */
+export interface CommandRequest {
+  key: string;
+  point: string;
+  value: number | string;
+  unit?: string | null;
+  priority?: "emergency" | "safety" | "operator" | "schedule" | "optimiser";
+  deadline_s?: number;
+  reason?: string;
+  latest?: number | string | null;
+  select?: boolean;
+  revision?: number | null;
+  at?: number | string | null;
+  at_plant_s?: number | null;
+  when?: string;
+  wait_s?: number;
+}
+
+/** Which command is meant, with a reason for what is done to it: it is kept. */
+export interface CommandName {
+  id: string;
+  reason?: string;
+}
+
+/** How an UNKNOWN command ended, as a person saw it. */
+export interface CommandOutcome {
+  id: string;
+  status: "CONFIRMED" | "FAILED";
+  reason: string;
+}
+
+/** POST /api/v1/commands/{id}/settle: how an UNKNOWN command ended, as a person saw it. */
+export interface Outcome {
+  status: "CONFIRMED" | "FAILED";
+  reason: string;
+}
+
+/** Which commands, newest first; `status` are words separated by commas, `open` leaves out what has ended. */
+export interface CommandsWanted {
+  limit?: number;
+  cursor?: string;
+  status?: string;
+  point?: string;
+  author?: string;
+  open?: boolean;
+}
+
+/** What was looked at for a step; `quality` in words, `age_s` null where nobody could say it is old. */
+export interface Seen {
+  point: string;
+  value: number | null;
+  text: string | null;
+  quality: string;
+  age_s: number | null;
+}
+
+/** One step: `detail` says why, `by` who, "" for the server itself, `seen` what was looked at. */
+export interface CommandTransition {
+  status: string;
+  time: number;
+  detail: string;
+  by: string;
+  seen: Seen[];
+}
+
+/** One command and all that happened to it: who, why, when and what was seen. `final` statuses never change again. `deadline` is the last moment of the waiting it is in now, `waits_for` what it waits for (only in answers, not in events). `approvals` people of the role `approver` must approve, `approved_by` have. `prediction`, without its bands, is in the answer of one command. */
+export interface CommandRecord {
+  id: string;
+  key: string;
+  point: string;
+  value: number;
+  priority: string;
+  deadline: number;
+  reason: string;
+  author: string;
+  status: string;
+  final: boolean;
+  observed: number | null;
+  approvals: number;
+  approver: string;
+  approved_by: string[];
+  select: boolean;
+  revision: number | null;
+  latest: number | null;
+  at: number | null;
+  at_plant_s: number | null;
+  when: string;
+  group: string;
+  transitions: CommandTransition[];
+  waits_for?: string;
+  prediction?: PredictionRecord | null;
+}
+
+/** GET /api/v1/commands, newest first; `next` is the cursor of the next page, null after the last. */
+export interface CommandPage {
+  commands: CommandRecord[];
+  next: string | null;
+}
+
+/** What a command would meet now: nothing was recorded or sent. `status` is where it would begin, `detail` why it would be refused or what is warned of, `needs` what its way asks for before it is sent, `prediction` what the plant's model says of it, where the policy asks for one. */
+export interface CommandCheck {
+  allowed: boolean;
+  status: string;
+  detail: string;
+  seen: Seen[];
+  needs: string[];
+  prediction?: PredictionRecord | null;
+}
+
+/** A call that needs no body. */
+export interface Nothing {
+
+}
+
+/** An emergency stop of the plant: every point and what it is set to. */
+export interface StopInfo {
+  id: string;
+  name: string;
+  set: Record<string, number>;
+}
+
+/** POST /api/v1/stop/{id}. The same key is the same stop; without one each call is a new one. */
+export interface StopRequest {
+  key?: string;
+  reason?: string;
+}
+
+/** Which stop is meant; see StopRequest. */
+export interface StopName {
+  id: string;
+  key?: string;
+  reason?: string;
+}
+
+/** A point that could not be commanded, and why; the others were. */
+export interface StopProblem {
+  point: string;
+  error: ErrorBody;
+}
+
+/** One emergency command for every point of the stop. */
+export interface StopAnswer {
+  id: string;
+  name: string;
+  commands: CommandRecord[];
+  problems: StopProblem[];
 }
 
 /** One step in the life of a lease or a group: `detail` says why, `by` who, "" for the server itself. */
