@@ -52,8 +52,9 @@ export class Desk {
       const open = await api.openCommands(OPEN_MOST);
       this.commands = merged(this.commands ?? [], open, COMMANDS_KEPT);
       this.noteWaits(open);
+      this.problem = null;
     } catch (error) {
-      this.notice(error);
+      this.problem = this.notice(error);
     }
   }
 
