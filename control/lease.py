@@ -181,6 +181,11 @@ def recovered(lease: Lease, now: int) -> Lease:
     return replace(lease, beaten_at=now)
 
 
+def is_own(author: str) -> bool:
+    """Whether the server itself commands: a revert, or a compensation. They go however large the step back is."""
+    return author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
+
+
 def author_of_reverts(lease: Lease) -> str:
     return f"{LEASE_AUTHOR}{lease.id}"
 
@@ -219,8 +224,7 @@ class LeaseBook:
     def against(self, point: str, author: str) -> Lease | None:
         """The lease that keeps the author from the point; reverts and compensations are the server's own and pass."""
         lease = self.of_point(point)
-        own = author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
-        return None if lease is None or lease.holder == author or own else lease
+        return None if lease is None or lease.holder == author or is_own(author) else lease
 
     def restore(self, leases: Iterable[Lease], now: int) -> None:
         """Those that were held when the server stopped."""

@@ -32,6 +32,8 @@ class Leasing:
             Conflict: the key was used for another lease. Reserved: somebody as urgent holds or has selected a point.
             LimitExceeded: too many are held.
         """
+        held = (x for x in self.book.active if (x.holder, x.key) == (holder, request.key))
+        before = before or next(held, None)  # one that is not on disk yet
         if before is not None:
             if before.asked != body(request):
                 raise Conflict(f"key {request.key!r} was used for another lease", "use a new key")

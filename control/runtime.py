@@ -115,8 +115,7 @@ class CommandRuntime:
         identity, key = self._new_id(), (author, request.key)
 
         def act(now: int) -> Orders:
-            before = self._desk.by_key(*key) or self._before.get(key)
-            return self._desk.submit(request, author, identity, before, now)
+            return self._desk.submit(request, author, identity, self._before.get(key), now)
 
         command = await self._ask(act, key, urgent=emergency)
         if command.status is Status.REFUSED and len(command.transitions) <= 2 and not _answered(command):
@@ -273,8 +272,7 @@ class CommandRuntime:
     async def _take(self) -> None:
         """Some events, one commit, then what they order."""
         events = self._next_events()
-        keys = [e.key for e in events if e.key is not None and self._desk.by_key(*e.key) is None]
-        self._before = await self.on_disk(self._store.by_keys, keys) if keys else {}
+        await self._look_up([e.key for e in events if e.key is not None])
         orders, answers = Orders(), list[tuple[asyncio.Future[Command | None], Command | None]]()
         now = self._clock()
         for event in events:
@@ -287,6 +285,7 @@ class CommandRuntime:
             orders.add(found)
             if event.answer is not None:
                 answers.append((event.answer, found.answer))
+        self._before = {}
         orders.add(self._desk.tick(now))
         orders.add(self.leasing.tick(now))
         self.grouping.follow(orders, now)
@@ -295,9 +294,16 @@ class CommandRuntime:
             if future.done():
                 continue
             if kept:
-                future.set_result(command)
+                # As it is after the batch: what was open when its key was repeated may have ended.
+                future.set_result(command if command is None else orders.kept.get(command.id, command))
             else:
                 future.set_exception(Unavailable("it could not be recorded; nothing was done", "see the server's log"))
+
+    async def _look_up(self, keys: list[tuple[str, str]]) -> None:
+        """What the keys were used for, open or not: an open command may end before the event is taken."""
+        opened = {key: c for key in keys if (c := self._desk.by_key(*key)) is not None}
+        others = [key for key in keys if key not in opened]
+        self._before = (await self.on_disk(self._store.by_keys, others) if others else {}) | opened
 
     def _next_events(self) -> list[_Event]:
         """Urgent ones alone, so that nothing else makes their commit longer; then the others. Of one key only the first, so

@@ -225,6 +225,8 @@ class Typing:
     def _product(self, node: syntax.Arithmetic, left: Quantity, right: Quantity) -> Quantity:
         for part in (left, right):
             self._no_absolute(part, f"{node.sign} with a temperature")
+        if node.sign == "/" and right.node == nodes.Constant(0.0):
+            wrong(node.place, "divided by zero", "divide by something else")
         if right.bare:
             unit, origin = left.unit, left.origin
         elif left.bare and node.sign == "*":

@@ -6,7 +6,6 @@ from control.api import wire
 from control.errors import codes, words
 from twin.errors import BadGraph, BadPlant, TwinloopError
 
-
 MESSAGE_MAX = 500  # characters: what somebody sent is named, not sent back
 
 

@@ -345,3 +345,14 @@ async def test_a_write_is_on_disk_before_its_first_byte_leaves(
         await plc.until(command.id, "CONFIRMED")
     reader.close()
     assert seen == [[("SENT",)], [("SENT",)]]
+
+
+async def test_a_key_repeated_while_its_command_ends_disturbs_nobody(plc: Bench) -> None:
+    """Cancelled and asked for again in one batch: the key finds what it was used for, and the batch is kept."""
+    first = await plc.submit("far.status", 1.0, key="again")
+    cancelled, again, other = await asyncio.gather(
+        plc.commands.cancel(first.id, "tester"), plc.submit("far.status", 1.0, key="again"), plc.submit(key="other")
+    )
+    assert cancelled.status == again.status == "CANCELLED"
+    assert again.id == first.id
+    await plc.until(other.id, "CONFIRMED")
