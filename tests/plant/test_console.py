@@ -174,12 +174,15 @@ def test_a_predicted_command_has_its_risk_in_words_and_as_a_fan(page: Page) -> N
     row.get_by_test_id("command-record").click()
 
 
-def test_the_emergency_stop_says_what_it_sets_and_sets_it_once_confirmed(page: Page) -> None:
-    page.get_by_test_id("stop").click()
+def test_the_emergency_stop_says_what_it_sets_and_sets_it_once_confirmed_by_keyboard(page: Page) -> None:
+    page.get_by_test_id("stop").focus()
+    page.keyboard.press("Enter")
     panel = page.get_by_test_id("stop-panel")
     expect(panel).to_contain_text("pump_335.status = off")
     picture(page, "stop")
-    page.get_by_test_id("stop-confirm").click()
+    expect(page.get_by_test_id("stop-confirm")).to_be_enabled()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     for point in ("pump_335.status", "pump_10.status"):
         expect(page.get_by_test_id(f"stop-point-{point}")).to_contain_text("CONFIRMED", timeout=15_000)
     page.get_by_test_id("stop-close").click()

@@ -30,6 +30,11 @@ test("a refusal says whether the device, a person or the server refused", () => 
   expect(meaning(command("a", step("REFUSED", 1, { detail: "interlock dry" })))).toBe("refused before it was sent");
 });
 
+test("what was settled by hand says whose word it is", () => {
+  expect(meaning(command("a", step("UNKNOWN", 1), step("CONFIRMED", 2)))).toBe("the plant did it");
+  expect(meaning(command("a", step("UNKNOWN", 1), step("CONFIRMED", 2, { by: "bert" })))).toBe("bert saw that the plant did it");
+});
+
 test("only a confirmed command is done", () => {
   expect(["SENT", "ACKNOWLEDGED"].map((s) => standing(command("a", step(s, 1))))).toEqual(["open", "open"]);
   expect(standing(command("a", step("CONFIRMED", 1)))).toBe("done");

@@ -25,6 +25,12 @@ export type Standing = "open" | "done" | "ended" | "abnormal" | "doubtful";
 
 export function meaning(command: CommandRecord): string {
   if (command.status === "REFUSED") return refusal(command);
+  const last = command.transitions.at(-1);
+  // Settled by hand: what the plant did is known only by what somebody says.
+  if (command.final && last?.by) {
+    if (command.status === "CONFIRMED") return `${last.by} saw that the plant did it`;
+    if (command.status === "FAILED") return `${last.by} saw that the plant did not do it`;
+  }
   return MEANING[command.status] ?? command.status.toLowerCase();
 }
 

@@ -41,14 +41,20 @@ export class Desk {
     }
   }
 
+  /** Whether of an unsent command it is not known what it waits for. */
+  get waitsMissing(): boolean {
+    return (this.commands ?? []).some((c) => cancellable(c) && !this.waits.has(c.id));
+  }
+
   async loadWaits(): Promise<void> {
     if (!(this.commands ?? []).some(cancellable)) return;
     try {
       const open = await api.openCommands(OPEN_MOST);
       this.commands = merged(this.commands ?? [], open, COMMANDS_KEPT);
       this.noteWaits(open);
+      this.problem = null;
     } catch (error) {
-      this.notice(error);
+      this.problem = this.notice(error);
     }
   }
 
@@ -64,7 +70,11 @@ export class Desk {
   /** Whoever sent it and however we heard of it. */
   keep(record: CommandRecord): void {
     this.commands = merged(this.commands ?? [], [record], COMMANDS_KEPT);
-    if (record.waits_for !== undefined) this.waits = new Map(this.waits).set(record.id, record.waits_for);
+    const waits = new Map(this.waits);
+    // An event does not say what it waits for now, and what it waited for before would be wrong.
+    if (record.waits_for === undefined) waits.delete(record.id);
+    else waits.set(record.id, record.waits_for);
+    this.waits = waits;
   }
 
   keepGroup(record: GroupRecord): void {
@@ -106,7 +116,8 @@ export class Desk {
   }
 
   private noteWaits(open: readonly CommandRecord[]): void {
-    this.waits = new Map(open.map((c) => [c.id, c.waits_for ?? ""]));
+    const unsent = (this.commands ?? []).filter(cancellable);
+    this.waits = new Map([...unsent.map((c) => [c.id, ""] as const), ...open.map((c) => [c.id, c.waits_for ?? ""] as const)]);
   }
 }
 

@@ -22,7 +22,7 @@ export interface LinkState {
 export type WhatIfNews = Pick<WhatIfRun, "id" | "state" | "progress">;
 export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
 
-const RETRY_PLANT_MS = 2_000;
+const RETRY_MS = 2_000;
 
 export class Session {
   phase = $state<Phase>("loading");
@@ -98,7 +98,7 @@ export class Session {
       this.problem = this.notice(error);
       if ((this.phase as Phase) === "signed-out") return;
       this.phase = "failed";
-      setTimeout(() => void this.loadPlant(), RETRY_PLANT_MS);
+      setTimeout(() => void this.loadPlant(), RETRY_MS);
     }
   }
 
@@ -122,7 +122,7 @@ export class Session {
       }
     } catch (error) {
       this.problem = this.notice(error);
-      if ((this.phase as Phase) !== "signed-out") setTimeout(() => void this.reloadPlant(), RETRY_PLANT_MS);
+      if ((this.phase as Phase) !== "signed-out") setTimeout(() => void this.reloadPlant(), RETRY_MS);
     } finally {
       this.reloading = false;
     }
@@ -134,6 +134,7 @@ export class Session {
       this.who = await api.who();
     } catch (error) {
       this.notice(error);
+      if ((this.phase as Phase) !== "signed-out") setTimeout(() => void this.loadWho(), RETRY_MS);
     }
   }
 
