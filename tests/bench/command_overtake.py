@@ -21,7 +21,7 @@ import uvloop
 from pymodbus.client import AsyncModbusTcpClient
 
 from control.command import Priority
-from control.runtime import Request
+from control.request import Request
 from tests.bench import line
 from tests.control.loaded import Loaded, at_work
 from tests.plant.counting import Counting, Manners, counting
