@@ -5,6 +5,7 @@ Blocks for some 50 ms a password (argon2): call it from a thread. Must not know 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import threading
@@ -60,10 +61,16 @@ class Accounts:
         Raises:
             Denied: there is no such account (any more).
         """
-        account = self._accounts().get(name)
-        if account is None:
-            raise Denied(f"there is no account {name!r}", "`twinloop account add` makes one")
-        return account.role
+        return self._account(name).role
+
+    def standing(self, name: str) -> tuple[Role, str]:
+        """The role, and what tells the account from an earlier one of that name: the salt of its hash is another.
+
+        Raises:
+            Denied: there is no such account (any more).
+        """
+        account = self._account(name)
+        return account.role, hashlib.sha256(account.hash.encode()).hexdigest()
 
     def sign_in(self, name: str, password: str, peer: str) -> Role:
         """
@@ -124,6 +131,12 @@ class Accounts:
             raise NotFound(f"there is no account {name!r}", nearest(name, found))
         del found[name]
         self._write(found)
+
+    def _account(self, name: str) -> Account:
+        account = self._accounts().get(name)
+        if account is None:
+            raise Denied(f"there is no account {name!r}", "`twinloop account add` makes one")
+        return account
 
     # --- the file ------------------------------------------------------------------------------------------------
 

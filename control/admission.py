@@ -84,5 +84,9 @@ def _check_times(request: Request, now: int) -> None:
         )
     if request.at is not None and request.at > now + int(request.wait_s * 1e9):
         raise BadRequest(f"its time comes after wait_s {request.wait_s:g}", "wait longer, or choose an earlier time")
+    late_s = 0.0 if request.at is None else (now - request.at) / 1e9
+    if late_s > request.deadline_s:
+        hint = f"choose a moment to come; its deadline of {request.deadline_s:g} s counts from that moment"
+        raise Expired(f"its time came {late_s:.1f} s ago", hint)
     if request.latest is not None and request.at is not None and request.latest < request.at:
         raise Expired("the deadline passes before its time comes", "choose a later deadline")

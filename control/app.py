@@ -143,7 +143,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         accounts = Accounts(config.data, clock)
         sources = Sources(live, store, commands, accounts, evidence, clock, _identity)
         northbound = Northbound(plant.servings, sources, config.data / PKI)
-        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.role)
+        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.standing)
         watch = metrics.LoopWatch()
         parts = Parts(
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,

@@ -22,7 +22,8 @@ def number_of(point: Point, said: float | str) -> float:
         if index is None:
             raise BadRequest(f"{said[:80]!r} is no value of {point.name}", f"one of {offer(point.schema)}")
         return float(point.schema.code(index))
-    number = SWITCH.get(said.lower())
+    number = SWITCH.get(said.lower()) if point.type == "boolean" else None
     if number is None:
-        raise BadRequest(f"value {said[:80]!r} of {point.name}", "give a number, on or off")
+        wanted = "on or off" if point.type == "boolean" else "a number"
+        raise BadRequest(f"value {said[:80]!r} of {point.name}", f"give {wanted}")
     return number

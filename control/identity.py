@@ -32,6 +32,7 @@ class Caller:
         account: the name is an account's, whose role is looked up again at every call.
         owner: it has shown the token, so it can read the data folder.
         session: which session it came by, hashed; "" for the token. When that ends, so does what was opened with it.
+        made: tells the account from an earlier one of the same name.
     """
 
     name: str
@@ -39,8 +40,10 @@ class Caller:
     account: bool = False
     owner: bool = False
     session: str = field(default="", compare=False, repr=False)
+    made: str = field(default="", compare=False, repr=False)
 
 
+Standing = tuple[Role, str]
 LINK = Caller("operator", Role.OPERATOR)
 """Whoever opened a login link that names no account."""
 TOKEN = Caller("cli", Role.OPERATOR, owner=True)
@@ -83,17 +86,18 @@ class Identity:
     """Everything that lets a caller in.
 
     Args:
-        role_of: the role that an account has now; Denied when there is no such account.
+        standing: the role that an account has now, and what tells it from an earlier one of that name; Denied when there
+            is no such account.
     """
 
     def __init__(
-        self, directory: Path, clock: Clock, new_secret: Callable[[], str], role_of: Callable[[str], Role]
+        self, directory: Path, clock: Clock, new_secret: Callable[[], str], standing: Callable[[str], Standing]
     ) -> None:
         self._links = _Grants(LOGIN_LINK_S, clock, new_secret, {})
         self._sessions = _Grants(SESSION_S, clock, new_secret, {})
         self._tickets = _Grants(TICKET_S, clock, new_secret, {})
         self._token = _token(directory / TOKEN_FILE, new_secret)
-        self._role_of = role_of
+        self._standing = standing
 
     def login_link(self, account: str = "") -> str:
         """A secret that opens one session, once.
@@ -101,7 +105,7 @@ class Identity:
         Raises:
             Denied: there is no such account.
         """
-        return self._links.give(Caller(account, self._role_of(account), account=True) if account else LINK)
+        return self._links.give(self._caller(account) if account else LINK)
 
     def log_in(self, secret: str) -> tuple[Caller, str]:
         """Who a login link's secret stands for, and a session.
@@ -115,10 +119,18 @@ class Identity:
         caller = self.now(caller)
         return caller, self._sessions.give(caller)
 
-    def session(self, account: str, role: Role) -> tuple[Caller, str]:
-        """A session for an account whose password fitted."""
-        caller = Caller(account, role, account=True)
+    def session(self, account: str) -> tuple[Caller, str]:
+        """A session for an account whose password fitted.
+
+        Raises:
+            Denied: it was removed meanwhile.
+        """
+        caller = self._caller(account)
         return caller, self._sessions.give(caller)
+
+    def _caller(self, account: str) -> Caller:
+        role, made = self._standing(account)
+        return Caller(account, role, account=True, made=made)
 
     def log_out(self, session: str) -> None:
         self._sessions.use(session)
@@ -140,11 +152,16 @@ class Identity:
         """The caller with the role that the account has now.
 
         Raises:
-            Denied: the session has ended, or the account was removed.
+            Denied: the session has ended, or the account was removed, be it that one of its name was added since.
         """
         if caller.session and self._sessions.named(caller.session) is None:
             raise Denied("the session has ended", "sign in again")
-        return replace(caller, role=self._role_of(caller.name)) if caller.account else caller
+        if not caller.account:
+            return caller
+        role, made = self._standing(caller.name)
+        if made != caller.made:
+            raise Denied(f"account {caller.name!r} was removed and added again", "sign in again")
+        return replace(caller, role=role)
 
     def ticket(self, caller: Caller) -> str:
         return self._tickets.give(caller)

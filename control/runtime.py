@@ -42,7 +42,7 @@ READ_TIMEOUT_S = 2.0
 RECORD_RETRY_S = 2.0  # a full disk is not emptied sooner
 PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
-TAKEN_MAX = 500  # events of one commit: some 20 ms of work, so that an emergency behind them waits no longer
+TAKEN_MAX = 100  # events of one commit: some 10 ms of work, so that an emergency behind them waits no longer
 T = TypeVar("T")
 Act = Callable[[int], Orders]
 """An event for the dispatcher, given the time (ns since 1970)."""
@@ -300,7 +300,9 @@ class CommandRuntime:
                 future.set_exception(Unavailable("it could not be recorded; nothing was done", "see the server's log"))
 
     def _next_events(self) -> list[_Event]:
-        """Urgent ones first; of one key only the first, so that the second meets what became of it."""
+        """Urgent ones alone, so that nothing else makes their commit longer; then the others. Of one key only the first, so
+        that the second meets what became of it.
+        """
         events: list[_Event] = []
         keys: set[tuple[str, str]] = set()
         for waiting in (self._urgent, self._inbox):
@@ -309,6 +311,8 @@ class CommandRuntime:
                 if event.key is not None:
                     keys.add(event.key)
                 events.append(event)
+            if events:
+                break
         return events
 
     async def _carry_out(self, orders: Orders) -> bool:

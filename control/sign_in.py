@@ -34,4 +34,4 @@ class SignIn:
         finally:
             self._busy -= 1
         self._evidence.record("login", {"user": account, "role": role.value, "by": "password", "peer": peer})
-        return self._identity.session(account, role)
+        return self._identity.session(account)

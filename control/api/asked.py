@@ -14,6 +14,7 @@ from twin.points import Point
 from twin.units import UNIT_OF_DTDL, UNITS, Unit, conversion
 from twin.when import parse_when_ns
 
+MOMENT_LENGTH_MAX = 80  # characters; ISO 8601 with ns and a zone has 35
 MOMENT_MAX_MS = 2**63 / 1e6  # what 64 bits of ns hold
 
 
@@ -25,6 +26,10 @@ def request_of(asked: CommandRequest, plant: Plant, now: int) -> Request:
     point = plant.point(asked.point)
     if asked.at_plant_s is not None and not math.isfinite(asked.at_plant_s):
         raise BadRequest(f"at_plant_s: {asked.at_plant_s:g}", "give seconds of the plant's clock")
+    if asked.at_plant_s is not None and plant.clock is None:
+        raise BadRequest(
+            "at_plant_s, and this plant has no clock of its own", "give `at`, or name a clock in plant.toml"
+        )
     if asked.unit is not None:
         check_unit(point, asked.unit, asked.value)
     return Request(
@@ -80,4 +85,7 @@ def moment(said: float | str | None, now: int, place: str) -> int | None:
         return int(said * 1e6)
     if said.strip().startswith(("now", "-", "+")):
         raise BadRequest(f"{place}: {said[:80]!r} is relative", "write it as 2026-11-21T06:00:00Z, or ms since 1970")
-    return parse_when_ns(said, now, place)
+    try:
+        return parse_when_ns(said[:MOMENT_LENGTH_MAX], now, place)
+    except BadRequest as error:
+        raise BadRequest(error.message, "write it as 2026-11-21T06:00:00Z, or ms since 1970") from None

@@ -69,6 +69,17 @@ def test_a_change_by_another_process_counts_at_the_next_question(
         accounts.sign_in("anna", PASSWORD, "10.0.0.1")
 
 
+def test_an_account_is_told_from_an_earlier_one_of_its_name(accounts: Accounts) -> None:
+    before = accounts.standing("anna")
+    assert before[0] is Role.OPERATOR
+    assert accounts.standing("anna") == before
+    accounts.remove("anna")
+    with pytest.raises(Denied):
+        accounts.standing("anna")
+    accounts.add("anna", PASSWORD, Role.OPERATOR)
+    assert accounts.standing("anna") != before
+
+
 def test_what_cannot_be_an_account_is_refused(accounts: Accounts) -> None:
     with pytest.raises(Conflict):
         accounts.add("anna", PASSWORD, Role.VIEWER)

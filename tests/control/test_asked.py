@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,9 +67,10 @@ def test_a_moment_that_moves_or_means_nothing_is_refused(plant: Plant, said: flo
 
 
 def test_everything_said_of_a_command_reaches_the_request(plant: Plant) -> None:
+    timed = replace(plant, clock="pump.speed")
     request = request_of(
         asked("pump.mode", "hand", priority="safety", deadline_s=5.0, reason="r", select=True, revision=7, at_plant_s=3.5,
-              when="tank.level > 1 m", wait_s=60.0), plant, NOW,
+              when="tank.level > 1 m", wait_s=60.0), timed, NOW,
     )  # fmt: skip
     assert (request.key, request.point, request.value, request.priority) == ("k", "pump.mode", 2.0, Priority.SAFETY)
     assert (request.deadline_s, request.reason, request.select, request.revision) == (5.0, "r", True, 7)
@@ -76,4 +78,6 @@ def test_everything_said_of_a_command_reaches_the_request(plant: Plant) -> None:
     with pytest.raises(NotFound, match=r"pump\.mod"):
         request_of(asked("pump.mod", 1), plant, NOW)
     with pytest.raises(BadRequest, match="at_plant_s"):
-        request_of(asked("pump.mode", "hand", at_plant_s=float("inf")), plant, NOW)
+        request_of(asked("pump.mode", "hand", at_plant_s=float("inf")), timed, NOW)
+    with pytest.raises(BadRequest, match="no clock of its own"):
+        request_of(asked("pump.mode", "hand", at_plant_s=3.5), plant, NOW)

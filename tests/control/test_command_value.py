@@ -24,5 +24,8 @@ def test_a_switch_has_words() -> None:
 def test_a_word_that_means_no_value_says_which_do() -> None:
     with pytest.raises(BadRequest, match="one of 0 off, 4 auto"):
         number_of(point(0, "a", "enum", schema=MODE), "manual")
-    with pytest.raises(BadRequest, match="give a number, on or off"):
-        number_of(point(0, "a"), "fast")
+    with pytest.raises(BadRequest, match="give on or off"):
+        number_of(point(0, "a", "boolean"), "fast")
+    for word in ("fast", "on"):
+        with pytest.raises(BadRequest, match="give a number"):
+            number_of(point(0, "a"), word)

@@ -11,7 +11,16 @@ from control.dispatcher import DRAFT_MAX_NS
 from control.request import Request
 from protocols.link import WriteOutcome
 from tests.control.desk_ground import SECOND, Table
-from twin.errors import Conflict, LimitExceeded, NotPermitted, OutOfRange, PreconditionFailed, Refused, Reserved
+from twin.errors import (
+    Conflict,
+    Expired,
+    LimitExceeded,
+    NotPermitted,
+    OutOfRange,
+    PreconditionFailed,
+    Refused,
+    Reserved,
+)
 from twin.interlock import Judgement
 from twin.policy import Policy, Preflight
 
@@ -252,3 +261,9 @@ def test_the_same_key_and_body_get_the_first_answer_and_another_body_a_conflict(
     for other in (Request("k", SPEED, 51.0), Request("k", SPEED, 50.0, deadline_s=31.0), Request("k", STATUS, 1.0)):
         with pytest.raises(Conflict, match="was used for another"):
             table.desk.submit(other, "anna", "c99", made, table.now)
+
+
+def test_what_should_have_happened_before_it_was_asked_for_is_expired(table: Table) -> None:
+    with pytest.raises(Expired, match=r"its time came 31\.0 s ago"):
+        table.submit(FAR, 1.0, "anna", at=table.now - 31 * SECOND)
+    assert table.submit(FAR, 1.0, "anna", at=table.now - 29 * SECOND).status is Status.QUEUED

@@ -18,6 +18,7 @@ from control.identity import (
     TOKEN_FILE,
     Caller,
     Identity,
+    Standing,
 )
 from twin.errors import Denied
 from twin.role import Role
@@ -46,16 +47,16 @@ def roles() -> Roles:
     return {"anna": Role.SUPERVISOR}
 
 
-def role_of(roles: Roles, name: str) -> Role:
+def standing(roles: Roles, name: str) -> Standing:
     if name not in roles:
         raise Denied(f"there is no account {name!r}")
-    return roles[name]
+    return roles[name], str(id(roles))
 
 
 @pytest.fixture
 def identity(tmp_path: Path, clock: Clock, roles: Roles) -> Identity:
     numbers = count()
-    return Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}", partial(role_of, roles))
+    return Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}", partial(standing, roles))
 
 
 def test_a_login_link_opens_one_session_once(identity: Identity) -> None:
@@ -92,7 +93,7 @@ def test_the_token_is_kept_private_and_stays_the_same(
 ) -> None:
     path = tmp_path / TOKEN_FILE
     assert path.stat().st_mode & 0o077 == 0
-    again = Identity(tmp_path, clock, lambda: "other", partial(role_of, roles))
+    again = Identity(tmp_path, clock, lambda: "other", partial(standing, roles))
     assert again.caller(None, path.read_text()) == TOKEN
 
 
@@ -119,13 +120,13 @@ def test_asking_for_ever_does_not_fill_memory_and_drops_the_oldest(identity: Ide
 
 
 def test_a_session_of_an_account_is_good_as_cookie_and_as_bearer_token(identity: Identity) -> None:
-    caller, secret = identity.session("anna", Role.SUPERVISOR)
+    caller, secret = identity.session("anna")
     assert caller == Caller("anna", Role.SUPERVISOR, account=True)
     assert identity.caller(secret, None) == identity.caller(None, secret) == caller
 
 
 def test_a_role_counts_as_it_is_now_and_a_removed_account_is_out_at_once(identity: Identity, roles: Roles) -> None:
-    caller, secret = identity.session("anna", roles["anna"])
+    caller, secret = identity.session("anna")
     ticket, link = identity.ticket(caller), identity.login_link("anna")
     roles["anna"] = Role.VIEWER
     assert identity.caller(secret, None).role is Role.VIEWER
@@ -147,7 +148,7 @@ def test_a_login_link_for_an_account_signs_in_as_that_account(identity: Identity
 
 
 def test_what_was_opened_with_a_session_ends_with_it(identity: Identity, clock: Clock) -> None:
-    sessions = [identity.session("anna", Role.SUPERVISOR)[1] for _ in range(2)]
+    sessions = [identity.session("anna")[1] for _ in range(2)]
     out, late = (identity.redeem(identity.ticket(identity.caller(s, None))) for s in sessions)
     identity.log_out(sessions[0])
     with pytest.raises(Denied, match="session has ended"):
@@ -156,3 +157,14 @@ def test_what_was_opened_with_a_session_ends_with_it(identity: Identity, clock: 
     clock.now = int(SESSION_S * 1e9)
     with pytest.raises(Denied, match="session has ended"):
         identity.now(late)
+
+
+def test_an_account_that_was_made_anew_takes_no_session_over(tmp_path: Path, clock: Clock, roles: Roles) -> None:
+    made, numbers = ["first"], count()
+    identity = Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}", lambda name: (roles[name], made[-1]))
+    caller, secret = identity.session("anna")
+    assert identity.caller(None, secret) == caller
+    made.append("second")
+    for use in (lambda: identity.caller(None, secret), lambda: identity.now(caller)):
+        with pytest.raises(Denied, match="removed and added again"):
+            use()

@@ -14,9 +14,11 @@ import pytest
 from control.command import Command, Priority, Status
 from control.request import Request
 from ledger.entry import decode
-from protocols.link import LinkState
+from protocols.link import LinkState, Verdict
+from protocols.modbus.link import ModbusLink
 from tests.control.plants import Bench, Pump, bench, serve_pump, until
 from twin.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
+from twin.points import Point
 
 
 @pytest.fixture
@@ -318,3 +320,28 @@ async def test_what_cannot_be_recorded_is_not_done_and_work_goes_on_once_it_can(
     again = await plc.submit("pump.speed", 70.0, key="lost")
     await plc.until(again.id, "CONFIRMED")
     assert plc.pump.writes == [("pump.status", 1.0), ("pump.speed", pytest.approx(70.0))]
+
+
+async def test_a_write_is_on_disk_before_its_first_byte_leaves(
+    plc: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the disk takes; a second reader of the file sees only what is committed."""
+    reader = sqlite3.connect(next(tmp_path.rglob("commands.sqlite")))
+    seen: list[list[tuple[str]]] = []
+    write, save = ModbusLink.write, plc.store.save
+
+    async def watched(self: ModbusLink, point: Point, value: float, timeout_s: float) -> Verdict:
+        seen.append(reader.execute("SELECT status FROM commands WHERE point = ?", (point.name,)).fetchall())
+        return await write(self, point, value, timeout_s)
+
+    def slow(*records: object) -> None:
+        time.sleep(0.05)
+        save(*records)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ModbusLink, "write", watched)
+    monkeypatch.setattr(plc.store, "save", slow)
+    commands = [await plc.submit(), await plc.submit("pump.speed", 70.0, key="other")]
+    for command in commands:
+        await plc.until(command.id, "CONFIRMED")
+    reader.close()
+    assert seen == [[("SENT",)], [("SENT",)]]

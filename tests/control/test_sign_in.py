@@ -32,7 +32,7 @@ async def test_who_fits_has_a_session_and_an_entry_and_more_than_a_few_at_once_a
 ) -> None:
     accounts = Accounts(tmp_path, time.time_ns)
     accounts.add("anna", PASSWORD, Role.ENGINEER)
-    identity = Identity(tmp_path, time.time_ns, secrets.token_hex, accounts.role)
+    identity = Identity(tmp_path, time.time_ns, secrets.token_hex, accounts.standing)
     door = SignIn(accounts, identity, evidence)
     caller, session = await door.sign_in("anna", PASSWORD, "10.0.0.1")
     assert identity.caller(session, None) == caller
