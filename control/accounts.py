@@ -114,8 +114,9 @@ class Accounts:
         if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
             raise BadRequest(f"a password of {len(password)} characters", f"give {PASSWORD_MIN} … {PASSWORD_MAX}")
         found = dict(self._accounts())
-        if name in found:
-            raise Conflict(f"there is an account {name!r}", "remove it first")
+        held = next((other for other in found if other.casefold() == name.casefold()), None)
+        if held is not None:  # approvals tell people apart by these names
+            raise Conflict(f"there is an account {held!r}", "remove it first")
         if len(found) >= ACCOUNTS_MAX:
             raise Conflict(f"there are {ACCOUNTS_MAX} accounts", "remove one")
         found[name] = Account(name, role, self._hasher.hash(password))

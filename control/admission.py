@@ -26,6 +26,7 @@ def admitted(request: Request, author: str, identity: str, point: Point, policy:
     _check_words(request)
     _check_value(point, request.value)
     _check_times(request, now)
+    _check_emergency(request)
     terms = _terms(request, policy, now)
     if policy.select and not request.select and request.priority is not Priority.EMERGENCY:
         raise Refused(f"{point.name} must be selected before it is operated", "select it, then operate the selection")
@@ -55,6 +56,12 @@ def _terms(request: Request, policy: Policy, now: int) -> Terms:
         when=request.when,
         until=now + int(request.wait_s * 1e9) if waits else None,
     )
+
+
+def _check_emergency(request: Request) -> None:
+    waits = request.select or request.at is not None or request.at_plant_s is not None or request.when
+    if request.priority is Priority.EMERGENCY and (waits or request.revision is not None):
+        raise BadRequest("an emergency waits for nothing", "leave out select, at, at_plant_s, when and revision")
 
 
 def _check_words(request: Request) -> None:

@@ -16,6 +16,7 @@ import typer
 
 from control import show, show_prediction
 from control.client import POLL_S, Client
+from control.command_value import as_said
 from control.places import data_folder
 from twin.errors import BadRequest
 
@@ -274,7 +275,7 @@ def _body(
 
     now = time.time_ns()
     body: dict[str, Any] = {
-        "key": key or secrets.token_hex(8), "point": point, "value": _number(value), "unit": unit, "priority": priority,
+        "key": key or secrets.token_hex(8), "point": point, "value": as_said(value), "unit": unit, "priority": priority,
         "deadline_s": parse_duration_s(deadline, "--deadline"), "reason": reason, "when": when, "revision": revision,
         "wait_s": parse_duration_s(wait_for, "--wait-for"),
     }  # fmt: skip
@@ -330,11 +331,3 @@ def _password() -> str:
 
 def _address(identity: str) -> str:
     return f"/commands/{quote(identity, safe='')}"
-
-
-def _number(text: str) -> float | str:
-    """A number, or text for the server: it knows the names of an enum's values."""
-    try:
-        return float(text)
-    except ValueError:
-        return text

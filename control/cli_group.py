@@ -15,6 +15,7 @@ import typer
 from control import show
 from control.cli_command import Account, Data, Deadline, Json, Priority, Reason, Wait, asking
 from control.client import POLL_S, Client
+from control.command_value import as_said
 from twin.errors import BadRequest
 from twin.when import parse_duration_s
 
@@ -164,15 +165,7 @@ def _member(text: str) -> dict[str, Any]:
     value, slash, undo = said.partition("/")
     if not equals:
         raise BadRequest(f"{text!r} is no point=value", "write it as pump_335.status=on/off")
-    return {"point": point, "value": _number(value), "compensation": _number(undo) if slash else None}
-
-
-def _number(text: str) -> float | str:
-    """A number, or text for the server: it knows the names of an enum's values."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return {"point": point, "value": as_said(value), "compensation": as_said(undo) if slash else None}
 
 
 def _address(identity: str) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from control import show
 from control.cli_command import Account, Data, Json, Reason, asking
+from control.command_value import as_said
 from twin.errors import BadRequest
 from twin.when import parse_duration_s
 
@@ -134,10 +135,7 @@ def _pair(text: str) -> tuple[str, float | str]:
     point, equals, value = text.partition("=")
     if not equals:
         raise BadRequest(f"--revert {text!r} is no point=value", "write it as pump_335.status=off")
-    try:
-        return point, float(value)
-    except ValueError:
-        return point, value
+    return point, as_said(value)
 
 
 def _address(identity: str) -> str:

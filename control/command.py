@@ -30,7 +30,8 @@ class Status(StrEnum):
     FAILED = "FAILED"
 
 
-_ENDED_UNSENT = frozenset({Status.REFUSED, Status.EXPIRED, Status.CANCELLED})
+# SUPERSEDED: by a later command while QUEUED, by an emergency whatever it waits for.
+_ENDED_UNSENT = frozenset({Status.REFUSED, Status.EXPIRED, Status.CANCELLED, Status.SUPERSEDED})
 # SENT → QUEUED only for a write that provably did not leave. AWAITING_APPROVAL → itself: one of several has approved.
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.DRAFT: frozenset({Status.SELECTED, Status.AWAITING_APPROVAL, Status.SCHEDULED, Status.QUEUED})
@@ -38,7 +39,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.SELECTED: frozenset({Status.AWAITING_APPROVAL, Status.SCHEDULED, Status.QUEUED}) | _ENDED_UNSENT,
     Status.AWAITING_APPROVAL: frozenset({Status.AWAITING_APPROVAL, Status.SCHEDULED, Status.QUEUED}) | _ENDED_UNSENT,
     Status.SCHEDULED: frozenset({Status.QUEUED}) | _ENDED_UNSENT,
-    Status.QUEUED: frozenset({Status.SENT, Status.SUPERSEDED}) | _ENDED_UNSENT,
+    Status.QUEUED: frozenset({Status.SENT}) | _ENDED_UNSENT,
     Status.SENT: frozenset({Status.ACKNOWLEDGED, Status.REFUSED, Status.UNKNOWN, Status.QUEUED}),
     Status.ACKNOWLEDGED: frozenset({Status.CONFIRMED, Status.FAILED, Status.UNKNOWN, Status.SUPERSEDED}),
     Status.UNKNOWN: frozenset({Status.CONFIRMED, Status.FAILED}),
@@ -220,10 +221,14 @@ def recovered(command: Command, now: int) -> Command:
 
 
 def supersedes(newer: Command, older: Command) -> bool:
-    """Whether a queued command loses its purpose when a newer one for the same point is queued."""
+    """Whether an unsent command loses its purpose when a newer one for the same point is queued.
+
+    An emergency ends whatever was to come, planned or waiting: what it stopped must not start again by itself.
+    """
+    pointless = UNSENT if newer.priority is Priority.EMERGENCY else frozenset({Status.QUEUED})
     return (
         older.point == newer.point
         and older.id != newer.id
-        and older.status is Status.QUEUED
+        and older.status in pointless
         and older.priority >= newer.priority
     )

@@ -18,11 +18,12 @@ PROBLEMS_MAX = 100
 _HINT = "the ledger holds what was recorded: see `twinloop audit show --kind command`"
 _ROWS = (
     "SELECT c.id, t.n, c.key, c.author, c.point, c.value, c.priority, c.reason, t.status, t.detail, {by}, {seen}, "
-    "t.entry, c.status, c.observed, c.deadline FROM transitions t JOIN commands c ON c.id = t.command "
+    "t.entry, c.status, c.observed, c.deadline, t.time, {asked} FROM transitions t JOIN commands c ON c.id = t.command "
     "ORDER BY t.command, t.n"
 )
+_STEPLESS = "SELECT id, -1 FROM commands WHERE id NOT IN (SELECT command FROM transitions)"
 # Where in a row.
-_ENTRY, _STATUS, _NOW, _OBSERVED, _DEADLINE = 12, 8, 13, 14, 15
+_ENTRY, _STATUS, _NOW, _OBSERVED, _DEADLINE, _TIME, _ASKED, _TERMS = 12, 8, 13, 14, 15, 16, 17, 18
 Found = dict[tuple[str, int], tuple[Any, ...]]
 
 
@@ -37,24 +38,31 @@ def read_commands(path: Path) -> Found:
         held = {row[1] for row in database.execute("PRAGMA table_info(transitions)")}
         # A store that no newer server has opened yet has neither.
         by, seen = ("t.author", "t.seen") if "seen" in held else ("''", "''")
-        return {(row[0], row[1]): row for row in database.execute(_ROWS.format(by=by, seen=seen))}
+        asked = "c.asked, c.terms" if "seen" in held else "'', ''"
+        rows = list(database.execute(_ROWS.format(by=by, seen=seen, asked=asked)))
+        rows += database.execute(_STEPLESS)
+        return {(row[0], row[1]): row for row in rows}
     finally:
         database.close()
 
 
 def check_commands(found: Found, entries: Mapping[int, Entry]) -> list[dict[str, str]]:
     """Problems: changed, forged and removed transitions, and commands whose status or outcome is another."""
+    stepless = [place for place, row in found.items() if len(row) < _ENTRY]
+    found = {place: row for place, row in found.items() if place not in stepless}
     newest = max((row[_ENTRY] for row in found.values() if row[_ENTRY] is not None), default=-1)
     recorded = {(str(e.body["id"]), int(str(e.body["n"]))): (i, e) for i, e in entries.items() if e.kind == "command"}
-    problems = []
+    problems = [_problem(place, "has no step at all") for place in stepless]
     for place, row in found.items():
         if row[_ENTRY] is None and place not in recorded:
             continue  # as a crash leaves it: the server records it when it starts
         held = recorded.get(place)
         if held is None:
             problems.append(_problem(place, "is not in the ledger"))
-        elif _said(row) != _recorded(held[1]):
+        elif _said(row) != _recorded(held[1]) or not _as_asked(row, held[1]):
             problems.append(_problem(place, "is not what the ledger recorded"))
+        elif row[_ENTRY] != held[0] and (row[_ENTRY] is not None or held[0] < newest):
+            problems.append(_problem(place, "has another index in the ledger"))
     last = dict(sorted(found))
     for identity, n in last.items():
         row, held = found[identity, n], recorded.get((identity, n))
@@ -70,16 +78,24 @@ def check_commands(found: Found, entries: Mapping[int, Entry]) -> list[dict[str,
     return problems[:PROBLEMS_MAX]
 
 
+def _as_asked(row: tuple[Any, ...], entry: Entry) -> bool:
+    """What was asked for, on which terms: told with the first step. Entries of older servers do not have it."""
+    if row[1] != 0 or "terms" not in entry.body:
+        return True
+    return (row[_ASKED], row[_TERMS]) == (entry.body["asked"], entry.body["terms"])
+
+
 def _said(row: tuple[Any, ...]) -> tuple[Any, ...]:
     _, _, key, author, point, value, priority, reason, status, detail, by, seen, *_ = row
     names = {int(p): p.name.lower() for p in Priority}
     sights = msgspec.json.decode(seen, type=tuple[Sight, ...]) if seen else ()
-    return key, author, point, value, names.get(priority), reason, status, detail, by, seen_text(sights)
+    return row[_TIME], key, author, point, value, names.get(priority), reason, status, detail, by, seen_text(sights)
 
 
 def _recorded(entry: Entry) -> tuple[Any, ...]:
     names = ("key", "author", "point", "value", "priority", "reason", "status", "detail")
-    return (*(entry.body[name] for name in names), entry.body.get("by", ""), entry.body.get("seen", ""))
+    told = (entry.body[name] for name in names)
+    return (entry.time_ns, *told, entry.body.get("by", ""), entry.body.get("seen", ""))
 
 
 def _problem(place: tuple[str, int], what: str) -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from control.command import Command, Status, Transition
+import msgspec
+
+from control.command import Command, Status, Terms, Transition
 from ledger.entry import JSON
 from twin.interlock import Sight
 from twin.quality import name as quality_name
@@ -63,13 +65,19 @@ def sight(seen: Sight) -> dict[str, Any]:
 def as_entry(command: Command, n: int) -> dict[str, JSON]:
     """Transition `n` as the ledger keeps it: who, why, and what was seen."""
     step = command.transitions[n]
-    return {
+    first: dict[str, JSON] = {} if n else {"asked": command.asked, "terms": terms_text(command.terms)}
+    return first | {
         "id": command.id, "n": n, "key": command.key, "author": command.author, "point": command.point,
         "value": command.value, "priority": command.priority.name.lower(), "deadline_ns": command.deadline,
         "reason": command.reason, "status": step.status.value, "detail": step.detail, "by": step.by,
         "seen": seen_text(step.seen),
         "observed": command.observed if step.status in (Status.CONFIRMED, Status.FAILED) else None,
     }  # fmt: skip
+
+
+def terms_text(terms: Terms) -> str:
+    """As the store and the ledger keep them."""
+    return msgspec.json.encode(terms).decode()
 
 
 def seen_text(seen: tuple[Sight, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from control.command import FINAL, Command, Priority, Status, Terms, Transition
+from control.command_record import terms_text
 from control.group import UNDO_KEY, Group, Team, author_of_undos, requests
 from control.lease import Lease
 from control.life import Step
@@ -125,7 +126,7 @@ class CommandStore:
                     "status = excluded.status, observed = excluded.observed, deadline = excluded.deadline",
                     (
                         c.id, c.author, c.key, c.point, c.value, int(c.priority), c.deadline, c.reason, c.status,
-                        c.observed, _encoder.encode(c.terms).decode(), c.asked,
+                        c.observed, terms_text(c.terms), c.asked,
                     ),
                 )  # fmt: skip
                 self._db.executemany(

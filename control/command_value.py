@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from twin.errors import BadRequest
 from twin.points import Point
 from twin.schema import Enum, offer
@@ -16,7 +18,7 @@ def number_of(point: Point, said: float | str) -> float:
         BadRequest: a text that means no value of the point.
     """
     if not isinstance(said, str):
-        return said
+        return said + 0.0  # no negative zero
     if isinstance(point.schema, Enum):
         index = point.schema.index_of(said)
         if index is None:
@@ -27,3 +29,12 @@ def number_of(point: Point, said: float | str) -> float:
         wanted = "on or off" if point.type == "boolean" else "a number"
         raise BadRequest(f"value {said[:80]!r} of {point.name}", f"give {wanted}")
     return number
+
+
+def as_said(text: str) -> float | str:
+    """What somebody typed: a number, or text for the server, which knows the names of an enum's values."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text  # JSON has no word for the others

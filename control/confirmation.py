@@ -33,9 +33,9 @@ class Finding:
 
 
 def default_feedback(point: Point, value: float) -> Feedback:
-    """Without a rule in the plant: the point itself, to a rounding error."""
+    """Without a rule in the plant: the point itself, to a rounding error of the value and of its register."""
     step = abs(point.scale) if point.type not in ("boolean", "enum") else 0.0
-    tolerance = max(step / 2 if point.type == "integer" else 0.0, 1e-6 * abs(value))
+    tolerance = max(step / 2 if point.type == "integer" else 0.0, 1e-6 * abs(value), 1e-9 * abs(point.scale))
     return Feedback(point.name, point.name, tolerance, DEFAULT_WITHIN_S)
 
 

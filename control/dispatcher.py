@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from control import waiting
-from control.admission import admitted
 from control.board import Board, Timer
 from control.command import (
     SEEKING,
@@ -86,7 +85,7 @@ class Dispatcher:
             return Orders(self.open.get(before.id, before))
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
-        command = admitted(request, author, identity, point, policy, now)
+        command = self.gate.admit(request, author, identity, point, policy, now)
         self.gate.check(command, point, now)
         judgement = ALLOWED if command.terms.scheduled else self._ground.judge(command, now)
         return self._begun(command, point, policy, judgement, now)
@@ -113,7 +112,7 @@ class Dispatcher:
         """
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
-        command = admitted(request, author, "", point, policy, now)
+        command = self.gate.admit(request, author, "", point, policy, now)
         self.gate.check(command, point, now)
         return command, self._ground.judge(command, now)
 
@@ -215,7 +214,7 @@ class Dispatcher:
         """
         point = self._ground.point(request.point)
         policy = unasked(self._ground.policy(point))
-        command = admitted(request, author, identity, point, policy, now)
+        command = self.gate.admit(request, author, identity, point, policy, now)
         judgement = Judgement(False, against) if against else self._ground.judge(command, now)
         return self._begun(command, point, policy, judgement, now)
 
@@ -223,7 +222,7 @@ class Dispatcher:
         """A member of a group, which `Gate.check_member` let pass at this moment: SCHEDULED until it is its `turn`."""
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
-        command = admitted(request, author, identity, point, policy, now)
+        command = self.gate.admit(request, author, identity, point, policy, now)
         terms = replace(command.terms, group=group, step=step, until=now + GROUP_MAX_NS)
         return self._begun(replace(command, terms=terms), point, policy, ALLOWED, now)
 

@@ -15,10 +15,10 @@ from control.orders import Ground, Orders
 from control.pace import SECOND, Sent, changed_since, earliest, too_far
 from control.queue import QUEUE_MAX
 from control.request import Request
-from twin.errors import LimitExceeded, OutOfRange, PreconditionFailed, Reserved
+from twin.errors import LimitExceeded, NotPermitted, OutOfRange, PreconditionFailed, Reserved
 from twin.interlock import ALLOWED, Judgement
 from twin.points import Point
-from twin.policy import Policy, Preflight
+from twin.policy import FREE, Policy, Preflight
 
 
 class Gate:
@@ -38,13 +38,27 @@ class Gate:
         last = self._last.get(point)
         return None if last is None else last[0]
 
+    def admit(self, request: Request, author: str, identity: str, point: Point, policy: Policy, now: int) -> Command:
+        """The command that a request becomes.
+
+        Raises:
+            BadRequest, OutOfRange, Expired, Refused: it can never work so.
+        """
+        command = admitted(request, author, identity, point, policy, now)
+        if wrong := self._ground.misfit(point, command.value):
+            raise OutOfRange(
+                f"{point.name} cannot be {command.value:g}: {wrong}", "give a value that its device can hold"
+            )
+        return command
+
     def check(self, command: Command, point: Point, now: int) -> None:
         """Refuse at once, and without a record, what cannot be taken now.
 
         Raises:
-            BadRequest, PreconditionFailed, OutOfRange, Reserved, LimitExceeded.
+            BadRequest, PreconditionFailed, OutOfRange, Reserved, LimitExceeded, NotPermitted.
         """
         if command.priority is Priority.EMERGENCY:
+            self._check_emergency(command, point)
             return
         if command.terms.when:
             self._ground.condition(command, now)  # one that cannot be read is told at once
@@ -59,12 +73,25 @@ class Gate:
         if other := self.selected_by_other(point.name, command.author):
             hint = f"wait for command {other.id} to end or to expire"
             raise Reserved(f"{other.author} has selected {point.name}", hint)
+        own = (c for c in self._board.of_point(point.name) if c.terms.select and c.status in UNSENT)
+        if command.terms.select and (held := next(own, None)) is not None:
+            raise Reserved(f"you have selected {point.name} already", f"operate or cancel command {held.id}")
         if self._board.line(point.device).open >= QUEUE_MAX:
             raise LimitExceeded(f"{QUEUE_MAX} commands of device {point.device} are open", "wait or cancel some")
         wait_s = (self.earliest(command, point) - now) / SECOND
         if wait_s > command.terms.deadline_s and not command.terms.scheduled:
             hint = f"give it a deadline of more than {wait_s:.1f} s, or a smaller step"
             raise LimitExceeded(f"the pace of {point.name} lets this go in {wait_s:.1f} s only", hint)
+
+    def _check_emergency(self, command: Command, point: Point) -> None:
+        """The class is no way around a policy: what it passes over must be what the plant calls a stop.
+
+        Raises:
+            NotPermitted.
+        """
+        if self._ground.policy(point) != FREE and not self._ground.is_stop(command):
+            what = f"a policy holds for {point.name}: as an emergency it may only be set to what a [[stop]] sets"
+            raise NotPermitted(what, "send it in another class, or declare the stop in plant.toml")
 
     def selected_by_other(self, point: str, author: str) -> Command | None:
         """The open selection that keeps the author from the point."""
@@ -133,7 +160,7 @@ class Gate:
         """
         point = self._ground.point(request.point)
         policy = self._ground.policy(point)
-        admitted(request, author, "", point, unasked(policy), now)
+        self.admit(request, author, "", point, unasked(policy), now)
         return policy
 
     def check_member(self, request: Request, author: str, now: int, *, later: bool) -> Judgement:
@@ -143,7 +170,7 @@ class Gate:
             As submit.
         """
         point = self._ground.point(request.point)
-        command = admitted(request, author, "", point, self._ground.policy(point), now)
+        command = self.admit(request, author, "", point, self._ground.policy(point), now)
         if later:
             command = replace(command, terms=replace(command.terms, group="later"))
         self.check(command, point, now)

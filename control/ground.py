@@ -8,6 +8,7 @@ from control import schedule
 from control.command import Command, Priority
 from control.confirmation import default_feedback
 from control.live import LiveTwin
+from protocols.catalog import PROTOCOLS
 from twin.errors import BadRequest
 from twin.expression import Expression, parse
 from twin.interlock import ALLOWED, Judgement, Sight
@@ -45,6 +46,9 @@ class LiveGround:
             self._points.clear()
             self._conditions.clear()
 
+    def misfit(self, point: Point, value: float) -> str:
+        return PROTOCOLS[self._live.plant.device_of_id[point.device].protocol].rules.misfit(point, value)
+
     def policy(self, point: Point) -> Policy:
         return self._live.plant.controls.policy(point)
 
@@ -55,6 +59,10 @@ class LiveGround:
         plant, emergency = self._live.plant, command.priority is Priority.EMERGENCY
         point = self.point(command.point)
         return plant.controls.judge(point, command.value, self._live.table.columns, now, emergency)
+
+    def is_stop(self, command: Command) -> bool:
+        stops = self._live.plant.controls.stops
+        return any((command.point, command.value) in stop.sets for stop in stops)
 
     def reported(self, point: Point) -> float | None:
         columns = self._live.table.columns

@@ -193,8 +193,8 @@ def author_of_reverts(lease: Lease) -> str:
 def reverts(lease: Lease) -> tuple[Request, ...]:
     """What is commanded when it ends by a lost heartbeat; the same keys each time, so that it happens once."""
     return tuple(
-        Request(f"revert:{point}", point, value, Priority.SAFETY, REVERT_DEADLINE_S, f"lease {lease.id} ended")
-        for point, value in lease.revert
+        Request(f"revert:{n}", point, value, Priority.SAFETY, REVERT_DEADLINE_S, f"lease {lease.id} ended")
+        for n, (point, value) in enumerate(lease.revert)
     )
 
 

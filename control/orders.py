@@ -23,6 +23,9 @@ class Ground(Protocol):
             NotFound: the plant has none of that name.
         """
 
+    def misfit(self, point: Point, value: float) -> str:
+        """Why its device can never take the value, "" where it can."""
+
     def policy(self, point: Point) -> Policy: ...
 
     def gap_s(self, device: str) -> float:
@@ -35,6 +38,9 @@ class Ground(Protocol):
         """What the plant says of it; None: nothing good."""
 
     def revision(self, point: Point) -> int: ...
+
+    def is_stop(self, command: Command) -> bool:
+        """Whether a declared emergency stop sets its point to its value."""
 
     def due(self, command: Command, now: int) -> Judgement:
         """Whether its time has come and its condition holds."""

@@ -54,5 +54,5 @@ def permit_approval(caller: Caller, command: Command) -> None:
 
 
 def person(author: str) -> str:
-    """Who is behind an author: `opcua:anna` and `anna` are one person with one account."""
-    return author.rpartition(":")[2]
+    """Who is behind an author: `opcua:anna` and `anna` are one person with one account, and so is `ANNA`."""
+    return author.rpartition(":")[2].casefold()

@@ -25,7 +25,14 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
     """
     plant = load_plant(folder, RULES, endpoints, FACE_RULES, serve)
     mistakes = model_mistakes(plant) if plant.model else []
-    if mistakes:
-        line = TomlLines((folder / PLANT_FILE).read_text("utf-8")).of("model")
-        raise BadPlant([Mistake(PLANT_FILE, line, text, "see [model] in docs/plant.md") for text in mistakes])
+    lines = TomlLines((folder / PLANT_FILE).read_text("utf-8"))
+    found = [Mistake(PLANT_FILE, lines.of("model"), text, "see [model] in docs/plant.md") for text in mistakes]
+    for index, stop in enumerate(plant.controls.stops):
+        for name, value in stop.sets:
+            point = plant.point(name)
+            if wrong := RULES[plant.device_of_id[point.device].protocol].misfit(point, value):
+                line = lines.of("stop", index, "set")
+                found.append(Mistake(PLANT_FILE, line, f"{name} cannot be {value:g}: {wrong}", "choose another value"))
+    if found:
+        raise BadPlant(found)
     return plant

@@ -41,6 +41,7 @@ from twin.quality import good_mask, is_good
 
 TIMEOUT_S = 30.0  # from asking to the answer: a prediction takes one second, two what-ifs beside it make it five
 WAITING_MAX = 16  # predictions asked for and not answered: beyond it the last would not come within TIMEOUT_S
+DRY_WAITING_MAX = 4  # of these, where nothing is to be sent: curiosity must not keep commands from being predicted
 PENDING_MAX = 1_000  # predictions waiting for their horizon; each is some kilobytes of memory without its fans
 LOOK_EVERY_S = 1.0  # how soon a prediction that has come due is scored
 CLOCK_LOOK_NS = 60 * 1_000_000_000  # over which the rate of the plant's clock is measured
@@ -79,8 +80,9 @@ class Preflight:
             Unavailable: there is no answer within TIMEOUT_S. LimitExceeded: too many wait, or it acts too far ahead.
             BadRequest: the plant's model or the policy's limits do not fit it.
         """
-        if len(self._asked) >= WAITING_MAX:
-            raise LimitExceeded(f"{WAITING_MAX} commands wait for their prediction", "send it again in some seconds")
+        most = WAITING_MAX if kept else DRY_WAITING_MAX
+        if len(self._asked) >= most:
+            raise LimitExceeded(f"{most} commands wait for their prediction", "send it again in some seconds")
         cancel = threading.Event()
         self._asked.add(cancel)
         try:

@@ -95,6 +95,12 @@ def _mqtt_address_check(settings: Mapping[str, Any]) -> AddressCheck:
     return _MQTT_ADDRESS_CHECKS.get(str(settings.get("format")), mqtt.check_address)
 
 
+def _modbus_misfit(point: Point, value: float) -> str:
+    from protocols.modbus.misfit import misfit
+
+    return misfit(point, value)
+
+
 _OPCUA_SETTINGS = {
     "publishing_ms": Setting(float, 100.0, "how often the server publishes changes, in ms", 10, 60_000),
     "sampling_ms": Setting(
@@ -165,7 +171,9 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
         _opcua_device,
     ),
     "modbus": ProtocolEntry(
-        ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address), _modbus_link, _modbus_device
+        ProtocolRules(_MODBUS_SETTINGS, modbus.check_endpoint, modbus.check_address, misfit=_modbus_misfit),
+        _modbus_link,
+        _modbus_device,
     ),
     "mqtt": ProtocolEntry(
         ProtocolRules(

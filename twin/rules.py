@@ -43,6 +43,11 @@ def _no_clash(endpoint: str, settings: Mapping[str, Any]) -> Sequence[Clash]:
     return ()
 
 
+def _takes_all(point: Point, value: float) -> str:
+    """The check of a protocol whose devices say only when they are asked."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ProtocolRules:
     """A protocol's part in checking a plant.
@@ -53,6 +58,7 @@ class ProtocolRules:
         check_address: of a device's points.
         check_settings: (endpoint, settings) -> what does not go together.
         address_check: the check for a device of these settings, where they decide what an address looks like.
+        misfit: (point, value in its unit) -> why its address can never hold the value; "" where it can.
     """
 
     settings: Mapping[str, Setting]
@@ -60,6 +66,7 @@ class ProtocolRules:
     check_address: AddressCheck
     check_settings: Callable[[str, Mapping[str, Any]], Sequence[Clash]] = _no_clash
     address_check: Callable[[Mapping[str, Any]], AddressCheck] | None = None
+    misfit: Callable[[Point, float], str] = _takes_all
 
 
 def _no_files(folder: Path, settings: Mapping[str, Any], points: Mapping[str, Point]) -> list[Mistake]:

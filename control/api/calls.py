@@ -68,6 +68,8 @@ class Calls:
             if verb is None:
                 hint = nearest(asked.verb, VERB_OF_NAME) or f"one of {', '.join(VERB_OF_NAME)}"
                 raise BadRequest(f"verb {asked.verb[:40]!r}", hint)
+            if not isinstance(asked.body, dict):
+                raise BadRequest("the body of a call is no map", "send its fields by name")
             caller = self._parts.identity.now(self._caller)  # the role may have been taken away since the ticket
             permit(caller, verb.act)
             return wire.Answer(asked.ref, await verb.handler(self._parts, caller, typed(verb, asked.body)))
@@ -79,7 +81,8 @@ class Calls:
 
 def _urgent(verb: Verb, asked: wire.Ask) -> bool:
     """Stops and emergency commands have room of their own."""
-    return verb.urgent or asked.body.get("priority") == "emergency"
+    said = asked.body.get("priority") if isinstance(asked.body, dict) else None
+    return verb.urgent or said == "emergency"
 
 
 def _problem(asked: wire.Ask, error: Exception) -> wire.Problem:

@@ -6,6 +6,8 @@ Handlers take a typed body, ask the part that decides, and answer the record; th
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -155,14 +157,18 @@ async def commands(parts: Parts, _: Caller, asked: CommandsWanted) -> Answer:
 
 
 async def stop(parts: Parts, caller: Caller, asked: StopName) -> StopAnswer:
-    """Every point at once; one that cannot be commanded keeps no other from it."""
+    """Every point at once; one that cannot be commanded keeps no other from it.
+
+    Raises:
+        TwinloopError: nothing at all could be commanded; the first reason.
+    """
     found = _stop(parts, asked.id)
     press = asked.key or parts.new_id()
     reason = asked.reason or f"emergency stop {found.id}"
     answers = await asyncio.gather(
         *(
             parts.commands.submit(
-                Request(f"stop {found.id} {press} {point}", point, value, Priority.EMERGENCY, STOP_DEADLINE_S, reason),
+                Request(_stop_key(found, press, point), point, value, Priority.EMERGENCY, STOP_DEADLINE_S, reason),
                 caller.name,
             )
             for point, value in found.sets
@@ -178,7 +184,14 @@ async def stop(parts: Parts, caller: Caller, asked: StopName) -> StopAnswer:
             problems.append(StopProblem(point, error_body(answer)))
         else:
             raise answer
+    if not taken:
+        raise next(a for a in answers if isinstance(a, TwinloopError))
     return StopAnswer(found.id, found.name, taken, problems)
+
+
+def _stop_key(stop: Stop, press: str, point: str) -> str:
+    """As long as any other: a stop never fails for its key."""
+    return f"stop {hashlib.sha256(json.dumps((stop.id, press, point)).encode()).hexdigest()}"
 
 
 async def stops(parts: Parts, _: Caller, __: Nothing) -> list[StopInfo]:

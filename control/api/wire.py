@@ -137,7 +137,7 @@ class Ask(msgspec.Struct, frozen=True, tag_field="t", tag="call", forbid_unknown
 
     ref: int
     verb: str
-    body: dict[str, Any] = {}
+    body: Any = {}
 
 
 ClientMessage = Auth | Sub | Ping | Ask

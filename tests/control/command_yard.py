@@ -79,6 +79,12 @@ class Yard:
     def gap_s(self, device: str) -> float:
         return YARD[device][0]
 
+    def misfit(self, point: Point, value: float) -> str:
+        return ""
+
+    def is_stop(self, command: Command) -> bool:
+        return True
+
     def judge(self, command: Command, now: int) -> Judgement:
         allowed = command.point not in self.locked
         self.judged[command.id] = now, allowed

@@ -47,6 +47,12 @@ class SaidGround:
         why = self.forbidden.get(command.point)
         return ALLOWED if why is None else Judgement(False, why)
 
+    def misfit(self, point: Point, value: float) -> str:
+        return ""
+
+    def is_stop(self, command: Command) -> bool:
+        return command.value == 0.0
+
     def reported(self, point: Point) -> float | None:
         return self.values.get(point.name)
 

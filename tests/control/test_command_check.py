@@ -51,6 +51,13 @@ def test_an_untouched_store_fits(tmp_path: Path) -> None:
         "UPDATE transitions SET detail = 'other' WHERE n = 1",
         "UPDATE transitions SET status = 'CONFIRMED' WHERE n = 2; UPDATE commands SET status = 'CONFIRMED'",
         "DELETE FROM transitions WHERE n = 1",
+        "UPDATE commands SET terms = '{\"deadline_s\":77.0}'",
+        "UPDATE commands SET asked = 'nothing'",
+        "UPDATE transitions SET time = time + 1 WHERE n = 1",
+        "UPDATE transitions SET entry = NULL WHERE n = 0",
+        "UPDATE transitions SET entry = 7 WHERE n = 1",
+        "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
+        "asked FROM commands",
         "DELETE FROM transitions; DELETE FROM commands",
         "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
         "asked FROM commands;"

@@ -12,6 +12,7 @@ from control.request import Request
 from protocols.link import WriteOutcome
 from tests.control.desk_ground import SECOND, Table
 from twin.errors import (
+    BadRequest,
     Conflict,
     Expired,
     LimitExceeded,
@@ -267,3 +268,30 @@ def test_what_should_have_happened_before_it_was_asked_for_is_expired(table: Tab
     with pytest.raises(Expired, match=r"its time came 31\.0 s ago"):
         table.submit(FAR, 1.0, "anna", at=table.now - 31 * SECOND)
     assert table.submit(FAR, 1.0, "anna", at=table.now - 29 * SECOND).status is Status.QUEUED
+
+
+def test_what_an_emergency_stopped_does_not_start_again_by_what_was_planned(table: Table) -> None:
+    table.ground.policies[SPEED] = Policy(approvals=1)
+    table.ground.not_due[STATUS] = "06:00"
+    planned = table.submit(STATUS, 1.0, "anna", at=table.now + SECOND)
+    chosen = table.submit(STATUS, 1.0, "anna", select=True)
+    asked = table.submit(SPEED, 50.0, "anna")
+    table.submit(STATUS, 0.0, "bert", priority=Priority.EMERGENCY)
+    table.submit(SPEED, 0.0, "bert", priority=Priority.EMERGENCY)
+    assert {table.status(c.id) for c in (planned, chosen, asked)} == {Status.SUPERSEDED}
+
+
+def test_the_emergency_class_is_no_way_around_a_policy(table: Table) -> None:
+    table.ground.policies[SPEED] = Policy(approvals=2)
+    with pytest.raises(NotPermitted, match=r"only be set to what a \[\[stop\]\] sets"):
+        table.submit(SPEED, 90.0, "anna", priority=Priority.EMERGENCY)
+    assert table.submit(STATUS, 1.0, "anna", priority=Priority.EMERGENCY).status is Status.SENT
+    assert table.written == [(STATUS, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "waits", [{"select": True}, {"at": 5 * SECOND}, {"when": "x"}, {"at_plant_s": 1.0}, {"revision": 0}]
+)
+def test_an_emergency_that_is_to_wait_is_a_contradiction(table: Table, waits: dict[str, object]) -> None:
+    with pytest.raises(BadRequest, match="waits for nothing"):
+        table.submit(SPEED, 0.0, "anna", priority=Priority.EMERGENCY, **waits)

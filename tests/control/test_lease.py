@@ -151,8 +151,8 @@ def test_what_is_reverted_has_the_same_key_each_time_and_is_of_class_safety() ->
     held = lease("pump", revert={"pump.status": 0.0, "pump.speed": 30.0})
     asked = reverts(held)
     assert [(r.key, r.value, r.priority) for r in asked] == [
-        ("revert:pump.speed", 30.0, Priority.SAFETY),
-        ("revert:pump.status", 0.0, Priority.SAFETY),
+        ("revert:0", 30.0, Priority.SAFETY),
+        ("revert:1", 0.0, Priority.SAFETY),
     ]
     assert reverts(held) == asked
     assert author_of_reverts(held) == "lease:l1"

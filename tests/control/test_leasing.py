@@ -99,8 +99,8 @@ def test_when_the_heartbeat_is_lost_the_points_go_where_they_were_promised_to_go
     assert gone.status is LeaseStatus.EXPIRED
     assert gone.steps[-1].detail == "no heartbeat for 10.0 s; 2 reverts commanded"
     assert [(c.author, c.key, c.priority) for c in orders.kept.values()] == [
-        ("lease:l-k", "revert:pump.speed", Priority.SAFETY),
-        ("lease:l-k", "revert:pump.status", Priority.SAFETY),
+        ("lease:l-k", "revert:0", Priority.SAFETY),
+        ("lease:l-k", "revert:1", Priority.SAFETY),
     ]
     held.confirm(held.sent[0])
     assert held.written == [(SPEED, 30.0), (STATUS, 0.0)]

@@ -303,6 +303,7 @@ async def test_a_command_that_nobody_can_predict_goes_where_the_policy_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     monkeypatch.setattr(LiveGround, "policy", lambda *_: Policy(preflight=mode))
+    monkeypatch.setattr(LiveGround, "is_stop", lambda *_: True)
     pump = await serve_pump()
     async with bench(tmp_path, pump) as plc:
         await until(lambda: plc.live.states["plc"], lambda s: s is LinkState.ONLINE)

@@ -107,7 +107,7 @@ export interface Ask {
   t: "call";
   ref: number;
   verb: string;
-  body?: Record<string, unknown>;
+  body?: unknown;
 }
 
 export interface DeviceInfo {
