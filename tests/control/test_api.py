@@ -123,7 +123,7 @@ BAD_COMMANDS = [
     ({"key": "k", "point": "pump_335.staus", "value": 1}, errors.NotFound, "did you mean pump_335.status"),
     ({"key": "k", "point": "pump_335.running", "value": 1}, errors.Refused, "not writable"),
     ({"key": "k", "point": "pump_335.speed", "value": 1e9}, errors.BadRequest, "outside"),
-    ({"key": "k", "point": "pump_335.status", "value": "up"}, errors.BadRequest, "give a number, on or off"),
+    ({"key": "k", "point": "pump_335.status", "value": "up"}, errors.BadRequest, "give on or off"),
     ({"key": "k", "point": "pump_335.status", "value": []}, errors.BadRequest, "Expected `float | str`, got `array`"),
     ({"key": "k", "point": "pump_335.status"}, errors.BadRequest, "missing required field `value`"),
     ({"key": "k", "point": "pump_335.status", "value": 1, "prio": 1}, errors.BadRequest, "unknown field `prio`"),

@@ -153,8 +153,11 @@ async def test_a_write_becomes_a_command_and_only_the_plant_changes_the_value(tm
         await plant.ended("CONFIRMED")
         await until(lambda: read(connected, "pump.status"), lambda v: v.Value.Value is True)
         assert plant.plc.writes == [("pump.status", 1.0)]
-        kinds = [(e.kind, e.body.get("author"), e.body.get("status")) for _, e in plant.evidence.entries(50)]
-        assert ("command", "opcua:anna", "CONFIRMED") in kinds
+
+        async def kinds() -> list[tuple[str, str | None, str | None]]:
+            return [(e.kind, e.body.get("author"), e.body.get("status")) for _, e in plant.evidence.entries(50)]
+
+        await until(kinds, lambda k: ("command", "opcua:anna", "CONFIRMED") in k)  # the auditor follows
         assert next(e.body for _, e in plant.evidence.entries(50, "login"))["user"] == "anna"
 
 

@@ -27,7 +27,7 @@ def submit_until_dead(client: Client, seed: int, taken: list[dict[str, Any]]) ->
             [
                 ("pump_335.status", 1.0),
                 ("pump_10.status", chance.choice([0.0, 1.0])),
-                ("pump_335.speed", chance.uniform(90, 100)),
+                ("pump_335.speed", chance.randint(900, 1000) / 10),
             ]
         )
         body = {"key": f"{seed}-{n}", "point": point, "value": value, "deadline_s": 60.0}
