@@ -1,0 +1,1 @@
+"""Shipped components; users write theirs in the same way (docs/components.md)."""

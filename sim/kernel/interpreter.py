@@ -1,0 +1,272 @@
+"""The SimPy backend: the components' own methods, on SimPy's event loop; the reference that the kernel must equal.
+
+The calendar is SimPy's: whenever a rule plans a slot, an event goes into SimPy's queue. Its priorities give the order of
+what happens at one moment: 0 what is queued and SimPy's own processes' wake-ups, 1 interventions, 2 + slot the slots.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from sim.kernel import levels, loop, rules
+from sim.kernel.assembly import Assembly
+from sim.kernel.faults import fault_of
+from sim.kernel.handles import instances
+from sim.kernel.loop import COMMAND
+from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
+from sim.kernel.world import NEVER, Packed, World, pack, unpack
+
+EVENTS_MAX = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One intervention, by number.
+
+    Attributes:
+        kind, component, index, value: as `sim.kernel.loop.intervene` takes them, or COMMAND.
+    """
+
+    at: float
+    kind: int
+    component: int
+    index: int
+    value: float
+
+
+class _Calendar(list[float]):
+    """`due`, which tells SimPy of each moment that is written."""
+
+    planned: Callable[[int], None]
+
+    def __setitem__(self, k, when):  # type: ignore[no-untyped-def]
+        super().__setitem__(k, when)
+        if when < NEVER:
+            self.planned(k)
+
+
+class Interpreter:
+    """One replication on SimPy.
+
+    Args:
+        assembly: the layout; its world is used up.
+        fresh: as `sim.kernel.loop.begin` takes it.
+    """
+
+    def __init__(
+        self, assembly: Assembly, *, replication: int = 0, acts: Sequence[Act] = (), fresh: int = 1,
+        events_max: int = EVENTS_MAX,
+    ) -> None:  # fmt: skip
+        self.assembly, self.world = assembly, assembly.world
+        w = self.world
+        w.replication = replication
+        self.env = simpy.Environment(w.now)
+        self._events: list[simpy.Event | None] = [None] * len(w.due)
+        self._events_max = events_max
+        calendar = _Calendar(w.due)
+        calendar.planned = self._push
+        w.due = calendar
+        self._calendar_size, w.calendar_size = w.calendar_size, 0  # SimPy's queue is the calendar
+        self._busy = True  # until all is set up
+        self._draining = False
+        self.components = instances(assembly, self._changed)
+        kinds = [p.type for p in assembly.layout.components]
+        self._handlers = [{h.number: h.function for h in kind.handlers} for kind in kinds]
+        self._rules = [[(h.number, h.trigger.guard, h.function) for h in kind.rules] for kind in kinds]
+        for act in acts:
+            self._at(act.at, 1, lambda event, act=act: self._act(act))  # type: ignore[misc]
+        for k, when in enumerate(calendar):
+            if when < NEVER:
+                self._push(k)
+        loop.begin(w, fresh)
+        self._busy = False
+        self._drain_soon()
+        if fresh == 1:
+            for component, kind in zip(self.components, kinds, strict=True):
+                for handler in kind.of("process"):
+                    self.env.process(handler.function(component, self.env))
+
+    def run(
+        self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Everything up to and including the horizon; samples, shape (t, p).
+
+        Raises:
+            Fault: a component did what cannot be; the message names it.
+        """
+        grid = np.empty(0) if grid is None else grid
+        watched = np.empty((0, 2), np.int64) if watched is None else watched
+        samples = np.empty((len(grid), len(watched)), np.float32)
+        g = 0
+        while True:
+            t = self.env.peek()
+            pending = t <= self.world.now and self.world.head != self.world.tail
+            while not pending and g < len(grid) and grid[g] <= t:
+                for p, (kind, at) in enumerate(watched):
+                    samples[g, p] = loop.read(self.world, int(kind), int(at), float(grid[g]))
+                g += 1
+            if t > horizon:
+                break
+            self.env.step()
+            self._check()
+        self.world.now = horizon
+        self.env._now = horizon
+        return samples
+
+    def _check(self) -> None:
+        w = self.world
+        if w.events > self._events_max:
+            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
+        if w.fault:
+            raise fault_of(self.assembly, w)
+
+    def snapshot(self) -> Packed:
+        """The state as the kernel takes it, to go on from exactly (`fresh` 0). Take it when a run has returned."""
+        w = self.world
+        kept = w.due, w.calendar_size
+        w.due, w.calendar_size = list(w.due), self._calendar_size
+        try:
+            return pack(w)
+        finally:
+            w.due, w.calendar_size = kept
+
+    def aged(self) -> Packed:
+        """The state with what is in hand and how long it has been, to go on from with other chance (`fresh` 2).
+
+        Of each timer that was started with a draw the time already worked is kept; what remains is drawn anew in each
+        replication, given that age.
+        """
+        packed = self.snapshot()
+        w = unpack(packed)
+        for k, d in enumerate(w.slot_draw):
+            if d >= 0 and rules.running(w, k):
+                left = (w.due[k] - w.now) * rules.speed(w, k) if w.due[k] < NEVER else w.left[k]
+                w.age[k] = max(0.0, w.whole[k] - left)
+                w.due[k], w.left[k] = NEVER, -1.0
+        w.drawn = [0] * len(w.drawn)
+        w.spare = [-1.0] * len(w.spare)
+        return pack(w)
+
+    # --- SimPy's queue -----------------------------------------------------------------------------------------------
+
+    def _at(self, when: float, priority: int, call: Callable[[simpy.Event], None]) -> simpy.Event:
+        event = simpy.Event(self.env)
+        event._ok, event._value = True, None
+        event.callbacks = [call]
+        heapq.heappush(self.env._queue, (when, priority, next(self.env._eid), event))
+        return event
+
+    def _push(self, k: int) -> None:
+        self._events[k] = self._at(self.world.due[k], 2 + k, lambda event: self._fire(k, event))
+
+    def _fire(self, k: int, event: simpy.Event) -> None:
+        w = self.world
+        if self._events[k] is not event or w.due[k] != self.env.now:
+            return  # stopped, or planned anew
+        self._moved()
+        rules.plan(w, k, NEVER)
+        self._busy = True
+        if w.slot_level[k] >= 0:
+            levels.pass_crossing(w, k)
+        self._busy = False
+        self._step(w.slot_component[k], w.slot_handler[k])
+
+    def _act(self, act: Act) -> None:
+        w = self.world
+        self._moved()
+        if w.traced < len(w.trace_time):
+            w.trace_time[w.traced], w.trace_what[w.traced] = w.now, -1 - act.kind
+            w.traced += 1
+        if act.kind == COMMAND:
+            self._step(act.component, act.index)
+            return
+        self._busy = True
+        loop.intervene(w, act.kind, act.component, act.index, act.value)
+        self._busy = False
+        self._step(act.component, LOOK)
+
+    def _moved(self) -> None:
+        w = self.world
+        if self.env.now > w.now:
+            w.still = 0
+        w.now = self.env.now
+        w.still += 1
+        w.events += 1
+        if w.still > loop.STILL_MAX:
+            rules.fail(w, rules.STANDING_STILL, 0)
+
+    # --- handlers ----------------------------------------------------------------------------------------------------
+
+    def _step(self, c: int, h: int) -> None:
+        """A handler and then the rules of its component; then everything that woke."""
+        self._run(c, h)
+        self._drain()
+
+    def _drain(self) -> None:
+        w = self.world
+        while w.head != w.tail and not w.fault:
+            item = w.queue[w.head & (len(w.queue) - 1)]
+            w.head += 1
+            self._run(item // TRACE_BASE, item & (TRACE_BASE - 1))
+
+    def _run(self, c: int, h: int) -> None:
+        w = self.world
+        if c < 0 or w.fault:
+            return
+        component = self.components[c]
+        self._busy = True
+        w.current = c
+        try:
+            if h == LOOK:
+                w.queued[c] = 0
+            else:
+                loop.note(w, c, h)
+                self._handlers[c][h](component)
+            fired = 0
+            while not w.fault and self._fires(component, c):
+                fired += 1
+                if fired >= RULES_MAX:
+                    rules.fail(w, rules.RULES_WITHOUT_END, c)
+        except (ArithmeticError, ValueError) as wrong:
+            rules.fail(w, rules.BAD_NUMBER, 0)
+            raise fault_of(self.assembly, w) from wrong
+        finally:
+            w.current = -1
+            self._busy = False
+
+    def _fires(self, component: object, c: int) -> bool:
+        for number, guard, function in self._rules[c]:
+            assert guard is not None
+            if guard(component):
+                loop.note(self.world, c, number)
+                function(component)
+                return True
+        return False
+
+    def _changed(self) -> None:
+        """A process of SimPy's changed something outside any handler."""
+        if not self._busy:
+            self.world.now = self.env.now
+            self._drain_soon()
+
+    def _drain_soon(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._at(self.env.now, 0, lambda event: self._drained())
+
+    def _drained(self) -> None:
+        self._draining = False
+        self.world.now = self.env.now
+        self._drain()
+
+
+def trace_of(world: World) -> list[tuple[float, int, int]]:
+    """The trace as (time, component, handler); (time, -1, kind) for interventions."""
+    entries = zip(world.trace_time[: world.traced], world.trace_what[: world.traced], strict=True)
+    return [(t, what // TRACE_BASE, what % TRACE_BASE) if what >= 0 else (t, -1, -1 - what) for t, what in entries]

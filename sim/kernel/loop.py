@@ -1,0 +1,254 @@
+"""One run from event to event: the compiled counterpart of SimPy's event loop, in the same restricted Python as the rules.
+
+Order of what happens at one moment: what is queued, first in, first out; interventions; slots by their number. SimPy's
+priorities in `sim.kernel.interpreter` are the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.kernel.chance import remaining
+from sim.kernel.levels import catch_up, level, pass_crossing, pour, settle_all
+from sim.kernel.rules import (
+    LOOK,
+    STANDING_STILL,
+    TOO_MANY_EVENTS,
+    TRACE_BASE,
+    assign,
+    draw,
+    enqueue,
+    enter,
+    fail,
+    gates,
+    plan,
+    put,
+    recapacitate,
+    resume,
+    signal,
+    start,
+    touch,
+    uniform,
+)
+from sim.kernel.world import NEVER, World
+
+COMMAND = 7  # the kind of intervention that runs a handler
+STILL_MAX = 1_000_000  # events without time going on: more is a loop between components
+
+
+def note(w: World, c: int, h: int) -> None:
+    """A handler runs: counted, and kept in the trace while that has room."""
+    n = w.count_base[c] + h
+    w.count[n] += 1
+    if w.first[n] >= NEVER:
+        w.first[n] = w.now
+    if w.traced < len(w.trace_time):
+        w.trace_time[w.traced] = w.now
+        w.trace_what[w.traced] = c * TRACE_BASE + h
+        w.traced += 1
+    w.fault_component = c
+    w.fault_handler = h
+
+
+def redraw(w: World) -> None:
+    """Remaining times of work whose age is known, drawn anew."""
+    for k in range(len(w.age)):
+        if w.age[k] >= 0.0:
+            d = w.slot_draw[k]
+            at = w.slot_draw_at[k]
+            x = remaining(w.draw_kind[d], w.number[at], w.number[at + 1], w.number[at + 2], w.age[k], uniform(w, d))
+            w.left[k] = x
+            w.whole[k] = w.age[k] + x
+            w.age[k] = -1.0
+            plan(w, k, NEVER)
+            resume(w, k)
+
+
+def wind(w: World) -> None:
+    """Let the tournament tell the earliest slot, whatever was written to `due`."""
+    for j in range(w.calendar_size - 1, 0, -1):
+        a = w.winner[2 * j]
+        b = w.winner[2 * j + 1]
+        if b < 0 or (a >= 0 and w.due[a] <= w.due[b]):
+            w.winner[j] = a
+        else:
+            w.winner[j] = b
+
+
+def begin(w: World, fresh: int) -> None:
+    """Before the first event. `fresh` 1: from nothing; 2: from a state whose levels were set; 0: go on exactly."""
+    wind(w)
+    redraw(w)
+    if fresh == 1:
+        for k in range(len(w.slot_auto)):
+            if w.slot_auto[k] == 1:
+                start(w, k, draw(w, w.slot_draw[k], w.slot_draw_at[k]))
+        for j in range(len(w.starts)):
+            enqueue(w, w.starts[j])
+    if fresh > 0:  # going on exactly keeps the predicted crossings bit for bit
+        settle_all(w)
+    for c in range(len(w.queued)):
+        if w.queued[c] == 0:
+            w.queued[c] = 1
+            enqueue(w, c * TRACE_BASE)
+
+
+def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
+    """What a scenario does: 0 a number, 1 a state, 2 units of a resource, 3 units more or less, 4 a signal, 5 a
+    level's ceiling or a buffer's, 6 parts or content. Commands are the caller's."""
+    if kind == 0:
+        assign(w, c, at, x)
+        settle_all(w)
+    elif kind == 1:
+        enter(w, at, int(x))
+        gates(w, c, at)
+    elif kind == 2:
+        recapacitate(w, at, int(x))
+    elif kind == 3:
+        recapacitate(w, at, w.capacity[at] + int(x))
+    elif kind == 4:
+        signal(w, at, x)
+    elif kind == 5:
+        w.ceiling[at] = x
+        settle_all(w)
+        touch(w, at)
+    elif kind == 6:
+        if w.entity_kind[at] == 2:
+            pour(w, at, x - level(w, at))
+        else:
+            put(w, at, x - w.amount[at])
+
+
+def earliest(w: World) -> int:
+    """The slot that fires next, the first of those at one moment; -1 none."""
+    if w.calendar_size > 0:
+        return w.winner[1]
+    k = -1
+    when = NEVER
+    for j in range(len(w.due)):
+        if w.due[j] < when:
+            when = w.due[j]
+            k = j
+    return k
+
+
+def finish(w: World) -> None:
+    """Let every statistic tell of now."""
+    for e in range(len(w.amount)):
+        if w.entity_kind[e] == 2:
+            catch_up(w, e)
+        elif w.entity_kind[e] == 1:
+            w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
+        else:
+            w.area[e] += w.amount[e] * (w.now - w.since[e])
+        w.since[e] = w.now
+    for i in range(len(w.mode)):
+        w.spent[w.spent_base[i] + w.mode[i]] += w.now - w.entered[i]
+        w.entered[i] = w.now
+
+
+def read(w: World, kind: int, at: int, when: float) -> float:
+    """A figure at a moment not before the last event: 0 an amount, 1 a number, 2 how often, 3 when first, 4 time in a
+    state, 5 integral, 6 short, 7 spilt, 8 a state, 9 units lent, 10 flow of a transfer."""
+    if kind == 0:
+        if w.entity_kind[at] == 2:
+            return w.amount[at] + w.rate[at] * (when - w.since[at])
+        return w.amount[at]
+    if kind == 1:
+        return w.number[at]
+    if kind == 2:
+        return float(w.count[at])
+    if kind == 3:
+        return w.first[at]
+    if kind == 4:
+        return w.spent[at]
+    if kind == 5:
+        return w.area[at]
+    if kind == 6:
+        return w.short[at] + w.unserved[at] * (when - w.since[at])
+    if kind == 7:
+        return w.spilt[at] + w.spilling[at] * (when - w.since[at])
+    if kind == 8:
+        return float(w.mode[at])
+    if kind == 9:
+        return float(w.capacity[at] - w.free[at])
+    return w.wish[at] * w.share[w.transfer_src[at]]
+
+
+def run(
+    w: World,
+    dispatch: Callable[[World, int, int], None],
+    horizon: float,
+    events_max: int,
+    at: NDArray[np.float64],
+    what: NDArray[np.int64],
+    value: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    watched: NDArray[np.int64],
+    samples: NDArray[np.float32],
+) -> None:
+    """Everything up to and including the horizon.
+
+    Args:
+        dispatch: runs a handler of a component, then its rules; in the kernel it is the generated one.
+        at, what, value: interventions in order: times (i,); kind, component, index (i, 3); values (i,).
+        grid, watched: sample times (t,); kind and index (p, 2) as `read` takes them.
+        samples: filled, (t, p).
+    """
+    i = 0
+    g = 0
+    while w.fault == 0:
+        if w.head != w.tail:
+            item = w.queue[w.head & (len(w.queue) - 1)]
+            w.head += 1
+            c = item // TRACE_BASE
+            h = item & (TRACE_BASE - 1)
+        else:
+            k = earliest(w)
+            t = NEVER
+            if k >= 0:
+                t = w.due[k]
+            intervenes = i < len(at) and at[i] <= t
+            if intervenes:
+                t = at[i]
+            while g < len(grid) and grid[g] <= t:
+                for p in range(len(watched)):
+                    samples[g, p] = read(w, watched[p, 0], watched[p, 1], grid[g])
+                g += 1
+            if t > horizon:
+                break
+            if t > w.now:
+                w.still = 0
+            w.now = t
+            w.still += 1
+            w.events += 1
+            if w.events > events_max:
+                fail(w, TOO_MANY_EVENTS, 0)
+            if w.still > STILL_MAX:
+                fail(w, STANDING_STILL, 0)
+            if intervenes:
+                c = what[i, 1]
+                h = LOOK
+                if w.traced < len(w.trace_time):
+                    w.trace_time[w.traced] = t
+                    w.trace_what[w.traced] = -1 - what[i, 0]
+                    w.traced += 1
+                if what[i, 0] == COMMAND:
+                    h = what[i, 2]
+                else:
+                    intervene(w, what[i, 0], c, what[i, 2], value[i])
+                i += 1
+            else:
+                c = w.slot_component[k]
+                h = w.slot_handler[k]
+                plan(w, k, NEVER)
+                if w.slot_level[k] >= 0:
+                    pass_crossing(w, k)
+            if c < 0:
+                continue
+        dispatch(w, c, h)
+    if w.fault == 0:
+        w.now = horizon

@@ -1,0 +1,165 @@
+"""What people call things in a layout, and where those lie: targets of interventions, figures, trajectories; pure.
+
+M3.cycle.mean   a parameter of a distribution      P1.rate      a number            M5.health    a state
+crew.capacity   units of a resource                B1.capacity  of a buffer, tank   T1.level     what it holds
+demand          a signal                           P1.switch_off                    a command
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sim.kernel.assembly import Assembly
+from sim.kernel.interpreter import Act
+from sim.kernel.loop import COMMAND
+from sim.layout import Entity, Placed
+from sim.spec import Level, Misspelt, Resource, Signal
+from twin.plant import nearest
+
+# Kinds of `rules.intervene` and of `rules.read`.
+SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT = range(7)
+AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an intervention sets.
+
+    Attributes:
+        values: of a state, its names; empty otherwise.
+    """
+
+    kind: int
+    component: int
+    index: int
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A figure that can be read; `per` "time" divides by the time of the run, "capacity" by units and time."""
+
+    kind: int
+    index: int
+    per: str = ""
+
+
+@dataclass(slots=True)
+class Names:
+    """All names of a layout."""
+
+    assembly: Assembly
+    targets: dict[str, Target] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    modes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entity in self.assembly.layout.entities:
+            self._entity(entity)
+        for placed in self.assembly.layout.components:
+            self._component(placed)
+
+    def act(self, at: float, name: str, value: float | str = 0.0, *, more: bool = False) -> Act:
+        """An intervention at a time.
+
+        Args:
+            value: a number, or a state's name.
+            more: of a resource: so many units more, or less.
+
+        Raises:
+            Misspelt: nothing is called so, or it does not take that value.
+        """
+        target = self.targets.get(name)
+        if target is None:
+            hint = nearest(name, self.targets) or "a number, state, capacity, level, signal or command"
+            raise Misspelt(f"nothing that can be set is called {name!r}", hint)
+        if at < 0:
+            raise Misspelt(f"{name} at {at:g}", "a time from the start, 0 or more")
+        if target.values:
+            if value not in target.values:
+                raise Misspelt(f"{name} = {value!r}", f"one of {target.values}")
+            return Act(at, target.kind, target.component, target.index, float(target.values.index(str(value))))
+        if not isinstance(value, int | float):
+            raise Misspelt(f"{name} = {value!r}", "give a number")
+        kind = target.kind
+        if kind == SET_CAPACITY:
+            if value != int(value) or (value < 0 and not more):
+                raise Misspelt(f"{name} = {value:g}", "a whole number, 0 or more")
+            kind = ADD_CAPACITY if more else SET_CAPACITY
+        elif more:
+            raise Misspelt(f"{name} {value:+g}", "only units of a resource can be added")
+        return Act(at, kind, target.component, target.index, float(value))
+
+    def reading(self, name: str) -> Reading:
+        """A figure.
+
+        Raises:
+            Misspelt: nothing is called so.
+        """
+        found = self.readings.get(name)
+        if found is None:
+            hint = nearest(name, self.readings) or f"for example {', '.join(list(self.readings)[:5])}"
+            raise Misspelt(f"no figure is called {name!r}", hint)
+        return found
+
+    def divisor(self, reading: Reading, horizon: float) -> float:
+        """What the figure at the horizon is divided by."""
+        if reading.per == "capacity":
+            return horizon * max(1, self.assembly.world.capacity[reading.index])
+        return horizon if reading.per == "time" else 1.0
+
+    def _entity(self, e: Entity) -> None:
+        n, name = e.number, e.name
+        if e.kind is Resource:
+            self.targets[f"{name}.capacity"] = Target(SET_CAPACITY, -1, n)
+            self.readings[f"{name}.busy"] = Reading(LENT, n)
+            self.readings[f"{name}.utilisation"] = Reading(AREA, n, "capacity")
+            return
+        if e.kind is Signal:
+            self.targets[name] = Target(SET_SIGNAL, -1, n)
+            self.readings[name] = Reading(AMOUNT, n)
+            self.readings[f"{name}.mean"] = Reading(AREA, n, "time")
+            return
+        self.readings[f"{name}.level"] = self.readings[name] = Reading(AMOUNT, n)
+        self.readings[f"{name}.mean"] = Reading(AREA, n, "time")
+        self.targets[f"{name}.capacity"] = Target(SET_CEILING, -1, n)
+        if not e.size:
+            self.targets[f"{name}.level"] = Target(SET_AMOUNT, -1, n)
+        if e.kind is Level:
+            self.readings[f"{name}.short"] = Reading(SHORT, n)
+            self.readings[f"{name}.spilt"] = Reading(SPILT, n)
+
+    def _component(self, placed: Placed) -> None:
+        kind, place, c = placed.type, self.assembly.places[placed.number], placed.number
+        for number in kind.numbers:
+            self._number(c, f"{placed.name}.{number.name}", place.number + number.index)
+        for chance in kind.chances:
+            given = placed.values.get(chance.name, chance)
+            for position, key in enumerate(given.keys):  # type: ignore[union-attr]
+                self._number(c, f"{placed.name}.{chance.name}.{key}", place.number + kind.draw_at(chance) + position)
+        for state in kind.states:
+            i = place.mode + state.index
+            name = f"{placed.name}.{state.name}"
+            self.targets[name] = Target(SET_STATE, c, i, state.values)
+            self.readings[name] = Reading(MODE, i)
+            self.modes[name] = state.values
+            for position, value in enumerate(state.values):
+                at = self.assembly.world.spent_base[i] + position
+                self.readings[f"{name}.{value}"] = Reading(SPENT, at, "time")
+        for handler in kind.handlers:
+            if handler.trigger.kind == "command":
+                self.targets[f"{placed.name}.{handler.name}"] = Target(COMMAND, c, handler.number)
+            self.readings[f"{placed.name}.{handler.name}.count"] = Reading(COUNT, place.count + handler.number)
+            self.readings[f"{placed.name}.{handler.name}.first"] = Reading(FIRST, place.count + handler.number)
+        for link in kind.transfers:
+            self.readings[f"{placed.name}.{link.name}.flow"] = Reading(FLOW, place.transfer + link.index)
+
+    def _number(self, component: int, name: str, at: int) -> None:
+        self.targets[name] = Target(SET_NUMBER, component, at)
+        self.readings[name] = Reading(NUMBER, at)
+
+
+def trajectory_readings(names: Names) -> Mapping[str, Reading]:
+    """The figures that mean something at any moment."""
+    return {n: r for n, r in names.readings.items() if r.kind in (AMOUNT, NUMBER, MODE, LENT, FLOW)}

@@ -1,0 +1,473 @@
+"""The words in which components are written: fields, ports, timers, chance, handlers; must not know how they are run.
+
+A component class declares its whole state; its handlers are a small part of Python, so that the same text runs as it is
+on SimPy and, translated, in the compiled kernel. docs/components.md is the guide.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+from twin.errors import BadRequest
+
+if TYPE_CHECKING:
+    from sim.kernel.handles import Handle
+
+DRAW_NUMBERS = 3  # parameters kept for each distribution; the kinds need 1 to 3 of them
+STATES_MAX = 62  # values of one State: a gate is one bit each
+
+
+class Misspelt(BadRequest):
+    """A component, a layout or a question about it is not what it should be; the message names place and fix."""
+
+
+# --- fields ----------------------------------------------------------------------------------------------------------
+
+
+class Field:
+    """A declared part of a component. `index` counts the fields of one sort of one type."""
+
+    name: str = ""
+    index: int = -1
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One or more values of a State: `health.up`."""
+
+    state: State
+    values: tuple[str, ...]
+
+
+class State(Field):
+    """Exclusive states; the first is the one at the start. `health.up` in a class body is a condition."""
+
+    def __init__(self, *values: str) -> None:
+        if len(set(values)) != len(values) or not 1 <= len(values) <= STATES_MAX:
+            raise Misspelt(f"State{values!r}", f"name 1 to {STATES_MAX} different states")
+        self.values = values
+
+    def __getattr__(self, name: str) -> Condition:
+        if name.startswith("_") or name not in self.__dict__.get("values", ()):
+            raise AttributeError(name)
+        return Condition(self, (name,))
+
+    @overload
+    def __get__(self, component: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, component: Component, owner: type | None = None) -> str: ...
+    def __get__(self, component: Component | None, owner: type | None = None) -> Self | str:
+        return self if component is None else component.handle.state(self)
+
+    def __set__(self, component: Component, value: str) -> None:
+        component.handle.enter(self, value)
+
+
+class Number(Field):
+    """A number of a component."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = float(value)
+
+    @overload
+    def __get__(self, component: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(self, component: Component, owner: type | None = None) -> float: ...
+    def __get__(self, component: Component | None, owner: type | None = None) -> Self | float:
+        return self if component is None else component.handle.number(self)
+
+    def __set__(self, component: Component, value: float) -> None:
+        component.handle.assign(self, value)
+
+
+class Param(Number):
+    """A constant that a scenario may change."""
+
+
+class Var(Number):
+    """A number that the component itself changes."""
+
+
+class Distribution(Field):
+    """A distribution of a component; it owns a random stream, named after the component and itself.
+
+    Attributes:
+        kind: number of the inverse survival function in `sim.kernel.chance`.
+        keys: names of its parameters.
+    """
+
+    kind: ClassVar[int]
+    keys: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = tuple(float(x) for x in numbers)
+        if len(self.numbers) != len(self.keys) or self.problem(self.numbers):
+            asked = f"{type(self).__name__}({', '.join(f'{x:g}' for x in self.numbers)})"
+            hint = self.problem(self.numbers) if len(self.numbers) == len(self.keys) else f"give {', '.join(self.keys)}"
+            raise Misspelt(asked, hint)
+
+    @classmethod
+    def problem(cls, numbers: tuple[float, ...]) -> str:
+        """What is wrong with the parameters, "" for nothing: a drawn time is never negative, and finite."""
+        named = dict(zip(cls.keys, numbers, strict=False))
+        for key, number in named.items():
+            if not math.isfinite(number):
+                return f"{key} must be finite"
+            if number < 0 or (number == 0 and key in POSITIVE):
+                return f"{key} must be {'positive' if key in POSITIVE else '0 or more'}"
+        rising = [named[key] for key in ("low", "mode", "high") if key in named]
+        return "" if rising == sorted(rising) else f"{' <= '.join(k for k in cls.keys)} must hold"
+
+    if TYPE_CHECKING:
+
+        def draw(self) -> float:
+            """A draw."""
+
+
+POSITIVE = frozenset({"mean", "scale", "shape", "median"})
+
+
+class Exponential(Distribution):
+    """Exponential with a mean: times between failures of no age."""
+
+    kind, keys = 0, ("mean",)
+
+
+class Constant(Distribution):
+    """Always the same."""
+
+    kind, keys = 1, ("value",)
+
+
+class Uniform(Distribution):
+    """Anything from `low` to `high`, equally likely."""
+
+    kind, keys = 2, ("low", "high")
+
+
+class Weibull(Distribution):
+    """Weibull with scale and shape: wear (shape > 1) or infant mortality (shape < 1)."""
+
+    kind, keys = 3, ("scale", "shape")
+
+
+class LogLogistic(Distribution):
+    """Log-logistic with scale (its median) and shape: repairs, of which a few last very long."""
+
+    kind, keys = 4, ("scale", "shape")
+
+
+class LogNormal(Distribution):
+    """Log-normal with its median and the standard deviation of its logarithm: work of people."""
+
+    kind, keys = 5, ("median", "sigma")
+
+
+class Triangular(Distribution):
+    """Triangular from `low` over `mode` to `high`: what somebody estimates."""
+
+    kind, keys = 6, ("low", "mode", "high")
+
+
+class Timer(Field):
+    """Fires once after a draw, or after the time it is started with.
+
+    Args:
+        chance: how long it takes.
+        while_: it goes on only while this holds, and keeps what remains.
+        speed: a number of the component: work is done at so much an unit of time; 0 stops it.
+    """
+
+    def __init__(
+        self, chance: Distribution | None = None, *, while_: Condition | None = None, speed: Number | None = None
+    ) -> None:
+        self.chance, self.gate, self.speed = chance, while_, speed
+
+    if TYPE_CHECKING:
+        running: bool
+
+        def start(self, after: float = 0.0) -> None:
+            """Start (again), with a draw or with `after`."""
+
+        def stop(self) -> None:
+            """Forget it."""
+
+
+class Hazard(Timer):
+    """A timer that starts by itself at the start of a run: the next failure."""
+
+
+# --- what components share -------------------------------------------------------------------------------------------
+
+
+class Buffer:
+    """Parts, counted: `level`, `space`, `put(n)`, `take(n)`; as a queue of numbers `push(x)`, `pop()`, `first`."""
+
+
+class Resource:
+    """Units that are lent, first come, first served: `request()`, `release()`, `free`; the loan comes by `@on(port)`."""
+
+
+class Level:
+    """Something continuous: `level`, `space`, `flow` (this port's contribution), `put(x)`, `take(x)`."""
+
+
+class Signal:
+    """A number that one component sets and others see: `value`."""
+
+
+ENTITIES: Mapping[type, int] = {Buffer: 0, Resource: 1, Level: 2, Signal: 3}
+
+
+class Port(Field):
+    """A tie to something shared. An optional one may stay free: ask `connected`."""
+
+    def __init__(self, to: type, *, optional: bool = False) -> None:
+        if to not in ENTITIES:
+            raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in ENTITIES)}")
+        self.to, self.optional = to, optional
+
+    if TYPE_CHECKING:
+        # What can be asked of it depends on what it leads to; the loader checks it.
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+
+class Items(Port):
+    """A queue of numbers of the component's own, `push(x)`, `pop()`, `first`, `level`, `space`.
+
+    Args:
+        size: most of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(Buffer)
+        self.size = size
+
+
+class Transfer(Field):
+    """Something flows from one level to another: `rate` is what is wanted, `flow` what the source can give."""
+
+    def __init__(self, src: Port, dst: Port) -> None:
+        if src.to is not Level or dst.to is not Level:
+            raise Misspelt("a Transfer between other things than levels", "give two Port(Level)")
+        self.src, self.dst = src, dst
+
+    if TYPE_CHECKING:
+        rate: float
+        flow: float
+
+
+# --- handlers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What makes a handler run.
+
+    Attributes:
+        kind: `start`, `rule`, `timer`, `grant`, `crossing`, `command` or `process`.
+        field: the timer, the resource's port, or the level's port.
+        guard: of a rule.
+        threshold, direction: of a crossing; +1 up, -1 down.
+    """
+
+    kind: str
+    field: Field | None = None
+    guard: Callable[[Any], bool] | None = None
+    threshold: Field | None = None
+    direction: int = 0
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Sort = TypeVar("Sort", bound=Field)
+
+
+def _marked(trigger: Trigger) -> Callable[[Function], Function]:
+    def mark(function: Function) -> Function:
+        function.__trigger__ = trigger  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def on(field: Timer | Port) -> Callable[[Function], Function]:
+    """When the timer fires, or when a unit of the resource is lent."""
+    return _marked(Trigger("timer" if isinstance(field, Timer) else "grant", field))
+
+
+def when(guard: Callable[[Any], bool]) -> Callable[[Function], Function]:
+    """As soon as the guard holds: looked at after every change of this component and of what it watches."""
+    return _marked(Trigger("rule", guard=guard))
+
+
+def crosses(port: Port, threshold: Number, direction: str) -> Callable[[Function], Function]:
+    """When the level passes the threshold, "up" or "down"."""
+    if direction not in ("up", "down"):
+        raise Misspelt(f"crosses(…, {direction!r})", '"up" or "down"')
+    return _marked(Trigger("crossing", port, threshold=threshold, direction=1 if direction == "up" else -1))
+
+
+def at_start(function: Function) -> Function:
+    """At the start of a run that does not go on from a state."""
+    return _marked(Trigger("start"))(function)
+
+
+def command(function: Function) -> Function:
+    """When a scenario asks for it."""
+    return _marked(Trigger("command"))(function)
+
+
+def process(function: Function) -> Function:
+    """A SimPy generator, `def life(self, env)`: anything at all, on the SimPy backend only."""
+    return _marked(Trigger("process"))(function)
+
+
+class Component:
+    """Inherit from it, declare fields, write handlers."""
+
+    if TYPE_CHECKING:
+        handle: Handle
+
+    @property
+    def now(self) -> float:
+        """Time since the start of the layout's clock."""
+        return self.handle.now
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One handler of a type; `number` counts them from 1, 0 being "look at the rules"."""
+
+    number: int
+    name: str
+    trigger: Trigger
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentType:
+    """A component class, taken apart. Two classes of one name from one file are the same type."""
+
+    cls: type[Component]
+    fields: Mapping[str, Field]
+    states: tuple[State, ...]
+    numbers: tuple[Number, ...]
+    chances: tuple[Distribution, ...]
+    timers: tuple[Timer, ...]
+    ports: tuple[Port, ...]
+    transfers: tuple[Transfer, ...]
+    handlers: tuple[Handler, ...]
+
+    @property
+    def name(self) -> str:
+        return self.cls.__name__
+
+    def of(self, kind: str) -> tuple[Handler, ...]:
+        """Handlers with that trigger."""
+        return tuple(h for h in self.handlers if h.trigger.kind == kind)
+
+    @property
+    def crossings(self) -> tuple[Handler, ...]:
+        return self.of("crossing")
+
+    @property
+    def rules(self) -> tuple[Handler, ...]:
+        return self.of("rule")
+
+    @property
+    def float_count(self) -> int:
+        return len(self.numbers) + DRAW_NUMBERS * len(self.chances)
+
+    def draw_at(self, chance: Distribution) -> int:
+        """Where the parameters of a distribution begin among the component's floats."""
+        return len(self.numbers) + DRAW_NUMBERS * chance.index
+
+    def at(self, field: Field) -> int:
+        """Index of a field here; one that was declared anew counts for the one it replaces."""
+        return self.fields[field.name].index
+
+    def timed(self, field: Field) -> Handler | None:
+        """What a timer or a loan runs."""
+        kinds = ("timer", "grant")
+        found = (h for h in self.handlers if h.trigger.kind in kinds and h.trigger.field is not None)
+        return next((h for h in found if h.trigger.field is not None and h.trigger.field.name == field.name), None)
+
+
+_TYPES: dict[type, ComponentType] = {}  # one for each class of this process
+
+
+def component_type(cls: type[Component]) -> ComponentType:
+    """The class taken apart and checked, once.
+
+    Raises:
+        Misspelt: fields and handlers do not fit together.
+    """
+    if cls not in _TYPES:
+        _TYPES[cls] = _taken_apart(cls)
+    return _TYPES[cls]
+
+
+def _taken_apart(cls: type[Component]) -> ComponentType:
+    members = dict(_members(cls))
+    fields = {name: value for name, value in members.items() if isinstance(value, Field)}
+    marked = [(n, f) for n, f in members.items() if isinstance(getattr(f, "__trigger__", None), Trigger)]
+    found = ComponentType(
+        cls, fields, _sorted_out(fields, State), _sorted_out(fields, Number), _sorted_out(fields, Distribution),
+        _sorted_out(fields, Timer), _sorted_out(fields, Port), _sorted_out(fields, Transfer),
+        tuple(Handler(number, name, f.__trigger__, f) for number, (name, f) in enumerate(marked, 1)),
+    )  # fmt: skip
+    for sort in (found.states, found.numbers, found.chances, found.timers, found.ports, found.transfers):
+        for index, each in enumerate(sort):
+            if each.index not in (-1, index):
+                raise Misspelt(f"{cls.__name__}.{each.name}", "a field belongs to one type; declare it anew in each")
+            each.index = index
+    _check(found)
+    return found
+
+
+def _sorted_out(fields: Mapping[str, Field], sort: type[Sort]) -> tuple[Sort, ...]:
+    return tuple(v for v in fields.values() if isinstance(v, sort))
+
+
+def _members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Of the class and those it inherits from, oldest first; a name declared anew keeps its place."""
+    seen: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        seen.update(vars(base))
+    yield from seen.items()
+
+
+def _check(found: ComponentType) -> None:
+    for handler in found.handlers:
+        place = f"{found.name}.{handler.name}"
+        field = handler.trigger.field
+        for used in (field, handler.trigger.threshold):
+            _check_own(found, used, place)
+        if isinstance(field, Port):
+            needed = Level if handler.trigger.kind == "crossing" else Resource
+            if field.to is not needed:
+                raise Misspelt(f"{place} needs a Port({needed.__name__}), {field.name} goes to a {field.to.__name__}")
+        if handler.trigger.kind != "process" and len(inspect.signature(handler.function).parameters) != 1:
+            raise Misspelt(f"{place} takes more than the component", "write def name(self)")
+    for timer in found.timers:
+        for part in (timer.chance, timer.speed, timer.gate.state if timer.gate else None):
+            _check_own(found, part, f"{found.name}.{timer.name}")
+    for transfer in found.transfers:
+        for port in (transfer.src, transfer.dst):
+            _check_own(found, port, f"{found.name}.{transfer.name}")
+
+
+def _check_own(found: ComponentType, used: Field | None, place: str) -> None:
+    if used is not None and type(found.fields.get(used.name)) is not type(used):
+        raise Misspelt(f"{place} uses {used.name or 'a field'} of another type", "declare it in this one")
