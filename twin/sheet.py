@@ -51,7 +51,8 @@ NEEDED = {
     "stop": ("id", "set"),
 }
 LISTS = tuple(NEEDED)[1:]
-OPEN = ("device", "serve", "interlock", "policy", "pacing", "lookahead", "model")  # their rows carry settings that others know
+# Their rows carry settings that others know.
+OPEN = ("device", "serve", "interlock", "policy", "pacing", "lookahead", "model")
 _WANTED: dict[Form, str] = {str: "text", list: "a list", dict: 'a table such as { "pump_1.status" = 0 }'}
 
 
