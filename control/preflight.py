@@ -70,6 +70,11 @@ class Preflight:
         self._disk = ThreadPoolExecutor(1, "predictions")
         self._audit = PredictionAudit(store, evidence, self._on_disk)
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for a prediction."""
+        return bool(self._asked)
+
     # --- what callers ask --------------------------------------------------------------------------------------------
 
     async def predict(self, command: Command, policy: Policy, kept: bool = True) -> Prediction:

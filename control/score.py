@@ -253,11 +253,12 @@ def summary(made: int, waiting: int, scores: Sequence[Score]) -> Summary:
         float(np.mean([(p - o) ** 2 for p, o in pairs])) if pairs else None,
         happened * (1 - happened) if pairs else None,
         float(np.mean(beaten)) if beaten else None,
-        _bins(pairs),
+        bins_of(pairs),
     )
 
 
-def _bins(pairs: Sequence[tuple[float, float]]) -> tuple[Bin, ...]:
+def bins_of(pairs: Sequence[tuple[float, float]]) -> tuple[Bin, ...]:
+    """Of (probability, 1 where it happened)."""
     found = []
     for low, high in pairwise(BINS):
         mine = [(p, o) for p, o in pairs if low <= p < high or (p == high == BINS[-1])]
