@@ -20,6 +20,9 @@ from twin.lookahead import Lookahead
 
 SAMPLES = 96  # sample times over the horizon: a crossing is told to a hundredth of it
 SAMPLE_MIN_S = 60.0
+# A limit that was not read for longer than both, before it was found passed, came at an unknown time.
+UNSEEN_SHARE = 0.05  # of the horizon: less does not matter
+UNSEEN_NS = 5_000_000_000  # several looks: a plant that runs fast is not away between two of them
 CENTRAL = (0.05, 0.5, 0.95)  # of the time of a crossing, given that it comes
 
 
@@ -195,6 +198,7 @@ class Alarm:
         ended_at: ns since 1970 UTC; None while it stands.
         ended_clock_s: the plant's own time then.
         detail: why it ended, or how likely it was thought.
+        timed: whether somebody saw it come; else it was found so after a time in which nobody could look.
     """
 
     id: str
@@ -205,12 +209,14 @@ class Alarm:
     ended_at: int | None = None
     ended_clock_s: float | None = None
     detail: str = ""
+    timed: bool = True
 
     @property
     def lead_s(self) -> float | None:
-        """How long before it came it was predicted, in the plant's time."""
-        came = self.status is Status.CAME and self.ended_clock_s is not None
-        return self.ended_clock_s - self.first.clock_s if came and self.ended_clock_s is not None else None
+        """How long before it came it was predicted, in the plant's time; None where nobody saw it come."""
+        if self.status is not Status.CAME or self.ended_clock_s is None or not self.timed:
+            return None
+        return self.ended_clock_s - self.first.clock_s
 
     @property
     def error_s(self) -> float | None:
@@ -240,7 +246,8 @@ class Alarms:
         self._limits = {str(limit): limit for limit in limits}
         self._standing = {a.limit: a for a in standing if a.limit in self._limits}
         self._passed: set[str] = set()  # limits that were passed, and not safe since
-        self._looked: set[str] = set()  # limits whose point was read since the start
+        # Plant time and our time at which a limit was last read as kept, since the start.
+        self._kept: dict[str, tuple[float, int]] = {}
         self._beyond: set[str] = set()  # limits that are passed now
         self._said: dict[str, Said] = {}
 
@@ -272,18 +279,21 @@ class Alarms:
         return [a for a in found if a is not None]
 
     def _read(self, name: str, value: float, clock_s: float, now: int) -> Alarm | None:
-        first = name not in self._looked
-        self._looked.add(name)
         if not beyond(self._limits[name], value):
+            self._kept[name] = clock_s, now
             self._beyond.discard(name)
             return None
         self._beyond.add(name)
+        kept = self._kept.get(name)
         known, alarm, said = name in self._passed, self._standing.get(name), self._said.get(name)
         self._passed.add(name)
         if alarm is not None:
-            return self._end(alarm, Status.CAME, clock_s, now, f"read {value:g}")
+            near_s = UNSEEN_SHARE * self._asked.horizon_s
+            timed = kept is not None and (clock_s - kept[0] <= near_s or now - kept[1] <= UNSEEN_NS)
+            detail = f"read {value:g}" if timed else f"read {value:g}; nobody saw it come"
+            return replace(self._end(alarm, Status.CAME, clock_s, now, detail), timed=timed)
         # Without a forecast that reaches to now nothing was said that could have been wrong.
-        if known or first or said is None or not 0 <= clock_s - said.clock_s <= self._asked.horizon_s:
+        if known or kept is None or said is None or not 0 <= clock_s - said.clock_s <= self._asked.horizon_s:
             return None
         detail = f"read {value:g}; P = {said.probability:.2f} was said {span(round(clock_s - said.clock_s))} before"
         return Alarm(self._new_id(), name, _moved(None, Status.MISSED), said, said, now, clock_s, detail)

@@ -261,10 +261,10 @@ class Lookout:
                 self.turns.failed += 1
                 log.error("the look-ahead could not be kept: %s", error)
                 why, refused = f"it could not be kept: {error}", True
-        # Said once when it begins and once when it ends.
-        if refused and not self._refused:
+        # Said once when it begins and once when it ends; before the first forecast the plant is only being read in.
+        if refused and not self._refused and self.forecast is not None:
             log.warning("no forecast: %s", why)
-        if self._refused and not why:
+        if self._refused and not why and self.turns.made > 1:
             log.info("the look-ahead works again")
         self.why = why
         self._refused = refused or (self._refused and why != "")

@@ -89,6 +89,7 @@ def test_an_alarm_that_comes_says_how_long_before_it_was_known_and_how_far_off_t
     look(made, 0.8)
     look(made, 0.9, 100)
     assert read(made, 2.0, 150) == [], "at the limit is not past it"
+    assert read(made, 2.1, 220) == []
     (came,) = read(made, 1.9, 230)
     assert (came.status, came.ended_clock_s) == (Status.CAME, CLOCK_S + 230)
     assert came.lead_s == 230.0 and came.error_s == pytest.approx(30.0), "200 s was said at first"
@@ -160,6 +161,7 @@ def test_what_stood_before_a_restart_stands_after_it_and_may_have_come_meanwhile
     assert again.standing == made.standing
     (came,) = read(again, 1.0, 300)
     assert came.status is Status.CAME and came.id == "a1"
+    assert came.detail == "read 1; nobody saw it come" and came.lead_s is None and came.inside is None
     gone = Alarms(ASKED, (), made.standing, lambda: "new")
     assert gone.standing == [], "the plant no longer has that limit"
 
