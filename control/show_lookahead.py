@@ -116,9 +116,9 @@ def track(found: Mapping[str, Any]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """The plant's own time: day and time of day."""
+    """The plant's own time as the console says it; day 0 is the first."""
     day, rest = divmod(int(seconds), 86_400)
-    return f"day {day + 1} {rest // 3600:02d}:{rest % 3600 // 60:02d}"
+    return f"day {day}, {rest // 3600:02d}:{rest % 3600 // 60:02d}"
 
 
 def _share(value: float | None) -> str:
