@@ -86,7 +86,9 @@ def sample_every_s(horizon_s: float) -> float:
 
 def seed_of(identity: str) -> int:
     """Another one for each forecast: the same chance every time would be wrong the same way every time."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") >> 11  # 53 bits: JSON numbers hold no more
+    return (
+        int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big") >> 11
+    )  # 53 bits: JSON numbers hold no more
 
 
 def forecast_of(

@@ -71,7 +71,7 @@ class Turns:
         yielded: people's what-ifs or commands' predictions had the workers.
         late: the turn before was not ready.
         refused: the plant's state was not known well enough, or the model does not fit.
-        failed: a fault of the simulation.
+        failed: a fault of the simulation, or no answer in TIMEOUT_S.
     """
 
     made: int = 0
@@ -255,7 +255,9 @@ class Lookout:
                 self.turns.yielded += 1
                 why = self._busy() or "it made way for what people asked"
             except TwinloopError as error:
-                self.turns.refused += 1
+                fault = isinstance(error, Unavailable)
+                self.turns.failed += fault
+                self.turns.refused += not fault
                 why, refused = ": ".join(part for part in words(error) if part), True
             except (duckdb.Error, sqlite3.Error) as error:
                 self.turns.failed += 1
@@ -279,6 +281,7 @@ class Lookout:
         cancel = self._cancel = threading.Event()
         plant, snapshot = self._live.plant, self._live.snapshot()
         work = loop.run_in_executor(self._thread, self._simulate, asked, plant, snapshot, cancel)
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it after a stop
         end = loop.time() + TIMEOUT_S
         while not (await asyncio.wait({work}, timeout=YIELD_POLL_S))[0]:
             if self._busy() or loop.time() > end:
