@@ -27,8 +27,6 @@ from sim.kernel.translation import CannotCompile, Translation, translate
 from sim.spec import ComponentType
 
 PLAIN = "njit(nogil=True, cache=True, error_model='numpy')"
-INLINED = "njit(nogil=True, cache=True, error_model='numpy', inline='always')"
-INLINE = frozenset({"touch", "enqueue", "uniform", "checked", "is_open", "speed"})
 HEAD = "import math\nimport numpy as np\nfrom numba import njit\nU64 = np.uint64\n"
 _ONE_AT_A_TIME = threading.Lock()  # numba compiles under one lock anyway; two threads would make the same kernel twice
 
@@ -110,7 +108,7 @@ def rules_text() -> str:
         for function in functions(inspect.getsource(module)):
             if function.name == "run":
                 continue  # it goes where the types are known
-            parts.append(ast.unparse(lowered(function, INLINED if function.name in INLINE else PLAIN)))
+            parts.append(ast.unparse(lowered(function, PLAIN)))
     parts += [ast.unparse(lowered(f, PLAIN)) for f in functions(CONCLUDE)]
     return "\n".join(parts) + "\n"
 
