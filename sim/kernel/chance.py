@@ -52,7 +52,7 @@ def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
     if kind == 3:
         return a * math.pow(-math.log(u), 1.0 / b)
     if kind == 4:
-        return a * math.pow(1.0 / u - 1.0, 1.0 / b)
+        return a * math.pow((1.0 - u) / u, 1.0 / b)
     if kind == 5:
         return a * math.exp(-b * normal_quantile(u))
     # A triangle: above its mode when less than the right part of it is asked for.
