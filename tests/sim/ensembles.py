@@ -27,7 +27,8 @@ def figures(
     readings = [names.reading(name) for name in wanted]
     ask = Ask(horizon, pairs([(r.kind, r.index) for r in readings]), GRID, pairs([]))
     runs = replicate(kernel or library(), assembly, ask, 0, replications)
-    return runs.figures / np.array([names.divisor(r, horizon) for r in readings])
+    found: NDArray[np.float64] = runs.figures / np.array([names.divisor(r, horizon) for r in readings])
+    return found
 
 
 def interval(values: NDArray[np.float64], confidence: float = 0.99) -> tuple[float, float]:
