@@ -43,7 +43,7 @@ def compiled(
     world = assemble(layout, seed=seed, trace=TRACE, types=types)
     packed = (state or pack(world.world)).copy()
     packed.column("traced")[0] = 0
-    arrays = packed.plan, packed.ints, packed.floats
+    arrays = packed.plan.ctypes.data, packed.ints.ctypes.data, packed.floats.ctypes.data
     kernel.module.set_replication(*arrays, replication)
     kernel.module.begin(*arrays, fresh)
     acts = sorted(acts, key=lambda a: a.at)
