@@ -60,8 +60,8 @@ def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
         return a
     right = (c - b) / (c - a)
     if u <= right:
-        return c - math.sqrt(u * (c - a) * (c - b))
-    return a + math.sqrt((1.0 - u) * (c - a) * (b - a))
+        return c - math.sqrt(max(0.0, u * (c - a) * (c - b)))
+    return a + math.sqrt(max(0.0, (1.0 - u) * (c - a) * (b - a)))
 
 
 def survival(kind: int, a: float, b: float, c: float, x: float) -> float:
