@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import Kernel, kernel_of
+from sim.kernel.faults import Fault, fault_of
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter, trace_of
 from sim.kernel.names import Names
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.layout import Layout
-from sim.spec import component_type
+from sim.spec import ComponentType, component_type
 from tests.sim.layouts import TYPES
 
-LIBRARY = tuple(sorted(map(component_type, TYPES), key=lambda t: (t.cls.__module__, t.cls.__qualname__)))
+Types = tuple[ComponentType, ...]
+LIBRARY: Types = tuple(sorted(map(component_type, TYPES), key=lambda t: (t.cls.__module__, t.cls.__qualname__)))
 TRACE = 60_000
 Trace = list[tuple[float, int, int]]
 Step = tuple[float, str, float | str]
 
 
-@lru_cache(maxsize=1)
-def library() -> Kernel:
-    """The kernel of all shipped components."""
-    return kernel_of(LIBRARY)
+@lru_cache(maxsize=8)  # sets of types in the tests
+def library(types: Types = LIBRARY) -> Kernel:
+    """The kernel of all shipped components, or of those."""
+    return kernel_of(types)
 
 
 def acts_of(layout: Layout, steps: Sequence[Step]) -> list[Act]:
@@ -35,11 +38,10 @@ def acts_of(layout: Layout, steps: Sequence[Step]) -> list[Act]:
 
 def compiled(
     layout: Layout, horizon: float, *, seed: int = 7, replication: int = 0, acts: Sequence[Act] = (), fresh: int = 1,
-    state: Packed | None = None, kernel: Kernel | None = None,
+    state: Packed | None = None, types: Types = LIBRARY, events_max: int = EVENTS_MAX,
 ) -> World:  # fmt: skip
     """The world at the horizon; its trace holds this run only."""
-    kernel = kernel or library()
-    types = LIBRARY if kernel is library() else None
+    kernel = library(types)
     world = assemble(layout, seed=seed, trace=TRACE, types=types)
     packed = (state or pack(world.world)).copy()
     packed.column("traced")[0] = 0
@@ -52,18 +54,43 @@ def compiled(
     value = np.array([a.value for a in acts], np.float64)
     none = np.empty((0, 2), np.int64)
     kernel.module.run(
-        *arrays, horizon, EVENTS_MAX, at, what, value, np.empty(0), none, np.empty((0, 0), np.float32)
+        *arrays, horizon, events_max, at, what, value, np.empty(0), none, np.empty((0, 0), np.float32)
     )  # fmt: skip
     return unpack(packed)
 
 
 def interpreted(
-    layout: Layout, horizon: float, *, seed: int = 7, replication: int = 0, acts: Sequence[Act] = ()
-) -> Interpreter:
+    layout: Layout, horizon: float, *, seed: int = 7, replication: int = 0, acts: Sequence[Act] = (),
+    types: Types = LIBRARY,
+) -> Interpreter:  # fmt: skip
     """The run on SimPy, at the horizon."""
-    run = Interpreter(assemble(layout, seed=seed, trace=TRACE, types=LIBRARY), replication=replication, acts=acts)
+    run = Interpreter(assemble(layout, seed=seed, trace=TRACE, types=types), replication=replication, acts=acts)
     run.run(horizon)
     return run
 
 
-__all__ = ["Trace", "acts_of", "compiled", "interpreted", "library", "trace_of"]
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its trace, and what its fault said, "" without one."""
+
+    trace: Trace
+    said: str
+
+
+def outcomes(
+    layout: Layout, horizon: float, *, seed: int = 7, acts: Sequence[Act] = (), types: Types = LIBRARY,
+    events_max: int = EVENTS_MAX,
+) -> tuple[Outcome, Outcome]:  # fmt: skip
+    """Compiled, and on SimPy."""
+    ours = compiled(layout, horizon, seed=seed, acts=acts, types=types, events_max=events_max)
+    said = str(fault_of(assemble(layout, types=types), ours)) if ours.fault else ""
+    begun = assemble(layout, seed=seed, trace=TRACE, types=types)
+    fault = ""
+    try:
+        Interpreter(begun, acts=acts, events_max=events_max).run(horizon)
+    except Fault as stopped:
+        fault = str(stopped)
+    return Outcome(trace_of(ours), said), Outcome(trace_of(begun.world), fault)
+
+
+__all__ = ["Outcome", "Trace", "acts_of", "compiled", "interpreted", "library", "outcomes", "trace_of"]
