@@ -71,9 +71,10 @@ def interpreted(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: its trace, and what its fault said, "" without one."""
+    """How a run ended: its trace, its components' numbers, and what its fault said, "" without one."""
 
     trace: Trace
+    numbers: list[float]
     said: str
 
 
@@ -90,7 +91,7 @@ def outcomes(
         Interpreter(begun, acts=acts, events_max=events_max).run(horizon)
     except Fault as stopped:
         fault = str(stopped)
-    return Outcome(trace_of(ours), said), Outcome(trace_of(begun.world), fault)
+    return Outcome(trace_of(ours), ours.number, said), Outcome(trace_of(begun.world), begun.world.number, fault)
 
 
 __all__ = ["Outcome", "Trace", "acts_of", "compiled", "interpreted", "library", "outcomes", "trace_of"]
