@@ -47,32 +47,24 @@ def own_function(name: str, function: Callable[..., Any]) -> str:
     Raises:
         CannotCompile: it uses something else than numbers, math and numpy.
     """
-    names = inspect.getclosurevars(function)
     place = f"{inspect.getsourcefile(function)}:{function.__code__.co_firstlineno}: the function {name}"
-    numbers, modules = {}, set()
-    for used, value in {**names.globals, **names.nonlocals}.items():
-        if isinstance(value, int | float):
-            numbers[used] = value
-        elif inspect.ismodule(value) and value.__name__ in MODULES:
-            modules.add(used)
-        else:
-            raise CannotCompile(
-                f"{place} uses {used}", "a function of a component may use numbers, math and numpy only"
-            )
     tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     if not isinstance(tree, ast.FunctionDef):
         raise CannotCompile(f"{place} is no plain function", "write def name(x): …")
-    tree = _Own(place, numbers, _modules(function, modules)).visit(tree)
+    closure = inspect.getclosurevars(function)
+    # Among the names of a closure Python also counts attributes that are called like something of the module.
+    written = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used = {n: v for n, v in {**closure.globals, **closure.nonlocals}.items() if n in written}
+    numbers = {n: v for n, v in used.items() if isinstance(v, int | float)}
+    modules = {n: v for n, v in used.items() if inspect.ismodule(v) and v.__name__ in MODULES}
+    for foreign in sorted(used.keys() - numbers.keys() - modules.keys()):
+        raise CannotCompile(f"{place} uses {foreign}", "a function of a component may use numbers, math and numpy only")
+    tree = _Own(place, numbers, modules).visit(tree)
     tree.name, tree.returns = f"user_{name}", None
     tree.decorator_list = [ast.parse(DECORATOR, mode="eval").body]
     for argument in tree.args.args:
         argument.annotation = None
     return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _modules(function: Callable[..., Any], used: set[str]) -> Mapping[str, ModuleType]:
-    closure = inspect.getclosurevars(function)
-    return {name: {**closure.globals, **closure.nonlocals}[name] for name in used}
 
 
 class _Own(ast.NodeTransformer):
