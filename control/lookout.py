@@ -200,6 +200,10 @@ class Lookout:
         try:
             standing = await self._on_disk(self._store.standing)
             self._alarms = Alarms(asked, self._limits, standing, self._new_id)
+            for alarm in standing:
+                if alarm.limit not in self.limits:
+                    why = "the plant has no such limit any more"
+                    await self._keep(replace(alarm, status=Status.LAPSED, ended_at=self._clock(), detail=why))
             self._shelves = {s.limit: s for s in await self._on_disk(self._store.shelves)}
             await self._futures.restore(await self._on_disk(self._store.waiting))
             async with asyncio.TaskGroup() as tasks:
