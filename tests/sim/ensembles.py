@@ -31,6 +31,17 @@ def figures(
     return found
 
 
+def trajectories(
+    layout: Layout, watched: Sequence[str], grid: NDArray[np.float64], replications: int, *, seed: int = 3
+) -> NDArray[np.float32]:
+    """What is read at the moments of the grid, shape (replications, moments, watched)."""
+    assembly = assemble(layout, seed=seed, types=LIBRARY)
+    names = Names(assembly)
+    readings = [names.reading(name) for name in watched]
+    ask = Ask(float(grid[-1]), pairs([]), grid, pairs([(r.kind, r.index) for r in readings]))
+    return replicate(library(), assembly, ask, 0, replications).samples
+
+
 def interval(values: NDArray[np.float64], confidence: float = 0.99) -> tuple[float, float]:
     """Student's interval around the mean of independent values."""
     half = stats.sem(values) * stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
