@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from sim.components.library import LIBRARY
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import Kernel
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.names import Names
 from sim.layout import Layout
-from tests.sim.kernels import LIBRARY, library
+from tests.sim.kernels import library
 
 GRID = np.empty(0)
 

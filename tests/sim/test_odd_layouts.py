@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sim.components.library import SHIPPED
 from sim.kernel.assembly import assemble
 from sim.kernel.interpreter import Act
 from sim.kernel.names import Names
@@ -31,7 +32,6 @@ from sim.spec import (
     component_type,
 )
 from tests.sim.kernels import outcomes
-from tests.sim.layouts import TYPES
 
 EXAMPLES = int(os.environ.get("TWINLOOP_ODD_LAYOUTS", "60"))
 EVENTS_MAX = 1500
@@ -66,7 +66,7 @@ def odd_layouts(draw: st.DrawFn) -> Layout:
     plant = Layout("odd", "min")
     shared = entities(plant, data)
     for i in range(draw(st.integers(1, 7))):
-        cls = draw(st.sampled_from(TYPES))
+        cls = draw(st.sampled_from(SHIPPED))
         fields: dict[str, object] = {}
         for name, known in component_type(cls).fields.items():
             if isinstance(known, Items):
