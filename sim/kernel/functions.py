@@ -96,6 +96,9 @@ class _Own:
                 return [made]
             case ast.Assign(targets=[ast.Name() as target]):
                 return [self.store(target.id, self.expression(node.value))]
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                if len(targets) == len(values) and all(isinstance(t, ast.Name) for t in targets):
+                    return self.together([t.id for t in targets if isinstance(t, ast.Name)], values)
             case ast.AnnAssign(target=ast.Name() as target, value=ast.expr() as value):
                 return [self.store(target.id, self.expression(value))]
             case ast.AugAssign(target=ast.Name() as target):
@@ -112,6 +115,14 @@ class _Own:
     def store(self, name: str, value: ast.expr) -> ast.stmt:
         self.known.add(name)
         return ast.Assign([ast.Name(name, ast.Store())], value)
+
+    def together(self, names: Sequence[str], values: Sequence[ast.expr]) -> list[ast.stmt]:
+        """All values are computed before the first name changes."""
+        held = [
+            ast.Assign([ast.Name(f"{n}__", ast.Store())], self.expression(v))
+            for n, v in zip(names, values, strict=True)
+        ]
+        return [*held, *(self.store(n, ast.Name(f"{n}__", ast.Load())) for n in names)]
 
     def branch(self, node: ast.If) -> ast.stmt:
         test, before = self.test(node.test), set(self.known)
