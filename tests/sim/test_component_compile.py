@@ -359,7 +359,7 @@ REASONS = {
     OrsNumbers: "begin: and, or stand where a number should (write a if a else b)",
     Infinite: "begin: inf is no finite number",
     CallsOther: "the function of_another: it uses twice (a function of a component may use numbers and math only)",
-    CallsListing: "the function listed: sum(",
+    CallsListing: "the function listed: [x, 1.0] cannot be compiled (numbers, if, while",
     Lives: "Lives.life is a SimPy process (it runs on the SimPy backend)",
     Lateness: "the guard of Lateness.late is no lambda of one thing (@when(lambda m: …))",
 }
