@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sim.spec import Buffer, ComponentType, Level, Misspelt, Resource, Signal
+from sim.spec import Buffer, ComponentType, Level, Misspelt, Opaque, Resource, Signal
 
 SEEN: dict[type, tuple[str, ...]] = {Buffer: ("level", "space"), Resource: ("free",), Signal: ("value",)}
 """What a rule may watch of each sort of thing."""
@@ -69,6 +69,8 @@ def watched(kind: ComponentType) -> frozenset[str]:
     Raises:
         Misspelt: a rule watches what changes without an event: a level, or the time.
     """
+    if issubclass(kind.cls, Opaque):
+        return kind.cls.watched()
     found = set()
     for rule in kind.rules:
         try:

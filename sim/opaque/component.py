@@ -1,0 +1,234 @@
+"""The one component that puts a foreign model into a layout; must not know which sort of model it is.
+
+class Boiler(Stepped):
+    model = Fmu("boiler.fmu")
+    step = Constant(10.0)
+    fuel, steam = Port(Signal), Port(Signal)
+    reads, writes = {"u": fuel}, {"y": steam}
+
+plant.add(Boiler, "boiler", fuel=plant.signal("fuel", 2.0), steam=plant.signal("steam"))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from sim.kernel.faults import Fault
+from sim.opaque.stepper import Model, StepFailed, Stepper, Wanted
+from sim.spec import (
+    Buffer,
+    Constant,
+    Field,
+    Level,
+    Misspelt,
+    Number,
+    Opaque,
+    Port,
+    Resource,
+    Signal,
+    Timer,
+    at_start,
+    component_type,
+    on,
+    when,
+)
+from twin.errors import Refused
+from twin.plant import nearest
+
+# What each port tells and takes. A level's number moves without an event: it is looked at when a step is due.
+TELLS: Mapping[type, str] = {Signal: "value", Buffer: "level", Resource: "free", Level: "level"}
+TAKES: Mapping[type, str] = {Signal: "value", Level: "flow"}
+# What code of others raises when the model is at fault, and not this process.
+FOREIGN = (StepFailed, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """State of a foreign model.
+
+    Attributes:
+        model: its hash.
+        held: the inputs that hold.
+        state: what its stepper saved.
+    """
+
+    model: str
+    held: tuple[float, ...]
+    state: bytes
+
+
+class Stepped(Opaque):
+    """A foreign model, stepped every `step` and, if it can be, whenever what it reads changes.
+
+    Attributes:
+        model: which.
+        reads: its variable -> port or number that gives it.
+        writes: its variable -> signal that shows it, level into which it flows, or number that keeps it.
+        begins: its variable -> port or number that gives its first value.
+    """
+
+    model: ClassVar[Model]
+    reads: ClassVar[Mapping[str, Field]] = {}
+    writes: ClassVar[Mapping[str, Field]] = {}
+    begins: ClassVar[Mapping[str, Field]] = {}
+
+    step = Constant(1.0)
+    tick = Timer(step)
+
+    _stepper: Stepper
+    _unit_s = 1.0
+    _held: tuple[float, ...] | None = None
+
+    @at_start
+    def begin(self) -> None:
+        self._begin()
+
+    @on(tick)
+    def advance(self) -> None:
+        self._write_now()
+        self._take_inputs()
+        self.tick.start()
+
+    @when(lambda s: s.disturbed)
+    def changed(self) -> None:
+        self._write_now()
+        self._take_inputs()
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether an input changed that holds from the moment it changes."""
+        if self._held is None or not self.model.exact:
+            return False
+        found = self._look(self.reads)
+        steady = [i for i, field in enumerate(self.reads.values()) if not _moves(field)]
+        return any(found[i] != self._held[i] for i in steady)
+
+    # --- what the backend asks -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def title(cls) -> str:
+        return cls.model.title
+
+    @classmethod
+    def watched(cls) -> frozenset[str]:
+        return frozenset(f.name for f in cls.reads.values() if isinstance(f, Port) and not _moves(f))
+
+    @classmethod
+    def check(cls, name: str) -> None:
+        """Whether the model has these variables, and whether the fields can give and take them.
+
+        Raises:
+            Misspelt: naming component, variable and what there is.
+        """
+        known = cls.model.variables()
+        for table, fields, names in (
+            ("reads", cls.reads, known.reads), ("writes", cls.writes, known.writes), ("begins", cls.begins, known.begins)
+        ):  # fmt: skip
+            for variable, field in fields.items():
+                place = f"{name}: {cls.__name__}.{table}[{variable!r}]"
+                if variable not in names:
+                    hint = nearest(variable, names) or f"it has {', '.join(sorted(names)[:12]) or 'none'}"
+                    raise Misspelt(f"{place}: {cls.model.title} has no such variable", hint)
+                _check_field(cls, place, field, TAKES if table == "writes" else TELLS)
+
+    def open(self, unit_s: float, replication: int) -> None:
+        self._unit_s = unit_s
+        wanted = Wanted(tuple(self.reads), tuple(self.writes), tuple(self.begins))
+        self._stepper = self._told(lambda: self.model.open(wanted, replication))
+
+    def save(self) -> Saved:
+        if self._held is None:
+            raise Refused(f"{self.handle.placed.name} has not begun", "run the plant first, if only to time 0")
+        return Saved(self.model.hash(), self._held, self._told(self._stepper.save))
+
+    def resume(self, saved: object | None) -> None:
+        if not isinstance(saved, Saved):
+            self._begin()
+            return
+        if saved.model != self.model.hash():
+            name = self.handle.placed.name
+            raise Refused(f"the state of {name} is of another {self.model.title}", "fork it with the model it ran with")
+        self._told(lambda: self._stepper.restore(saved.state))
+        self._held = saved.held
+
+    def close(self) -> None:
+        self._stepper.close()
+
+    # --- numbers -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _now_s(self) -> float:
+        return self.now * self._unit_s
+
+    def _begin(self) -> None:
+        starts = self._look(self.begins)
+        self._told(lambda: self._stepper.begin(self._now_s, starts))
+        self._held = None
+        self._take_inputs()
+        if not self.model.direct:
+            self._write_now()
+        if not self.tick.running:
+            self.tick.start()
+
+    def _take_inputs(self) -> None:
+        inputs = self._look(self.reads)
+        if inputs != self._held:
+            self._held = inputs
+            self._told(lambda: self._stepper.hold(inputs))
+            if self.model.direct:
+                self._write_now()
+
+    def _write_now(self) -> None:
+        self._write(self._told(lambda: self._stepper.advance(self._now_s)))
+
+    def _look(self, fields: Mapping[str, Field]) -> tuple[float, ...]:
+        return tuple(
+            float(getattr(self, f.name) if isinstance(f, Number) else getattr(getattr(self, f.name), TELLS[_to(f)]))
+            for f in fields.values()
+        )
+
+    def _write(self, outputs: Sequence[float]) -> None:
+        """Show what came out; what did not change wakes nobody."""
+        for (variable, field), number in zip(self.writes.items(), outputs, strict=True):
+            if not math.isfinite(number):
+                raise self._fault(f"gave {variable} = {number}", "look at its inputs and its step")
+            owner, name = (
+                (self, field.name) if isinstance(field, Number) else (getattr(self, field.name), TAKES[_to(field)])
+            )
+            if getattr(owner, name) != number:
+                setattr(owner, name, number)
+
+    def _told(self, ask: Callable[[], Answer]) -> Answer:
+        """What the model answers; when it fails, a fault that names the component."""
+        try:
+            return ask()
+        except FOREIGN as wrong:
+            said = wrong.message if isinstance(wrong, StepFailed) else f"{type(wrong).__name__}: {wrong}"
+            hint = wrong.hint if isinstance(wrong, StepFailed) else "the message is the model's own"
+            raise self._fault(f"failed: {said}", hint) from wrong
+
+    def _fault(self, said: str, hint: str) -> Fault:
+        placed = self.handle.placed
+        return Fault(f"{placed.name} ({placed.type.name}, {self.model.title}) {said}, at {self.now:g}", hint)
+
+
+def _to(field: Field) -> type:
+    assert isinstance(field, Port)
+    return field.to
+
+
+def _moves(field: Field) -> bool:
+    return isinstance(field, Port) and field.to is Level
+
+
+def _check_field(cls: type[Stepped], place: str, field: object, allowed: Mapping[type, str]) -> None:
+    own = component_type(cls).fields
+    if not isinstance(field, Number | Port) or type(own.get(field.name)) is not type(field):
+        raise Misspelt(f"{place} is {field!r}", "name a Port, Param or Var that this class declares")
+    if isinstance(field, Port) and (field.to not in allowed or field.optional):
+        kinds = ", ".join(f"Port({kind.__name__})" for kind in allowed)
+        raise Misspelt(f"{place} is a Port({field.to.__name__})", f"one of {kinds}, not optional")
