@@ -4,7 +4,7 @@ class Boiler(Stepped):
     model = Fmu("boiler.fmu")
     step = Constant(10.0)
     fuel, steam = Port(Signal), Port(Signal)
-    reads, writes = {"u": fuel}, {"y": steam}
+    ties = Ties(reads={"u": fuel}, writes={"y": steam})
 
 plant.add(Boiler, "boiler", fuel=plant.signal("fuel", 2.0), steam=plant.signal("steam"))
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 from sim.kernel.faults import Fault
@@ -61,20 +61,31 @@ class Saved:
     state: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What of a model is tied to which field.
+
+    Attributes:
+        reads: variable -> port or number that gives it.
+        writes: variable -> signal that shows it, level into which it flows, or number that keeps it.
+        begins: variable -> port or number that gives its first value.
+    """
+
+    reads: Mapping[str, Field] = field(default_factory=dict)
+    writes: Mapping[str, Field] = field(default_factory=dict)
+    begins: Mapping[str, Field] = field(default_factory=dict)
+
+
 class Stepped(Opaque):
     """A foreign model, stepped every `step` and, if it can be, whenever what it reads changes.
 
     Attributes:
         model: which.
-        reads: its variable -> port or number that gives it.
-        writes: its variable -> signal that shows it, level into which it flows, or number that keeps it.
-        begins: its variable -> port or number that gives its first value.
+        ties: of its variables to the fields of this class.
     """
 
     model: ClassVar[Model]
-    reads: ClassVar[Mapping[str, Field]] = {}
-    writes: ClassVar[Mapping[str, Field]] = {}
-    begins: ClassVar[Mapping[str, Field]] = {}
+    ties: ClassVar[Ties] = Ties()
 
     step = Constant(1.0)
     tick = Timer(step)
@@ -103,8 +114,8 @@ class Stepped(Opaque):
         """Whether an input changed that holds from the moment it changes."""
         if self._held is None or not self.model.exact:
             return False
-        found = self._look(self.reads)
-        steady = [i for i, field in enumerate(self.reads.values()) if not _moves(field)]
+        found = self._look(self.ties.reads)
+        steady = [i for i, tied in enumerate(self.ties.reads.values()) if not _moves(tied)]
         return any(found[i] != self._held[i] for i in steady)
 
     # --- what the backend asks -----------------------------------------------------------------------------------------
@@ -115,7 +126,7 @@ class Stepped(Opaque):
 
     @classmethod
     def watched(cls) -> frozenset[str]:
-        return frozenset(f.name for f in cls.reads.values() if isinstance(f, Port) and not _moves(f))
+        return frozenset(f.name for f in cls.ties.reads.values() if isinstance(f, Port) and not _moves(f))
 
     @classmethod
     def check(cls, name: str) -> None:
@@ -124,20 +135,22 @@ class Stepped(Opaque):
         Raises:
             Misspelt: naming component, variable and what there is.
         """
-        known = cls.model.variables()
+        known, ties = cls.model.variables(), cls.ties
         for table, fields, names in (
-            ("reads", cls.reads, known.reads), ("writes", cls.writes, known.writes), ("begins", cls.begins, known.begins)
-        ):  # fmt: skip
-            for variable, field in fields.items():
-                place = f"{name}: {cls.__name__}.{table}[{variable!r}]"
+            ("reads", ties.reads, known.reads),
+            ("writes", ties.writes, known.writes),
+            ("begins", ties.begins, known.begins),
+        ):
+            for variable, tied in fields.items():
+                place = f"{name}: {cls.__name__} {table} {variable!r}"
                 if variable not in names:
                     hint = nearest(variable, names) or f"it has {', '.join(sorted(names)[:12]) or 'none'}"
                     raise Misspelt(f"{place}: {cls.model.title} has no such variable", hint)
-                _check_field(cls, place, field, TAKES if table == "writes" else TELLS)
+                _check_field(cls, place, tied, TAKES if table == "writes" else TELLS)
 
     def open(self, unit_s: float, replication: int) -> None:
         self._unit_s = unit_s
-        wanted = Wanted(tuple(self.reads), tuple(self.writes), tuple(self.begins))
+        wanted = Wanted(tuple(self.ties.reads), tuple(self.ties.writes), tuple(self.ties.begins))
         self._stepper = self._told(lambda: self.model.open(wanted, replication))
 
     def save(self) -> Saved:
@@ -165,7 +178,7 @@ class Stepped(Opaque):
         return self.now * self._unit_s
 
     def _begin(self) -> None:
-        starts = self._look(self.begins)
+        starts = self._look(self.ties.begins)
         self._told(lambda: self._stepper.begin(self._now_s, starts))
         self._held = None
         self._take_inputs()
@@ -175,7 +188,7 @@ class Stepped(Opaque):
             self.tick.start()
 
     def _take_inputs(self) -> None:
-        inputs = self._look(self.reads)
+        inputs = self._look(self.ties.reads)
         if inputs != self._held:
             self._held = inputs
             self._told(lambda: self._stepper.hold(inputs))
@@ -193,11 +206,11 @@ class Stepped(Opaque):
 
     def _write(self, outputs: Sequence[float]) -> None:
         """Show what came out; what did not change wakes nobody."""
-        for (variable, field), number in zip(self.writes.items(), outputs, strict=True):
+        for (variable, tied), number in zip(self.ties.writes.items(), outputs, strict=True):
             if not math.isfinite(number):
                 raise self._fault(f"gave {variable} = {number}", "look at its inputs and its step")
             owner, name = (
-                (self, field.name) if isinstance(field, Number) else (getattr(self, field.name), TAKES[_to(field)])
+                (self, tied.name) if isinstance(tied, Number) else (getattr(self, tied.name), TAKES[_to(tied)])
             )
             if getattr(owner, name) != number:
                 setattr(owner, name, number)
@@ -216,19 +229,19 @@ class Stepped(Opaque):
         return Fault(f"{placed.name} ({placed.type.name}, {self.model.title}) {said}, at {self.now:g}", hint)
 
 
-def _to(field: Field) -> type:
-    assert isinstance(field, Port)
-    return field.to
+def _to(tied: Field) -> type:
+    assert isinstance(tied, Port)
+    return tied.to
 
 
-def _moves(field: Field) -> bool:
-    return isinstance(field, Port) and field.to is Level
+def _moves(tied: Field) -> bool:
+    return isinstance(tied, Port) and tied.to is Level
 
 
-def _check_field(cls: type[Stepped], place: str, field: object, allowed: Mapping[type, str]) -> None:
+def _check_field(cls: type[Stepped], place: str, tied: object, allowed: Mapping[type, str]) -> None:
     own = component_type(cls).fields
-    if not isinstance(field, Number | Port) or type(own.get(field.name)) is not type(field):
-        raise Misspelt(f"{place} is {field!r}", "name a Port, Param or Var that this class declares")
-    if isinstance(field, Port) and (field.to not in allowed or field.optional):
+    if not isinstance(tied, Number | Port) or type(own.get(tied.name)) is not type(tied):
+        raise Misspelt(f"{place} is {tied!r}", "name a Port, Param or Var that this class declares")
+    if isinstance(tied, Port) and (tied.to not in allowed or tied.optional):
         kinds = ", ".join(f"Port({kind.__name__})" for kind in allowed)
-        raise Misspelt(f"{place} is a Port({field.to.__name__})", f"one of {kinds}, not optional")
+        raise Misspelt(f"{place} is a Port({tied.to.__name__})", f"one of {kinds}, not optional")

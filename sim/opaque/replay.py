@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgpack
 
-from sim.opaque.stepper import StepFailed, Stepper
+from sim.opaque.stepper import Running, StepFailed
 from twin.errors import Refused
 
 ASKED_MAX = 200_000  # questions kept: two years of hours, 20 MB; more is a run that nobody wants to repeat
@@ -18,7 +18,7 @@ ASKED_MAX = 200_000  # questions kept: two years of hours, 20 MB; more is a run 
 class Replayed:
     """A stepper whose state is its history."""
 
-    def __init__(self, title: str, inner: Stepper) -> None:
+    def __init__(self, title: str, inner: Running) -> None:
         self._title, self._inner = title, inner
         self._asked: list[tuple[float, ...]] = []
         self._outputs: list[float] = []

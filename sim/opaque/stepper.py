@@ -35,7 +35,7 @@ class Wanted:
     begins: tuple[str, ...]
 
 
-class Stepper(Protocol):
+class Running(Protocol):
     """One running instance of a model, used by one replication."""
 
     def begin(self, at_s: float, starts: Sequence[float]) -> None:
@@ -47,6 +47,13 @@ class Stepper(Protocol):
     def advance(self, to_s: float) -> Sequence[float]:
         """Let time pass; the outputs then, as `Wanted.writes`. Without time passing: the outputs as they are."""
 
+    def close(self) -> None:
+        """Free it; nothing else is asked of it afterwards."""
+
+
+class Stepper(Running, Protocol):
+    """An instance that can be forked, or says why not. `sim.opaque.replay.Replayed` makes one of any other."""
+
     def save(self) -> bytes:
         """All of the state, inputs and time included.
 
@@ -56,9 +63,6 @@ class Stepper(Protocol):
 
     def restore(self, saved: bytes) -> None:
         """Exactly that state."""
-
-    def close(self) -> None:
-        """Free it; nothing else is asked of it afterwards."""
 
 
 class Model(Protocol):
