@@ -100,14 +100,12 @@ class Stepped(Opaque):
 
     @on(tick)
     def advance(self) -> None:
-        self._write_now()
-        self._take_inputs()
+        self._go_on()
         self.tick.start()
 
     @when(lambda s: s.disturbed)
     def changed(self) -> None:
-        self._write_now()
-        self._take_inputs()
+        self._go_on()
 
     @property
     def disturbed(self) -> bool:
@@ -182,21 +180,23 @@ class Stepped(Opaque):
         self._told(lambda: self._stepper.begin(self._now_s, starts))
         self._held = None
         self._take_inputs()
-        if not self.model.direct:
-            self._write_now()
+        self._write(self._told(self._stepper.outputs))
         if not self.tick.running:
             self.tick.start()
+
+    def _go_on(self) -> None:
+        """Up to now with the inputs that held, then on with those of now."""
+        self._told(lambda: self._stepper.advance(self._now_s))
+        if self.model.direct:
+            self._take_inputs()
+        self._write(self._told(self._stepper.outputs))
+        self._take_inputs()
 
     def _take_inputs(self) -> None:
         inputs = self._look(self.ties.reads)
         if inputs != self._held:
             self._held = inputs
             self._told(lambda: self._stepper.hold(inputs))
-            if self.model.direct:
-                self._write_now()
-
-    def _write_now(self) -> None:
-        self._write(self._told(lambda: self._stepper.advance(self._now_s)))
 
     def _look(self, fields: Mapping[str, Field]) -> tuple[float, ...]:
         return tuple(

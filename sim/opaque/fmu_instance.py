@@ -83,7 +83,7 @@ class FmuInstance:
         self._set(self._reads, inputs)
         self._initialised()
 
-    def advance(self, to_s: float) -> Sequence[float]:
+    def advance(self, to_s: float) -> None:
         self._initialised()
         if to_s > self._at_s:
             ended = self._call(self._slave.doStep, self._at_s, to_s - self._at_s)
@@ -91,6 +91,9 @@ class FmuInstance:
                 why = "asks to end the simulation" if ended[1] else f"came only to {ended[3]:g} s"
                 raise StepFailed(f"it {why}", "shorten the horizon, or mend the model")
             self._at_s = to_s
+
+    def outputs(self) -> Sequence[float]:
+        self._initialised()
         outputs = [0.0] * sum(len(g.places) for g in self._writes)
         for group in self._writes:
             values = self._call(getattr(self._slave, f"get{group.type}"), group.references)

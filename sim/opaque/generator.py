@@ -82,7 +82,7 @@ class Alive:
     def hold(self, inputs: Sequence[float]) -> None:
         self._inputs = dict(zip(self._wanted.reads, inputs, strict=True))
 
-    def advance(self, to_s: float) -> Sequence[float]:
+    def advance(self, to_s: float) -> None:
         assert self._life is not None
         if to_s > self._at_s:
             try:
@@ -90,6 +90,8 @@ class Alive:
             except StopIteration as ended:
                 raise StepFailed("it returned", "let it go on for ever, and yield") from ended
             self._at_s = to_s
+
+    def outputs(self) -> Sequence[float]:
         missing = [name for name in self._wanted.writes if name not in self._outputs]
         if missing:
             raise StepFailed(f"it yielded no {missing[0]!r}", f"yield {{{missing[0]!r}: …}}")

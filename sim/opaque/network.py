@@ -172,12 +172,14 @@ class Member:
         self._inputs[self._reads] = inputs
         self._give()
 
-    def advance(self, to_s: float) -> Sequence[float]:
+    def advance(self, to_s: float) -> None:
         if to_s > self._at_s:
             assert self._batch is not None
             self._state = self._batch.answer(self._row)
             self._at_s = to_s
             self._give()
+
+    def outputs(self) -> Sequence[float]:
         return [float(x) for x in self._state[self._writes]]
 
     def save(self) -> bytes:

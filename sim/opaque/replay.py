@@ -12,6 +12,7 @@ import msgpack
 from sim.opaque.stepper import Running, StepFailed
 from twin.errors import Refused
 
+HOLD, ADVANCE, OUTPUTS = 0.0, 1.0, 2.0
 ASKED_MAX = 200_000  # questions kept: two years of hours, 20 MB; more is a run that nobody wants to repeat
 
 
@@ -28,12 +29,18 @@ class Replayed:
         self._inner.begin(at_s, starts)
 
     def hold(self, inputs: Sequence[float]) -> None:
-        self._keep(0.0, *inputs)
+        self._keep(HOLD, *inputs)
         self._inner.hold(inputs)
 
-    def advance(self, to_s: float) -> Sequence[float]:
-        self._keep(1.0, to_s)
-        self._outputs = list(self._inner.advance(to_s))
+    def advance(self, to_s: float) -> None:
+        self._keep(ADVANCE, to_s)
+        self._inner.advance(to_s)
+
+    def outputs(self) -> Sequence[float]:
+        self._keep(
+            OUTPUTS
+        )  # a question too may leave its trace in a model: an iteration begun where the last one ended
+        self._outputs = list(self._inner.outputs())
         return self._outputs
 
     def save(self) -> bytes:
@@ -47,10 +54,12 @@ class Replayed:
         (at_s, *starts), *rest = asked
         self.begin(at_s, starts)
         for what, *numbers in rest:
-            if what:
+            if what == ADVANCE:
                 self.advance(numbers[0])
-            else:
+            elif what == HOLD:
                 self.hold(numbers)
+            else:
+                self.outputs()
         if self._outputs != outputs:
             raise StepFailed(f"does not do the same twice ({outputs} became {self._outputs})", "it cannot be forked")
 

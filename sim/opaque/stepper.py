@@ -44,8 +44,11 @@ class Running(Protocol):
     def hold(self, inputs: Sequence[float]) -> None:
         """Inputs from now on; as `Wanted.reads`."""
 
-    def advance(self, to_s: float) -> Sequence[float]:
-        """Let time pass; the outputs then, as `Wanted.writes`. Without time passing: the outputs as they are."""
+    def advance(self, to_s: float) -> None:
+        """Let time pass; to a moment not before the last one, and to that one too."""
+
+    def outputs(self) -> Sequence[float]:
+        """What it gives now; as `Wanted.writes`."""
 
     def close(self) -> None:
         """Free it; nothing else is asked of it afterwards."""

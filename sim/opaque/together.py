@@ -35,15 +35,13 @@ def run_together(
         Fault: in one of them a component did what cannot be.
     """
     samples = np.empty((len(runs), len(grid), len(watched)), np.float32)
-    step = stride(runs[0].assembly) if runs else 0.0
-    now = runs[0].world.now if runs else 0.0
-    done = 0
-    while runs:
-        to = min(horizon, now + step) if step > 0 else horizon
+    if not runs:
+        return samples
+    to, step, done = runs[0].world.now, stride(runs[0].assembly) or horizon, 0
+    while True:  # first to where they stand, so that all have begun
         upto = len(grid) if to >= horizon else int(np.searchsorted(grid, to, side="right"))
         for r, run in enumerate(runs):
             samples[r, done:upto] = run.run(to, grid[done:upto], watched)
-        done, now = upto, to
         if to >= horizon:
-            break
-    return samples
+            return samples
+        to, done = min(horizon, to + step), upto

@@ -107,8 +107,10 @@ class Network:
         if "demand" in told:
             self._water.set_demand_multiplier(told["demand"])
 
-    def advance(self, to_s: float) -> Sequence[float]:
+    def advance(self, to_s: float) -> None:
         self._water.advance(to_s - self._began_s + EARLY_S)
+
+    def outputs(self) -> Sequence[float]:
         self._water.solve()
         for element, code, indexes, places in self._groups:
             for place, number in zip(places, self._water.read(element, indexes, code), strict=True):

@@ -53,7 +53,7 @@ def wide() -> Callable[[torch.Tensor], torch.Tensor]:
 class Weather(Component):
     """Another value now and then, of its own stream."""
 
-    hold, size = Uniform(40.0, 200.0), Uniform(-1.0, 1.0)
+    hold, size = Uniform(40.0, 200.0), Uniform(0.0, 1.0)
     out = Port(Signal)
     next = Timer(hold)
 
@@ -168,13 +168,18 @@ def test_futures_with_other_chance_fork_from_one_live_run() -> None:
 
 
 def test_a_closed_replication_gives_its_row_back() -> None:
-    plant = house()
-    first = replication(3, plant)
-    second = replication(3, plant)
-    assert len(network._BATCHES[next(iter(network._BATCHES))]) == 2
+    class Small(Room):
+        model = Network(room, ("air", "wall"), ("outside",), rows=5)
+
+    def batches() -> int:
+        return sum(len(refs) for (model, *_), refs in network._BATCHES.items() if model == Small.model)
+
+    plant = house(Small)
+    first, second = replication(3, plant), replication(3, plant)
+    assert batches() == 2
     first.close()
     third = replication(3, plant)
-    assert len(network._BATCHES[next(iter(network._BATCHES))]) == 2
+    assert batches() == 2
     for each in (second, third):
         each.close()
 
@@ -184,13 +189,12 @@ def test_a_network_of_the_wrong_shape_is_named() -> None:
         model = Network(wide, ("air", "wall"), ("outside",), rows=4)
 
     with pytest.raises(
-        Fault, match=r"room \(Wide, the network wide\) failed: it gave the shape \(4, 3\) \(give \(4, 2\)\)"
+        Fault, match=r"room \(Wide, the network wide\) failed: it gave the shape \(4, 3\), at 30 \(give \(4, 2\)\)"
     ):
         replication(0, house(Wide)).run(100.0)
-    with pytest.raises(Fault, match="at 30"):
-        replication(0, house(Wide)).run(100.0)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_weights_from_files_make_the_model_and_its_hash(tmp_path: Path) -> None:
     made = room()
     file, script = tmp_path / "room.safetensors", tmp_path / "room.pt"
