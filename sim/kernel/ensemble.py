@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel.assembly import Assembly
-from sim.kernel.compiler import Kernel
+from sim.kernel.assembly import Assembly, assemble
+from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.faults import fault
 from sim.kernel.interpreter import EVENTS_MAX, Act
 from sim.kernel.world import Packed, pack
+from sim.layout import Layout
+from sim.spec import ComponentType
 
 CHUNKS_EACH = 4  # pieces of work for each thread: replications differ in length
 
@@ -58,6 +60,17 @@ def pairs(items: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     return np.array(items, np.int64).reshape(-1, 2)
 
 
+def warm(types: Sequence[ComponentType]) -> Kernel:
+    """The kernel of these types, ready to run: compiled now, or loaded.
+
+    Raises:
+        CannotCompile: a type cannot.
+    """
+    kernel = kernel_of(types)
+    replicate(kernel, assemble(Layout("empty"), types=types), Ask(0.0, pairs([]), np.empty(0), pairs([])), 0, 1)
+    return kernel
+
+
 def replicate(
     kernel: Kernel, assembly: Assembly, ask: Ask, first: int, count: int, *, threads: int = 1,
     states: Sequence[Packed] = (), cancel: threading.Event | None = None,
@@ -71,7 +84,6 @@ def replicate(
         Fault: in one of them a component did what cannot be; the earliest replication's is told.
     """
     begins = list(states) or [pack(assembly.world)]
-    plan = begins[0].plan
     ints, floats = np.stack([s.ints for s in begins]), np.stack([s.floats for s in begins])
     acts = sorted(ask.acts, key=lambda a: a.at)
     at = np.array([a.at for a in acts], np.float64)
@@ -84,10 +96,9 @@ def replicate(
     def work(span: tuple[int, int]) -> int:
         if cancel is not None and cancel.is_set():
             return 0
-        return kernel.replicate(
-            plan, ints, floats, len(begins), *span, first, ask.fresh, float(ask.horizon), ask.events_max, at, what, value,
-            ask.grid, ask.watched, ask.wanted, samples, figures, faults, times,
-        )  # fmt: skip
+        numbers = (*span, first, ask.fresh, float(ask.horizon), ask.events_max)
+        arrays = (at, what, value, ask.grid, ask.watched, ask.wanted, samples, figures, faults, times)
+        return kernel.replicate(begins[0].copy(), ints, floats, numbers, arrays)
 
     if threads <= 1:
         events = work((0, count))

@@ -7,16 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from sim.components.library import LIBRARY
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter, trace_of
 from sim.kernel.names import Names
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.layout import Layout
-from sim.spec import component_type
-from tests.sim.layouts import TYPES
 
-LIBRARY = tuple(sorted(map(component_type, TYPES), key=lambda t: (t.cls.__module__, t.cls.__qualname__)))
 TRACE = 60_000
 Trace = list[tuple[float, int, int]]
 Step = tuple[float, str, float | str]
@@ -39,22 +37,21 @@ def compiled(
 ) -> World:  # fmt: skip
     """The world at the horizon; its trace holds this run only."""
     kernel = kernel or library()
-    types = LIBRARY if kernel is library() else None
-    world = assemble(layout, seed=seed, trace=TRACE, types=types)
-    packed = (state or pack(world.world)).copy()
+    assembly = assemble(layout, seed=seed, trace=TRACE, types=kernel.types)
+    packed = (state or pack(assembly.world)).copy()
     packed.column("traced")[0] = 0
-    arrays = packed.plan.ctypes.data, packed.ints.ctypes.data, packed.floats.ctypes.data
-    kernel.module.set_replication(*arrays, replication)
-    kernel.module.begin(*arrays, fresh)
-    acts = sorted(acts, key=lambda a: a.at)
-    at = np.array([a.at for a in acts], np.float64)
-    what = np.array([(a.kind, a.component, a.index) for a in acts], np.int64).reshape(-1, 3)
-    value = np.array([a.value for a in acts], np.float64)
     none = np.empty((0, 2), np.int64)
-    kernel.module.run(
-        *arrays, horizon, EVENTS_MAX, at, what, value, np.empty(0), none, np.empty((0, 0), np.float32)
+    acts = sorted(acts, key=lambda a: a.at)
+    arrays = (
+        np.array([a.at for a in acts], np.float64),
+        np.array([(a.kind, a.component, a.index) for a in acts], np.int64).reshape(-1, 3),
+        np.array([a.value for a in acts], np.float64),
+        np.empty(0), none, none, np.empty((1, 0, 0), np.float32), np.empty((1, 0)), np.empty((1, 4), np.int64), np.empty(1),
     )  # fmt: skip
-    return unpack(packed)
+    room = packed.copy()
+    numbers = (0, 1, replication, fresh, horizon, EVENTS_MAX)
+    kernel.replicate(room, packed.ints[None], packed.floats[None], numbers, arrays)
+    return unpack(room)
 
 
 def interpreted(
