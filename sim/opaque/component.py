@@ -91,7 +91,6 @@ class Stepped(Opaque):
     tick = Timer(step)
 
     _stepper: Stepper
-    _unit_s = 1.0
     _held: tuple[float, ...] | None = None
 
     @at_start
@@ -110,11 +109,8 @@ class Stepped(Opaque):
     @property
     def disturbed(self) -> bool:
         """Whether an input changed that holds from the moment it changes."""
-        if self._held is None or not self.model.exact:
-            return False
-        found = self._look(self.ties.reads)
-        steady = [i for i, tied in enumerate(self.ties.reads.values()) if not _moves(tied)]
-        return any(found[i] != self._held[i] for i in steady)
+        held = self._held
+        return held is not None and any(getattr(owner, name) != held[i] for i, owner, name in self._steady)
 
     # --- what the backend asks -----------------------------------------------------------------------------------------
 
@@ -147,20 +143,25 @@ class Stepped(Opaque):
                 _check_field(cls, place, tied, TAKES if table == "writes" else TELLS)
 
     def open(self, unit_s: float, replication: int) -> None:
-        self._unit_s = unit_s
-        wanted = Wanted(tuple(self.ties.reads), tuple(self.ties.writes), tuple(self.ties.begins))
-        self._stepper = self._told(lambda: self.model.open(wanted, replication))
+        model, ties = self.model, self.ties
+        self._unit_s, self._hash, self._direct = unit_s, model.hash(), model.direct
+        self._reads = [self._place(tied, TELLS) for tied in ties.reads.values()]
+        self._writes = [(variable, *self._place(tied, TAKES)) for variable, tied in ties.writes.items()]
+        steady = [i for i, tied in enumerate(ties.reads.values()) if not _moves(tied)] if model.exact else []
+        self._steady = [(i, *self._reads[i]) for i in steady]
+        wanted = Wanted(tuple(ties.reads), tuple(ties.writes), tuple(ties.begins))
+        self._stepper = self._told(lambda: model.open(wanted, replication))
 
     def save(self) -> Saved:
         if self._held is None:
             raise Refused(f"{self.handle.placed.name} has not begun", "run the plant first, if only to time 0")
-        return Saved(self.model.hash(), self._held, self._told(self._stepper.save))
+        return Saved(self._hash, self._held, self._told(self._stepper.save))
 
     def resume(self, saved: object | None) -> None:
         if not isinstance(saved, Saved):
             self._begin()
             return
-        if saved.model != self.model.hash():
+        if saved.model != self._hash:
             name = self.handle.placed.name
             raise Refused(f"the state of {name} is of another {self.model.title}", "fork it with the model it ran with")
         self._told(lambda: self._stepper.restore(saved.state))
@@ -176,7 +177,8 @@ class Stepped(Opaque):
         return self.now * self._unit_s
 
     def _begin(self) -> None:
-        starts = self._look(self.ties.begins)
+        begins = [self._place(tied, TELLS) for tied in self.ties.begins.values()]
+        starts = [float(getattr(owner, name)) for owner, name in begins]
         self._told(lambda: self._stepper.begin(self._now_s, starts))
         self._held = None
         self._take_inputs()
@@ -187,31 +189,26 @@ class Stepped(Opaque):
     def _go_on(self) -> None:
         """Up to now with the inputs that held, then on with those of now."""
         self._told(lambda: self._stepper.advance(self._now_s))
-        if self.model.direct:
+        if self._direct:
             self._take_inputs()
         self._write(self._told(self._stepper.outputs))
         self._take_inputs()
 
     def _take_inputs(self) -> None:
-        inputs = self._look(self.ties.reads)
+        inputs = tuple([float(getattr(owner, name)) for owner, name in self._reads])
         if inputs != self._held:
             self._held = inputs
             self._told(lambda: self._stepper.hold(inputs))
 
-    def _look(self, fields: Mapping[str, Field]) -> tuple[float, ...]:
-        return tuple(
-            float(getattr(self, f.name) if isinstance(f, Number) else getattr(getattr(self, f.name), TELLS[_to(f)]))
-            for f in fields.values()
-        )
+    def _place(self, tied: Field, names: Mapping[type, str]) -> tuple[object, str]:
+        """Where a field's number is got or set."""
+        return (self, tied.name) if isinstance(tied, Number) else (getattr(self, tied.name), names[_to(tied)])
 
     def _write(self, outputs: Sequence[float]) -> None:
         """Show what came out; what did not change wakes nobody."""
-        for (variable, tied), number in zip(self.ties.writes.items(), outputs, strict=True):
+        for (variable, owner, name), number in zip(self._writes, outputs, strict=True):
             if not math.isfinite(number):
                 raise self._fault(f"gave {variable} = {number}", "look at its inputs and its step")
-            owner, name = (
-                (self, tied.name) if isinstance(tied, Number) else (getattr(self, tied.name), TAKES[_to(tied)])
-            )
             if getattr(owner, name) != number:
                 setattr(owner, name, number)
 
