@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +88,7 @@ def _built(model: Network) -> Callable[[NDArray[np.float32]], NDArray[np.float32
         made = made.to(model.device).eval()
 
     def call(block: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread(torch):
             out: Any = made(torch.from_numpy(block).to(model.device))  # (rows, states)
         answer = np.asarray(out.to("cpu", torch.float32).numpy())
         if answer.shape != (model.rows, len(model.states)):
@@ -95,6 +96,20 @@ def _built(model: Network) -> Callable[[NDArray[np.float32]], NDArray[np.float32
         return answer
 
     return call
+
+
+@contextmanager
+def _one_thread(torch: Any) -> Iterator[None]:
+    """Replications fill the cores; with more threads small products are slower, and their last bits may differ."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Batch:
