@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+NAN = math.nan
+
 
 def floor_divided(x: float, y: float) -> float:
     """x // y for y != 0, as Python defines it for floats."""
@@ -27,3 +29,31 @@ def remainder(x: float, y: float) -> float:
     if (y < 0.0) != (rest < 0.0):
         rest += y
     return rest
+
+
+# What a user's own function computes with: where Python refuses, no number.
+
+
+def finite(x: float) -> float:
+    """x, or NaN when it is infinite."""
+    return x if x - x == 0.0 else NAN
+
+
+def over(x: float, y: float) -> float:
+    """x / y."""
+    return x / y if y != 0.0 else NAN
+
+
+def over_whole(x: float, y: float) -> float:
+    """x // y."""
+    return floor_divided(x, y) if y != 0.0 else NAN
+
+
+def over_rest(x: float, y: float) -> float:
+    """x % y."""
+    return remainder(x, y) if y != 0.0 else NAN
+
+
+def power(x: float, y: float) -> float:
+    """x ** y; a negative x to a broken power is no number."""
+    return finite(math.pow(x, y))
