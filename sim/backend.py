@@ -7,11 +7,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from sim.kernel.assembly import assemble
+from sim.components.library import kernel_types
 from sim.kernel.compiler import Kernel, kernel_of
-from sim.kernel.ensemble import Ask, pairs, replicate
+from sim.kernel.ensemble import warm
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
 from sim.spec import ComponentType, Misspelt
@@ -53,7 +51,7 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
         raise Misspelt(f"backend {want!r}", f"auto, {COMPILED} or {INTERPRETED}")
     if want == INTERPRETED:
         return Backend(None, "asked for")
-    types = layout.types
+    types = kernel_types(layout)
     found = _ready.get(types)
     if found is not None:
         return Backend(found)
@@ -64,29 +62,27 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
             raise
         return Backend(None, f"{reason}")
     if want == COMPILED or _on_disk(kernel):
-        _load(types, kernel, layout)
-        return Backend(kernel)
-    _compile_meanwhile(types, kernel, layout)
+        return Backend(_load(types))
+    _compile_meanwhile(types)
     return Backend(None, "the kernel for these components is being compiled; SimPy answers meanwhile")
 
 
-def _load(types: tuple[ComponentType, ...], kernel: Kernel, layout: Layout) -> None:
-    """Run nothing once: the machine code is loaded, or made, for the arguments that replications have."""
-    none = np.empty(0)
-    replicate(kernel, assemble(layout), Ask(0.0, pairs([]), none, pairs([])), 0, 1)
+def _load(types: tuple[ComponentType, ...]) -> Kernel:
+    made = warm(types)
     with _LOCK:
         while len(_ready) >= KERNELS_MAX:
             del _ready[next(iter(_ready))]
-        _ready[types] = kernel
+        _ready[types] = made
+    return made
 
 
-def _compile_meanwhile(types: tuple[ComponentType, ...], kernel: Kernel, layout: Layout) -> None:
+def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
     def work() -> None:
         try:
-            _load(types, kernel, layout)
+            _load(types)
         finally:
             _compiling.pop(types, None)
-        log.info("the kernel for %s is ready", ", ".join(kernel.types))
+        log.info("the kernel for %s is ready", ", ".join(kind.name for kind in types))
 
     with _LOCK:
         if types not in _compiling:

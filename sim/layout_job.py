@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.backend import COMPILED, choose
+from sim.components.library import kernel_types
 from sim.job import Block, Origin, Where, times_s
 from sim.kernel import loop
 from sim.kernel.assembly import Assembly, assemble
@@ -271,7 +272,7 @@ def _now(states: Sequence[Packed]) -> float:
 
 
 def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
-    assembly = assemble(job.layout, seed=job.seed)
+    assembly = assemble(job.layout, seed=job.seed, types=kernel_types(job.layout))
     names = Names(assembly)
     held: dict[str, float] = {}
     acts = []
