@@ -52,7 +52,10 @@ class Board:
         return [self.open[identity] for identity in self._of_point.get(point, ())]
 
     def line(self, device: str) -> Line:
-        return self._lines.setdefault(device, Line())
+        line = self._lines.get(device)
+        if line is None:
+            line = self._lines[device] = Line()
+        return line
 
     def next_number(self) -> int:
         """Tells apart what happens in one moment."""

@@ -1,6 +1,7 @@
 """Compiles what numba compiles, once, so that no start and no test has to: `python -m control.compiled`.
 
-The machine code lies beside each file in `__pycache__`; a file that changes is compiled anew when it is imported.
+The machine code lies beside each file in `__pycache__`; a file that changes is compiled anew when it is imported. The
+simulation's kernel for the shipped components is made, too; it lies in the cache of kernels (docs/components.md).
 """
 
 from __future__ import annotations
@@ -47,9 +48,18 @@ def load() -> int:
     return len(names)
 
 
+def load_kernel() -> None:
+    """Make the kernel of the shipped components; a server that needs none never imports it."""
+    from sim.components.library import LIBRARY
+    from sim.kernel.ensemble import warm
+
+    warm(LIBRARY)
+
+
 def main() -> None:
     begun = time.perf_counter()
     count = load()
+    load_kernel()
     print(f"{count} compiled files ready after {time.perf_counter() - begun:.1f} s", file=sys.stderr)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 REGISTERS_MAX = 125  # of one read, V1.1b3 6.3
@@ -197,6 +198,7 @@ _ADDRESS = re.compile(
 )
 
 
+@lru_cache(maxsize=16_384)  # a plant's addresses are asked for again and again
 def parse_address(text: str) -> Address:
     """
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from protocols.believe import wire_value
 from protocols.modbus.address import BIT, TEXT, parse_address
 from protocols.modbus.values import encode
@@ -17,7 +19,14 @@ def misfit(point: Point, value: float) -> str:
     try:
         encode(address, wire)
     except ValueError as wrong:
-        if point.scale == 1.0 and point.offset == 0.0:
-            return str(wrong)
-        return f"{value:g} {point.unit} is {wire:g} in the register: {wrong}"
+        return _told(point, value, wire, str(wrong))
     return ""
+
+
+def _told(point: Point, value: float, wire: object, wrong: str) -> str:
+    if isinstance(wire, float) and math.isfinite(wire) and wire != int(wire) and point.scale:
+        below, above = (n * point.scale + point.offset for n in (math.floor(wire), math.ceil(wire)))
+        return f"its register holds whole numbers only; {below:.10g} and {above:.10g} {point.unit}".rstrip() + " fit"
+    if point.scale == 1.0 and point.offset == 0.0:
+        return wrong
+    return f"{value:g} {point.unit} is {wire:g} in the register: {wrong}"

@@ -22,34 +22,40 @@ from types import ModuleType
 from typing import Any
 
 from sim.kernel import chance, levels, loop, rules, world
-from sim.kernel.lowering import constants, functions, lowered
+from sim.kernel.lowering import MEMORY, constants, functions, lowered
 from sim.kernel.translation import CannotCompile, Translation, translate
 from sim.spec import ComponentType
 
 PLAIN = "njit(nogil=True, cache=True, error_model='numpy')"
-INLINED = "njit(nogil=True, cache=True, error_model='numpy', inline='always')"
-INLINE = frozenset({"touch", "enqueue", "uniform", "checked", "is_open", "speed"})
-VERSION = "1"  # of the generated code's form
 HEAD = "import math\nimport numpy as np\nfrom numba import njit\nU64 = np.uint64\n"
 _ONE_AT_A_TIME = threading.Lock()  # numba compiles under one lock anyway; two threads would make the same kernel twice
 
-REPLICATE = '''
+REPLICATE = """
 def replicate(plan_, ints, floats, rows, first, last, offset, fresh, horizon, events_max, at, what, value, grid, watched,
               wanted, samples, figures, faults, times):
-    """Replications `first` to `last`, each from its row of initial states."""
+    own_plan = plan_.copy()
+    own_ints = ints[0].copy()
+    own_floats = floats[0].copy()
+    w_plan = np.int64(own_plan.ctypes.data)
+    w_ints = np.int64(own_ints.ctypes.data)
+    w_floats = np.int64(own_floats.ctypes.data)
     events = 0
     for r in range(first, last):
-        w_plan = plan_
-        w_ints = ints[r % rows].copy()
-        w_floats = floats[r % rows].copy()
+        own_ints[:] = ints[r % rows]
+        own_floats[:] = floats[r % rows]
         set_replication(w_plan, w_ints, w_floats, offset + r)
         begin(w_plan, w_ints, w_floats, fresh)
         run(w_plan, w_ints, w_floats, horizon, events_max, at, what, value, grid, watched, samples[r])
         finish(w_plan, w_ints, w_floats)
         events += conclude(w_plan, w_ints, w_floats, wanted, figures[r], faults[r], times, r)
+    # Used here, so that they live until the last of their addresses was.
+    keep(own_plan, own_ints, own_floats)
     return events
-'''
+"""
 CONCLUDE = """
+def keep(plan_, ints, floats):
+    return plan_[0] + ints[0] + floats[0]
+
 def set_replication(w, r):
     w.replication = r
 
@@ -95,14 +101,14 @@ class Kernel:
 
 def rules_text() -> str:
     """The rules, lowered."""
-    parts = [HEAD, f"# form {VERSION}"]
+    parts = [HEAD, MEMORY]
     for module in (world, chance, rules, levels, loop):
         parts += constants(inspect.getsource(module))
     for module in (chance, rules, levels, loop):
         for function in functions(inspect.getsource(module)):
             if function.name == "run":
                 continue  # it goes where the types are known
-            parts.append(ast.unparse(lowered(function, INLINED if function.name in INLINE else PLAIN)))
+            parts.append(ast.unparse(lowered(function, PLAIN)))
     parts += [ast.unparse(lowered(f, PLAIN)) for f in functions(CONCLUDE)]
     return "\n".join(parts) + "\n"
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel.assembly import Assembly
-from sim.kernel.compiler import Kernel
+from sim.kernel.assembly import Assembly, assemble
+from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.faults import fault
 from sim.kernel.interpreter import EVENTS_MAX, Act
 from sim.kernel.world import Packed, pack
+from sim.layout import Layout
+from sim.spec import ComponentType
 
 CHUNKS_EACH = 4  # pieces of work for each thread: replications differ in length
 
@@ -56,6 +58,17 @@ class Ask:
 def pairs(items: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
     """Kinds and indexes as an array, shape (n, 2)."""
     return np.array(items, np.int64).reshape(-1, 2)
+
+
+def warm(types: Sequence[ComponentType]) -> Kernel:
+    """The kernel of these types, ready to run: compiled now, or loaded.
+
+    Raises:
+        CannotCompile: a type cannot.
+    """
+    kernel = kernel_of(types)
+    replicate(kernel, assemble(Layout("empty"), types=types), Ask(0.0, pairs([]), np.empty(0), pairs([])), 0, 1)
+    return kernel
 
 
 def replicate(

@@ -7,16 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from sim.components.library import LIBRARY
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter, trace_of
 from sim.kernel.names import Names
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.layout import Layout
-from sim.spec import component_type
-from tests.sim.layouts import TYPES
 
-LIBRARY = tuple(sorted(map(component_type, TYPES), key=lambda t: (t.cls.__module__, t.cls.__qualname__)))
 TRACE = 60_000
 Trace = list[tuple[float, int, int]]
 Step = tuple[float, str, float | str]
@@ -43,7 +41,7 @@ def compiled(
     world = assemble(layout, seed=seed, trace=TRACE, types=types)
     packed = (state or pack(world.world)).copy()
     packed.column("traced")[0] = 0
-    arrays = packed.plan, packed.ints, packed.floats
+    arrays = packed.plan.ctypes.data, packed.ints.ctypes.data, packed.floats.ctypes.data
     kernel.module.set_replication(*arrays, replication)
     kernel.module.begin(*arrays, fresh)
     acts = sorted(acts, key=lambda a: a.at)

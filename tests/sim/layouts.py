@@ -9,8 +9,6 @@ from sim.components.line import Batch, Conveyor, Machine, Sink, Source
 from sim.layout import Layout
 from sim.spec import Constant, Distribution, Exponential, LogLogistic, LogNormal, Triangular, Uniform, Weibull
 
-TYPES = (Source, Machine, Conveyor, Batch, Sink, Pump, Valve, Pipe, Heater, Demand, Battery)
-
 
 def line10(machines: int = 10, capacity: int = 10, crew: int = 2, **fields: Distribution) -> Layout:
     """LINE10: machines in series, a shared crew; minutes."""
