@@ -24,6 +24,7 @@ from sim.spec import (
     Level,
     Misspelt,
     Number,
+    Opaque,
     Port,
     Resource,
     Signal,
@@ -65,6 +66,8 @@ def translate(kind: ComponentType, name: str) -> Translation:
     Raises:
         CannotCompile: a handler holds something that cannot.
     """
+    if issubclass(kind.cls, Opaque):
+        raise CannotCompile(f"{kind.name} is {kind.cls.title()}", "it runs on the SimPy backend")
     for opaque in kind.of("process"):
         raise CannotCompile(f"{kind.name}.{opaque.name} is a SimPy process", "it runs on the SimPy backend")
     functions: dict[str, Callable[..., Any]] = {}
