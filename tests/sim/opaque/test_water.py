@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sim.engine import Replication
+from sim.job import times_s
 from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
 from sim.kernel.interpreter import Interpreter
@@ -121,7 +122,14 @@ def test_a_layout_with_epanet_gives_the_levels_of_the_water_engine(
     from sim.engine import _network
 
     job = a_job(plant, model, morning, scenario)
-    own = Replication(job, _network(model.network, model.hash, model.step_s, model.energy), scenario, replication, 1.0)
+    own = Replication(
+        job,
+        _network(model.network, model.hash, model.step_s, model.energy),
+        scenario,
+        replication,
+        1.0,
+        times_s(job.horizon_s, job.sample_every_s),
+    )
     links = sorted(job.start.links)
     layout = net3(own, model, links, job.outputs)
     expected = own.run()
