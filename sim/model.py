@@ -101,7 +101,11 @@ def read_model(plant: Plant) -> Model:
 
 
 def model_mistakes(plant: Plant) -> list[str]:
-    """Every mistake of the [model] table, each naming the key and the fix."""
+    """Every mistake of the [model] table of any kind, each naming the key and the fix."""
+    if plant.model.get("kind") == "layout":
+        from sim.layout_rows import parse_layout_model
+
+        return parse_layout_model(plant)[1]
     return parse_model(plant)[1]
 
 
@@ -110,7 +114,7 @@ def parse_model(plant: Plant) -> tuple[Model | None, list[str]]:
     sheet = _Sheet(plant, plant.model, [])
     kind = plant.model.get("kind")
     if kind != "epanet":
-        return None, [f'model.kind is {kind!r}; write kind = "epanet"']
+        return None, [f'model.kind is {kind!r}; write kind = "epanet" or "layout"']
     network = Path(plant.folder) / sheet.text("network", "model")
     known = _network_ids(network, sheet.mistakes)
     channels = _channels(sheet, known)

@@ -454,6 +454,9 @@ class ComponentType:
     transfers: tuple[Transfer, ...]
     handlers: tuple[Handler, ...]
 
+    def __reduce__(self) -> tuple[Callable[[type[Component]], ComponentType], tuple[type[Component]]]:
+        return component_type, (self.cls,)  # it travels as its class
+
     @property
     def name(self) -> str:
         return self.cls.__name__
