@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 
 from sim.components.fluid import Demand
+from sim.job import Where, join
 from sim.layout import Layout
 from sim.layout_job import layout_job
 from sim.layout_record import layout_hash
 from sim.opaque.component import Stepped, Ties
-from sim.opaque.generator import Generator, Life
 from sim.opaque.network import Network
 from sim.runner import Runner
 from sim.scenario import parse_scenario
 from sim.spec import Constant, Level, Port, Signal
 from sim.whatif import compare
+from tests.sim.opaque.plants import Drain, shed
 
 CALLS: list[int] = []
-
-
-def drain(starts: Mapping[str, float]) -> Life:
-    """Lets a third of what it was told flow off."""
-    given = 0.0
-    while True:
-        _, inputs = yield {"flow": -given}
-        given = inputs["level"] / 3 * inputs["valve"]
-
-
-class Drain(Stepped):
-    model = Generator(drain, ("level", "valve"), ("flow",))
-    step = Constant(5.0)
-    valve, tank = Port(Signal), Port(Level)
-    ties = Ties(reads={"level": tank, "valve": valve}, writes={"flow": tank})
 
 
 def learned() -> Callable[[torch.Tensor], torch.Tensor]:
@@ -78,6 +64,16 @@ def test_an_experiment_runs_on_simpy_says_why_and_is_the_same_again() -> None:
     assert opened["tank.level.final"].resolved
     again = ask()
     assert dataclasses.replace(again, wall_s=0.0) == dataclasses.replace(result, wall_s=0.0)  # type: ignore[type-var]
+
+
+def test_worker_processes_give_the_same_numbers() -> None:
+    pool = Runner(1)
+    try:
+        job = layout_job(shed(), [parse_scenario("valve=0.3 at 30m")], horizon_s=3600.0, seed=4, outputs=["tank.level"])
+        assert job.where is Where.PROCESSES
+        assert (join(pool.run(job, 0, 6)).samples == job.block(0, 6).samples).all()
+    finally:
+        pool.close()
 
 
 def test_replications_of_a_block_share_the_calls_of_their_network() -> None:
