@@ -117,10 +117,23 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         return _kernel(tuple(types))
 
 
+def is_kept(types: Sequence[ComponentType]) -> bool:
+    """Whether the cache holds machine code for these types: then a kernel is ready in milliseconds.
+
+    Raises:
+        CannotCompile: a type cannot.
+    """
+    return (cache_folder() / f"{_digest(_translated(types))}.o").is_file()
+
+
+def _translated(types: Sequence[ComponentType]) -> list[Translation]:
+    return [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
+
+
 @cache
 def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     begun = time.perf_counter()
-    translations = [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
+    translations = _translated(types)
     digest = _digest(translations)
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
