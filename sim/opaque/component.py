@@ -133,6 +133,8 @@ class Stepped(Opaque):
         Raises:
             Misspelt: naming component, variable and what there is.
         """
+        if not hasattr(cls, "model"):
+            raise Misspelt(f"{name}: {cls.__name__} names no model", 'write model = Fmu("….fmu"), or another row')
         known, ties = cls.model.variables(), cls.ties
         for table, fields, names in (
             ("reads", ties.reads, known.reads),

@@ -22,6 +22,7 @@ MESSAGES_MAX = 8  # the last ones of an FMU, kept for the fault's text
 _NUMBERS = itertools.count(1)  # FMUs want names of their own for their instances
 _MESSAGES: deque[tuple[str, str]] = deque(maxlen=MESSAGES_MAX)
 FATAL = 4
+TRUE_FROM = 0.5  # a number that stands for true
 STATUS = ("ok", "warning", "discard", "error", "fatal", "pending")
 FMI2 = {"Real": "Real", "Integer": "Integer", "Enumeration": "Integer", "Boolean": "Boolean"}
 
@@ -139,6 +140,11 @@ class FmuInstance:
     def close(self) -> None:
         self._close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it was not freed yet."""
+        return self._close.alive
+
     def _initialised(self) -> None:
         if self._initialising:
             self._initialising = False
@@ -147,7 +153,8 @@ class FmuInstance:
 
     def _set(self, groups: Sequence[Group], numbers: Sequence[float]) -> None:
         for group in groups:
-            values = [_CASTS.get(group.type, int)(numbers[p]) for p in group.places]
+            cast = _CASTS.get(group.type, round)
+            values = [cast(numbers[p]) for p in group.places]
             self._call(getattr(self._slave, f"set{group.type}"), group.references, values)
 
     def _call(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -163,7 +170,9 @@ class FmuInstance:
             raise StepFailed(f"{failed.function}: {STATUS[failed.status]}{': ' if said else ''}{said}", "") from failed
 
 
-_CASTS: Mapping[str, Callable[[float], Any]] = {"Real": float, "Float64": float, "Float32": float, "Boolean": bool}
+_CASTS: Mapping[str, Callable[[float], Any]] = {
+    "Real": float, "Float64": float, "Float32": float, "Boolean": lambda x: x >= TRUE_FROM,
+}  # fmt: skip
 
 
 def _groups(slots: Sequence[Slot], new: bool) -> tuple[Group, ...]:

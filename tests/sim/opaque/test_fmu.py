@@ -138,6 +138,15 @@ def test_an_fmu_for_another_machine_is_told_before_it_runs(tmp_path: Path) -> No
         run(plant, 1.0)
 
 
+def test_an_fmu_that_a_process_can_have_once_is_had_once(tmp_path: Path) -> None:
+    plant = tank_plant(tank_fmu(tmp_path, 3, once=True))
+    first = run(plant, 10.0)
+    with pytest.raises(Unavailable, match=r"tank3\.fmu can be instantiated once in a process, and is"):
+        run(plant, 10.0)
+    first.close()
+    run(plant, 10.0).close()
+
+
 def test_without_the_extra_the_message_names_it(tank: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     copy = tmp_path / "copy.fmu"
     copy.write_bytes(tank.read_bytes())
@@ -172,6 +181,14 @@ def test_unknown_names_are_told_with_the_nearest(tank: Path) -> None:
 
     with pytest.raises(Misspelt, match="reads 'level'"):
         plant.add(Output, "t", q=plant.entity("q"))
+
+
+def test_a_component_without_a_model_is_told() -> None:
+    class Empty(Stepped):
+        pass
+
+    with pytest.raises(Misspelt, match="t: Empty names no model"):
+        Layout().add(Empty, "t")
 
 
 def test_instances_are_freed_when_the_run_is_closed(tank: Path) -> None:
