@@ -155,7 +155,7 @@ class WhatIfs:
                 horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
                 replications=what.replications, limits=what.limits, progress=progress, cancel=run.cancel,
             )  # fmt: skip
-            run.result = result.to_json()
+            run.result = await asyncio.to_thread(result.to_json)
             self._move(run, State.DONE, 1.0)
         except Cancelled:
             self._move(run, State.CANCELLED, run.progress)
