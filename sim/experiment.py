@@ -314,7 +314,7 @@ def _outcome(
 def _drafts(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     drafts, by_hand = [], []
     for step in scenario.interventions:
-        made = None if step.value is None or step.verb is not Verb.SET else job.draft(step.point, step.value)
+        made = job.draft(step.point, step.value) if step.verb is Verb.SET else None
         if made is None:
             by_hand.append(str(step))
         else:
