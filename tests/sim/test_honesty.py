@@ -109,7 +109,7 @@ def test_simpy_answers_while_a_kernel_is_compiled_and_the_kernel_takes_over(
 
     monkeypatch.setattr(backend, "_load", slow)
     monkeypatch.setattr(backend, "_ready", {})
-    monkeypatch.setattr(backend, "_on_disk", lambda kernel: False)
+    monkeypatch.setattr(backend, "is_kept", lambda types: False)
     more = [Scenario("crew +1").add("crew.capacity", 1)]
     both = compare(
         line10(machines=3), more, horizon="2h", kpis=["parts"], replications=1500, runner=runner,
@@ -124,7 +124,7 @@ def test_simpy_answers_while_a_kernel_is_compiled_and_the_kernel_takes_over(
 
 async def test_the_kernel_is_there_for_the_next_question(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "_ready", {})
-    monkeypatch.setattr(backend, "_on_disk", lambda kernel: False)
+    monkeypatch.setattr(backend, "is_kept", lambda types: False)
     assert backend.choose(line10()).waits
     await until(lambda: backend.ready(line10()), lambda kernel: kernel is not None)
     assert backend.choose(line10()).name == "kernel"
