@@ -119,6 +119,10 @@ class Stepped(Opaque):
         return cls.model.title
 
     @classmethod
+    def fingerprint(cls) -> str:
+        return cls.model.hash()
+
+    @classmethod
     def watched(cls) -> frozenset[str]:
         return frozenset(f.name for f in cls.ties.reads.values() if isinstance(f, Port) and not _moves(f))
 
@@ -144,7 +148,7 @@ class Stepped(Opaque):
 
     def open(self, unit_s: float, replication: int) -> None:
         model, ties = self.model, self.ties
-        self._unit_s, self._hash, self._direct = unit_s, model.hash(), model.direct
+        self._unit_s, self._hash, self._direct = unit_s, self.fingerprint(), model.direct
         self._reads = [self._place(tied, TELLS) for tied in ties.reads.values()]
         self._writes = [(variable, *self._place(tied, TAKES)) for variable, tied in ties.writes.items()]
         steady = [i for i, tied in enumerate(ties.reads.values()) if not _moves(tied)] if model.exact else []

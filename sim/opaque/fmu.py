@@ -73,9 +73,7 @@ class Fmu:
         found = _unpacked(self.path, _stamp(self.path))
         found.check_platform(self.title)
         with _ONE_AT_A_TIME, fmpy_says(self.title):
-            instance = FmuInstance(
-                self.title, found.folder.name, found.description, found.slots, wanted, self.parameters
-            )
+            instance = FmuInstance(self.title, found.folder, found.description, found.slots, wanted, self.parameters)
         return Replayed(self.title, instance) if self.replay else instance
 
 

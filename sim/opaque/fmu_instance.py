@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from ctypes import byref
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +21,7 @@ from twin.errors import Refused
 MESSAGES_MAX = 8  # the last ones of an FMU, kept for the fault's text
 _NUMBERS = itertools.count(1)  # FMUs want names of their own for their instances
 _MESSAGES: deque[tuple[str, str]] = deque(maxlen=MESSAGES_MAX)
+FATAL = 4
 STATUS = ("ok", "warning", "discard", "error", "fatal", "pending")
 FMI2 = {"Real": "Real", "Integer": "Integer", "Enumeration": "Integer", "Boolean": "Boolean"}
 
@@ -42,22 +45,31 @@ class Group:
     places: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class Life:
+    """How an instance must end: one that steps is terminated first, one that failed fatally must not be called again."""
+
+    stepping: bool = False
+    lost: bool = False
+
+
 class FmuInstance:
     """An instance.
 
     Args:
-        folder: of the unpacked FMU.
+        folder: of the unpacked FMU; it is kept for as long as this instance.
         description: FMPy's.
     """
 
     def __init__(
-        self, title: str, folder: str, description: Any, slots: Mapping[str, Slot], wanted: Wanted,
+        self, title: str, folder: tempfile.TemporaryDirectory[str], description: Any, slots: Mapping[str, Slot], wanted: Wanted,
         parameters: Mapping[str, float],
     ) -> None:  # fmt: skip
         self._title, self._ability = title, description.coSimulation
         self._new = description.fmiMajorVersion == 3
-        self._slave = _slave(self._new, folder, description)
-        self._close = weakref.finalize(self, _free, self._slave)
+        self._folder, self._slave = folder, _slave(self._new, folder.name, description)
+        self._life = Life()
+        self._close = weakref.finalize(self, _free, self._slave, self._life)
         self._reads, self._writes, self._begins = (
             _groups([slots[n] for n in names], self._new) for names in (wanted.reads, wanted.writes, wanted.begins)
         )
@@ -67,6 +79,7 @@ class FmuInstance:
 
     def begin(self, at_s: float, starts: Sequence[float]) -> None:
         if self._used:
+            self._life.stepping = False
             self._call(self._slave.reset)
         self._used = True
         self._set(*self._parameters)
@@ -130,6 +143,7 @@ class FmuInstance:
         if self._initialising:
             self._initialising = False
             self._call(self._slave.exitInitializationMode)
+            self._life.stepping = True
 
     def _set(self, groups: Sequence[Group], numbers: Sequence[float]) -> None:
         for group in groups:
@@ -143,6 +157,8 @@ class FmuInstance:
         try:
             return function(*given, **named)
         except FMICallException as failed:
+            self._life.stepping = False
+            self._life.lost = failed.status == FATAL
             said = "; ".join(m for name, m in _MESSAGES if name == self._slave.instanceName)
             raise StepFailed(f"{failed.function}: {STATUS[failed.status]}{': ' if said else ''}{said}", "") from failed
 
@@ -193,5 +209,11 @@ def _fmi2_callbacks() -> Any:
     return made
 
 
-def _free(slave: Any) -> None:
-    slave.freeInstance()
+def _free(slave: Any, life: Life) -> None:
+    from fmpy.fmi1 import FMICallException
+
+    if life.stepping:
+        with suppress(FMICallException):  # it goes in any case
+            slave.terminate()
+    if not life.lost:
+        slave.freeInstance()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
+from sim.kernel.world import pack
 from sim.layout import Layout
 from sim.opaque.component import Stepped, Ties
 from sim.opaque.fmu import Fmu
@@ -97,6 +99,15 @@ def test_a_start_from_measured_values_begins_the_model_with_them(tank: Path) -> 
     with pytest.raises(Refused, match="the state holds nothing of tank, the FMU"):
         run(plant, 55.0, state=measured, fresh=0)
     for going in (live, fork):
+        going.close()
+
+
+def test_a_plant_that_nothing_is_planned_in_yet_begins_like_a_fresh_one(tank: Path) -> None:
+    plant = tank_plant(tank, first=2.5)
+    measured = run(plant, 40.0, state=pack(assemble(plant, seed=3).world), fresh=2)
+    fresh = run(plant, 40.0)
+    assert told(measured, ALL) == told(fresh, ALL)
+    for going in (measured, fresh):
         going.close()
 
 
