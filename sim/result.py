@@ -88,6 +88,18 @@ class Goal:
         return f"{self.sense} {self.kpi}"
 
 
+def parse_goal(text: str) -> Goal:
+    """`max parts`, `min energy_kwh`.
+
+    Raises:
+        BadRequest: not of that form.
+    """
+    sense, _, kpi = text.strip().partition(" ")
+    if sense not in (s.value for s in Sense) or not kpi.strip():
+        raise BadRequest(f"goal {text!r} is not understood", "write max FIGURE or min FIGURE")
+    return Goal(kpi.strip(), Sense(sense))
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The scenario that serves the goal best, and how sure that is.
