@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from sim.epanet import LinkInput
 from sim.model import Channel, Model, twin_units
-from twin import quality
+from sim.told import flaws, refuse, rows_hash
 from twin.columns import Snapshot
-from twin.errors import Refused
 from twin.plant import Plant
 from twin.points import Point
 
@@ -46,13 +42,8 @@ def start_state(plant: Plant, model: Model, snapshot: Snapshot) -> StartState:
     Raises:
         Refused: a point that is needed was never read, is not good or is stale; all of them are listed.
     """
-    needed = _needed_points(plant, model)
-    wrong = [flaw for flaw in (_flaw(point, model, snapshot) for point in needed) if flaw]
-    if wrong:
-        raise Refused(
-            f"the plant's state is not known well enough to start: {'; '.join(wrong)}",
-            "wait until these points are live and good",
-        )
+    needed = needed_points(plant, model)
+    refuse(flaws(needed, model.stale_after_s, snapshot))
     value = {point.name: float(snapshot.columns.value[point.id]) for point in needed}
     metered = {*model.demand.supply, *model.demand.storage}
     flow = {p.name: value[p.name] / (twin_units(p, "flow") or 1.0) for p in needed if p.name in metered}
@@ -66,27 +57,14 @@ def start_state(plant: Plant, model: Model, snapshot: Snapshot) -> StartState:
         links=_links(model, inputs),
         demand_l_s=sum(flow[p] for p in model.demand.supply) - sum(flow[p] for p in model.demand.storage),
         settings={c.point: _held(c, inputs) for c in model.sets.values() if (c.id, c.quantity) in inputs},
-        hash=_hash(needed, snapshot),
+        hash=rows_hash(needed, snapshot),
     )
 
 
-def _needed_points(plant: Plant, model: Model) -> list[Point]:
+def needed_points(plant: Plant, model: Model) -> list[Point]:
+    """The points that a start state is made of, in the order of their ids."""
     names = {model.clock, *model.starts, *model.demand.supply, *model.demand.storage}
     return sorted((plant.point(name) for name in names), key=lambda p: p.id)
-
-
-def _flaw(point: Point, model: Model, snapshot: Snapshot) -> str:
-    """Why this point cannot be used, "" when it can."""
-    columns = snapshot.columns
-    code = int(columns.quality[point.id])
-    if not quality.is_good(code):
-        return f"{point.name} is {quality.name(code)}"
-    if not np.isfinite(columns.value[point.id]):
-        return f"{point.name} has no value"
-    age_s = (snapshot.taken_at - int(columns.received_time[point.id])) / 1e9
-    if age_s > model.stale_after_s:
-        return f"{point.name} is {age_s:.0f} s old (at most {model.stale_after_s:g} s)"
-    return ""
 
 
 def _links(model: Model, inputs: Mapping[tuple[str, str], float]) -> dict[str, LinkInput]:
@@ -99,14 +77,3 @@ def _links(model: Model, inputs: Mapping[tuple[str, str], float]) -> dict[str, L
 
 def _held(channel: Channel, inputs: Mapping[tuple[str, str], float]) -> float:
     return inputs[channel.id, channel.quantity] * channel.factor
-
-
-def _hash(needed: list[Point], snapshot: Snapshot) -> str:
-    """SHA-256 over names and rows, in the order of the ids, little endian on any machine."""
-    rows = np.array([p.id for p in needed])
-    columns = snapshot.columns
-    digest = hashlib.sha256("\n".join(p.name for p in needed).encode())
-    digest.update(columns.value[rows].astype("<f8").tobytes())
-    digest.update(columns.quality[rows].astype("<u4").tobytes())
-    digest.update(columns.source_time[rows].astype("<i8").tobytes())
-    return digest.hexdigest()

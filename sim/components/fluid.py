@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from sim.resume import Going, Loan, Resume
 from sim.spec import (
     Component,
     Constant,
@@ -26,6 +27,22 @@ from sim.spec import (
 )
 
 
+def _pumping(p: Pump) -> None:
+    p.line.rate = p.rate if p.run == "on" else 0.0
+
+
+def _passing(v: Valve) -> None:
+    v.line.rate = v.rate if v.position == "open" else 0.0
+
+
+def _ticking(c: Pipe | Heater | Battery) -> None:
+    c.tick.start(0.0)  # what flows between two steps is set anew at once
+
+
+def _drawing(d: Demand) -> None:
+    d.tank.flow = d.rate
+
+
 class Pump(Component):
     """Keeps the level of `dst` between `low` and `high`; fails only while it runs; an empty `src` gives what it gets."""
 
@@ -37,6 +54,11 @@ class Pump(Component):
     line = Transfer(src, dst)
     fail = Hazard(mttf, while_=run.on)
     fix = Timer(mttr)
+    resume = Resume(
+        going=(Going(fail, health.up), Going(fix, health.down, loan=crew)),
+        loans=(Loan(crew, health.down, waits=health.down),),
+        then=_pumping,
+    )
 
     @when(lambda p: p.run == "off" and p.call == "yes" and p.health == "up")
     def start(self) -> None:
@@ -92,6 +114,7 @@ class Valve(Component):
     rate = Param(1.0)
     position = State("closed", "open")
     line = Transfer(src, dst)
+    resume = Resume(then=_passing)
 
     @at_start
     def begin(self) -> None:
@@ -120,6 +143,7 @@ class Pipe(Component):
     coefficient = Param(1.0)
     forth, back = Transfer(src, dst), Transfer(dst, src)
     tick = Timer(step)
+    resume = Resume(then=_ticking)
 
     @at_start
     def begin(self) -> None:
@@ -142,6 +166,7 @@ class Heater(Component):
     low, high = Param(58.0), Param(62.0)
     heat = State("off", "on")
     tick = Timer(step)
+    resume = Resume(then=_ticking)
 
     @at_start
     def begin(self) -> None:
@@ -170,6 +195,7 @@ class Demand(Component):
     sign = Param(-1.0)
     next = Timer(hold)
     rate = Var(0)
+    resume = Resume(going=(Going(next),), then=_drawing)
 
     @at_start
     def begin(self) -> None:
@@ -190,6 +216,7 @@ class Battery(Component):
     load, supply = Param(1.0), Param(0.0)
     power, efficiency = Param(5.0), Param(0.9)
     tick = Timer(step)
+    resume = Resume(then=_ticking)
 
     @at_start
     def begin(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sim.resume import Going, Loan, Resume
 from sim.spec import (
     Buffer,
     Component,
@@ -29,6 +30,7 @@ class Source(Component):
     work = State("waiting", "blocked")
     made = Var(0)
     next = Hazard(between)
+    resume = Resume(going=(Going(next, work.waiting),))
 
     @on(next)
     def arrives(self) -> None:
@@ -56,6 +58,10 @@ class Machine(Component):
     job = Timer(cycle, while_=health.up, speed=speed)
     fail = Hazard(mttf)
     fix = Timer(mttr)
+    resume = Resume(
+        going=(Going(job, work.busy), Going(fail, health.up), Going(fix, health.down, loan=crew)),
+        loans=(Loan(crew, health.down, waits=health.down),),
+    )
 
     @when(lambda m: m.work == "blocked" and m.out.space >= 1)
     def unload(self) -> None:
@@ -94,6 +100,11 @@ class Machine(Component):
         self.fail.start()
 
 
+def _ride(c: Conveyor) -> None:
+    if c.end == "riding":
+        c.ride.start(max(0.0, c.belt.first - c.now))
+
+
 class Conveyor(Component):
     """Carries parts for a while, each behind the one before; they pile up at its end when there is no room."""
 
@@ -103,6 +114,7 @@ class Conveyor(Component):
     belt = Items(256)
     ride = Timer()
     end = State("empty", "riding", "waiting")
+    resume = Resume(then=_ride)
 
     @when(lambda c: c.end == "waiting" and c.out.space >= 1)
     def unload(self) -> None:
@@ -134,6 +146,7 @@ class Batch(Component):
     work = State("idle", "manned", "busy", "done")
     batches = Var(0)
     job = Timer(cycle)
+    resume = Resume(going=(Going(job, work.busy),), loans=(Loan(crew, work.busy, waits=work.manned),))
 
     @when(lambda b: b.work == "done" and b.out.space >= b.gives)
     def unload(self) -> None:
@@ -172,6 +185,7 @@ class Sink(Component):
     taken = Var(0)
     next = Timer(between)
     open = State("yes", "no")
+    resume = Resume(going=(Going(next, work.busy),))
 
     @when(lambda s: s.work == "idle" and s.open == "yes" and s.inp.level >= 1)
     def takes(self) -> None:

@@ -56,6 +56,8 @@ def turns(w: World, n: float) -> int:
     if not n <= TURNS_MAX:
         fail(w, TURNS_WITHOUT_END, 0)
         return 0
+    if n < 1.0:
+        return 0
     return int(n)
 
 
@@ -141,7 +143,7 @@ def shift(w: World, e: int, n: float) -> None:
     x = w.amount[e] + n
     if x < 0.0:
         fail(w, OVERTAKEN, e)
-    elif x <= w.ceiling[e]:
+    elif x <= w.ceiling[e] or n < 0.0:  # a ceiling that came down lets parts out
         w.amount[e] = x
     elif x > w.ceiling[e]:
         fail(w, OVERFILLED, e)

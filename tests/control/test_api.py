@@ -132,6 +132,12 @@ BAD_COMMANDS = [
 ]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/commands"), ("DELETE", "/commands/x")])
+def test_what_is_no_route_says_so_as_every_error_does(client: Client, method: str, path: str) -> None:
+    with pytest.raises(errors.NotFound, match=f"there is no {method} /api/v1{path}"):
+        client._ask(method, path)
+
+
 @pytest.mark.parametrize(("body", "error", "said"), BAD_COMMANDS)
 def test_a_bad_command_says_what_and_where(
     client: Client, body: dict[str, Any], error: type[Exception], said: str
@@ -170,6 +176,7 @@ def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client:
         ({"scenarios": ["pump_335.status=off"], "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
         ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon_s"),
         ({"scenarios": ["pump_335.status=off"], "seed": -1}, "seed"),
+        ({"scenarios": ["pump_335.status=off"], "goal": "less energy"}, "goal 'less energy'"),
     ],
 )
 def test_a_whatif_that_cannot_be_read_says_where(client: Client, body: dict[str, Any], said: str) -> None:

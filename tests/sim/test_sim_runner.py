@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from sim.engine import Job
+from sim.engine import WaterJob
 from sim.model import Model
 from sim.runner import Runner
-from sim.scenario import BASELINE
+from sim.scenario import BASELINE, Scenario
 from sim.start import start_state
+from sim.whatif import compare
+from tests.sim.layouts import line10
 from twin.columns import Snapshot
 from twin.errors import Unavailable
 from twin.plant import Plant
@@ -70,7 +73,7 @@ def test_closing_the_runner_ends_its_workers() -> None:
 
 
 def test_a_worker_that_dies_is_said_and_replaced(plant: Plant, model: Model, morning: Snapshot) -> None:
-    job = Job(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 7 * 86_400.0, 3600.0, seed=1)
+    job = WaterJob(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 7 * 86_400.0, 3600.0, seed=1)
     runner = Runner(1)
     try:
         with pytest.raises(Unavailable, match="worker died"):
@@ -83,7 +86,7 @@ def test_a_worker_that_dies_is_said_and_replaced(plant: Plant, model: Model, mor
 
 
 def test_the_first_answer_comes_quickly_from_a_warm_pool(plant: Plant, model: Model, morning: Snapshot) -> None:
-    job = Job(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 4 * 3600.0, 600.0, seed=1)
+    job = WaterJob(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 4 * 3600.0, 600.0, seed=1)
     runner = Runner(2)
     try:
         runner.warm()
@@ -92,3 +95,21 @@ def test_the_first_answer_comes_quickly_from_a_warm_pool(plant: Plant, model: Mo
         assert time.perf_counter() - begun < 10  # 0.4 s measured on two free cores; a loaded machine may take longer
     finally:
         runner.close()
+
+
+def test_replications_on_a_cluster_are_the_same_as_here() -> None:
+    if not os.environ.get("CI"):
+        pytest.importorskip("distributed", reason="the extra scale is not installed")
+    from distributed import Client, LocalCluster
+
+    option = Scenario("crew +1").add("crew.capacity", 1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        far = Runner(2, client.get_executor())
+        ask: dict[str, Any] = {"horizon": "1h", "kpis": ["parts"], "replications": 12, "backend": "simpy"}
+        there = compare(line10(machines=3), [option], **ask, runner=far)
+        far.close()
+    here = compare(line10(machines=3), [option], **ask, runner=Runner(0))
+    assert there.outcomes == here.outcomes and there.backend == "simpy"

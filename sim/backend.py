@@ -1,0 +1,101 @@
+"""Which backend runs a layout, and why: the compiled kernel when it is ready, SimPy otherwise; must not know experiments."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from sim.components.library import kernel_types
+from sim.kernel.compiler import Kernel, is_kept
+from sim.kernel.ensemble import warm
+from sim.kernel.translation import CannotCompile
+from sim.layout import Layout
+from sim.spec import ComponentType, Misspelt
+
+KERNELS_MAX = 64  # sets of component types of one process; the oldest is loaded again from disk
+COMPILED, INTERPRETED = "kernel", "simpy"
+log = logging.getLogger("twinloop.kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What runs the replications.
+
+    Attributes:
+        why: the reason when it is not the kernel.
+        waits: the kernel is being compiled; `ready` tells when it is.
+    """
+
+    kernel: Kernel | None
+    why: str = ""
+    waits: bool = False
+
+    @property
+    def name(self) -> str:
+        return INTERPRETED if self.kernel is None else COMPILED
+
+
+_ready: dict[tuple[ComponentType, ...], Kernel] = {}
+_compiling: dict[tuple[ComponentType, ...], threading.Thread] = {}
+_LOCK = threading.Lock()
+
+
+def choose(layout: Layout, want: str = "auto") -> Backend:
+    """The backend for a layout.
+
+    A kernel that was never compiled on this machine is compiled by a thread, and SimPy answers meanwhile.
+
+    Args:
+        want: `auto`; `kernel` waits for the compiler (some seconds for a new type); `simpy`.
+
+    Raises:
+        CannotCompile: a kernel was asked for and a component cannot be compiled.
+    """
+    if want not in ("auto", COMPILED, INTERPRETED):
+        raise Misspelt(f"backend {want!r}", f"auto, {COMPILED} or {INTERPRETED}")
+    if want == INTERPRETED:
+        return Backend(None, "asked for")
+    types = kernel_types(layout)
+    found = _ready.get(types)
+    if found is not None:
+        return Backend(found)
+    try:
+        kept = is_kept(types)
+    except CannotCompile as reason:
+        if want == COMPILED:
+            raise
+        return Backend(None, f"{reason}")
+    if want == COMPILED or kept:
+        return Backend(_load(types))
+    _compile_meanwhile(types)
+    return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)
+
+
+def ready(layout: Layout) -> Kernel | None:
+    """The kernel for a layout if it was compiled or loaded by now."""
+    return _ready.get(kernel_types(layout))
+
+
+def _load(types: tuple[ComponentType, ...]) -> Kernel:
+    made = warm(types)
+    with _LOCK:
+        while len(_ready) >= KERNELS_MAX:
+            del _ready[next(iter(_ready))]
+        _ready[types] = made
+    return made
+
+
+def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
+    def work() -> None:
+        try:
+            _load(types)
+        finally:
+            _compiling.pop(types, None)
+        log.info("the kernel for %s is ready", ", ".join(kind.name for kind in types))
+
+    with _LOCK:
+        if types not in _compiling:
+            # No daemon: a process that ends in the middle of LLVM crashes, so it waits the second or two.
+            _compiling[types] = threading.Thread(target=work, name="compile")
+            _compiling[types].start()

@@ -1,0 +1,285 @@
+"""From what is told of a plant to a whole state: what is drawn, which timers run and since when, who has what on loan.
+
+Must not know points or snapshots; the rules of the kernel take over when the state begins to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sim.kernel.assembly import Assembly
+from sim.kernel.chance import EXPONENTIAL
+from sim.kernel.handles import instances
+from sim.kernel.names import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL, Names
+from sim.kernel.rules import TRACE_BASE
+from sim.kernel.world import NEVER, Packed, pack, unpack
+from sim.layout import Placed
+from sim.layout_model import Unmeasured
+from sim.resume import Going, Loan, Resume, resume_of
+from sim.spec import Buffer, Condition, Distribution, Level
+from sim.unknown import Chance, Law, law_of
+
+
+@dataclass(slots=True)
+class Told:
+    """What points tell, in the layout's units, by name.
+
+    Attributes:
+        ages: of states, for how long each has been so.
+        fields: (number, standard deviation of its measurement).
+        queues: how many are in it.
+        timers: work already done.
+    """
+
+    states: dict[str, str] = field(default_factory=dict)
+    ages: dict[str, float] = field(default_factory=dict)
+    fields: dict[str, tuple[float, float]] = field(default_factory=dict)
+    queues: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+
+
+Holders: TypeAlias = set[tuple[int, str]]
+"""Components by number, with the port whose unit they have."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A component that has or wants a unit."""
+
+    component: Placed
+    item: int
+    loan: Loan
+    since: float
+
+
+class Settler:
+    """Makes states of one plant at one moment; `base` is its layout before the first event."""
+
+    def __init__(
+        self, assembly: Assembly, names: Names, base: Packed, told: Told, unmeasured: Sequence[Unmeasured]
+    ) -> None:
+        self._assembly, self._names, self._told = assembly, names, told
+        self._unmeasured = {(u.kind, u.target): u for u in unmeasured}
+        self._resumes = [(c, resume_of(c.type.cls)) for c in assembly.layout.components]
+        self._thens = any(r.then is not None for _, r in self._resumes)
+        self._base = base
+        state = _State(base, self)
+        state.tell()
+        state.w.armed[:] = 0  # what lies beyond a threshold passed it before
+
+    def settle(self, chance: Chance, seed: int) -> Packed:
+        """One state, in which what is not told is drawn."""
+        packed = self._base.copy()
+        packed.column("seed_low")[0], packed.column("seed_high")[0] = seed & 0xFFFFFFFF, seed >> 32
+        state = _State(packed, self)
+        state.draw(chance)
+        holders = state.lend()
+        for component, resume in self._resumes:
+            for going in resume.going:
+                state.go(component, going, chance, holders)
+        return self._then(packed) if self._thens else packed
+
+    def _then(self, packed: Packed) -> Packed:
+        """What follows from the state, set by the components themselves."""
+        world = unpack(packed)
+        kept = list(world.queue), world.tail, list(world.queued)
+        bound = Assembly(self._assembly.layout, world, self._assembly.places, self._assembly.first_saturation)
+        components = instances(bound, lambda: None)
+        for (_, resume), component in zip(self._resumes, components, strict=True):
+            if resume.then is not None:
+                resume.then(component)
+        # Nobody looks at anything yet: that is the first that the run does.
+        world.queue, world.tail, world.queued = kept
+        world.head = 0
+        return pack(world)
+
+    # --- what a state needs to know of the plant ---------------------------------------------------------------------
+
+    @property
+    def assembly(self) -> Assembly:
+        return self._assembly
+
+    @property
+    def names(self) -> Names:
+        return self._names
+
+    @property
+    def told(self) -> Told:
+        return self._told
+
+    @property
+    def resumes(self) -> Sequence[tuple[Placed, Resume]]:
+        return self._resumes
+
+    def unmeasured(self, kind: str, target: str) -> Unmeasured | None:
+        return self._unmeasured.get((kind, target))
+
+    def all_unmeasured(self) -> Iterator[Unmeasured]:
+        yield from self._unmeasured.values()
+
+
+class _Columns:
+    """The columns of a packed state, to be written in place."""
+
+    def __init__(self, packed: Packed) -> None:
+        self._packed = packed
+
+    def __getattr__(self, name: str) -> Any:
+        column = self._packed.column(name)
+        setattr(self, name, column)
+        return column
+
+
+class _State:
+    """One state while it is made."""
+
+    def __init__(self, packed: Packed, of: Settler) -> None:
+        self.w = _Columns(packed)
+        self._of = of
+
+    def tell(self) -> None:
+        """What is measured without doubt."""
+        told = self._of.told
+        for name, value in told.states.items():
+            self._enter(name, value)
+        for name, (number, _) in told.fields.items():
+            self._assign(name, number)
+
+    def draw(self, chance: Chance) -> None:
+        """What is not measured, or not exactly."""
+        told = self._of.told
+        for name, (number, sd) in told.fields.items():
+            if sd > 0:
+                self._assign(name, number + sd * chance.normal(name))
+        for unknown in self._of.all_unmeasured():
+            like = unknown.like
+            if unknown.kind == "state" and not isinstance(like, Distribution | str):
+                self._enter(unknown.target, chance.pick(unknown.target, like))
+            elif unknown.kind == "field" and isinstance(like, Distribution):
+                self._assign(unknown.target, chance.draw(unknown.target, law_of(like)))
+            elif unknown.kind == "queue" and isinstance(like, Distribution):
+                count = told.queues.get(unknown.target, 0)
+                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(count))
+                self._fill(unknown.target, numbers)
+
+    def lend(self) -> Holders:
+        """Units to those who have them, places in the queue to those who wait."""
+        holders: Holders = set()
+        by_resource: dict[int, list[_Request]] = {}
+        for component, resume in self._of.resumes:
+            for loan in resume.loans:
+                e = component.ports[loan.port.name]
+                if e >= 0 and (self._holds(component, loan.holds) or self._holds(component, loan.waits)):
+                    by_resource.setdefault(e, []).append(self._request(component, loan))
+        for e, capacity in enumerate(self.w.capacity):
+            asked = by_resource.get(e, [])
+            surely = [r for r in asked if r.loan.told and self._holds(r.component, r.loan.holds)]
+            rest = sorted((r for r in asked if r not in surely), key=lambda r: -r.since)
+            # Where the state does not tell, those who asked first have what there is.
+            free = int(capacity) - len(surely)
+            having = [r for r in rest if not r.loan.told][: max(0, free)]
+            holders.update((r.component.number, r.loan.port.name) for r in (*surely, *having))
+            self._queue(e, free - len(having), [r for r in rest if r not in having])
+        return holders
+
+    def go(self, component: Placed, going: Going, chance: Chance, holders: Holders) -> None:
+        """Start a timer that runs, with the work that it has done."""
+        if going.while_ is not None and not self._holds(component, going.while_):
+            return
+        shared = going.loan is not None and component.ports[going.loan.name] >= 0
+        if shared and going.loan is not None and (component.number, going.loan.name) not in holders:
+            return
+        timer = going.timer
+        assert timer.chance is not None
+        w, k = self.w, self._of.assembly.slot(component, timer)
+        at = w.slot_draw_at[k]
+        law = (int(w.draw_kind[w.slot_draw[k]]), *(float(x) for x in w.number[at : at + 3]))
+        w.due[k], w.left[k] = NEVER, -1.0
+        w.age[k] = self._age(component, going, law, chance, k)  # type: ignore[arg-type]
+
+    # --- ages --------------------------------------------------------------------------------------------------------
+
+    def _age(self, component: Placed, going: Going, law: Law, chance: Chance, k: int) -> float:
+        name, told = f"{component.name}.{going.timer.name}", self._of.told
+        if name in told.timers:
+            return told.timers[name]
+        unknown = self._of.unmeasured("timer", name)
+        if unknown is not None:
+            if isinstance(unknown.like, Distribution):
+                return chance.draw(name, law_of(unknown.like))
+            return chance.age(name, law)
+        if law[0] == EXPONENTIAL:
+            return 0.0
+        assert going.while_ is not None
+        elapsed = told.ages[f"{component.name}.{going.while_.state.name}"]
+        return self._worked(component, going, law, chance, k, elapsed)
+
+    def _worked(self, component: Placed, going: Going, law: Law, chance: Chance, k: int, elapsed: float) -> float:
+        """Work done by a timer that was started so long ago, of which its gate let it do a part.
+
+        The speed is taken as it is now. A gate that opened since leaves open how long it had been shut.
+        """
+        w, gate = self.w, going.timer.gate
+        speed = float(w.number[w.slot_speed[k]]) if w.slot_speed[k] >= 0 else 1.0
+        if gate is None or (going.while_ is not None and gate.state.name == going.while_.state.name):
+            return elapsed * speed
+        since = self._of.told.ages.get(f"{component.name}.{gate.state.name}", 0.0)
+        if since >= elapsed:
+            return elapsed * speed if self._holds(component, gate) else 0.0
+        if not self._holds(component, gate):
+            return (elapsed - since) * speed
+        return chance.age(f"{component.name}.{going.timer.name}", law, since * speed, elapsed * speed)
+
+    # --- columns -----------------------------------------------------------------------------------------------------
+
+    def _holds(self, component: Placed, condition: Condition | None) -> bool:
+        if condition is None:
+            return False
+        state = component.type.states[component.type.at(condition.state)]
+        i = self._of.assembly.mode(component, state)
+        return state.values[int(self.w.mode[i])] in condition.values
+
+    def _request(self, component: Placed, loan: Loan) -> _Request:
+        granted = component.type.timed(loan.port)
+        item = component.number * TRACE_BASE + (granted.number if granted else 0)
+        state = (loan.waits or loan.holds).state.name
+        return _Request(component, item, loan, self._of.told.ages.get(f"{component.name}.{state}", 0.0))
+
+    def _queue(self, e: int, free: int, waiting: Sequence[_Request]) -> None:
+        w = self.w
+        given, rest = waiting[: max(0, free)], waiting[max(0, free) :]
+        for request in given:  # read a moment before they got it
+            w.queue[int(w.tail[0]) & (len(w.queue) - 1)] = request.item
+            w.tail[0] += 1
+        w.free[e] = free - len(given)
+        rest = rest[: int(w.wait_size[e])]
+        w.wait[w.wait_base[e] : w.wait_base[e] + len(rest)] = [r.item for r in rest]
+        w.wait_count[e] = len(rest)
+
+    def _enter(self, name: str, value: str) -> None:
+        target = self._of.names.targets[name]
+        self.w.mode[target.index] = target.values.index(value)
+
+    def _assign(self, name: str, number: float) -> None:
+        w, target = self.w, self._of.names.targets[name]
+        i = target.index
+        if target.kind == SET_NUMBER:
+            w.number[i] = number
+        elif target.kind == SET_CAPACITY:
+            w.capacity[i] = round(number)
+        elif target.kind == SET_CEILING:
+            w.ceiling[i] = number
+        elif target.kind == SET_SIGNAL:
+            w.amount[i] = number
+        elif target.kind == SET_AMOUNT:
+            kind = self._of.assembly.layout.entities[i].kind
+            bounded = min(max(number, float(w.floor[i])), float(w.ceiling[i]))
+            w.amount[i] = round(bounded) if kind is Buffer else bounded if kind is Level else number
+
+    def _fill(self, name: str, numbers: Sequence[float]) -> None:
+        w, entity = self.w, self._of.assembly.layout.entity(name)
+        e, base = entity.number, int(w.ring_base[entity.number])
+        w.ring[base : base + len(numbers)] = numbers
+        w.ring_head[e], w.ring_count[e], w.amount[e] = 0, len(numbers), float(len(numbers))
