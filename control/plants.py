@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from protocols.catalog import PROTOCOLS
 from protocols.faces import FACES
+from sim.layout_rows import read_layout_model
 from sim.model import model_mistakes, read_model
 from sim.scenario import parse_limit
 from twin.errors import BadPlant, Mistake
@@ -28,7 +29,7 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
     mistakes = model_mistakes(plant) if plant.model else []
     lines = TomlLines((folder / PLANT_FILE).read_text("utf-8"))
     found = [Mistake(PLANT_FILE, lines.of("model"), text, "see [model] in docs/plant.md") for text in mistakes]
-    if not mistakes and plant.lookahead is not None and plant.model.get("kind") == "epanet":
+    if not mistakes and plant.lookahead is not None:
         found += _unseen_limits(plant, plant.lookahead.limits, lines)
     for index, stop in enumerate(plant.controls.stops):
         for name, value in stop.sets:
@@ -43,7 +44,8 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
 
 def _unseen_limits(plant: Plant, limits: Iterable[str], lines: TomlLines) -> list[Mistake]:
     """Limits of points that the model does not tell: nobody could look ahead at them."""
-    told = read_model(plant).reads
+    layout = plant.model.get("kind") == "layout"
+    told: Collection[str] = read_layout_model(plant).reads if layout else read_model(plant).reads
     points = [(text, parse_limit(text).point) for text in limits]
     return [
         Mistake(
