@@ -25,14 +25,14 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel import arithmetic, chance, levels, loop, printer, rules, world
+from sim.kernel import arithmetic, chance, levels, loop, mathematics, printer, rules, world
 from sim.kernel.functions import own_function
 from sim.kernel.printer import LIBRARY, SYMBOL, Program
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
 from sim.spec import ComponentType
 
-MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, levels, loop)
+MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, mathematics, levels, loop)
 SPEED = 2  # LLVM's optimisation level; 3 takes longer and gives nothing (measured)
 EXPORTED = "replicate"
 REPLICATE = """
