@@ -25,7 +25,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel import arithmetic, chance, expressions, levels, loop, printer, program, rules, world
+from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematics, printer, program, rules, world
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
 from sim.kernel.program import LIBRARY, SYMBOL, Program
@@ -33,7 +33,7 @@ from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
 from sim.spec import ComponentType
 
-MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, levels, loop)
+MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, mathematics, levels, loop)
 PRINTING: tuple[ModuleType, ...] = (program, expressions, printer)
 SPEED = 2  # LLVM's optimisation level; 3 takes longer and gives nothing (measured)
 EXPORTED = "replicate"
