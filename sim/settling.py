@@ -161,8 +161,9 @@ class _State:
                 self._assign(unknown.target, chance.draw(unknown.target, law_of(like)))
             elif unknown.kind == "queue" and isinstance(like, Distribution):
                 count = told.queues.get(unknown.target, 0)
-                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(count))
-                self._fill(unknown.target, numbers)
+                drawn = count if unknown.last is None else min(count, unknown.last)
+                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(drawn))
+                self._fill(unknown.target, [0.0] * (count - drawn) + numbers)
 
     def lend(self) -> Holders:
         """Units to those who have them, places in the queue to those who wait."""
