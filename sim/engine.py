@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,29 @@ from numpy.typing import NDArray
 
 from sim.demand import sample_multipliers
 from sim.epanet import Hydraulics, LinkInput
+from sim.job import Block, Origin, Where, times_s
 from sim.model import QUANTITIES, Model
 from sim.scenario import Scenario
 from sim.start import StartState
 from sim.streams import stream
 
 BACKEND = "simpy+epanet"
+WHY = "EPANET's hydraulics do not compile"
+ENERGY = "energy_kwh"
 # Outside these the meters do not tell the demand: an empty network gives 0, a broken meter anything.
 MULTIPLIER_MIN, MULTIPLIER_MAX = 0.25, 4.0
 _ONE_AT_A_TIME = threading.Lock()  # the opened networks of this process serve one thread at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """Everything that replications need. Plain values: it travels to worker processes.
+class WaterJob:
+    """A what-if of a water network. Plain values: it travels to worker processes.
 
     Attributes:
         scenarios: the baseline first.
         outputs: points to sample.
+        units: point -> symbol of its unit.
+        base: as in `sim.job.Origin`.
     """
 
     model: Model
@@ -42,43 +47,46 @@ class Job:
     horizon_s: float
     sample_every_s: float
     seed: int
+    plant: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
+    base: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def times_s(self) -> NDArray[np.float64]:
-        """Sample times after the start, shape (T,), the start included."""
-        steps = np.arange(int(self.horizon_s / self.sample_every_s + 1e-9) + 1, dtype=np.float64)
-        return steps * np.float64(self.sample_every_s)
+    def figures(self) -> tuple[str, ...]:
+        return (ENERGY,)
 
+    @property
+    def where(self) -> Where:
+        return Where.PROCESSES
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Replications `first` … `first + R - 1`.
+    @property
+    def origin(self) -> Origin:
+        start = self.start
+        return Origin(
+            self.plant, start.taken_at, start.clock_s, start.hash, self.model.hash, BACKEND, WHY, base=self.base
+        )
 
-    Attributes:
-        samples: shape (S, R, T, P): scenario, replication, time, output; in the twin's units.
-        energy_kwh: shape (S, R).
-        multiplier: the demand multiplier measured at the start, None when the meters did not tell.
-    """
+    def unit(self, name: str) -> str:
+        return "kWh" if name == ENERGY else self.units.get(name, "")
 
-    first: int
-    samples: NDArray[np.float64]
-    energy_kwh: NDArray[np.float64]
-    multiplier: float | None
+    def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
+        """Interventions are in the plant's points already."""
+        return None if isinstance(value, str) else (point, value)
 
-
-def run_block(job: Job, first: int, count: int) -> Block:
-    """Replications `first` … `first + count - 1` of every scenario, each with the same chance in all scenarios."""
-    shape = (len(job.scenarios), count, len(job.times_s), len(job.outputs))
-    samples, energy_kwh = np.empty(shape), np.empty(shape[:2])
-    with _ONE_AT_A_TIME:
-        water = _network(job.model.network, job.model.hash, job.model.step_s, job.model.energy)
-        multiplier = _measured_multiplier(job, water)
-        for row in range(count):
-            for s, scenario in enumerate(job.scenarios):
-                run = Replication(job, water, scenario, first + row, multiplier)
-                samples[s, row] = run.run()
-                energy_kwh[s, row] = water.energy_kwh
-    return Block(first, samples, energy_kwh, multiplier)
+    def block(self, first: int, count: int) -> Block:
+        """Replications of every scenario, each with the same chance in all scenarios."""
+        times = times_s(self.horizon_s, self.sample_every_s)
+        shape = (len(self.scenarios), count, len(times), len(self.outputs))
+        samples, energy_kwh = np.empty(shape), np.empty((*shape[:2], 1))
+        with _ONE_AT_A_TIME:
+            water = _network(self.model.network, self.model.hash, self.model.step_s, self.model.energy)
+            multiplier = _measured_multiplier(self, water)
+            for row in range(count):
+                for s, scenario in enumerate(self.scenarios):
+                    run = Replication(self, water, scenario, first + row, multiplier, times)
+                    samples[s, row] = run.run()
+                    energy_kwh[s, row, 0] = water.energy_kwh
+        return Block(first, samples, energy_kwh, multiplier)
 
 
 @lru_cache(maxsize=4)  # networks open at once in one process; a server serves one or two plants
@@ -87,7 +95,7 @@ def _network(path: str, model_hash: str, step_s: int, powered: tuple[str, ...]) 
     return Hydraulics(Path(path), step_s, powered)
 
 
-def _measured_multiplier(job: Job, water: Hydraulics) -> float | None:
+def _measured_multiplier(job: WaterJob, water: Hydraulics) -> float | None:
     """Measured demand over the nominal demand at this time of day."""
     levels_m = {tank: level_m for tank, (level_m, _) in job.start.levels_m.items()}
     water.start(job.start.clock_s, levels_m, job.start.links)
@@ -100,9 +108,10 @@ class Replication:
     """One future of the plant: its processes share EPANET, and each brings it up to now before it changes anything."""
 
     def __init__(
-        self, job: Job, water: Hydraulics, scenario: Scenario, replication: int, multiplier: float | None
-    ) -> None:
-        self._job, self._water, self._scenario = job, water, scenario
+        self, job: WaterJob, water: Hydraulics, scenario: Scenario, replication: int, multiplier: float | None,
+        times_s: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        self._job, self._water, self._scenario, self._times_s = job, water, scenario, times_s
         self._env = simpy.Environment()
         self._links = dict(job.start.links)
         steps = int(job.horizon_s // job.model.step_s) + 1
@@ -112,7 +121,7 @@ class Replication:
             tank: level_m + sd_m * float(stream(job.seed, f"start.{tank}", replication).standard_normal())
             for tank, (level_m, sd_m) in job.start.levels_m.items()
         }
-        self._samples = np.empty((len(job.times_s), len(job.outputs)))
+        self._samples = np.empty((len(times_s), len(job.outputs)))
 
     def run(self) -> NDArray[np.float64]:
         """Samples of the outputs, shape (T, P)."""
@@ -138,7 +147,9 @@ class Replication:
             yield self._env.timeout(max(0.0, intervention.at_s - self._env.now))
             self._water.advance(self._env.now)
             value = intervention.value
-            self._set(intervention.point, self._job.start.settings[intervention.point] if value is None else value)
+            self._set(
+                intervention.point, self._job.start.settings[intervention.point] if value is None else float(value)
+            )
 
     def _set(self, point: str, value: float) -> None:
         channel = self._job.model.sets[point]
@@ -150,7 +161,7 @@ class Replication:
 
     def _sampler(self) -> Iterator[Any]:
         readers = _readers(self._job, self._water)
-        for row, at_s in enumerate(self._job.times_s):
+        for row, at_s in enumerate(self._times_s):
             yield self._env.timeout(float(at_s) - self._env.now)
             yield self._env.timeout(0)  # after everything else that happens at this moment
             self._water.advance(self._env.now)
@@ -159,7 +170,7 @@ class Replication:
                 self._samples[row, columns] = self._water.read(element, indexes, code) * factors
 
 
-def _readers(job: Job, water: Hydraulics) -> list[tuple[str, int, list[int], list[int], NDArray[np.float64]]]:
+def _readers(job: WaterJob, water: Hydraulics) -> list[tuple[str, int, list[int], list[int], NDArray[np.float64]]]:
     """Per quantity: element kind, code, EPANET indexes, output columns, factors to the twin's units."""
     grouped: dict[tuple[str, int], list[int]] = {}
     channels = [job.model.reads[name] for name in job.outputs]

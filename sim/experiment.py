@@ -1,36 +1,43 @@
-"""Compares scenarios with the plant left as it is, by paired replications; must not know processes or screens."""
+"""Compares scenarios with a plant left as it is, by paired replications; must not know processes, screens or models."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine import BACKEND, Block, Job
-from sim.model import read_model
-from sim.result import Figure, LimitRisk, Outcome, Result
+from sim.job import Block, Job, Where, join, sample_times_s
+from sim.kpi import usual, values
+from sim.plant_job import HORIZON_MAX_S, plant_job
+from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
-from sim.scenario import BASELINE, Limit, Scenario
-from sim.start import start_state
-from sim.statistics import QUANTILES, fan, half_width, paired_difference, violated_by, wilson
+from sim.scenario import BASELINE, Limit, Scenario, Verb
+from sim.statistics import CONFIDENCE, QUANTILES, Difference, fan, half_width, paired_difference, violated_by, wilson
 from sim.streams import SEED_MAX
+from sim.versions import versions
 from twin.columns import Snapshot
-from twin.errors import BadRequest
+from twin.errors import BadRequest, LimitExceeded
 from twin.plant import Plant, nearest
 
-HORIZON_MAX_S = 7 * 86_400.0  # demand beliefs say nothing useful past a week
-SCENARIOS_MAX = 8  # more options need ranking and selection, not paired intervals
+SCENARIOS_MAX = 8  # paired intervals of more options tell little: `sim.ranking` compares those
 REPLICATIONS_MAX = 4096  # half-widths shrink with the root: past this a better model pays more
+COMPILED_MAX = 100_000  # replications on the kernel: 15 s of LINE10 on two threads
 SAMPLES_MAX = 2000  # times of one trajectory: more than a screen has columns
 OUTPUTS_MAX = 64  # points; keeps a result under some 10 MB
+MEMORY_MAX_BYTES = 1 << 30  # of samples: what an experiment may hold beside a running server
+FIGURES_MAX = 200  # rows of a table that nobody reads
 
 Progress = Callable[[int, int], None]
 """(replications done, replications planned); called in the caller's thread."""
+
+__all__ = ["HORIZON_MAX_S", "REPLICATIONS_MAX", "Precision", "Question", "answer", "check_question", "compare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,30 @@ class Precision:
     """Go on until the half-width of this figure's difference is reached for every scenario.
 
     Attributes:
-        kpi: `tank_1.level.final`, `tank_1.level.min` or `energy_kwh`.
+        kpi: `tank_1.level.final`, `tank_1.level.min`, `energy_kwh`, `parts` …; without scenarios, its own half-width.
     """
 
     kpi: str
     half_width: float
     replications_max: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a job.
+
+    Attributes:
+        replications: pairs at first; doubled until `precision` is reached or its maximum.
+        kpis: figures by name; the usual ones of the job's outputs when empty.
+        goal: what is better.
+    """
+
+    replications: int = 64
+    precision: Precision | None = None
+    kpis: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    goal: Goal | None = None
+    confidence: float = CONFIDENCE
 
 
 def compare(
@@ -58,47 +83,30 @@ def compare(
     replications: int = 64,
     precision: Precision | None = None,
     outputs: Sequence[str] | None = None,
+    kpis: Sequence[str] = (),
     limits: Sequence[Limit] = (),
+    goal: Goal | None = None,
+    confidence: float = CONFIDENCE,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Result:
-    """Each scenario against the baseline, from the snapshot, with common random numbers. Blocks for its whole time.
+    """Each scenario against the plant left as it is, from its snapshot, with common random numbers. Blocks.
 
     Args:
-        replications: pairs at first; doubled until `precision` is reached or its maximum.
-        outputs: points to follow; the model's own when None. Points of limits are added.
+        outputs: points to follow; the model's own when None. Points of limits and figures are added.
+        kpis, goal, confidence: as in `Question`.
 
     Raises:
         BadRequest: an unknown point, a value out of range, a limit of this module exceeded.
-        Refused: the snapshot is not good enough to start from, or EPANET finds no solution.
+        Refused: the snapshot is not good enough to start from, or the model finds no solution.
+        LimitExceeded: the samples would need more than MEMORY_MAX_BYTES.
         Cancelled: `cancel` was set.
     """
-    begun = time.perf_counter()
-    job = _job(plant, snapshot, scenarios, outputs, limits, float(horizon_s), float(sample_every_s), seed)
-    _check(plant, job, replications, precision)
-    block, stopped = _replicate(job, runner, replications, precision, progress, cancel)
-    result = _result(plant, job, block, stopped, limits)
-    return dataclasses.replace(result, wall_s=time.perf_counter() - begun)
-
-
-def _result(plant: Plant, job: Job, block: Block, stopped: str, limits: Sequence[Limit]) -> Result:
-    return Result(
-        plant=plant.id,
-        taken_at=job.start.taken_at,
-        clock_s=job.start.clock_s,
-        state_hash=job.start.hash,
-        model_hash=job.model.hash,
-        backend=BACKEND,
-        seed=job.seed,
-        replications=block.samples.shape[1],
-        stopped=stopped,
-        horizon_s=job.horizon_s,
-        demand_multiplier=block.multiplier,
-        times_s=tuple(job.times_s.tolist()),
-        units={name: plant.point(name).unit for name in job.outputs},
-        outcomes=_outcomes(job, block, limits),
-        wall_s=0.0,
+    asked = Question(replications, precision, tuple(kpis), tuple(limits), goal, confidence)
+    job = plant_job(
+        plant, snapshot, scenarios, outputs, asked.kpis, limits, float(horizon_s), float(sample_every_s), seed
     )
+    return answer(job, asked, runner, progress=progress, cancel=cancel)
 
 
 def check_question(
@@ -117,165 +125,240 @@ def check_question(
     Raises:
         BadRequest, Refused: as `compare`.
     """
-    _check(plant, _job(plant, snapshot, scenarios, outputs, limits, horizon_s, sample_every_s, 0), replications, None)
+    job = plant_job(plant, snapshot, scenarios, outputs, (), limits, float(horizon_s), float(sample_every_s), 0)
+    check(job, Question(replications, limits=tuple(limits)))
 
 
-def _job(
-    plant: Plant,
-    snapshot: Snapshot,
-    scenarios: Sequence[Scenario],
-    outputs: Sequence[str] | None,
-    limits: Sequence[Limit],
-    horizon_s: float,
-    sample_every_s: float,
-    seed: int,
-) -> Job:
-    model = read_model(plant)
-    return Job(
-        model=model,
-        start=start_state(plant, model, snapshot),
-        scenarios=(BASELINE, *scenarios),
-        outputs=tuple(dict.fromkeys((*(model.outputs if outputs is None else outputs), *(x.point for x in limits)))),
-        horizon_s=horizon_s,
-        sample_every_s=sample_every_s,
-        seed=seed,
-    )
+def answer(
+    job: Job,
+    asked: Question,
+    runner: Runner,
+    *,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Result:
+    """What the job's replications say. Blocks for its whole time.
+
+    Raises:
+        As `compare`.
+    """
+    begun = time.perf_counter()
+    check(job, asked)
+    block, stopped = replicate(job, asked, runner, progress, cancel)
+    result = conclude(job, asked, block, stopped)
+    return dataclasses.replace(result, wall_s=time.perf_counter() - begun)
 
 
-def _check(plant: Plant, job: Job, replications: int, precision: Precision | None) -> None:
-    if not job.model.step_s <= job.horizon_s <= HORIZON_MAX_S:
-        raise BadRequest(f"horizon of {job.horizon_s:g} s", f"take {job.model.step_s} … {HORIZON_MAX_S:g} s")
+# --- before ----------------------------------------------------------------------------------------------------------
+
+
+def check(job: Job, asked: Question) -> None:
+    """
+    Raises:
+        BadRequest: a limit of this module is exceeded, or a figure is unknown.
+        LimitExceeded: too much memory.
+    """
+    if not 0 < job.horizon_s < math.inf:
+        raise BadRequest(f"horizon of {job.horizon_s:g} s", "a positive time")
     if not 0 <= job.seed <= SEED_MAX:
         raise BadRequest(f"seed {job.seed}", f"take 0 … {SEED_MAX}")
-    if not job.horizon_s / SAMPLES_MAX <= job.sample_every_s <= job.horizon_s or job.sample_every_s < 1:
-        fix = f"at least 1 s, at most the horizon and at most {SAMPLES_MAX} samples"
-        raise BadRequest(f"a sample every {job.sample_every_s:g} s", fix)
-    if not 1 <= replications <= REPLICATIONS_MAX:
-        raise BadRequest(f"{replications} replications", f"take 1 … {REPLICATIONS_MAX}")
+    if not job.horizon_s / SAMPLES_MAX <= job.sample_every_s <= job.horizon_s:
+        raise BadRequest(
+            f"a sample every {job.sample_every_s:g} s", f"at most the horizon and at most {SAMPLES_MAX} samples"
+        )
+    most = COMPILED_MAX if job.where is Where.THREADS else REPLICATIONS_MAX
+    if not 1 <= asked.replications <= most:
+        raise BadRequest(f"{asked.replications} replications", f"take 1 … {most}")
     if len(job.scenarios) - 1 > SCENARIOS_MAX:
-        raise BadRequest(f"{len(job.scenarios) - 1} scenarios", f"take at most {SCENARIOS_MAX}")
+        raise BadRequest(f"{len(job.scenarios) - 1} scenarios", f"take at most {SCENARIOS_MAX}, or rank them")
     if len({s.name for s in job.scenarios}) < len(job.scenarios):
         raise BadRequest("two scenarios have one name", f"name them apart; {BASELINE.name!r} is taken")
-    if not 0 < len(job.outputs) <= OUTPUTS_MAX:
-        raise BadRequest(f"{len(job.outputs)} outputs", f"take 1 … {OUTPUTS_MAX} points")
-    for name in job.outputs:
-        if name not in job.model.reads:
-            raise BadRequest(f"the model does not tell {name!r}", nearest(name, job.model.reads))
-    for scenario in job.scenarios:
-        _check_scenario(plant, job, scenario)
-    if precision is not None:
-        _check_precision(job, precision)
+    if len(job.outputs) > OUTPUTS_MAX or len(_kpis(job, asked)) > FIGURES_MAX or not _kpis(job, asked):
+        count = f"{len(job.outputs)} outputs and {len(_kpis(job, asked))} figures"
+        raise BadRequest(count, f"take at most {OUTPUTS_MAX} outputs and 1 … {FIGURES_MAX} figures")
+    if not 0.5 <= asked.confidence < 1:
+        raise BadRequest(f"confidence {asked.confidence:g}", "a share from 0.5 to below 1, such as 0.95")
+    if asked.precision is not None:
+        _check_precision(job, asked, asked.precision, most)
+    if asked.goal is not None and asked.goal.kpi not in _kpis(job, asked):
+        raise BadRequest(f"the goal {asked.goal.kpi!r} is not among the figures", "ask for it")
+    _check_memory(job, asked)
 
 
-def _check_precision(job: Job, precision: Precision) -> None:
-    known = _kpi_names(job)
+def _check_precision(job: Job, asked: Question, precision: Precision, most: int) -> None:
+    known = _kpis(job, asked)
     if precision.kpi not in known:
         raise BadRequest(f"no figure is called {precision.kpi!r}", nearest(precision.kpi, known))
-    if precision.half_width <= 0 or not 1 <= precision.replications_max <= REPLICATIONS_MAX:
-        raise BadRequest(f"precision {precision}", f"half-width > 0, replications_max 1 … {REPLICATIONS_MAX}")
+    if not precision.half_width > 0 or not 1 <= precision.replications_max <= most:
+        raise BadRequest(f"precision {precision}", f"half-width > 0, replications_max 1 … {most}")
 
 
-def _check_scenario(plant: Plant, job: Job, scenario: Scenario) -> None:
-    settable = job.model.sets
-    for step in scenario.interventions:
-        place = f"scenario {scenario.name!r}: {step.point}"
-        if step.point not in settable:
-            hint = nearest(step.point, settable) or f"one of {', '.join(settable)}"
-            raise BadRequest(f"{place} cannot be set", hint)
-        if step.value is None:
-            if step.point not in job.start.settings:
-                raise BadRequest(f"{place} cannot be put back: its value is not measured", "leave `for` out")
-            continue
-        point = plant.point(step.point)
-        if point.type == "boolean" and step.value not in (0.0, 1.0):
-            raise BadRequest(f"{place}={step.value:g}", "take on or off")
-        if not point.low <= step.value <= point.high:
-            raise BadRequest(f"{place}={step.value:g}", f"take {point.low:g} … {point.high:g}")
-        if not 0 <= step.at_s < job.horizon_s:
-            raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
+def _check_memory(job: Job, asked: Question) -> None:
+    most = asked.replications if asked.precision is None else asked.precision.replications_max
+    numbers = len(sample_times_s(job)) * len(job.outputs) + len(job.figures)
+    needed = 8 * 2 * len(job.scenarios) * max(asked.replications, most) * numbers  # twice: joining copies
+    if needed > MEMORY_MAX_BYTES:
+        raise LimitExceeded(
+            f"the samples need {needed / 2**20:.0f} MB, the limit MEMORY_MAX_BYTES is {MEMORY_MAX_BYTES / 2**20:.0f} MB",
+            "ask for fewer outputs, samples or replications",
+        )
 
 
-def _replicate(
+def _kpis(job: Job, asked: Question) -> tuple[str, ...]:
+    return asked.kpis or usual(job.outputs, job.figures)
+
+
+# --- replications ----------------------------------------------------------------------------------------------------
+
+
+def replicate(
     job: Job,
+    asked: Question,
     runner: Runner,
-    replications: int,
-    precision: Precision | None,
-    progress: Progress | None,
-    cancel: threading.Event | None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
 ) -> tuple[Block, str]:
     """All replications as one block, in order, and why there are no more."""
     blocks: list[Block] = []
-    done, planned = 0, replications
+    precision = asked.precision
+    done, planned = 0, asked.replications
     while True:
         for block in runner.run(job, done, planned - done, cancel):
             blocks.append(block)
             if progress is not None:
-                progress(sum(b.samples.shape[1] for b in blocks), planned)
-        whole = _join(blocks)
+                progress(sum(b.replications for b in blocks), planned)
+        whole = join(blocks)
         if precision is None:
             return whole, "fixed"
-        if _reached(job, whole, precision):
+        if _reached(job, whole, precision, asked.confidence):
             return whole, "half-width"
         if planned >= precision.replications_max:
             return whole, "max"
+        blocks = [whole]
         done, planned = planned, min(2 * planned, precision.replications_max)
 
 
-def _join(blocks: Iterable[Block]) -> Block:
-    ordered = sorted(blocks, key=lambda b: b.first)
-    samples = np.concatenate([b.samples for b in ordered], axis=1)
-    return Block(0, samples, np.concatenate([b.energy_kwh for b in ordered], axis=1), ordered[0].multiplier)
+def _reached(job: Job, block: Block, precision: Precision, confidence: float) -> bool:
+    base, *others = (values(job, block, s, precision.kpi) for s in range(len(job.scenarios)))
+    told = [other - base for other in others] or [base]
+    return all(half_width(each, confidence) <= precision.half_width for each in told)
 
 
-def _reached(job: Job, block: Block, precision: Precision) -> bool:
-    base, *others = (_kpis(job, block, s)[precision.kpi] for s in range(len(job.scenarios)))
-    return all(half_width(other - base) <= precision.half_width for other in others)
+# --- after -----------------------------------------------------------------------------------------------------------
 
 
-def _kpi_names(job: Job) -> list[str]:
-    return [f"{name}.{figure}" for name in job.outputs for figure in ("final", "min")] + ["energy_kwh"]
+def conclude(job: Job, asked: Question, block: Block, stopped: str) -> Result:
+    """The result of replications that have run; pure."""
+    origin = job.origin
+    kpis = {name: [values(job, block, s, name) for s in range(len(job.scenarios))] for name in _kpis(job, asked)}
+    return Result(
+        plant=origin.plant,
+        taken_at=origin.taken_at,
+        clock_s=origin.clock_s,
+        state_hash=origin.state_hash,
+        model_hash=origin.model_hash,
+        backend=origin.backend,
+        seed=job.seed,
+        replications=block.replications,
+        stopped=stopped,
+        horizon_s=job.horizon_s,
+        demand_multiplier=block.multiplier,
+        times_s=tuple(sample_times_s(job).tolist()),
+        units={name: job.unit(name) for name in job.outputs},
+        outcomes=tuple(_outcome(job, asked, block, s, kpis) for s in range(len(job.scenarios))),
+        wall_s=0.0,
+        why=origin.why,
+        kernel_hash=origin.kernel_hash,
+        confidence=asked.confidence,
+        choice=None
+        if asked.goal is None
+        else choice(job.scenarios, asked.goal, kpis[asked.goal.kpi], asked.confidence),
+        question=asked_as(job, asked),
+        base=origin.base,
+        versions=versions(),
+    )
 
 
-def _kpis(job: Job, block: Block, scenario: int) -> dict[str, NDArray[np.float64]]:
-    """Figure -> one number per replication, shape (R,)."""
-    samples = block.samples[scenario]  # (R, T, P)
-    kpis: dict[str, NDArray[np.float64]] = {}
-    for column, name in enumerate(job.outputs):
-        kpis[f"{name}.final"] = samples[:, -1, column]
-        kpis[f"{name}.min"] = samples[:, :, column].min(axis=1)
-    kpis["energy_kwh"] = block.energy_kwh[scenario]
-    return kpis
+def _outcome(
+    job: Job, asked: Question, block: Block, s: int, kpis: Mapping[str, Sequence[NDArray[np.float64]]]
+) -> Outcome:
+    scenario = job.scenarios[s]
+    drafts, by_hand = _drafts(job, scenario)
+    sampled = {name: block.samples[s, :, :, c].astype(np.float64) for c, name in enumerate(job.outputs)}
+    return Outcome(
+        name=scenario.name,
+        interventions=scenario.interventions,
+        fans={name: _rows(fan(each)) for name, each in sampled.items()},
+        kpis={name: _figure(arms[s]) for name, arms in kpis.items()},
+        differences={n: paired_difference(a[s], a[0], asked.confidence) for n, a in kpis.items()} if s else {},
+        limits=tuple(_risk(x, sampled[x.point], asked.confidence) for x in asked.limits),
+        drafts=drafts,
+        by_hand=by_hand,
+    )
 
 
-def _outcomes(job: Job, block: Block, limits: Sequence[Limit]) -> tuple[Outcome, ...]:
-    base = _kpis(job, block, 0)
-    outcomes = []
-    for s, scenario in enumerate(job.scenarios):
-        kpis = _kpis(job, block, s)
-        outcomes.append(
-            Outcome(
-                name=scenario.name,
-                interventions=scenario.interventions,
-                fans={name: _rows(fan(block.samples[s, :, :, c])) for c, name in enumerate(job.outputs)},
-                kpis={name: _figure(values) for name, values in kpis.items()},
-                differences={} if s == 0 else {n: paired_difference(v, base[n]) for n, v in kpis.items()},
-                limits=tuple(_risk(x, block.samples[s, :, :, job.outputs.index(x.point)]) for x in limits),
-            )
-        )
-    return tuple(outcomes)
+def _drafts(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+    drafts, by_hand = [], []
+    for step in scenario.interventions:
+        made = None if step.value is None or step.verb is not Verb.SET else job.draft(step.point, step.value)
+        if made is None:
+            by_hand.append(str(step))
+        else:
+            drafts.append(Draft(*made, step.at_s))
+    return tuple(drafts), tuple(by_hand)
 
 
-def _rows(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in values.tolist())
+def choice(scenarios: Sequence[Scenario], goal: Goal, arms: Sequence[NDArray[np.float64]], confidence: float) -> Choice:
+    """The scenario that serves the goal best; all its comparisons hold together with the confidence (Bonferroni)."""
+    best = int(np.argmax([goal.sign * float(arm.mean()) for arm in arms]))
+    each = 1 - (1 - confidence) / max(1, len(arms) - 1)
+    against = {s: paired_difference(goal.sign * arms[best], goal.sign * arms[s], each) for s in range(len(arms))}
+    rivals = tuple(scenarios[s].name for s, d in against.items() if s != best and not d.resolved)
+    resolved = best != 0 and against[0].resolved
+    p_better = against[0].p_greater
+    name = scenarios[best].name
+    return Choice(name, goal, p_better, resolved, rivals, _reason(name, goal, against[0], best, rivals, resolved))
 
 
-def _figure(values: NDArray[np.float64]) -> Figure:
-    return Figure(float(values.mean()), tuple(np.quantile(values, QUANTILES).tolist()))
+def _reason(name: str, goal: Goal, gain: Difference, best: int, rivals: Sequence[str], resolved: bool) -> str:
+    if best == 0:
+        return f"{goal}: nothing asked about is better than leaving the plant as it is"
+    if not resolved:
+        return f"{goal}: not resolved; {name} looks best, but chance alone may make it so"
+    better = (
+        f"{goal}: {name} is better by {abs(gain.mean):.4g} ± {gain.half_width:.2g}, P(better) = {gain.p_greater:.2f}"
+    )
+    return f"{better}; not told apart from {', '.join(rivals)}" if rivals else better
 
 
-def _risk(limit: Limit, samples: NDArray[np.float64]) -> LimitRisk:
+def _rows(samples: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in samples.tolist())
+
+
+def _figure(samples: NDArray[np.float64]) -> Figure:
+    return Figure(float(samples.mean()), tuple(np.quantile(samples, QUANTILES).tolist()))
+
+
+def _risk(limit: Limit, samples: NDArray[np.float64], confidence: float) -> LimitRisk:
     hits = violated_by(samples, limit.sign, limit.value).sum(axis=0).tolist()
     count = len(samples)
-    intervals = [wilson(h, count) for h in hits]
+    intervals = [wilson(h, count, confidence) for h in hits]
     low, high = zip(*intervals, strict=True)
     return LimitRisk(str(limit), tuple(h / count for h in hits), low, high)
+
+
+def asked_as(job: Job, asked: Question) -> dict[str, Any]:
+    """The question as plain values; `sim.replay` reads it."""
+    return {
+        "scenarios": [dataclasses.asdict(s) for s in job.scenarios[1:]],
+        "outputs": list(job.outputs),
+        "horizon_s": job.horizon_s,
+        "sample_every_s": job.sample_every_s,
+        "seed": job.seed,
+        "replications": asked.replications,
+        "precision": None if asked.precision is None else dataclasses.asdict(asked.precision),
+        "kpis": list(asked.kpis),
+        "limits": [str(limit) for limit in asked.limits],
+        "goal": None if asked.goal is None else [asked.goal.kpi, str(asked.goal.sense)],
+        "confidence": asked.confidence,
+    }

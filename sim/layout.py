@@ -28,6 +28,7 @@ from sim.spec import (
     State,
     Transfer,
     component_type,
+    finite,
 )
 from twin.plant import nearest
 
@@ -87,30 +88,37 @@ class Layout:
 
     def buffer(self, name: str, capacity: float = UNLIMITED, level: float = 0.0, *, items: int = 0) -> Entity:
         """Parts, counted; with `items`, a queue of numbers, at most so many."""
+        _numbers(name, capacity=capacity, level=level, items=items)
         if not 0 <= level <= capacity:
             raise Misspelt(f"buffer {name}: level {level:g} of {capacity:g}", "0 <= level <= capacity")
+        if items < 0 or items != int(items):
+            raise Misspelt(f"buffer {name} holds {items} numbers", "a whole number, 0 or more")
         if items and level:
             raise Misspelt(f"buffer {name} begins with {level:g} numbers", "begin empty, and push them")
         return self._entity(name, Buffer, min(capacity, items) if items else capacity, level, size=items)
 
     def resource(self, name: str, capacity: int) -> Entity:
         """Units that are lent."""
+        _numbers(name, capacity=capacity)
         if capacity < 0 or capacity != int(capacity):
             raise Misspelt(f"resource {name}: capacity {capacity:g}", "a whole number, 0 or more")
         return self._entity(name, Resource, capacity, 0.0)
 
     def tank(self, name: str, level: float, capacity: float, floor: float = 0.0) -> Entity:
         """A level with limits: an empty one gives only what comes in, a full one spills; both are counted."""
+        _numbers(name, level=level, capacity=capacity, floor=floor)
         if not floor <= level <= capacity:
             raise Misspelt(f"tank {name}: level {level:g}", f"{floor:g} <= level <= {capacity:g}")
         return self._entity(name, Level, capacity, level, floor)
 
     def level(self, name: str, level: float) -> Entity:
         """A level without limits: a temperature, a position."""
+        _numbers(name, level=level)
         return self._entity(name, Level, UNLIMITED, level, -UNLIMITED)
 
     def signal(self, name: str, value: float = 0.0) -> Entity:
         """A number that one sets and others see."""
+        _numbers(name, value=value)
         return self._entity(name, Signal, UNLIMITED, value, -UNLIMITED)
 
     def add(
@@ -121,6 +129,8 @@ class Layout:
         Raises:
             Misspelt: a port is not connected, or a field is unknown or of another kind.
         """
+        if not (isinstance(cls, type) and issubclass(cls, Component)):
+            raise Misspelt(f"{name}: {cls!r} is no component", "give a class that inherits from Component")
         kind = component_type(cls)
         for given in fields:
             if given not in kind.fields:
@@ -169,9 +179,6 @@ class Layout:
         items: tuple[float, ...] = (),
     ) -> Entity:  # fmt: skip
         self._new_name(name)
-        for number in (capacity, level, floor):
-            if not math.isfinite(number):
-                raise Misspelt(f"{name}: {number}", "give a finite number")
         entity = Entity(len(self.entities), name, kind, float(capacity), float(level), float(floor), items, size)
         self.entities.append(entity)
         return entity
@@ -179,7 +186,13 @@ class Layout:
     def _connect(self, name: str, kind: ComponentType, port: Port, to: object) -> int:
         place = f"{name}.{port.name}"
         if isinstance(port, Items):
-            numbers = tuple(float(x) for x in to) if isinstance(to, Iterable) else ()
+            if to is not None and (isinstance(to, str) or not isinstance(to, Iterable)):
+                raise Misspelt(
+                    f"{place} = {to!r}", "it is the component's own queue: give the numbers in it, or nothing"
+                )
+            numbers = tuple(float(x) for x in to or ())
+            if not all(map(math.isfinite, numbers)):
+                raise Misspelt(f"{place} begins with {numbers}", "give finite numbers")
             if len(numbers) > port.size:
                 raise Misspelt(f"{place} begins with {len(numbers)} numbers", f"at most {port.size}")
             return self._entity(place, Buffer, port.size, len(numbers), size=port.size, items=numbers).number
@@ -200,9 +213,15 @@ class Layout:
         self._names.add(name)
 
 
+def _numbers(name: str, **given: object) -> None:
+    for key, number in given.items():
+        if not finite(number):
+            raise Misspelt(f"{name}: {key} {number!r}", "give a finite number")
+
+
 def _value(place: str, known: Field, value: object) -> float | Distribution | str:
-    if isinstance(known, Number) and isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
+    if isinstance(known, Number) and finite(value):
+        return float(value)  # type: ignore[arg-type]
     if isinstance(known, Distribution) and isinstance(value, Distribution):
         return value
     if isinstance(known, State) and value in known.values:

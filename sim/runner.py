@@ -1,4 +1,4 @@
-"""Runs replications on a warm pool of processes, or inline; must not know what an experiment asks or concludes."""
+"""Runs replications on threads, a warm pool of processes, or inline; must not know what an experiment asks or concludes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from sim.engine import Block, Job, run_block
+from sim.job import Block, Job, Where
 from twin.errors import Unavailable
 
 CHUNK_S = 0.4  # work per task: long against ~0.2 ms of dispatch, short against the patience of a person who cancels
+THREAD_CHUNK_S = 0.1  # a person who cancels, and the last thread to end, wait no longer
 FIRST_CHUNK = 4  # replications of the first tasks, before their speed is known
+FIRST_THREAD_CHUNK = 32
 CANCEL_POLL_S = 0.1
-
-Work = Callable[[Job, int, int], Block]
+WORKER_DIED = 'ask again; a script of your own must do its work below if __name__ == "__main__":'
 
 
 class Cancelled(Exception):
@@ -31,13 +33,13 @@ class Runner:
     """Runs blocks of replications. Results do not depend on the number of workers.
 
     Args:
-        workers: processes to keep warm; 0 runs in the caller's thread.
+        workers: processes to keep warm, and threads of compiled jobs; 0 runs in the caller's thread.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
-        self._replication_s: float | None = None
+        self._threads = ThreadPoolExecutor(workers, "replications") if workers > 0 else None
         if workers > 0:
             # Nothing is ever sent: it ends when this process does.
             self._lifeline = multiprocessing.Pipe(duplex=False)
@@ -60,13 +62,23 @@ class Runner:
             Unavailable: a worker died; the next run gets new ones.
         """
         cancel = cancel or threading.Event()
-        if self._pool is None:
-            yield from self._inline(job, first, count, cancel)
+        span = range(first, first + count)
+        if self._threads is not None and job.where is Where.THREADS:
+            pace = Pace(count, self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
+            yield from self._spread(self._threads, job, span, pace, cancel)
+        elif self._pool is not None and job.where is Where.PROCESSES:
+            try:
+                yield from self._spread(self._pool, job, span, Pace(count, self.workers), cancel)
+            except BrokenProcessPool as failure:
+                self._pool = self._new_pool()
+                raise Unavailable("a simulation worker died", WORKER_DIED) from failure
         else:
-            yield from self._pooled(self._pool, job, first, count, cancel)
+            yield from _inline(job, span, Pace(count, 1), cancel)
 
     def close(self) -> None:
         """Drop what has not begun and end the workers."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             for end in self._lifeline:
@@ -79,56 +91,61 @@ class Runner:
         reader, _ = self._lifeline
         return ProcessPoolExecutor(self.workers, mp_context=context, initializer=begin_worker, initargs=(reader,))
 
-    def _inline(self, job: Job, first: int, count: int, cancel: threading.Event) -> Iterator[Block]:
-        at, end = first, first + count
-        while at < end:
-            if cancel.is_set():
-                raise Cancelled
-            block = self._learn(run_timed(job, at, min(self._chunk(count), end - at)))
-            at += block.samples.shape[1]
-            yield block
-
-    def _pooled(
-        self, pool: ProcessPoolExecutor, job: Job, first: int, count: int, cancel: threading.Event
-    ) -> Iterator[Block]:
-        at, end = first, first + count
-        running: set[Future[tuple[Block, float]]] = set()
+    def _spread(self, pool: Executor, job: Job, span: range, pace: Pace, cancel: threading.Event) -> Iterator[Block]:
+        at, running = span.start, set[Future[tuple[Block, float]]]()
         try:
-            while at < end or running:
+            while at < span.stop or running:
                 # Two tasks a worker: one runs, one waits, so that no worker idles and the next sizes are learnt.
-                while at < end and len(running) < 2 * self.workers:
-                    size = min(self._chunk(count), end - at)
+                while at < span.stop and len(running) < 2 * self.workers:
+                    size = min(pace.chunk(), span.stop - at)
                     running.add(pool.submit(run_timed, job, at, size))
                     at += size
                 done, running = wait(running, timeout=CANCEL_POLL_S, return_when=FIRST_COMPLETED)
                 if cancel.is_set():
                     raise Cancelled
                 for future in done:
-                    yield self._learn(future.result())
-        except BrokenProcessPool as failure:
-            self._pool = self._new_pool()
-            raise Unavailable("a simulation worker died", "ask again") from failure
+                    yield pace.learn(future.result())
         finally:
             for future in running:
                 future.cancel()
 
-    def _chunk(self, count: int) -> int:
-        """Replications of the next task: CHUNK_S of work, but every worker gets a share."""
-        if self._replication_s is None:
-            return FIRST_CHUNK
-        share = math.ceil(count / max(1, self.workers))
-        return max(1, min(share, round(CHUNK_S / self._replication_s)))
 
-    def _learn(self, timed: tuple[Block, float]) -> Block:
+@dataclass(slots=True)
+class Pace:
+    """How many replications a task gets: `chunk_s` of work, but every worker gets a share."""
+
+    count: int
+    workers: int
+    chunk_s: float = CHUNK_S
+    first: int = FIRST_CHUNK
+    replication_s: float | None = None
+
+    def chunk(self) -> int:
+        share = math.ceil(self.count / max(1, self.workers))
+        if self.replication_s is None:
+            return min(self.first, share)
+        return max(1, min(share, round(self.chunk_s / self.replication_s)))
+
+    def learn(self, timed: tuple[Block, float]) -> Block:
         block, took_s = timed
-        self._replication_s = max(1e-6, took_s / block.samples.shape[1])
+        self.replication_s = max(1e-6, took_s / block.replications)
         return block
+
+
+def _inline(job: Job, span: range, pace: Pace, cancel: threading.Event) -> Iterator[Block]:
+    at = span.start
+    while at < span.stop:
+        if cancel.is_set():
+            raise Cancelled
+        block = pace.learn(run_timed(job, at, min(pace.chunk(), span.stop - at)))
+        at += block.replications
+        yield block
 
 
 def run_timed(job: Job, first: int, count: int) -> tuple[Block, float]:
     """A block and the seconds it took: what a worker runs."""
     begun = time.perf_counter()
-    block = run_block(job, first, count)
+    block = job.block(first, count)
     return block, time.perf_counter() - begun
 
 

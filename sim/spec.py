@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 from twin.errors import BadRequest
@@ -17,12 +18,19 @@ from twin.errors import BadRequest
 if TYPE_CHECKING:
     from sim.kernel.handles import Handle
 
+ITEMS_MAX = 100_000  # numbers in one queue: each replication holds them all
 DRAW_NUMBERS = 3  # parameters kept for each distribution; the kinds need 1 to 3 of them
 STATES_MAX = 62  # values of one State: a gate is one bit each
+STATE_WORDS = ("name", "index", "values")  # what a State has of its own
 
 
 class Misspelt(BadRequest):
     """A component, a layout or a question about it is not what it should be; the message names place and fix."""
+
+
+def finite(value: object) -> bool:
+    """Whether it is a number, of Python or numpy, and finite."""
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 # --- fields ----------------------------------------------------------------------------------------------------------
@@ -52,6 +60,9 @@ class State(Field):
     def __init__(self, *values: str) -> None:
         if len(set(values)) != len(values) or not 1 <= len(values) <= STATES_MAX:
             raise Misspelt(f"State{values!r}", f"name 1 to {STATES_MAX} different states")
+        for value in values:
+            if not isinstance(value, str) or not value.isidentifier() or value in STATE_WORDS:
+                raise Misspelt(f"State{values!r}: {value!r}", f"letters, digits and _; not {', '.join(STATE_WORDS)}")
         self.values = values
 
     def __getattr__(self, name: str) -> Condition:
@@ -74,6 +85,8 @@ class Number(Field):
     """A number of a component."""
 
     def __init__(self, value: float = 0.0) -> None:
+        if not finite(value):
+            raise Misspelt(f"{type(self).__name__}({value!r})", "give a finite number")
         self.value = float(value)
 
     @overload
@@ -107,6 +120,8 @@ class Distribution(Field):
     keys: ClassVar[tuple[str, ...]]
 
     def __init__(self, *numbers: float) -> None:
+        if not all(isinstance(x, Real) for x in numbers):
+            raise Misspelt(f"{type(self).__name__}{numbers!r}", f"give numbers: {', '.join(self.keys)}")
         self.numbers = tuple(float(x) for x in numbers)
         if len(self.numbers) != len(self.keys) or self.problem(self.numbers):
             asked = f"{type(self).__name__}({', '.join(f'{x:g}' for x in self.numbers)})"
@@ -188,6 +203,13 @@ class Timer(Field):
     def __init__(
         self, chance: Distribution | None = None, *, while_: Condition | None = None, speed: Number | None = None
     ) -> None:
+        word = type(self).__name__
+        if not isinstance(chance, Distribution | None) or (chance is None and isinstance(self, Hazard)):
+            raise Misspelt(f"{word}({chance!r})", "give a distribution, such as Constant(5.0)")
+        if not isinstance(while_, Condition | None):
+            raise Misspelt(f"{word}(while_={while_!r})", "name a value of a State, such as health.up")
+        if not isinstance(speed, Number | None):
+            raise Misspelt(f"{word}(speed={speed!r})", "name a Param or a Var")
         self.chance, self.gate, self.speed = chance, while_, speed
 
     if TYPE_CHECKING:
@@ -230,7 +252,7 @@ class Port(Field):
     """A tie to something shared. An optional one may stay free: ask `connected`."""
 
     def __init__(self, to: type, *, optional: bool = False) -> None:
-        if to not in ENTITIES:
+        if not isinstance(to, type) or to not in ENTITIES:
             raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in ENTITIES)}")
         self.to, self.optional = to, optional
 
@@ -248,6 +270,8 @@ class Items(Port):
     """
 
     def __init__(self, size: int) -> None:
+        if not isinstance(size, int) or not 1 <= size <= ITEMS_MAX:
+            raise Misspelt(f"Items({size!r})", f"a whole number from 1 to {ITEMS_MAX}")
         super().__init__(Buffer)
         self.size = size
 
@@ -256,7 +280,7 @@ class Transfer(Field):
     """Something flows from one level to another: `rate` is what is wanted, `flow` what the source can give."""
 
     def __init__(self, src: Port, dst: Port) -> None:
-        if src.to is not Level or dst.to is not Level:
+        if not (isinstance(src, Port) and isinstance(dst, Port)) or src.to is not Level or dst.to is not Level:
             raise Misspelt("a Transfer between other things than levels", "give two Port(Level)")
         self.src, self.dst = src, dst
 
@@ -292,6 +316,8 @@ Sort = TypeVar("Sort", bound=Field)
 
 def _marked(trigger: Trigger) -> Callable[[Function], Function]:
     def mark(function: Function) -> Function:
+        if hasattr(function, "__trigger__"):
+            raise Misspelt(f"{function.__qualname__} has two marks", "one handler for each; let them call one function")
         function.__trigger__ = trigger  # type: ignore[attr-defined]
         return function
 
@@ -300,11 +326,15 @@ def _marked(trigger: Trigger) -> Callable[[Function], Function]:
 
 def on(field: Timer | Port) -> Callable[[Function], Function]:
     """When the timer fires, or when a unit of the resource is lent."""
+    if not isinstance(field, Timer | Port):
+        raise Misspelt(f"@on({field!r})", "a Timer or a Port(Resource); of a State or a number, use @when")
     return _marked(Trigger("timer" if isinstance(field, Timer) else "grant", field))
 
 
 def when(guard: Callable[[Any], bool]) -> Callable[[Function], Function]:
     """As soon as the guard holds: looked at after every change of this component and of what it watches."""
+    if not callable(guard):
+        raise Misspelt(f"@when({guard!r})", "give a lambda: @when(lambda m: m.work == …)")
     return _marked(Trigger("rule", guard=guard))
 
 
@@ -312,6 +342,8 @@ def crosses(port: Port, threshold: Number, direction: str) -> Callable[[Function
     """When the level passes the threshold, "up" or "down"."""
     if direction not in ("up", "down"):
         raise Misspelt(f"crosses(…, {direction!r})", '"up" or "down"')
+    if not isinstance(port, Port) or not isinstance(threshold, Number):
+        raise Misspelt(f"crosses({port!r}, {threshold!r}, …)", "give a Port(Level) and a Param or a Var")
     return _marked(Trigger("crossing", port, threshold=threshold, direction=1 if direction == "up" else -1))
 
 
@@ -368,6 +400,9 @@ class ComponentType:
     ports: tuple[Port, ...]
     transfers: tuple[Transfer, ...]
     handlers: tuple[Handler, ...]
+
+    def __reduce__(self) -> tuple[Callable[[type[Component]], ComponentType], tuple[type[Component]]]:
+        return component_type, (self.cls,)  # it travels as its class
 
     @property
     def name(self) -> str:
@@ -433,6 +468,7 @@ def _taken_apart(cls: type[Component]) -> ComponentType:
                 raise Misspelt(f"{cls.__name__}.{each.name}", "a field belongs to one type; declare it anew in each")
             each.index = index
     _check(found)
+    _check_handlers(found)
     return found
 
 
@@ -463,9 +499,29 @@ def _check(found: ComponentType) -> None:
     for timer in found.timers:
         for part in (timer.chance, timer.speed, timer.gate.state if timer.gate else None):
             _check_own(found, part, f"{found.name}.{timer.name}")
+        for value in timer.gate.values if timer.gate else ():
+            if value not in found.states[found.at(timer.gate.state)].values:  # type: ignore[union-attr]
+                raise Misspelt(f"{found.name}.{timer.name} waits for {value!r}", f"{timer.gate.state.name} has it not")  # type: ignore[union-attr]
     for transfer in found.transfers:
         for port in (transfer.src, transfer.dst):
             _check_own(found, port, f"{found.name}.{transfer.name}")
+
+
+def _check_handlers(found: ComponentType) -> None:
+    """What would never run, or run other than it reads."""
+    taken: dict[tuple[str, str], str] = {}
+    for handler in found.handlers:
+        place, kind, field = f"{found.name}.{handler.name}", handler.trigger.kind, handler.trigger.field
+        if inspect.isgeneratorfunction(handler.function) != (kind == "process"):
+            fix = "write yield in it" if kind == "process" else "mark it @process, or start a Timer and write @on(it)"
+            raise Misspelt(f"{place} {'does not wait' if kind == 'process' else 'waits in the middle'}", fix)
+        if field is not None and kind in ("timer", "grant"):
+            other = taken.setdefault((kind, field.name), handler.name)
+            if other != handler.name:
+                raise Misspelt(f"{place} and {other} are both @on({field.name})", "write one handler")
+    marked = {name for base in found.cls.__mro__ for name, f in vars(base).items() if hasattr(f, "__trigger__")}
+    for name in sorted(marked - {h.name for h in found.handlers}):
+        raise Misspelt(f"{found.name}.{name} replaces a handler without a mark", "write @on, @when, … above it again")
 
 
 def _check_own(found: ComponentType, used: Field | None, place: str) -> None:

@@ -42,7 +42,7 @@ def start_state(plant: Plant, model: Model, snapshot: Snapshot) -> StartState:
     Raises:
         Refused: a point that is needed was never read, is not good or is stale; all of them are listed.
     """
-    needed = _needed_points(plant, model)
+    needed = needed_points(plant, model)
     refuse(flaws(needed, model.stale_after_s, snapshot))
     value = {point.name: float(snapshot.columns.value[point.id]) for point in needed}
     metered = {*model.demand.supply, *model.demand.storage}
@@ -61,7 +61,8 @@ def start_state(plant: Plant, model: Model, snapshot: Snapshot) -> StartState:
     )
 
 
-def _needed_points(plant: Plant, model: Model) -> list[Point]:
+def needed_points(plant: Plant, model: Model) -> list[Point]:
+    """The points that a start state is made of, in the order of their ids."""
     names = {model.clock, *model.starts, *model.demand.supply, *model.demand.storage}
     return sorted((plant.point(name) for name in names), key=lambda p: p.id)
 

@@ -19,7 +19,7 @@ class Difference:
 
     Attributes:
         mean: of the differences.
-        half_width: of the mean's 95 % t interval; infinite with a single pair.
+        half_width: of the mean's t interval; infinite with a single pair.
         p_greater: share of pairs in which the scenario's figure is greater, ties counting half.
         resolved: whether the interval excludes 0.
     """
@@ -36,26 +36,28 @@ def fan(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return quantiles
 
 
-def half_width(samples: NDArray[np.float64]) -> float:
-    """Half the 95 % t interval of the mean of (replications,)."""
+def half_width(samples: NDArray[np.float64], confidence: float = CONFIDENCE) -> float:
+    """Half the t interval of the mean of (replications,)."""
     count = len(samples)
     if count < 2:
         return math.inf
     spread = float(np.std(samples, ddof=1))
-    return float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(count)
+    return float(special.stdtrit(count - 1, (1 + confidence) / 2)) * spread / math.sqrt(count)
 
 
-def paired_difference(scenario: NDArray[np.float64], baseline: NDArray[np.float64]) -> Difference:
+def paired_difference(
+    scenario: NDArray[np.float64], baseline: NDArray[np.float64], confidence: float = CONFIDENCE
+) -> Difference:
     """Difference of two figures, one per replication and run with the same chance: (replications,) each."""
-    differences = scenario - baseline
-    mean, half = float(differences.mean()), half_width(differences)
+    differences = np.asarray(scenario - baseline, np.float64)
+    mean, half = float(differences.mean()), half_width(differences, confidence)
     greater = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Difference(mean, half, greater, abs(mean) > half)
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a probability seen as `hits` of `count` (Wilson, 1927): honest at 0 and 1 too."""
-    z = float(special.ndtri((1 + CONFIDENCE) / 2))
+def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of a probability seen as `hits` of `count` (Wilson, 1927): honest at 0 and 1 too."""
+    z = float(special.ndtri((1 + confidence) / 2))
     share = hits / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

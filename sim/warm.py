@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-import wntr.epanet.toolkit  # noqa: F401
+import contextlib
 
-import sim.engine  # noqa: F401
+import sim.layout_job
+
+with contextlib.suppress(ImportError):  # EPANET is an extra
+    import wntr.epanet.toolkit  # noqa: F401
+
+    import sim.engine  # noqa: F401

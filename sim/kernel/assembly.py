@@ -64,7 +64,7 @@ def assemble(
     world = World()
     for name, where in World.__annotations__.items():
         setattr(world, name, 0 if where == "StateInt" else 0.0 if where == "StateFloat" else [])
-    world.current = -1
+    world.current = world.fault_component = -1
     world.seed_low, world.seed_high = seed & 0xFFFFFFFF, seed >> 32
     found = Assembly(layout, world)
     _entities(layout, world)

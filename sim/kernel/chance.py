@@ -52,7 +52,7 @@ def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
     if kind == 3:
         return a * math.pow(-math.log(u), 1.0 / b)
     if kind == 4:
-        return a * math.pow(1.0 / u - 1.0, 1.0 / b)
+        return a * math.pow((1.0 - u) / u, 1.0 / b)
     if kind == 5:
         return a * math.exp(-b * normal_quantile(u))
     # A triangle: above its mode when less than the right part of it is asked for.
@@ -60,8 +60,8 @@ def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
         return a
     right = (c - b) / (c - a)
     if u <= right:
-        return c - math.sqrt(u * (c - a) * (c - b))
-    return a + math.sqrt((1.0 - u) * (c - a) * (b - a))
+        return c - math.sqrt(max(0.0, u * (c - a) * (c - b)))
+    return a + math.sqrt(max(0.0, (1.0 - u) * (c - a) * (b - a)))
 
 
 def survival(kind: int, a: float, b: float, c: float, x: float) -> float:

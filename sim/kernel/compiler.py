@@ -12,7 +12,6 @@ import importlib.util
 import inspect
 import os
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from numba import float64
+from numba.core.errors import NumbaError
+
 from sim.kernel import chance, levels, loop, rules, world
+from sim.kernel.functions import ARITHMETIC, own_function
 from sim.kernel.lowering import MEMORY, constants, functions, lowered
 from sim.kernel.translation import CannotCompile, Translation, translate
 from sim.spec import ComponentType
@@ -116,8 +119,9 @@ def rules_text() -> str:
 def type_text(translation: Translation, rules_name: str) -> str:
     """A component type, lowered, with the user's own functions."""
     parts = [HEAD, f"from {rules_name} import *"]
-    for name, function in sorted(translation.functions.items()):
-        parts.append(_own_function(name, function))
+    if translation.functions:
+        parts.append(ARITHMETIC)
+    parts += [own_function(name, function) for name, function in sorted(translation.functions.items())]
     parts += [ast.unparse(lowered(f, PLAIN)) for f in functions(translation.text)]
     return "\n".join(parts) + "\n"
 
@@ -125,10 +129,10 @@ def type_text(translation: Translation, rules_name: str) -> str:
 def loop_text(steps: Sequence[tuple[str, str]], rules_name: str) -> str:
     """The loop and the dispatch to (module, function) of each type, in the order of their numbers."""
     parts = [HEAD, f"from {rules_name} import *"]
-    parts += [f"from {module} import {name}" for module, name in steps]
+    parts += [f"from {module} import {name} as step_{number}" for number, (module, name) in enumerate(steps)]
     lines = ["def dispatch(w, c, h):", "    ty = w.type_of[c]"]
-    for number, (_, name) in enumerate(steps):
-        lines += [f"    {'elif' if number else 'if'} ty == {number}:", f"        {name}(w, c, h)"]
+    for number in range(len(steps)):
+        lines += [f"    {'elif' if number else 'if'} ty == {number}:", f"        step_{number}(w, c, h)"]
     parts.append(ast.unparse(lowered(functions("\n".join(lines))[0], PLAIN)))
     running = next(f for f in functions(inspect.getsource(loop)) if f.name == "run")
     parts.append(ast.unparse(lowered(running, PLAIN)))
@@ -136,21 +140,15 @@ def loop_text(steps: Sequence[tuple[str, str]], rules_name: str) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _own_function(name: str, function: Callable[..., Any]) -> str:
-    """The user's function with the numbers of its module that it uses; it calls nothing else of theirs."""
-    names = inspect.getclosurevars(function)
-    lines = []
-    for used, value in {**names.globals, **names.nonlocals}.items():
-        if isinstance(value, int | float):
-            lines.append(f"{used} = {value!r}")
-        elif not inspect.ismodule(value) or value.__name__ not in ("math", "numpy"):
-            raise CannotCompile(f"{name} uses {used}", "a function of a component may use numbers, math and numpy only")
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(tree, ast.FunctionDef)
-    tree.name, tree.decorator_list, tree.returns = f"user_{name}", [ast.parse(PLAIN, mode="eval").body], None
-    for argument in tree.args.args:
-        argument.annotation = None
-    return "\n".join([*lines, ast.unparse(ast.fix_missing_locations(tree))])
+def _compiled(made: Any, function: Callable[..., Any]) -> None:
+    """Compile a user's function now, so that what numba cannot do is told here."""
+    try:
+        made.compile((float64,) * len(inspect.signature(function).parameters))
+    except NumbaError as wrong:
+        place = f"{inspect.getsourcefile(function)}:{function.__code__.co_firstlineno}"
+        first = next((line for line in str(wrong).splitlines()[1:] if line.strip()), str(wrong))
+        why = f"{place}: the function {function.__name__} cannot be compiled: {first.strip()}"
+        raise CannotCompile(why, "compute with numbers, math and numpy only; it runs on the SimPy backend") from wrong
 
 
 def _module(text: str, prefix: str) -> ModuleType:
@@ -191,7 +189,10 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         steps = []
         for kind in types:
             name = f"step_{kind.name}"
-            module = _module(type_text(translate(kind, name), shared.__name__), f"type_{kind.name}")
+            translation = translate(kind, name)
+            module = _module(type_text(translation, shared.__name__), f"type_{kind.name}")
+            for own, function in translation.functions.items():
+                _compiled(getattr(module, f"user_{own}"), function)
             steps.append((module.__name__, name))
         made = _module(loop_text(steps, shared.__name__), "loop")
     return Kernel(made.__name__.rpartition("_")[2], tuple(k.name for k in types), made, time.perf_counter() - begun)

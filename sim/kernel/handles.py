@@ -100,17 +100,38 @@ class TimerHandle:
         return rules.running(self._w, self._k)
 
 
+class Stopped(Exception):
+    """The run has a fault already; the handler need not go on."""
+
+
 class PortHandle:
     """A port; the methods of each sort of thing."""
 
     def __init__(self, handle: Handle, port: Port) -> None:
-        self._w, self._p = handle.w, handle.place.port + port.index
+        self._w, self._p = handle.w, handle.place.port + handle.placed.type.at(port)
         self._e = handle.placed.ports[port.name]
         self._changed = handle.changed
 
     @property
     def connected(self) -> bool:
-        return self._e >= 0
+        return True
+
+
+class FreeHandle:
+    """A port that leads nowhere: to use it is a fault."""
+
+    connected = False
+
+    def __init__(self, handle: Handle, port: Port) -> None:
+        vars(self)["at"] = handle.w, handle.place.port + handle.placed.type.at(port)
+
+    def __getattr__(self, name: str) -> object:
+        rules.tied(*vars(self)["at"])
+        raise Stopped
+
+    def __setattr__(self, name: str, value: object) -> None:
+        rules.tied(*vars(self)["at"])
+        raise Stopped
 
 
 class BufferHandle(PortHandle):
@@ -133,7 +154,7 @@ class BufferHandle(PortHandle):
         self._changed()
 
     def take(self, n: float) -> None:
-        rules.put(self._w, self._e, -float(n))
+        rules.take(self._w, self._e, float(n))
         self._changed()
 
     def push(self, x: float) -> None:
@@ -171,7 +192,7 @@ class LevelHandle(PortHandle):
         self._changed()
 
     def take(self, x: float) -> None:
-        levels.pour(self._w, self._e, -float(x))
+        levels.drain(self._w, self._e, float(x))
         self._changed()
 
 
@@ -217,6 +238,7 @@ class TransferHandle:
 
     def __init__(self, handle: Handle, link: Transfer) -> None:
         self._w, self._x, self._changed = handle.w, handle.place.transfer + link.index, handle.changed
+        self._ports = [handle.place.port + handle.placed.type.at(port) for port in (link.src, link.dst)]
 
     @property
     def rate(self) -> float:
@@ -224,12 +246,18 @@ class TransferHandle:
 
     @rate.setter
     def rate(self, q: float) -> None:
+        self._tied()
         levels.transfer(self._w, self._x, float(q))
         self._changed()
 
     @property
     def flow(self) -> float:
+        self._tied()
         return loop.read(self._w, 10, self._x, self._w.now)
+
+    def _tied(self) -> None:
+        if not all(rules.tied(self._w, p) for p in self._ports):
+            raise Stopped
 
 
 PORTS: dict[type, type[PortHandle]] = {
@@ -254,7 +282,7 @@ def _instance(handle: Handle) -> Component:
     for chance in kind.chances:
         ties[chance.name] = ChanceHandle(handle, chance)
     for port in kind.ports:
-        ties[port.name] = PORTS[port.to](handle, port)
+        ties[port.name] = (PORTS[port.to] if handle.placed.ports[port.name] >= 0 else FreeHandle)(handle, port)
     for link in kind.transfers:
         ties[link.name] = TransferHandle(handle, link)
     return component

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
 
 import numpy as np
 import simpy
@@ -16,8 +19,8 @@ from numpy.typing import NDArray
 
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly
-from sim.kernel.faults import fault_of
-from sim.kernel.handles import instances
+from sim.kernel.faults import broken, fault_of
+from sim.kernel.handles import Stopped, instances
 from sim.kernel.loop import COMMAND
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
@@ -77,8 +80,8 @@ class Interpreter:
         self._draining = False
         self.components = instances(assembly, self._changed)
         kinds = [p.type for p in assembly.layout.components]
-        self._handlers = [{h.number: h.function for h in kind.handlers} for kind in kinds]
-        self._rules = [[(h.number, h.trigger.guard, h.function) for h in kind.rules] for kind in kinds]
+        self._handlers = [{h.number: self._turning(h.function) for h in kind.handlers} for kind in kinds]
+        self._rules = [[(h.number, h.trigger.guard, self._turning(h.function)) for h in kind.rules] for kind in kinds]
         for act in acts:
             self.plan(act)
         for k, when in enumerate(calendar):
@@ -117,18 +120,16 @@ class Interpreter:
                 g += 1
             if t > horizon:
                 break
-            self.env.step()
+            with suppress(Stopped):
+                self.env.step()
             self._check()
         self.world.now = horizon
         self.env._now = horizon
         return samples
 
     def _check(self) -> None:
-        w = self.world
-        if w.events > self._events_max:
-            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
-        if w.fault:
-            raise fault_of(self.assembly, w)
+        if self.world.fault:
+            raise fault_of(self.assembly, self.world)
 
     def snapshot(self) -> Packed:
         """The state as the kernel takes it, to go on from exactly (`fresh` 0). Take it when a run has returned."""
@@ -173,17 +174,18 @@ class Interpreter:
         w = self.world
         if self._events[k] is not event or w.due[k] != self.env.now:
             return  # stopped, or planned anew
-        self._moved()
+        c, h = w.slot_component[k], w.slot_handler[k]
+        self._moved(c, h)
         rules.plan(w, k, NEVER)
         self._busy = True
         if w.slot_level[k] >= 0:
             levels.pass_crossing(w, k)
         self._busy = False
-        self._step(w.slot_component[k], w.slot_handler[k])
+        self._step(c, h)
 
     def _act(self, act: Act) -> None:
         w = self.world
-        self._moved()
+        self._moved(-1, act.kind)
         if w.traced < len(w.trace_time):
             w.trace_time[w.traced], w.trace_what[w.traced] = w.now, -1 - act.kind
             w.traced += 1
@@ -195,15 +197,16 @@ class Interpreter:
         self._busy = False
         self._step(act.component, LOOK)
 
-    def _moved(self) -> None:
+    def _moved(self, c: int, h: int) -> None:
+        """An event of a component's handler, or, with -1, of an intervention's kind."""
         w = self.world
         if self.env.now > w.now:
             w.still = 0
         w.now = self.env.now
-        w.still += 1
+        w.fault_component, w.fault_handler = c, h
         w.events += 1
-        if w.still > loop.STILL_MAX:
-            rules.fail(w, rules.STANDING_STILL, 0)
+        if w.events > self._events_max:
+            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
 
     # --- handlers ----------------------------------------------------------------------------------------------------
 
@@ -221,6 +224,11 @@ class Interpreter:
 
     def _run(self, c: int, h: int) -> None:
         w = self.world
+        if not w.fault:
+            w.fault_component, w.fault_handler = c, h
+        w.still += 1
+        if w.still > loop.STILL_MAX:
+            rules.fail(w, rules.STANDING_STILL, 0)
         if c < 0 or w.fault:
             return
         component = self.components[c]
@@ -237,7 +245,16 @@ class Interpreter:
                 fired += 1
                 if fired >= RULES_MAX:
                     rules.fail(w, rules.RULES_WITHOUT_END, c)
+        except Stopped:
+            return
         except (ArithmeticError, ValueError) as wrong:
+            rules.fail(w, rules.BAD_NUMBER, 0)
+            raise fault_of(self.assembly, w) from wrong
+        except (TypeError, AttributeError, LookupError, NameError) as wrong:
+            if not w.fault and "complex" not in str(
+                wrong
+            ):  # the root of a negative number is no number to compute with
+                raise broken(self.assembly, w, wrong) from wrong
             rules.fail(w, rules.BAD_NUMBER, 0)
             raise fault_of(self.assembly, w) from wrong
         finally:
@@ -245,6 +262,7 @@ class Interpreter:
             self._busy = False
 
     def _fires(self, component: object, c: int) -> bool:
+        self.world.fault_handler = LOOK
         for number, guard, function in self._rules[c]:
             assert guard is not None
             if guard(component):
@@ -252,6 +270,17 @@ class Interpreter:
                 function(component)
                 return True
         return False
+
+    def _turning(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler whose loops have the kernel's limit."""
+        if "range" not in function.__code__.co_names:
+            return function
+
+        def limited(*numbers: int) -> range:
+            return range(*numbers) if len(numbers) > 1 else range(rules.turns(self.world, *numbers))
+
+        names = {**function.__globals__, "range": limited}
+        return FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
 
     def _changed(self) -> None:
         """A process of SimPy's changed something outside any handler."""

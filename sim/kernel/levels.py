@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.kernel.rules import FLOWS_UNSETTLED, NEGATIVE_RATE, OVERTAKEN, checked, fail, plan
+from sim.kernel.rules import FLOWS_UNSETTLED, NEGATIVE_AMOUNT, NEGATIVE_RATE, OVERTAKEN, checked, fail, plan
 from sim.kernel.world import NEVER, World
 
 FLOOR = -1  # thresholds that are a level's own limits
@@ -125,7 +125,23 @@ def give(w: World, p: int, q: float) -> None:
 
 
 def pour(w: World, e: int, x: float) -> None:
-    """Add to a level at once, or take -x."""
+    """Add to a level at once."""
+    if x < 0.0:
+        fail(w, NEGATIVE_AMOUNT, e)
+    else:
+        splash(w, e, x)
+
+
+def drain(w: World, e: int, x: float) -> None:
+    """Take from a level at once."""
+    if x < 0.0:
+        fail(w, NEGATIVE_AMOUNT, e)
+    else:
+        splash(w, e, -x)
+
+
+def splash(w: World, e: int, x: float) -> None:
+    """Add to a level at once, or take -x; what does not fit is spilt."""
     catch_up(w, e)
     if w.amount[e] + x < w.floor[e]:
         fail(w, OVERTAKEN, e)

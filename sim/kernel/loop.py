@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernel.chance import remaining
-from sim.kernel.levels import catch_up, level, pass_crossing, pour, settle_all
+from sim.kernel.levels import catch_up, level, pass_crossing, settle_all, splash
 from sim.kernel.rules import (
     LOOK,
     STANDING_STILL,
@@ -25,9 +25,9 @@ from sim.kernel.rules import (
     fail,
     gates,
     plan,
-    put,
     recapacitate,
     resume,
+    shift,
     signal,
     start,
     touch,
@@ -36,7 +36,7 @@ from sim.kernel.rules import (
 from sim.kernel.world import NEVER, World
 
 COMMAND = 7  # the kind of intervention that runs a handler
-STILL_MAX = 1_000_000  # events without time going on: more is a loop between components
+STILL_MAX = 200_000  # steps without time going on, 20 for each component of the largest layout: more is a loop
 
 
 def note(w: World, c: int, h: int) -> None:
@@ -49,7 +49,6 @@ def note(w: World, c: int, h: int) -> None:
         w.trace_time[w.traced] = w.now
         w.trace_what[w.traced] = c * TRACE_BASE + h
         w.traced += 1
-    w.fault_component = c
     w.fault_handler = h
 
 
@@ -117,9 +116,9 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
         touch(w, at)
     elif kind == 6:
         if w.entity_kind[at] == 2:
-            pour(w, at, x - level(w, at))
+            splash(w, at, x - level(w, at))
         else:
-            put(w, at, x - w.amount[at])
+            shift(w, at, x - w.amount[at])
 
 
 def earliest(w: World) -> int:
@@ -206,6 +205,8 @@ def run(
             w.head += 1
             c = item // TRACE_BASE
             h = item & (TRACE_BASE - 1)
+            w.fault_component = c
+            w.fault_handler = h
         else:
             k = earliest(w)
             t = NEVER
@@ -223,15 +224,14 @@ def run(
             if t > w.now:
                 w.still = 0
             w.now = t
-            w.still += 1
             w.events += 1
             if w.events > events_max:
                 fail(w, TOO_MANY_EVENTS, 0)
-            if w.still > STILL_MAX:
-                fail(w, STANDING_STILL, 0)
             if intervenes:
                 c = what[i, 1]
                 h = LOOK
+                w.fault_component = -1
+                w.fault_handler = what[i, 0]
                 if w.traced < len(w.trace_time):
                     w.trace_time[w.traced] = t
                     w.trace_what[w.traced] = -1 - what[i, 0]
@@ -241,14 +241,21 @@ def run(
                 else:
                     intervene(w, what[i, 0], c, what[i, 2], value[i])
                 i += 1
+                if w.fault == 0:  # what follows is the component's own
+                    w.fault_component = c
+                    w.fault_handler = h
             else:
                 c = w.slot_component[k]
                 h = w.slot_handler[k]
+                w.fault_component = c
+                w.fault_handler = h
                 plan(w, k, NEVER)
                 if w.slot_level[k] >= 0:
                     pass_crossing(w, k)
-            if c < 0:
-                continue
-        dispatch(w, c, h)
+        w.still += 1
+        if w.still > STILL_MAX:
+            fail(w, STANDING_STILL, 0)
+        if c >= 0 and w.fault == 0:
+            dispatch(w, c, h)
     if w.fault == 0:
         w.now = horizon

@@ -7,14 +7,15 @@ demand          a signal                           P1.switch_off                
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Act
 from sim.kernel.loop import COMMAND
-from sim.layout import Entity, Placed
-from sim.spec import Level, Misspelt, Resource, Signal
+from sim.layout import UNLIMITED, Entity, Placed
+from sim.spec import POSITIVE, Level, Misspelt, Resource, Signal
 from twin.plant import nearest
 
 # Kinds of `rules.intervene` and of `rules.read`.
@@ -28,12 +29,15 @@ class Target:
 
     Attributes:
         values: of a state, its names; empty otherwise.
+        least: the smallest number it takes; `positive`: that not quite.
     """
 
     kind: int
     component: int
     index: int
     values: tuple[str, ...] = ()
+    least: float = -math.inf
+    positive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,19 @@ class Names:
         if target is None:
             hint = nearest(name, self.targets) or "a number, state, capacity, level, signal or command"
             raise Misspelt(f"nothing that can be set is called {name!r}", hint)
-        if at < 0:
-            raise Misspelt(f"{name} at {at:g}", "a time from the start, 0 or more")
+        if not 0 <= at < math.inf:
+            raise Misspelt(f"{name} at {at:g}", "a finite time from the start, 0 or more")
         if target.values:
             if value not in target.values:
                 raise Misspelt(f"{name} = {value!r}", f"one of {target.values}")
             return Act(at, target.kind, target.component, target.index, float(target.values.index(str(value))))
-        if not isinstance(value, int | float):
-            raise Misspelt(f"{name} = {value!r}", "give a number")
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise Misspelt(f"{name} = {value!r}", "give a finite number")
         kind = target.kind
+        if value < target.least or (target.positive and value == 0):
+            raise Misspelt(
+                f"{name} = {value:g}", "give more than 0" if target.positive else f"give {target.least:g} or more"
+            )
         if kind == SET_CAPACITY:
             if value != int(value) or (value < 0 and not more):
                 raise Misspelt(f"{name} = {value:g}", "a whole number, 0 or more")
@@ -123,9 +131,10 @@ class Names:
             return
         self.readings[f"{name}.level"] = self.readings[name] = Reading(AMOUNT, n)
         self.readings[f"{name}.mean"] = Reading(AREA, n, "time")
-        self.targets[f"{name}.capacity"] = Target(SET_CEILING, -1, n)
+        if abs(e.floor) < UNLIMITED:
+            self.targets[f"{name}.capacity"] = Target(SET_CEILING, -1, n, least=e.floor)
         if not e.size:
-            self.targets[f"{name}.level"] = Target(SET_AMOUNT, -1, n)
+            self.targets[f"{name}.level"] = Target(SET_AMOUNT, -1, n, least=e.floor)
         if e.kind is Level:
             self.readings[f"{name}.short"] = Reading(SHORT, n)
             self.readings[f"{name}.spilt"] = Reading(SPILT, n)
@@ -133,11 +142,14 @@ class Names:
     def _component(self, placed: Placed) -> None:
         kind, place, c = placed.type, self.assembly.places[placed.number], placed.number
         for number in kind.numbers:
-            self._number(c, f"{placed.name}.{number.name}", place.number + number.index)
+            speed = any(t.speed is not None and t.speed.name == number.name for t in kind.timers)
+            least = 0.0 if speed else -math.inf
+            self._number(c, f"{placed.name}.{number.name}", place.number + kind.at(number), least=least)
         for chance in kind.chances:
             given = placed.values.get(chance.name, chance)
             for position, key in enumerate(given.keys):  # type: ignore[union-attr]
-                self._number(c, f"{placed.name}.{chance.name}.{key}", place.number + kind.draw_at(chance) + position)
+                at = place.number + kind.draw_at(chance) + position
+                self._number(c, f"{placed.name}.{chance.name}.{key}", at, least=0.0, positive=key in POSITIVE)
         for state in kind.states:
             i = place.mode + state.index
             name = f"{placed.name}.{state.name}"
@@ -153,10 +165,12 @@ class Names:
             self.readings[f"{placed.name}.{handler.name}.count"] = Reading(COUNT, place.count + handler.number)
             self.readings[f"{placed.name}.{handler.name}.first"] = Reading(FIRST, place.count + handler.number)
         for link in kind.transfers:
+            if min(placed.ports[link.src.name], placed.ports[link.dst.name]) < 0:
+                continue
             self.readings[f"{placed.name}.{link.name}.flow"] = Reading(FLOW, place.transfer + link.index)
 
-    def _number(self, component: int, name: str, at: int) -> None:
-        self.targets[name] = Target(SET_NUMBER, component, at)
+    def _number(self, component: int, name: str, at: int, *, least: float, positive: bool = False) -> None:
+        self.targets[name] = Target(SET_NUMBER, component, at, least=least, positive=positive)
         self.readings[name] = Reading(NUMBER, at)
 
 

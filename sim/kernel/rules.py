@@ -26,6 +26,14 @@ BAD_NUMBER = 9
 NEGATIVE_RATE = 10
 TOO_MANY_EVENTS = 11
 RELEASED_TWICE = 12
+NEGATIVE_SPEED = 13
+NEGATIVE_AMOUNT = 14
+UNCONNECTED = 15
+NUMBERS_ONLY = 16
+TURNS_WITHOUT_END = 17
+
+LARGEST = 1.7976931348623157e308
+TURNS_MAX = 1000  # turns of a loop in a handler: it runs at every event
 
 
 def fail(w: World, fault: int, at: int) -> None:
@@ -37,10 +45,26 @@ def fail(w: World, fault: int, at: int) -> None:
 
 def checked(w: World, x: float) -> float:
     """A number that a handler computed."""
-    if not -NEVER < x < NEVER:
+    if not -LARGEST <= x <= LARGEST:
         fail(w, BAD_NUMBER, 0)
         return 0.0
     return x
+
+
+def turns(w: World, n: float) -> int:
+    """How often a loop of a handler turns."""
+    if not n <= TURNS_MAX:
+        fail(w, TURNS_WITHOUT_END, 0)
+        return 0
+    return int(n)
+
+
+def tied(w: World, p: int) -> bool:
+    """Whether an optional port leads somewhere; a fault when it does not, and is used."""
+    if w.port[p] < 0:
+        fail(w, UNCONNECTED, p)
+        return False
+    return True
 
 
 def divided(w: World, x: float, y: float) -> float:
@@ -110,18 +134,40 @@ def touch(w: World, e: int) -> None:
             enqueue(w, c * TRACE_BASE)
 
 
-def put(w: World, e: int, n: float) -> None:
+def shift(w: World, e: int, n: float) -> None:
     """Add `n` to a buffer, or take -n."""
     w.area[e] += w.amount[e] * (w.now - w.since[e])
     w.since[e] = w.now
     x = w.amount[e] + n
     if x < 0.0:
         fail(w, OVERTAKEN, e)
+    elif x <= w.ceiling[e]:
+        w.amount[e] = x
     elif x > w.ceiling[e]:
         fail(w, OVERFILLED, e)
     else:
-        w.amount[e] = x
+        fail(w, BAD_NUMBER, e)
     touch(w, e)
+
+
+def put(w: World, e: int, n: float) -> None:
+    """Add so many parts to a buffer."""
+    if w.ring_size[e] > 0:
+        fail(w, NUMBERS_ONLY, e)
+    elif n < 0.0:
+        fail(w, NEGATIVE_AMOUNT, e)
+    else:
+        shift(w, e, n)
+
+
+def take(w: World, e: int, n: float) -> None:
+    """Take so many parts from a buffer."""
+    if w.ring_size[e] > 0:
+        fail(w, NUMBERS_ONLY, e)
+    elif n < 0.0:
+        fail(w, NEGATIVE_AMOUNT, e)
+    else:
+        shift(w, e, -n)
 
 
 def push(w: World, e: int, x: float) -> None:
@@ -129,9 +175,9 @@ def push(w: World, e: int, x: float) -> None:
     if w.ring_count[e] >= w.ring_size[e]:
         fail(w, OVERFILLED, e)
     else:
-        w.ring[w.ring_base[e] + (w.ring_head[e] + w.ring_count[e]) % w.ring_size[e]] = x
+        w.ring[w.ring_base[e] + (w.ring_head[e] + w.ring_count[e]) % w.ring_size[e]] = checked(w, x)
         w.ring_count[e] += 1
-        put(w, e, 1.0)
+        shift(w, e, 1.0)
 
 
 def pop(w: World, e: int) -> float:
@@ -142,7 +188,7 @@ def pop(w: World, e: int) -> float:
     x = w.ring[w.ring_base[e] + w.ring_head[e]]
     w.ring_head[e] = (w.ring_head[e] + 1) % w.ring_size[e]
     w.ring_count[e] -= 1
-    put(w, e, -1.0)
+    shift(w, e, -1.0)
     return x
 
 
@@ -228,7 +274,7 @@ def speed(w: World, k: int) -> float:
     if at < 0:
         return 1.0
     if w.number[at] < 0.0:
-        fail(w, NEGATIVE_RATE, k)
+        fail(w, NEGATIVE_SPEED, k)
         return 0.0
     return w.number[at]
 

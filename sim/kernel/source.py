@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sim.spec import Buffer, ComponentType, Level, Misspelt, Resource, Signal
+from sim.spec import Buffer, ComponentType, Level, Misspelt, Resource, Signal, Transfer
 
-SEEN: dict[type, tuple[str, ...]] = {Buffer: ("level", "space"), Resource: ("free",), Signal: ("value",)}
+SEEN: dict[type, tuple[str, ...]] = {Buffer: ("level", "space", "first"), Resource: ("free",), Signal: ("value",)}
 """What a rule may watch of each sort of thing."""
 
 
@@ -62,6 +62,14 @@ def _guard(function: Callable[..., Any], tree: ast.FunctionDef) -> tuple[ast.exp
     return None
 
 
+def _hands_over(kind: ComponentType, guard: ast.expr, me: str) -> bool:
+    """Whether a guard gives the component to a function, a method or a property, which may look at any of its ports."""
+    seen = [n for n in ast.walk(guard) if isinstance(n, ast.Attribute) and getattr(n.value, "id", "") == me]
+    own = all(n.attr in kind.fields or isinstance(getattr(kind.cls, n.attr, None), int | float) for n in seen)
+    whole = sum(isinstance(n, ast.Name) and n.id == me for n in ast.walk(guard)) > len(seen)
+    return whole or not own
+
+
 @lru_cache(maxsize=4096)
 def watched(kind: ComponentType) -> frozenset[str]:
     """The ports that a type's rules look at. Without source text: all that can be watched.
@@ -69,7 +77,7 @@ def watched(kind: ComponentType) -> frozenset[str]:
     Raises:
         Misspelt: a rule watches what changes without an event: a level, or the time.
     """
-    found = set()
+    found: set[str] = set()
     for rule in kind.rules:
         try:
             guard = source(rule.function).guard
@@ -88,6 +96,11 @@ def watched(kind: ComponentType) -> frozenset[str]:
             if known is not None and known.to is Level and node.attr in ("level", "space", "flow"):
                 fix = f'@crosses({port}, <Param>, "up" or "down"), and watch a State that it sets'
                 raise Misspelt(f"{place} watches {port}.{node.attr}, which moves all the time", fix)
+            if isinstance(kind.fields.get(port), Transfer) and node.attr == "flow":
+                fix = '@crosses(the source, <Param>, "down"), and watch a State that it sets'
+                raise Misspelt(f"{place} watches {port}.flow, which changes when its source runs empty", fix)
             if known is not None and node.attr in SEEN.get(known.to, ()):
                 found.add(port)
+        if _hands_over(kind, *guard):
+            found |= {p.name for p in kind.ports if p.to in SEEN}
     return frozenset(found)

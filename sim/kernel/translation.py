@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,9 @@ OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
 CHECKED = {ast.Div: "divided", ast.FloorDiv: "floored", ast.Mod: "modulo"}
 COMPARES = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 MATH = ("sqrt", "exp", "log", "sin", "cos", "tan", "atan", "tanh", "pow", "floor", "ceil", "fabs")
-LOOPS_MAX = 1000  # turns of a loop in a handler: it runs at every event
+ARGUMENTS = {"pow": 2}  # of those that take other than one
+PLAIN_CALLS = {"min": range(2, 9), "max": range(2, 9), "abs": range(1, 2), "float": range(1, 2)}
+WHOLE_CALLS = ("int", "round")
 
 
 class CannotCompile(Misspelt):
@@ -74,7 +76,7 @@ def translate(kind: ComponentType, name: str) -> Translation:
             lines.append(f"        if h == {handler.number}:")
             lines += _Writer(kind, handler, functions).body(3)
     if kind.rules:
-        lines += ["    n = 0", "    while w.fault == 0:"]
+        lines += ["    n = 0", "    while w.fault == 0:", "        w.fault_handler = 0"]
         for position, rule in enumerate(kind.rules):
             writer = _Writer(kind, rule, functions)
             lines.append(f"        {'elif' if position else 'if'} {writer.guard()}:")
@@ -102,6 +104,7 @@ class _Writer:
     names: dict[str, str] = field(default_factory=dict)  # local name -> its name in the kernel
     _source: Source | None = None
     _me: str = ""
+    _in_guard: bool = False
 
     @property
     def source(self) -> Source:
@@ -117,11 +120,11 @@ class _Writer:
         guard = self.source.guard
         if guard is None:
             raise CannotCompile(f"{self.kind.name}.{self.handler.name}: its guard has no text", "@when(lambda m: …)")
-        me, self._me = self._me, guard[1]
+        me, self._me, self._in_guard = self._me, guard[1], True
         try:
             return self.expression(guard[0])
         finally:
-            self._me = me
+            self._me, self._in_guard = me, False
 
     def body(self, depth: int) -> list[str]:
         lines: list[str] = []
@@ -205,10 +208,16 @@ class _Writer:
     def name(self, node: ast.Name) -> str:
         if node.id in self.names:
             return self.names[node.id]
+        if self.local(node.id):
+            raise self.bad(node, f"{node.id} may have no value here", "give it one before the if or the loop")
         value = self.lookup(node.id)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return repr(float(value))
         raise self.bad(node, f"{node.id!r} is neither a local name nor a number of the module")
+
+    def local(self, name: str) -> bool:
+        """Whether Python takes the name for one of the handler's own, given a value or not."""
+        return not self._in_guard and name in self.handler.function.__code__.co_varnames
 
     def arithmetic(self, node: ast.BinOp) -> str:
         left, right = self.expression(node.left), self.expression(node.right)
@@ -226,6 +235,8 @@ class _Writer:
             return self.compare_state(node, state)
         parts = [node.left, *node.comparators]
         texts = [self.expression(p) for p in parts]
+        if any(isinstance(n, ast.Call) for middle in parts[1:-1] for n in ast.walk(middle)):
+            raise self.bad(node, "a call in the middle of two comparisons", "give its value a local name first")
         pairs = []
         for operator, left, right in zip(node.ops, texts, texts[1:], strict=False):
             if type(operator) not in COMPARES:
@@ -253,12 +264,15 @@ class _Writer:
             return "w.now" if node.attr == "now" else repr(float(getattr(self.kind.cls, node.attr)))
         if isinstance(node.value, ast.Name) and self.lookup(node.value.id) is math:
             return repr(float(getattr(math, node.attr)))
+        if isinstance(known, State):
+            fix = f'compare it with a name: {ast.unparse(node)} == "{known.values[0]}"'
+            raise self.bad(node, f"the state {known.name} stands where a number should", fix)
         owner = self.field_of(node.value)
         form = READS.get((_sort(owner), node.attr)) if owner is not None else None
         if form is None or owner is None:
-            raise self.bad(node, f"{ast.unparse(node)} cannot be read")
+            raise self.bad(node, f"{ast.unparse(node)} cannot be read", _offer(owner, READS))
         port = f"pb + {self.kind.at(owner)}" if isinstance(owner, Port) else ""
-        return form.format(e=self.at(owner), p=port)
+        return self.guarded(owner, node.attr, form.format(e=self.at(owner), p=port))
 
     def call(self, node: ast.Call) -> str:
         if node.keywords:
@@ -269,14 +283,18 @@ class _Writer:
             if isinstance(owner, Distribution) and node.func.attr == "draw" and not given:
                 return self.draw(owner)
             if isinstance(owner, Port) and owner.to is Buffer and node.func.attr == "pop" and not given:
-                return f"pop(w, {self.at(owner)})"
+                return self.guarded(owner, "pop", f"pop(w, {self.at(owner)})")
             if isinstance(node.func.value, ast.Name) and self.lookup(node.func.value.id) is math:
                 return self.math(node, node.func.attr, given)
         if isinstance(node.func, ast.Name):
-            if node.func.id in ("min", "max", "abs", "float"):
+            if node.func.id in PLAIN_CALLS:
+                if len(given) not in PLAIN_CALLS[node.func.id]:
+                    raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give numbers, not a list")
                 return f"{node.func.id}({', '.join(given)})"
-            if node.func.id in ("int", "round"):
-                return f"float({node.func.id}({', '.join(given)}))"
+            if node.func.id in WHOLE_CALLS:
+                if len(given) != 1:
+                    raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give one number")
+                return f"float({node.func.id}(checked(w, {given[0]})))"
             value = self.lookup(node.func.id)
             if inspect.isfunction(value):
                 return self.own(node, value, given)
@@ -285,6 +303,8 @@ class _Writer:
     def math(self, node: ast.AST, name: str, given: Sequence[str]) -> str:
         if name not in MATH:
             raise self.bad(node, f"math.{name} cannot be compiled", f"one of {', '.join(MATH)}")
+        if len(given) != ARGUMENTS.get(name, 1):
+            raise self.bad(node, f"math.{name} of {len(given)} arguments", f"give {ARGUMENTS.get(name, 1)}")
         return f"checked(w, float(math.{name}({', '.join(given)})))"
 
     def own(self, node: ast.AST, function: Callable[..., Any], given: Sequence[str]) -> str:
@@ -314,10 +334,7 @@ class _Writer:
                 out("continue")
             case ast.If():
                 out(f"if {self.expression(node.test)}:")
-                self.block(node.body, depth, lines)
-                if node.orelse:
-                    out("else:")
-                    self.block(node.orelse, depth, lines)
+                self.branches((node.body, node.orelse), depth, lines)
             case ast.For():
                 self.loop(node, depth, lines)
             case ast.Assign(targets=[target]):
@@ -334,6 +351,32 @@ class _Writer:
             case _:
                 fix = "use if/else, for … in range(…), assignments and operations of fields"
                 raise self.bad(node, f"a statement {type(node).__name__} cannot be compiled", fix)
+
+    def branches(self, bodies: Sequence[Sequence[ast.stmt]], depth: int, lines: list[str]) -> None:
+        """What was named on one way only is not named afterwards: Python would say so when it gets there."""
+        before, after = dict(self.names), []
+        for position, body in enumerate(bodies):
+            if position and body:
+                lines.append("    " * depth + "else:")
+            self.names = dict(before)
+            self.block(body, depth, lines)
+            after.append(self.names)
+        self.names = {name: text for name, text in after[0].items() if all(name in names for names in after)}
+
+    def guarded(self, owner: Field, name: str, text: str) -> str:
+        """The text of what is read, a fault when an optional port of it is free."""
+        test = "" if name in ("connected", "rate") else self.ties(owner)
+        return f"({text} if {test} else 0.0)" if test else text
+
+    def ties(self, owner: Field) -> str:
+        """The test that the optional ports in use lead somewhere; "" when none is optional."""
+        ports = [owner] if isinstance(owner, Port) else [owner.src, owner.dst] if isinstance(owner, Transfer) else []
+        return " and ".join(f"tied(w, pb + {self.kind.at(p)})" for p in map(self.own_port, ports) if p.optional)
+
+    def own_port(self, port: Port) -> Port:
+        found = self.kind.fields[port.name]
+        assert isinstance(found, Port)
+        return found
 
     def block(self, body: Sequence[ast.stmt], depth: int, lines: list[str]) -> None:
         for each in body:
@@ -353,10 +396,11 @@ class _Writer:
         assert isinstance(node.iter, ast.Call)
         assert isinstance(node.target, ast.Name)
         name = f"k_{node.target.id}"
-        count = f"min(int({self.expression(node.iter.args[0])}), {LOOPS_MAX})"
-        lines.append("    " * depth + f"for {name} in range({count}):")
+        lines.append("    " * depth + f"for {name} in range(turns(w, {self.expression(node.iter.args[0])})):")
+        before = dict(self.names)
         self.names[node.target.id] = f"float({name})"
         self.block(node.body, depth, lines)
+        self.names = before  # it may turn not even once
 
     def value_of(self, target: ast.expr, value: ast.expr) -> str:
         """The text of what is assigned; names of states stay names."""
@@ -384,9 +428,15 @@ class _Writer:
             owner = self.field_of(target.value) if isinstance(target, ast.Attribute) else None
             form = WRITES.get((_sort(owner), target.attr)) if isinstance(target, ast.Attribute) else None
             if form is None or owner is None:
-                raise self.bad(target, f"{ast.unparse(target)} cannot be set")
+                raise self.bad(target, f"{ast.unparse(target)} cannot be set", _offer(owner, WRITES))
             port = f"pb + {self.kind.at(owner)}" if isinstance(owner, Port) else ""
-            out(form.format(e=self.at(owner), p=port, x=value))
+            self.perform(owner, form.format(e=self.at(owner), p=port, x=value), out)
+
+    def perform(self, owner: Field, text: str, out: Callable[[str], None]) -> None:
+        test = self.ties(owner)
+        out(f"if {test}:" if test else text)
+        if test:
+            out("    " + text)
 
     def enter(self, state: State, value: str, out: Callable[[str], None]) -> None:
         out(f"enter(w, {self.at(state)}, {state.values.index(value)})")
@@ -413,7 +463,7 @@ class _Writer:
             if granted is None:
                 raise self.bad(node, f"{owner.name}.request() has no handler", f"write one with @on({owner.name})")
             given = [f"c * TRACE_BASE + {granted.number}"]
-        out(form.format(*given, e=self.at(owner)))
+        self.perform(owner, form.format(*given, e=self.at(owner)), out)
 
 
 READS: dict[tuple[type | None, str], str] = {
@@ -437,11 +487,11 @@ WRITES: dict[tuple[type | None, str], str] = {
 }
 CALLS: dict[tuple[type | None, str, int], str] = {
     (Buffer, "put", 1): "put(w, {e}, {0})",
-    (Buffer, "take", 1): "put(w, {e}, -({0}))",
+    (Buffer, "take", 1): "take(w, {e}, {0})",
     (Buffer, "push", 1): "push(w, {e}, {0})",
     (Buffer, "pop", 0): "pop(w, {e})",
     (Level, "put", 1): "pour(w, {e}, {0})",
-    (Level, "take", 1): "pour(w, {e}, -({0}))",
+    (Level, "take", 1): "drain(w, {e}, {0})",
     (Resource, "request", 0): "request(w, {e}, {0})",
     (Resource, "release", 0): "release(w, {e})",
     (Timer, "start", 1): "start(w, {e}, {0})",
@@ -454,6 +504,12 @@ def _sort(known: Field | None) -> type | None:
     if isinstance(known, Port):
         return known.to
     return Timer if isinstance(known, Timer) else Transfer if isinstance(known, Transfer) else None
+
+
+def _offer(owner: Field | None, rows: Iterable[tuple[type | None, str]]) -> str:
+    """What can be asked of that sort of field; "" when it is no field."""
+    known = sorted(name for sort, name in rows if owner is not None and sort is _sort(owner))
+    return f"of {owner.name} there is {', '.join(known)}" if owner is not None and known else ""
 
 
 def _loaded(target: ast.expr) -> ast.expr:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sim.engine import Job
+from sim.engine import WaterJob
 from sim.model import Model
 from sim.runner import Runner
 from sim.scenario import BASELINE
@@ -70,7 +70,7 @@ def test_closing_the_runner_ends_its_workers() -> None:
 
 
 def test_a_worker_that_dies_is_said_and_replaced(plant: Plant, model: Model, morning: Snapshot) -> None:
-    job = Job(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 7 * 86_400.0, 3600.0, seed=1)
+    job = WaterJob(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 7 * 86_400.0, 3600.0, seed=1)
     runner = Runner(1)
     try:
         with pytest.raises(Unavailable, match="worker died"):
@@ -83,7 +83,7 @@ def test_a_worker_that_dies_is_said_and_replaced(plant: Plant, model: Model, mor
 
 
 def test_the_first_answer_comes_quickly_from_a_warm_pool(plant: Plant, model: Model, morning: Snapshot) -> None:
-    job = Job(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 4 * 3600.0, 600.0, seed=1)
+    job = WaterJob(model, start_state(plant, model, morning), (BASELINE,), model.outputs, 4 * 3600.0, 600.0, seed=1)
     runner = Runner(2)
     try:
         runner.warm()

@@ -1,0 +1,96 @@
+"""Which backend runs a layout, and why: the compiled kernel when it is ready, SimPy otherwise; must not know experiments."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sim.components.library import kernel_types
+from sim.kernel.compiler import Kernel, kernel_of
+from sim.kernel.ensemble import warm
+from sim.kernel.translation import CannotCompile
+from sim.layout import Layout
+from sim.spec import ComponentType, Misspelt
+
+KERNELS_MAX = 64  # sets of component types of one process; the oldest is loaded again from disk
+COMPILED, INTERPRETED = "kernel", "simpy"
+log = logging.getLogger("twinloop.kernel")
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What runs the replications; `why` tells the reason when it is not the kernel."""
+
+    kernel: Kernel | None
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        return INTERPRETED if self.kernel is None else COMPILED
+
+
+_ready: dict[tuple[ComponentType, ...], Kernel] = {}
+_compiling: dict[tuple[ComponentType, ...], threading.Thread] = {}
+_LOCK = threading.Lock()
+
+
+def choose(layout: Layout, want: str = "auto") -> Backend:
+    """The backend for a layout.
+
+    A kernel that was never compiled on this machine is compiled by a thread, and SimPy answers meanwhile.
+
+    Args:
+        want: `auto`; `kernel` waits for the compiler (some 10 s for a new type); `simpy`.
+
+    Raises:
+        CannotCompile: a kernel was asked for and a component cannot be compiled.
+    """
+    if want not in ("auto", COMPILED, INTERPRETED):
+        raise Misspelt(f"backend {want!r}", f"auto, {COMPILED} or {INTERPRETED}")
+    if want == INTERPRETED:
+        return Backend(None, "asked for")
+    types = kernel_types(layout)
+    found = _ready.get(types)
+    if found is not None:
+        return Backend(found)
+    try:
+        kernel = kernel_of(types)
+    except CannotCompile as reason:
+        if want == COMPILED:
+            raise
+        return Backend(None, f"{reason}")
+    if want == COMPILED or _on_disk(kernel):
+        return Backend(_load(types))
+    _compile_meanwhile(types)
+    return Backend(None, "the kernel for these components is being compiled; SimPy answers meanwhile")
+
+
+def _load(types: tuple[ComponentType, ...]) -> Kernel:
+    made = warm(types)
+    with _LOCK:
+        while len(_ready) >= KERNELS_MAX:
+            del _ready[next(iter(_ready))]
+        _ready[types] = made
+    return made
+
+
+def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
+    def work() -> None:
+        try:
+            _load(types)
+        finally:
+            _compiling.pop(types, None)
+        log.info("the kernel for %s is ready", ", ".join(kind.name for kind in types))
+
+    with _LOCK:
+        if types not in _compiling:
+            _compiling[types] = threading.Thread(target=work, name="compile", daemon=True)
+            _compiling[types].start()
+
+
+def _on_disk(kernel: Kernel) -> bool:
+    """Whether numba keeps machine code of this kernel's loop beside its text."""
+    path = Path(str(kernel.module.__file__))
+    return any((path.parent / "__pycache__").glob(f"{path.stem}.replicate-*.nbi"))

@@ -1,0 +1,329 @@
+"""A what-if of a layout: its replications on the compiled kernel or on SimPy, the same bits; must not know statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.backend import COMPILED, choose
+from sim.components.library import kernel_types
+from sim.job import Block, Origin, Where, times_s
+from sim.kernel import loop
+from sim.kernel.assembly import Assembly, assemble
+from sim.kernel.ensemble import Ask, pairs, replicate
+from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
+from sim.kernel.loop import COMMAND
+from sim.kernel.names import (
+    ADD_CAPACITY,
+    FIRST,
+    SET_AMOUNT,
+    SET_CAPACITY,
+    SET_CEILING,
+    SET_NUMBER,
+    SET_SIGNAL,
+    Names,
+    Reading,
+    Target,
+    trajectory_readings,
+)
+from sim.kernel.world import Packed, World, pack, unpack
+from sim.kpi import needed
+from sim.layout import Layout
+from sim.layout_record import importable, layout_hash, record
+from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
+from twin.errors import BadRequest
+from twin.plant import nearest
+
+SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
+
+States = Callable[[int], Packed]
+"""Replication -> the state it starts from."""
+
+HELD: Mapping[int, str] = {
+    SET_NUMBER: "number", SET_CAPACITY: "capacity", SET_SIGNAL: "amount", SET_CEILING: "ceiling", SET_AMOUNT: "amount",
+}  # fmt: skip
+"""Kind of intervention -> the column of the world that it sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the replications start: fresh, or from the state of a plant.
+
+    Attributes:
+        states: a state for each replication; the layout's own when None.
+        hash: of what the states were made of.
+        targets: point of the plant -> name in the layout, of what interventions may set.
+    """
+
+    plant: str
+    hash: str
+    states: States | None = None
+    taken_at: int = 0
+    clock_s: float = 0.0
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayoutJob:
+    """Replications of a layout.
+
+    Attributes:
+        scenarios: the baseline first.
+        outputs, figures: names of readings that are sampled, and read at the horizon.
+        backend, why, kernel_hash: as chosen.
+        model_hash: of the layout.
+        base: as in `sim.job.Origin`.
+    """
+
+    layout: Layout
+    begin: Beginning
+    scenarios: tuple[Scenario, ...]
+    outputs: tuple[str, ...]
+    figures: tuple[str, ...]
+    horizon_s: float
+    sample_every_s: float
+    seed: int
+    backend: str
+    why: str
+    kernel_hash: str
+    model_hash: str
+    units: Mapping[str, str] = field(default_factory=dict)
+    base: Mapping[str, Any] = field(default_factory=dict)
+    events_max: int = EVENTS_MAX
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @property
+    def origin(self) -> Origin:
+        b = self.begin
+        return Origin(
+            b.plant, b.taken_at, b.clock_s, b.hash, self.model_hash, self.backend, self.why, self.kernel_hash, self.base,
+            self.layout.unit_s,
+        )  # fmt: skip
+
+    @cached_property
+    def where(self) -> Where:
+        """On processes unless the classes cannot be found there."""
+        if self.backend == COMPILED:
+            return Where.THREADS
+        return Where.HERE if importable(self.layout) else Where.PROCESSES
+
+    def unit(self, name: str) -> str:
+        return self.units.get(name, "")
+
+    def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
+        """Only what is tied to a point of the plant can become a command."""
+        return None if point not in self.begin.targets or isinstance(value, str) else (point, value)
+
+    def block(self, first: int, count: int) -> Block:
+        """Replications of every scenario, each with the same chance in all scenarios."""
+        states = [self._state(first + r) for r in range(count)] if self.begin.states is not None else []
+        run = self._compiled if self.backend == COMPILED else self._interpreted
+        found = [run(arm, first, count, states) for arm in self._arms]
+        samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
+        return Block(first, samples, figures / self._divisors)
+
+    def check(self) -> None:
+        """Raise what the names or values of a scenario have wrong."""
+        _ = self._arms
+
+    # --- one arm: a scenario made ready ------------------------------------------------------------------------------
+
+    @cached_property
+    def _arms(self) -> tuple[Arm, ...]:
+        return tuple(_arm(self, scenario) for scenario in self.scenarios)
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(assemble(self.layout, seed=self.seed))
+
+    @cached_property
+    def _readings(self) -> tuple[Reading, ...]:
+        return tuple(self._names.reading(name) for name in self.figures)
+
+    @cached_property
+    def _divisors(self) -> NDArray[np.float64]:
+        return np.array([self._names.divisor(r, self.horizon) for r in self._readings])
+
+    @property
+    def horizon(self) -> float:
+        """In the layout's unit."""
+        return self.horizon_s / self.layout.unit_s
+
+    @cached_property
+    def _grid(self) -> NDArray[np.float64]:
+        return times_s(self.horizon_s, self.sample_every_s) / self.layout.unit_s
+
+    def _state(self, replication: int) -> Packed:
+        assert self.begin.states is not None
+        state = self.begin.states(replication).copy()
+        state.column("seed_low")[0], state.column("seed_high")[0] = self.seed & 0xFFFFFFFF, self.seed >> 32
+        return state
+
+    def _ask(self, arm: Arm, now: float) -> Ask:
+        watched = pairs([(r.kind, r.index) for r in map(self._names.reading, self.outputs)])
+        wanted = pairs([(r.kind, r.index) for r in self._readings])
+        acts = [dataclasses.replace(a, at=a.at + now) for a in arm.acts] if now else arm.acts
+        fresh = 1 if self.begin.states is None else 2
+        return Ask(now + self.horizon, wanted, now + self._grid, watched, acts, fresh, self.events_max)
+
+    def _compiled(
+        self, arm: Arm, first: int, count: int, states: Sequence[Packed]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        kernel = choose(self.layout, COMPILED).kernel
+        assert kernel is not None
+        ask = self._ask(arm, _now(states))
+        runs = replicate(kernel, arm.assembly, ask, first, count, states=states or (arm.packed,))
+        return runs.samples, self._told(runs.figures)
+
+    def _interpreted(
+        self, arm: Arm, first: int, count: int, states: Sequence[Packed]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        ask = self._ask(arm, _now(states))
+        samples = np.empty((count, len(self._grid), len(self.outputs)), np.float32)
+        figures = np.empty((count, len(self.figures)))
+        for r in range(count):
+            assembly = dataclasses.replace(arm.assembly, world=unpack(states[r] if states else arm.packed))
+            run = Interpreter(
+                assembly, replication=first + r, acts=ask.acts, fresh=ask.fresh, events_max=ask.events_max
+            )  # fmt: skip
+            samples[r] = run.run(ask.horizon, ask.grid, ask.watched)
+            loop.finish(run.world)
+            figures[r] = [loop.read(run.world, int(k), int(i), run.world.now) for k, i in ask.wanted]
+        return samples, self._told(figures)
+
+    def _told(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What never happened is told as the horizon."""
+        for column, reading in enumerate(self._readings):
+            if reading.kind == FIRST:
+                figures[:, column] = np.minimum(figures[:, column], self.horizon)
+        return figures
+
+
+def layout_job(
+    layout: Layout,
+    scenarios: Sequence[Scenario],
+    *,
+    horizon_s: float,
+    seed: int,
+    sample_every_s: float | None = None,
+    outputs: Sequence[str] = (),
+    kpis: Sequence[str] = (),
+    limits: Sequence[Limit] = (),
+    begin: Beginning | None = None,
+    units: Mapping[str, str] | None = None,
+    base: Mapping[str, Any] | None = None,
+    backend: str = "auto",
+) -> LayoutJob:
+    """A job with its backend chosen and its names checked.
+
+    Args:
+        sample_every_s: a SAMPLES-th of the horizon when None.
+        outputs: readings to follow; what figures and limits need is added.
+        begin: fresh when None.
+        backend: as `sim.backend.choose` takes it.
+
+    Raises:
+        BadRequest: an unknown name, a value that cannot be.
+    """
+    names = Names(assemble(layout))
+    followed = trajectory_readings(names)
+    asked = [*outputs, *(x.point for x in limits)]
+    for name in asked:
+        if name not in followed:
+            raise BadRequest(
+                f"{name!r} cannot be followed", nearest(name, followed) or "ask for a level, state or number"
+            )
+    read = needed(kpis, names.readings, tuple(followed))
+    chosen = choose(layout, backend)
+    why = chosen.why
+    if chosen.kernel is None and importable(layout):
+        why = f"{why}; {importable(layout)}"
+    model_hash = layout_hash(layout)
+    job = LayoutJob(
+        layout, begin or Beginning(layout.name, model_hash), (BASELINE, *scenarios),
+        tuple(dict.fromkeys([*asked, *read.outputs])), read.figures, horizon_s,
+        horizon_s / SAMPLES if sample_every_s is None else sample_every_s, seed, chosen.name, why,
+        "" if chosen.kernel is None else chosen.kernel.hash, model_hash, units or {},
+        {"layout": record(layout)} if base is None else base,
+    )  # fmt: skip
+    job.check()
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A scenario made ready: what is set before the first event is in `packed`, the rest are acts."""
+
+    assembly: Assembly
+    packed: Packed
+    acts: Sequence[Act]
+
+
+def _now(states: Sequence[Packed]) -> float:
+    return float(states[0].column("now")[0]) if states else 0.0
+
+
+def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
+    assembly = assemble(job.layout, seed=job.seed, types=kernel_types(job.layout))
+    names = Names(assembly)
+    held: dict[str, float] = {}
+    acts = []
+    for step in scenario.interventions:
+        act = _act(job, names, scenario, step, held)
+        # From nothing, what holds from the start holds for the first draws too.
+        if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
+            acts.append(act)
+    return Arm(assembly, pack(assembly.world), acts)
+
+
+def _act(job: LayoutJob, names: Names, scenario: Scenario, step: Intervention, held: dict[str, float]) -> Act:
+    place = f"scenario {scenario.name!r}: {step.point}"
+    name = job.begin.targets.get(step.point, step.point)
+    if not 0 <= step.at_s < job.horizon_s:
+        raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
+    at, target = step.at_s / job.layout.unit_s, names.targets.get(name)
+    if target is None:
+        return names.act(at, name)  # says what there is
+    if (step.verb is Verb.RUN) is not (target.kind == COMMAND):
+        fix = f"write run {step.point}" if target.kind == COMMAND else f"write {step.point}=value"
+        raise BadRequest(f"{place} is {'a' if target.kind == COMMAND else 'no'} command", fix)
+    if step.verb is Verb.RUN:
+        return names.act(at, name)
+    value = step.value
+    if step.verb is Verb.ADD and target.kind == SET_CAPACITY:
+        return names.act(at, name, float(value or 0.0), more=True)
+    if step.verb is Verb.ADD or value is None:
+        first = _held(names.assembly.world, target, place)
+        value = first if value is None else held.get(name, first) + float(value)
+    value = state_of(value, target.values) if target.values else value
+    if isinstance(value, float):
+        held[name] = value
+    return names.act(at, name, value)
+
+
+def _held(world: World, target: Target, place: str) -> float:
+    column = HELD.get(target.kind)
+    if column is None:
+        raise BadRequest(f"{place} is a state and cannot be put back or added to", "say which state comes then")
+    return float(getattr(world, column)[target.index])
+
+
+def _preset(world: World, act: Act) -> bool:
+    """Whether it could be set before the first event."""
+    if act.kind not in (SET_NUMBER, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING):
+        return False
+    column = getattr(world, HELD[SET_CAPACITY if act.kind == ADD_CAPACITY else act.kind])
+    if act.kind in (SET_CAPACITY, ADD_CAPACITY):
+        units = int(act.value) + (column[act.index] if act.kind == ADD_CAPACITY else 0)
+        column[act.index] = world.free[act.index] = max(0, units)
+    else:
+        column[act.index] = act.value
+    return True

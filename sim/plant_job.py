@@ -1,0 +1,108 @@
+"""From a plant, its state and a question to a job that can answer it: the checks of the model's kind; runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim.engine import ENERGY, WaterJob
+from sim.job import Job
+from sim.kpi import needed
+from sim.model import Model, read_model
+from sim.scenario import BASELINE, Limit, Scenario, Verb
+from sim.start import needed_points, start_state
+from twin.columns import Snapshot
+from twin.errors import BadRequest
+from twin.plant import Plant, nearest
+from twin.points import Point
+from twin.table import PointTable
+
+HORIZON_MAX_S = 7 * 86_400.0  # demand beliefs say nothing useful past a week
+
+
+def plant_job(
+    plant: Plant,
+    snapshot: Snapshot,
+    scenarios: Sequence[Scenario],
+    outputs: Sequence[str] | None,
+    kpis: Sequence[str],
+    limits: Sequence[Limit],
+    horizon_s: float,
+    sample_every_s: float,
+    seed: int,
+) -> Job:
+    """
+    Args:
+        outputs: the model's own when None; what figures and limits need is added.
+        kpis: figures asked for by name.
+
+    Raises:
+        BadRequest: an unknown point or figure, a value out of range.
+        Refused: the snapshot is not good enough to start from.
+    """
+    model = read_model(plant)
+    start = start_state(plant, model, snapshot)
+    asked = [*(model.outputs if outputs is None else outputs), *(x.point for x in limits)]
+    for name in asked:
+        if name not in model.reads:
+            raise BadRequest(f"the model does not tell {name!r}", nearest(name, model.reads))
+    asked += needed(kpis, (ENERGY,), tuple(model.reads)).outputs
+    if not model.step_s <= horizon_s <= HORIZON_MAX_S:
+        raise BadRequest(f"horizon of {horizon_s:g} s", f"take {model.step_s} … {HORIZON_MAX_S:g} s")
+    followed = tuple(dict.fromkeys(asked))
+    job = WaterJob(
+        model, start, (BASELINE, *scenarios), followed, horizon_s, sample_every_s, seed, plant.id,
+        {name: plant.point(name).unit for name in followed},
+        {"plant": plant.id, "taken_at": snapshot.taken_at, "rows": _rows(needed_points(plant, model), snapshot)},
+    )  # fmt: skip
+    for scenario in job.scenarios:
+        _check_scenario(plant, job, model, scenario)
+    return job
+
+
+def snapshot_of_rows(plant: Plant, base: Mapping[str, Any]) -> Snapshot:
+    """The part of a snapshot that a result carries, as a snapshot.
+
+    Raises:
+        BadRequest: it is another plant's.
+    """
+    if base["plant"] != plant.id:
+        raise BadRequest(f"the result is of plant {base['plant']!r}, this is {plant.id!r}", "name its own folder")
+    columns = PointTable.sized(len(plant.points)).columns
+    for name, (value, quality, source_time, received_time) in base["rows"].items():
+        row = plant.point(name).id
+        columns.value[row], columns.quality[row] = value, quality
+        columns.source_time[row], columns.received_time[row] = source_time, received_time
+    return Snapshot(0, 0, int(base["taken_at"]), columns)
+
+
+def _rows(points: Sequence[Point], snapshot: Snapshot) -> dict[str, list[float | int]]:
+    c = snapshot.columns
+    return {
+        p.name: [float(c.value[p.id]), int(c.quality[p.id]), int(c.source_time[p.id]), int(c.received_time[p.id])]
+        for p in points
+    }
+
+
+def _check_scenario(plant: Plant, job: WaterJob, model: Model, scenario: Scenario) -> None:
+    settable = model.sets
+    for step in scenario.interventions:
+        place = f"scenario {scenario.name!r}: {step.point}"
+        if step.point not in settable:
+            hint = nearest(step.point, settable) or f"one of {', '.join(settable)}"
+            raise BadRequest(f"{place} cannot be set", hint)
+        if step.verb is not Verb.SET:
+            raise BadRequest(f"{place} can only be set", f"write {step.point}=value")
+        if step.value is None:
+            if step.point not in job.start.settings:
+                raise BadRequest(f"{place} cannot be put back: its value is not measured", "leave `for` out")
+            continue
+        point = plant.point(step.point)
+        if isinstance(step.value, str):
+            raise BadRequest(f"{place}: {step.value!r} is no value", "write a number or one of on, off, open, closed")
+        if point.type == "boolean" and step.value not in (0.0, 1.0):
+            raise BadRequest(f"{place}={step.value:g}", "take on or off")
+        if not point.low <= step.value <= point.high:
+            raise BadRequest(f"{place}={step.value:g}", f"take {point.low:g} … {point.high:g}")
+        if not 0 <= step.at_s < job.horizon_s:
+            raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
