@@ -17,7 +17,6 @@ from sim.live import read_layout_model
 from twin.plant import Plant
 from twin.points import Point
 from twin.quality import GOOD
-from twin.schema import Enum
 
 START_S = 6 * 3600.0  # the plant's own time at the start: the early shift begins
 EVENTS_MAX = 2**62  # a fleet runs for weeks
@@ -95,9 +94,6 @@ class LayoutMover:
                 self._shown[point.id] = value
                 if point.writable and point.id not in self._untold:
                     self._settings[point.id] = value
-            if isinstance(point.schema, Enum) and not isinstance(value, str):
-                index = point.schema.index_of(float(value))
-                self._text[point.id] = "" if index is None else point.schema.values[index].name
 
     def _backwards(self, tie: Tie) -> dict[str, float | str]:
         """What a row's points show, as far as one value only means this state."""
