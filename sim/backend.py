@@ -21,10 +21,16 @@ log = logging.getLogger("twinloop.kernel")
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What runs the replications; `why` tells the reason when it is not the kernel."""
+    """What runs the replications.
+
+    Attributes:
+        why: the reason when it is not the kernel.
+        waits: the kernel is being compiled; `ready` tells when it is.
+    """
 
     kernel: Kernel | None
     why: str = ""
+    waits: bool = False
 
     @property
     def name(self) -> str:
@@ -64,7 +70,12 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     if want == COMPILED or _on_disk(kernel):
         return Backend(_load(types))
     _compile_meanwhile(types)
-    return Backend(None, "the kernel for these components is being compiled; SimPy answers meanwhile")
+    return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)
+
+
+def ready(layout: Layout) -> Kernel | None:
+    """The kernel for a layout if it was compiled or loaded by now."""
+    return _ready.get(kernel_types(layout))
 
 
 def _load(types: tuple[ComponentType, ...]) -> Kernel:

@@ -69,6 +69,9 @@ class WaterJob:
     def unit(self, name: str) -> str:
         return "kWh" if name == ENERGY else self.units.get(name, "")
 
+    def faster(self) -> WaterJob:
+        return self
+
     def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
         """Interventions are in the plant's points already."""
         return None if isinstance(value, str) else (point, value)
@@ -86,7 +89,7 @@ class WaterJob:
                     run = Replication(self, water, scenario, first + row, multiplier, times)
                     samples[s, row] = run.run()
                     energy_kwh[s, row, 0] = water.energy_kwh
-        return Block(first, samples, energy_kwh, multiplier)
+        return Block(first, samples, energy_kwh, multiplier, BACKEND)
 
 
 @lru_cache(maxsize=4)  # networks open at once in one process; a server serves one or two plants

@@ -257,7 +257,7 @@ def conclude(job: Job, asked: Question, block: Block, stopped: str) -> Result:
         clock_s=origin.clock_s,
         state_hash=origin.state_hash,
         model_hash=origin.model_hash,
-        backend=origin.backend,
+        backend=block.backend,
         seed=job.seed,
         replications=block.replications,
         stopped=stopped,
@@ -268,7 +268,7 @@ def conclude(job: Job, asked: Question, block: Block, stopped: str) -> Result:
         outcomes=tuple(_outcome(job, asked, block, s, kpis) for s in range(len(job.scenarios))),
         wall_s=0.0,
         why=origin.why,
-        kernel_hash=origin.kernel_hash,
+        kernel_hash=job.faster().origin.kernel_hash,
         confidence=asked.confidence,
         choice=None
         if asked.goal is None

@@ -57,12 +57,14 @@ class Block:
         samples: shape (S, R, T, P): scenario, replication, time, output.
         figures: shape (S, R, F), the job's figures.
         multiplier: the demand multiplier measured at the start, None where there is none.
+        backend: what ran them; several, joined by +, when another took over.
     """
 
     first: int
     samples: NDArray[np.float64] | NDArray[np.float32]
     figures: NDArray[np.float64]
     multiplier: float | None = None
+    backend: str = ""
 
     @property
     def replications(self) -> int:
@@ -102,6 +104,9 @@ class Job(Protocol):
     def unit(self, name: str) -> str:
         """Symbol of the unit of an output or figure, "" when it has none."""
 
+    def faster(self) -> Job:
+        """The same replications on something faster that has become ready; itself when there is nothing."""
+
     def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
         """The plant's point and value that an intervention is a command to; None when it is none."""
 
@@ -124,4 +129,5 @@ def join(blocks: Iterable[Block]) -> Block:
     ordered = sorted(blocks, key=lambda b: b.first)
     samples = np.concatenate([b.samples for b in ordered], axis=1)
     figures = np.concatenate([b.figures for b in ordered], axis=1)
-    return Block(ordered[0].first, samples, figures, ordered[0].multiplier)
+    backends = dict.fromkeys(name for b in ordered for name in b.backend.split("+"))
+    return Block(ordered[0].first, samples, figures, ordered[0].multiplier, "+".join(backends))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.backend import COMPILED, choose
+from sim.backend import COMPILED, choose, ready
 from sim.components.library import kernel_types
 from sim.job import Block, Origin, Where, times_s
 from sim.kernel import loop
@@ -35,6 +35,7 @@ from sim.kernel.names import (
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
+from sim.layout_model import Setting
 from sim.layout_record import importable, layout_hash, record
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
 from twin.errors import BadRequest
@@ -58,7 +59,9 @@ class Beginning:
     Attributes:
         states: a state for each replication; the layout's own when None.
         hash: of what the states were made of.
-        targets: point of the plant -> name in the layout, of what interventions may set.
+        reads: point of the plant -> reading of the layout, and what that is multiplied by.
+        sets: points that interventions may set.
+        settings: their values at the start, in the plant's units, to be put back.
     """
 
     plant: str
@@ -66,7 +69,9 @@ class Beginning:
     states: States | None = None
     taken_at: int = 0
     clock_s: float = 0.0
-    targets: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    sets: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class LayoutJob:
         backend, why, kernel_hash: as chosen.
         model_hash: of the layout.
         base: as in `sim.job.Origin`.
+        waits: a kernel is being compiled that will take over.
     """
 
     layout: Layout
@@ -96,6 +102,7 @@ class LayoutJob:
     units: Mapping[str, str] = field(default_factory=dict)
     base: Mapping[str, Any] = field(default_factory=dict)
     events_max: int = EVENTS_MAX
+    waits: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -120,7 +127,7 @@ class LayoutJob:
 
     def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
         """Only what is tied to a point of the plant can become a command."""
-        return None if point not in self.begin.targets or isinstance(value, str) else (point, value)
+        return None if point not in self.begin.sets or isinstance(value, str) else (point, value)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""
@@ -128,7 +135,16 @@ class LayoutJob:
         run = self._compiled if self.backend == COMPILED else self._interpreted
         found = [run(arm, first, count, states) for arm in self._arms]
         samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
-        return Block(first, samples, figures / self._divisors)
+        return Block(first, samples * self._scales, figures / self._divisors, backend=self.backend)
+
+    def faster(self) -> LayoutJob:
+        """The same replications on the kernel, once that is compiled."""
+        if self.backend == COMPILED or not self.waits:
+            return self
+        kernel = ready(self.layout)
+        if kernel is None:
+            return self
+        return dataclasses.replace(self, backend=COMPILED, kernel_hash=kernel.hash, waits=False)
 
     def check(self) -> None:
         """Raise what the names or values of a scenario have wrong."""
@@ -152,6 +168,15 @@ class LayoutJob:
     def _divisors(self) -> NDArray[np.float64]:
         return np.array([self._names.divisor(r, self.horizon) for r in self._readings])
 
+    @cached_property
+    def _watched(self) -> tuple[Reading, ...]:
+        return tuple(self._names.reading(self.begin.reads.get(name, (name, 1.0))[0]) for name in self.outputs)
+
+    @cached_property
+    def _scales(self) -> NDArray[np.float32]:
+        """Of each output, shape (P,)."""
+        return np.array([self.begin.reads.get(name, ("", 1.0))[1] for name in self.outputs], np.float32)
+
     @property
     def horizon(self) -> float:
         """In the layout's unit."""
@@ -168,7 +193,7 @@ class LayoutJob:
         return state
 
     def _ask(self, arm: Arm, now: float) -> Ask:
-        watched = pairs([(r.kind, r.index) for r in map(self._names.reading, self.outputs)])
+        watched = pairs([(r.kind, r.index) for r in self._watched])
         wanted = pairs([(r.kind, r.index) for r in self._readings])
         acts = [dataclasses.replace(a, at=a.at + now) for a in arm.acts] if now else arm.acts
         fresh = 1 if self.begin.states is None else 2
@@ -218,6 +243,7 @@ def layout_job(
     kpis: Sequence[str] = (),
     limits: Sequence[Limit] = (),
     begin: Beginning | None = None,
+    model_hash: str = "",
     units: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
     backend: str = "auto",
@@ -228,13 +254,15 @@ def layout_job(
         sample_every_s: a SAMPLES-th of the horizon when None.
         outputs: readings to follow; what figures and limits need is added.
         begin: fresh when None.
+        model_hash: of a plant's model; the layout's own when empty.
         backend: as `sim.backend.choose` takes it.
 
     Raises:
         BadRequest: an unknown name, a value that cannot be.
     """
     names = Names(assemble(layout))
-    followed = trajectory_readings(names)
+    begin = begin or Beginning(layout.name, "")
+    followed = {**trajectory_readings(names), **begin.reads}
     asked = [*outputs, *(x.point for x in limits)]
     for name in asked:
         if name not in followed:
@@ -246,13 +274,13 @@ def layout_job(
     why = chosen.why
     if chosen.kernel is None and importable(layout):
         why = f"{why}; {importable(layout)}"
-    model_hash = layout_hash(layout)
+    made_of = layout_hash(layout)
     job = LayoutJob(
-        layout, begin or Beginning(layout.name, model_hash), (BASELINE, *scenarios),
+        layout, begin if begin.hash else dataclasses.replace(begin, hash=made_of), (BASELINE, *scenarios),
         tuple(dict.fromkeys([*asked, *read.outputs])), read.figures, horizon_s,
         horizon_s / SAMPLES if sample_every_s is None else sample_every_s, seed, chosen.name, why,
-        "" if chosen.kernel is None else chosen.kernel.hash, model_hash, units or {},
-        {"layout": record(layout)} if base is None else base,
+        "" if chosen.kernel is None else chosen.kernel.hash, model_hash or made_of, units or {},
+        {"layout": record(layout)} if base is None else base, waits=chosen.waits,
     )  # fmt: skip
     job.check()
     return job
@@ -277,21 +305,37 @@ def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
     held: dict[str, float] = {}
     acts = []
     for step in scenario.interventions:
-        act = _act(job, names, scenario, step, held)
-        # From nothing, what holds from the start holds for the first draws too.
-        if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
-            acts.append(act)
+        for act in _acts(job, names, scenario, step, held):
+            # From nothing, what holds from the start holds for the first draws too.
+            if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
+                acts.append(act)
     return Arm(assembly, pack(assembly.world), acts)
 
 
-def _act(job: LayoutJob, names: Names, scenario: Scenario, step: Intervention, held: dict[str, float]) -> Act:
+def _acts(
+    job: LayoutJob, names: Names, scenario: Scenario, step: Intervention, held: dict[str, float]
+) -> Sequence[Act]:
+    """What an intervention does; `held` keeps what was set before, by name."""
     place = f"scenario {scenario.name!r}: {step.point}"
-    name = job.begin.targets.get(step.point, step.point)
     if not 0 <= step.at_s < job.horizon_s:
         raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
-    at, target = step.at_s / job.layout.unit_s, names.targets.get(name)
+    setting = job.begin.sets.get(step.point)
+    if setting is None:
+        return (_act(job, names, place, step, held),)
+    value = job.begin.settings.get(step.point) if step.value is None else step.value
+    if value is None:
+        raise BadRequest(f"{place} cannot be put back: its value is not measured", "leave `for` out")
+    if isinstance(value, str) or step.verb is not Verb.SET:
+        raise BadRequest(f"{place} can only be set to a number", f"write {step.point}=value")
+    return setting.acts(names, step.at_s / job.layout.unit_s, value)
+
+
+def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dict[str, float]) -> Act:
+    name, at = step.point, step.at_s / job.layout.unit_s
+    target = names.targets.get(name)
     if target is None:
-        return names.act(at, name)  # says what there is
+        known = (*names.targets, *job.begin.sets)
+        raise BadRequest(f"nothing that can be set is called {name!r}", nearest(name, known) or "see the layout")
     if (step.verb is Verb.RUN) is not (target.kind == COMMAND):
         fix = f"write run {step.point}" if target.kind == COMMAND else f"write {step.point}=value"
         raise BadRequest(f"{place} is {'a' if target.kind == COMMAND else 'no'} command", fix)
@@ -301,7 +345,7 @@ def _act(job: LayoutJob, names: Names, scenario: Scenario, step: Intervention, h
     if step.verb is Verb.ADD and target.kind == SET_CAPACITY:
         return names.act(at, name, float(value or 0.0), more=True)
     if step.verb is Verb.ADD or value is None:
-        first = _held(names.assembly.world, target, place)
+        first = _held(job._names.assembly.world, target, place)
         value = first if value is None else held.get(name, first) + float(value)
     value = state_of(value, target.values) if target.values else value
     if isinstance(value, float):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -73,9 +74,16 @@ def importable(layout: Layout) -> str:
     """Why another process could not find a component's class; "" when it can."""
     for kind in layout.types:
         module, name = kind.cls.__module__, kind.cls.__qualname__
-        if module == "__main__" or getattr(sys.modules.get(module), name, None) is not kind.cls:
-            return f"{name} is defined in the script or a function; put it in a module to use worker processes"
+        if getattr(sys.modules.get(module), name, None) is not kind.cls or not _found_elsewhere(module):
+            return f"{name} is in no module that other processes find: they cannot help"
     return ""
+
+
+def _found_elsewhere(module: str) -> bool:
+    try:
+        return module != "__main__" and importlib.util.find_spec(module) is not None
+    except ValueError:  # loaded from a file of its own
+        return False
 
 
 def _text(cls: type) -> str:

@@ -67,7 +67,7 @@ def start(
     Raises:
         Refused: a point that is needed was never read, is not good, is stale, or says what cannot be; all are listed.
     """
-    needed = _needed_points(plant, model)
+    needed = start_points(plant, model)
     refuse(flaws(needed, model.stale_after_s, snapshot))
     assembly = assemble(model.layout, types=types)
     names = Names(assembly)
@@ -85,7 +85,8 @@ def start(
     )
 
 
-def _needed_points(plant: Plant, model: LayoutModel) -> list[Point]:
+def start_points(plant: Plant, model: LayoutModel) -> list[Point]:
+    """The points that a start is made of, in the order of their ids."""
     ties = [t for t in model.ties if t.kind != "figure"]
     names = {model.clock, *(t.point for t in ties), *(t.age for t in ties if t.age not in ("", SOURCE_TIME))}
     return sorted((plant.point(name) for name in names), key=lambda p: p.id)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from sim.components.library import kernel_types
 from sim.engine import ENERGY, WaterJob
 from sim.job import Job
 from sim.kpi import needed
+from sim.layout_job import Beginning, layout_job
+from sim.layout_rows import read_layout_model
+from sim.live import start, start_points
 from sim.model import Model, read_model
 from sim.scenario import BASELINE, Limit, Scenario, Verb
 from sim.start import needed_points, start_state
@@ -30,16 +36,20 @@ def plant_job(
     horizon_s: float,
     sample_every_s: float,
     seed: int,
+    backend: str = "auto",
 ) -> Job:
     """
     Args:
         outputs: the model's own when None; what figures and limits need is added.
         kpis: figures asked for by name.
+        backend: as `sim.backend.choose` takes it, where the model is a layout.
 
     Raises:
         BadRequest: an unknown point or figure, a value out of range.
         Refused: the snapshot is not good enough to start from.
     """
+    if plant.model.get("kind") == "layout":
+        return _of_layout(plant, snapshot, scenarios, outputs, kpis, limits, horizon_s, sample_every_s, seed, backend)
     model = read_model(plant)
     start = start_state(plant, model, snapshot)
     asked = [*(model.outputs if outputs is None else outputs), *(x.point for x in limits)]
@@ -53,14 +63,36 @@ def plant_job(
     job = WaterJob(
         model, start, (BASELINE, *scenarios), followed, horizon_s, sample_every_s, seed, plant.id,
         {name: plant.point(name).unit for name in followed},
-        {"plant": plant.id, "taken_at": snapshot.taken_at, "rows": _rows(needed_points(plant, model), snapshot)},
+        _base(plant, needed_points(plant, model), snapshot),
     )  # fmt: skip
     for scenario in job.scenarios:
         _check_scenario(plant, job, model, scenario)
     return job
 
 
-def snapshot_of_rows(plant: Plant, base: Mapping[str, Any]) -> Snapshot:
+def _of_layout(
+    plant: Plant, snapshot: Snapshot, scenarios: Sequence[Scenario], outputs: Sequence[str] | None,
+    kpis: Sequence[str], limits: Sequence[Limit], horizon_s: float, sample_every_s: float, seed: int, backend: str,
+) -> Job:  # fmt: skip
+    model = read_layout_model(plant)
+    begun = start(plant, model, snapshot, kernel_types(model.layout))
+    reads = {name: (tie.target, 1 / tie.factor) for name, tie in model.reads.items()}
+    begin = Beginning(
+        plant.id, begun.hash, partial(begun.sample, seed), begun.taken_at, begun.clock_s, reads, model.sets, begun.settings
+    )  # fmt: skip
+    for scenario in scenarios:
+        for step in scenario.interventions:
+            if step.point in plant.point_of_name and isinstance(step.value, float):
+                _check_range(plant.point(step.point), step.value, f"scenario {scenario.name!r}: {step.point}")
+    return layout_job(
+        model.layout, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=sample_every_s,
+        outputs=model.outputs if outputs is None else outputs, kpis=kpis, limits=limits, begin=begin,
+        model_hash=model.hash, units={name: plant.point(name).unit for name in reads}, backend=backend,
+        base=_base(plant, start_points(plant, model), snapshot),
+    )  # fmt: skip
+
+
+def snapshot_of_base(plant: Plant, base: Mapping[str, Any]) -> Snapshot:
     """The part of a snapshot that a result carries, as a snapshot.
 
     Raises:
@@ -69,19 +101,26 @@ def snapshot_of_rows(plant: Plant, base: Mapping[str, Any]) -> Snapshot:
     if base["plant"] != plant.id:
         raise BadRequest(f"the result is of plant {base['plant']!r}, this is {plant.id!r}", "name its own folder")
     columns = PointTable.sized(len(plant.points)).columns
-    for name, (value, quality, source_time, received_time) in base["rows"].items():
+    for name, (value, quality, source_time, received_time, text) in base["rows"].items():
         row = plant.point(name).id
-        columns.value[row], columns.quality[row] = value, quality
+        columns.value[row], columns.quality[row] = math.nan if value is None else value, quality
         columns.source_time[row], columns.received_time[row] = source_time, received_time
+        if text:
+            columns.text[row] = text
     return Snapshot(0, 0, int(base["taken_at"]), columns)
 
 
-def _rows(points: Sequence[Point], snapshot: Snapshot) -> dict[str, list[float | int]]:
+def _base(plant: Plant, points: Sequence[Point], snapshot: Snapshot) -> dict[str, Any]:
+    """The rows that the start is made of."""
     c = snapshot.columns
-    return {
-        p.name: [float(c.value[p.id]), int(c.quality[p.id]), int(c.source_time[p.id]), int(c.received_time[p.id])]
+    rows = {
+        p.name: [
+            float(c.value[p.id]), int(c.quality[p.id]), int(c.source_time[p.id]), int(c.received_time[p.id]),
+            c.text.get(p.id, ""),
+        ]
         for p in points
-    }
+    }  # fmt: skip
+    return {"plant": plant.id, "taken_at": snapshot.taken_at, "rows": rows}
 
 
 def _check_scenario(plant: Plant, job: WaterJob, model: Model, scenario: Scenario) -> None:
@@ -100,9 +139,13 @@ def _check_scenario(plant: Plant, job: WaterJob, model: Model, scenario: Scenari
         point = plant.point(step.point)
         if isinstance(step.value, str):
             raise BadRequest(f"{place}: {step.value!r} is no value", "write a number or one of on, off, open, closed")
-        if point.type == "boolean" and step.value not in (0.0, 1.0):
-            raise BadRequest(f"{place}={step.value:g}", "take on or off")
-        if not point.low <= step.value <= point.high:
-            raise BadRequest(f"{place}={step.value:g}", f"take {point.low:g} … {point.high:g}")
+        _check_range(point, step.value, place)
         if not 0 <= step.at_s < job.horizon_s:
             raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
+
+
+def _check_range(point: Point, value: float, place: str) -> None:
+    if point.type == "boolean" and value not in (0.0, 1.0):
+        raise BadRequest(f"{place}={value:g}", "take on or off")
+    if not point.low <= value <= point.high:
+        raise BadRequest(f"{place}={value:g}", f"take {point.low:g} … {point.high:g}")

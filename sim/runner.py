@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -63,17 +63,23 @@ class Runner:
         """
         cancel = cancel or threading.Event()
         span = range(first, first + count)
+        while span:
+            job = job.faster()
+            rest = yield from self._as_it_runs(job, span, cancel)
+            span = range(rest, span.stop)
+
+    def _as_it_runs(self, job: Job, span: range, cancel: threading.Event) -> Generator[Block, None, int]:
+        """Blocks until all are done or something faster is ready; what comes next."""
         if self._threads is not None and job.where is Where.THREADS:
-            pace = Pace(count, self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
-            yield from self._spread(self._threads, job, span, pace, cancel)
-        elif self._pool is not None and job.where is Where.PROCESSES:
+            pace = Pace(len(span), self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
+            return (yield from self._spread(self._threads, job, span, pace, cancel))
+        if self._pool is not None and job.where is Where.PROCESSES:
             try:
-                yield from self._spread(self._pool, job, span, Pace(count, self.workers), cancel)
+                return (yield from self._spread(self._pool, job, span, Pace(len(span), self.workers), cancel))
             except BrokenProcessPool as failure:
                 self._pool = self._new_pool()
                 raise Unavailable("a simulation worker died", WORKER_DIED) from failure
-        else:
-            yield from _inline(job, span, Pace(count, 1), cancel)
+        return (yield from _inline(job, span, Pace(len(span), 1), cancel))
 
     def close(self) -> None:
         """Drop what has not begun and end the workers."""
@@ -91,13 +97,17 @@ class Runner:
         reader, _ = self._lifeline
         return ProcessPoolExecutor(self.workers, mp_context=context, initializer=begin_worker, initargs=(reader,))
 
-    def _spread(self, pool: Executor, job: Job, span: range, pace: Pace, cancel: threading.Event) -> Iterator[Block]:
-        at, running = span.start, set[Future[tuple[Block, float]]]()
+    def _spread(
+        self, pool: Executor, job: Job, span: range, pace: Pace, cancel: threading.Event
+    ) -> Generator[Block, None, int]:
+        at, end, running = span.start, span.stop, set[Future[tuple[Block, float]]]()
         try:
-            while at < span.stop or running:
+            while at < end or running:
+                if job.faster() is not job:
+                    end = at
                 # Two tasks a worker: one runs, one waits, so that no worker idles and the next sizes are learnt.
-                while at < span.stop and len(running) < 2 * self.workers:
-                    size = min(pace.chunk(), span.stop - at)
+                while at < end and len(running) < 2 * self.workers:
+                    size = min(pace.chunk(), end - at)
                     running.add(pool.submit(run_timed, job, at, size))
                     at += size
                 done, running = wait(running, timeout=CANCEL_POLL_S, return_when=FIRST_COMPLETED)
@@ -108,6 +118,7 @@ class Runner:
         finally:
             for future in running:
                 future.cancel()
+        return at
 
 
 @dataclass(slots=True)
@@ -132,14 +143,15 @@ class Pace:
         return block
 
 
-def _inline(job: Job, span: range, pace: Pace, cancel: threading.Event) -> Iterator[Block]:
+def _inline(job: Job, span: range, pace: Pace, cancel: threading.Event) -> Generator[Block, None, int]:
     at = span.start
-    while at < span.stop:
+    while at < span.stop and job.faster() is job:
         if cancel.is_set():
             raise Cancelled
         block = pace.learn(run_timed(job, at, min(pace.chunk(), span.stop - at)))
         at += block.replications
         yield block
+    return at
 
 
 def run_timed(job: Job, first: int, count: int) -> tuple[Block, float]:

@@ -125,7 +125,9 @@ def job_of(
             base, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=every_s, outputs=follow, kpis=kpis,
             limits=parsed, begin=begin, backend=backend,
         )  # fmt: skip
-    return plant_job(base.plant, base.snapshot, scenarios, follow or None, kpis, parsed, horizon_s, every_s, seed)
+    return plant_job(
+        base.plant, base.snapshot, scenarios, follow or None, kpis, parsed, horizon_s, every_s, seed, backend
+    )
 
 
 def span_s(span: str | float, unit_s: float, what: str) -> float:

@@ -141,7 +141,7 @@ def shift(w: World, e: int, n: float) -> None:
     x = w.amount[e] + n
     if x < 0.0:
         fail(w, OVERTAKEN, e)
-    elif x <= w.ceiling[e]:
+    elif x <= w.ceiling[e] or n < 0.0:  # a ceiling that came down lets parts out
         w.amount[e] = x
     elif x > w.ceiling[e]:
         fail(w, OVERFILLED, e)

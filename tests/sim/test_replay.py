@@ -1,0 +1,93 @@
+"""A result carries its question and start: it is run again bit for bit, or says what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sim.components.library import LIBRARY
+from sim.experiment import compare as compare_plant
+from sim.kernel.ensemble import warm
+from sim.replay import is_of_plant, replay
+from sim.whatif import Precision, Result, Runner, Scenario, compare, parse_scenario
+from tests.sim.layouts import line10, three_tanks
+from twin.columns import Snapshot
+from twin.errors import BadRequest
+from twin.plant import Plant
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    warm(LIBRARY)
+    made = Runner(2)
+    yield made
+    made.close()
+
+
+def kept(result: Result) -> dict[str, Any]:
+    """As it comes back from a file."""
+    content: dict[str, Any] = json.loads(json.dumps(result.to_json()))
+    return content
+
+
+def a_line(runner: Runner) -> dict[str, Any]:
+    options = [Scenario("crew +1").add("crew.capacity", 1), parse_scenario("M5.health=down at 1h; M3.cycle.mean=0.7")]
+    return kept(
+        compare(
+            line10(machines=5), options, horizon="4h", kpis=["parts"], until=Precision("parts", 1.0, 200), runner=runner,
+            follow=["B2.level"], limits=["B2.level<1"], goal="max parts", confidence=0.9,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["kernel", "simpy"])
+def test_a_what_if_of_a_line_is_replayed_bit_for_bit(backend: str, runner: Runner) -> None:
+    content = a_line(runner)
+    again = replay(content, runner, backend=backend)
+    assert again.same and again.differences == () and again.result.backend == backend
+    assert again.result.choice is not None and again.result.choice.reason == content["choice"]["reason"]
+
+
+def test_a_what_if_of_tanks_is_replayed_bit_for_bit(runner: Runner) -> None:
+    content = kept(
+        compare(three_tanks(), ["P1.rate=4 at 1h for 30m"], horizon="3h", follow=["T1.level"], runner=runner)
+    )
+    assert replay(content, runner).same
+
+
+def test_a_what_if_of_the_water_plant_is_replayed_from_the_rows_it_carries(
+    plant: Plant, morning: Snapshot, runner: Runner
+) -> None:
+    trip = parse_scenario("pump_335.status=off for 2h", "trip")
+    content = kept(compare_plant(plant, morning, [trip], runner, horizon_s=7200.0, seed=3, replications=4))
+    assert is_of_plant(content)
+    again = replay(content, runner, plant)
+    assert again.same and again.result.state_hash == content["state_hash"]
+    with pytest.raises(BadRequest, match="--plant"):
+        replay(content, runner)
+
+
+def test_a_replay_that_differs_says_what(runner: Runner) -> None:
+    content = a_line(runner)
+    content["base"]["layout"]["components"][0]["values"] = {"speed": 0.5}
+    content["versions"]["numpy"] = "1.0"
+    again = replay(content, runner)
+    assert not again.same
+    told = "\n".join(again.differences)
+    assert "model_hash" in told and "numpy: 1.0 then" in told and "baseline, parts" in told
+
+
+def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
+    content = a_line(runner)
+    content["outcomes"][1]["kpis"]["parts"]["mean"] += 1e-9
+    again = replay(content, runner)
+    assert not again.same and "parts" in again.differences[0]
+
+
+@pytest.mark.parametrize("broken", [{}, {"question": {}}, {"question": 1, "base": {"layout": []}}])
+def test_what_is_no_result_is_refused(broken: dict[str, Any], runner: Runner) -> None:
+    with pytest.raises(BadRequest, match="no result"):
+        replay(broken, runner)
