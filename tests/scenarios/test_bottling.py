@@ -172,4 +172,5 @@ def test_the_script_prints_what_each_option_gives(capsys: pytest.CaptureFixture[
     crew_or_belt.main()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:5]] == [name for name, _ in crew_or_belt.OPTIONS]
-    assert all("crates" in line for line in lines[1:5])
+    assert all("line.packed.final" in line for line in lines[1:5])
+    assert "256 pairs" in lines[-1]

@@ -48,7 +48,7 @@ def test_a_model_without_mistakes_is_read(tmp_path: Path) -> None:
         ({"read": rows(without="*.level")}, "model: nothing tells B1.level"),
         ({"read": rows(without="*.job")}, "nothing tells for how long M1.job has been running"),
         ({"read": rows({"point": "B1.level", "field": "B1.level"})}, "B1.level is told twice"),
-        ({"read": rows({"point": "B1.lvl", "field": "B1.level"})}, "model.read 9: 'B1.lvl' is no point; did you mean B1.level or B2.level?"),
+        ({"read": rows({"point": "B1.lvl", "field": "B1.level"})}, "read 9: 'B1.lvl' is no point; did you mean B1.level or B2"),
         ({"read": rows({"point": "B1.level", "field": "B9.level"})}, "the layout has no field 'B9.level'; did you mean"),
         ({"read": rows({"point": "B1.level"})}, "model.read 9: it tells nothing; one of state, field, queue, timer, figure"),
         ({"read": rows({"point": "B1.level", "field": "B1.level", "sd": 1})}, "only levels, signals and numbers"),
