@@ -48,8 +48,10 @@ sparkplug: $(SETUP)
 pictures: setup
 	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py
 
+# Whole plants need both cores for themselves; the rest is quicker two at a time.
 test: setup lint console-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/plant --ignore tests/house
+	$(BIN)/python -m pytest tests/plant tests/house
 
 console-test: $(CONSOLE)
 	@if command -v npm >/dev/null; then \

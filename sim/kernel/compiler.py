@@ -1,81 +1,69 @@
-"""Compiled kernels: generated files in a cache, one for the rules, one a component type, one loop a set of types.
+"""Compiled kernels: the rules, the handlers of a set of types and the loop as one program, compiled when it is first asked for.
 
-The text decides the file's name, a written file is never changed, and numba keeps its machine code beside it: an edited
-component becomes another file, and no stale code can run. Topology, numbers and names are data: they compile nothing.
+Topology, numbers and names are data: only another set of component types is another program. Machine code is kept in a cache of
+the user's, under the hash of the program and of the processor; a program from the cache is ready in milliseconds.
 """
 
 from __future__ import annotations
 
 import ast
+import ctypes
+import ctypes.util
 import hashlib
-import importlib.util
 import inspect
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from numba import float64
-from numba.core.errors import NumbaError
+import llvmlite.binding as llvm
+import numpy as np
+from numpy.typing import NDArray
 
-from sim.kernel import chance, levels, loop, rules, world
-from sim.kernel.functions import ARITHMETIC, own_function
-from sim.kernel.lowering import MEMORY, constants, functions, lowered
+from sim.kernel import arithmetic, chance, levels, loop, printer, rules, world
+from sim.kernel.functions import ONLY, own_function, place_of
+from sim.kernel.printer import LIBRARY, SYMBOL, Program, Unprintable
 from sim.kernel.translation import CannotCompile, Translation, translate
+from sim.kernel.world import Packed
 from sim.spec import ComponentType
 
-PLAIN = "njit(nogil=True, cache=True, error_model='numpy')"
-HEAD = "import math\nimport numpy as np\nfrom numba import njit\nU64 = np.uint64\n"
-_ONE_AT_A_TIME = threading.Lock()  # numba compiles under one lock anyway; two threads would make the same kernel twice
-
+MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, levels, loop)
+SPEED = 2  # LLVM's optimisation level; 3 takes longer and gives nothing (measured)
+EXPORTED = "replicate"
 REPLICATE = """
-def replicate(plan_, ints, floats, rows, first, last, offset, fresh, horizon, events_max, at, what, value, grid, watched,
-              wanted, samples, figures, faults, times):
-    own_plan = plan_.copy()
-    own_ints = ints[0].copy()
-    own_floats = floats[0].copy()
-    w_plan = np.int64(own_plan.ctypes.data)
-    w_ints = np.int64(own_ints.ctypes.data)
-    w_floats = np.int64(own_floats.ctypes.data)
+def replicate(
+    w: World, ints: NDArray[np.int64], floats: NDArray[np.float64], first: int, last: int, offset: int, fresh: int,
+    horizon: float, events_max: int, at: NDArray[np.float64], what: NDArray[np.int64], value: NDArray[np.float64],
+    grid: NDArray[np.float64], watched: NDArray[np.int64], wanted: NDArray[np.int64], samples: NDArray[np.float32],
+    figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64],
+) -> int:
     events = 0
     for r in range(first, last):
-        own_ints[:] = ints[r % rows]
-        own_floats[:] = floats[r % rows]
-        set_replication(w_plan, w_ints, w_floats, offset + r)
-        begin(w_plan, w_ints, w_floats, fresh)
-        run(w_plan, w_ints, w_floats, horizon, events_max, at, what, value, grid, watched, samples[r])
-        finish(w_plan, w_ints, w_floats)
-        events += conclude(w_plan, w_ints, w_floats, wanted, figures[r], faults[r], times, r)
-    # Used here, so that they live until the last of their addresses was.
-    keep(own_plan, own_ints, own_floats)
+        restore(w, ints, floats, r % len(ints))
+        w.replication = offset + r
+        begin(w, fresh)
+        run(w, horizon, events_max, at, what, value, grid, watched, samples, r * len(grid))
+        finish(w)
+        for j in range(len(wanted)):
+            figures[r, j] = read(w, wanted[j, 0], wanted[j, 1], w.now)
+        faults[r, 0] = w.fault
+        faults[r, 1] = w.fault_at
+        faults[r, 2] = w.fault_component
+        faults[r, 3] = w.fault_handler
+        times[r] = w.now
+        events += w.events
     return events
 """
-CONCLUDE = """
-def keep(plan_, ints, floats):
-    return plan_[0] + ints[0] + floats[0]
-
-def set_replication(w, r):
-    w.replication = r
-
-def conclude(w, wanted, figures, fault, times, r):
-    for j in range(len(wanted)):
-        figures[j] = read(w, wanted[j, 0], wanted[j, 1], w.now)
-    fault[0] = w.fault
-    fault[1] = w.fault_at
-    fault[2] = w.fault_component
-    fault[3] = w.fault_handler
-    times[r] = w.now
-    return w.events
-"""
+_ONE_AT_A_TIME = threading.Lock()  # LLVM's contexts are not for two threads
 
 
 def cache_folder() -> Path:
-    """Where generated kernels lie: TWINLOOP_KERNELS, or a folder of the user's cache."""
+    """Where machine code lies: TWINLOOP_KERNELS, or a folder of the user's cache. It may be deleted at any time."""
     chosen = os.environ.get("TWINLOOP_KERNELS")
     if chosen:
         return Path(chosen)
@@ -84,115 +72,191 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The compiled loop for a set of component types.
+    """A compiled program for a set of component types.
 
     Attributes:
-        hash: of everything that was compiled.
-        compile_s: what making it ready took; machine code from the cache counts too.
+        hash: of the program.
+        cached: whether its machine code came from the cache.
+        ready_s: what making it took.
     """
 
     hash: str
-    types: tuple[str, ...]
-    module: ModuleType
-    compile_s: float
+    types: tuple[ComponentType, ...]
+    cached: bool
+    ready_s: float
+    _engine: Any
+    _function: Callable[..., int]
 
-    @property
-    def replicate(self) -> Callable[..., int]:
-        found: Callable[..., int] = self.module.replicate
-        return found
-
-
-def rules_text() -> str:
-    """The rules, lowered."""
-    parts = [HEAD, MEMORY]
-    for module in (world, chance, rules, levels, loop):
-        parts += constants(inspect.getsource(module))
-    for module in (chance, rules, levels, loop):
-        for function in functions(inspect.getsource(module)):
-            if function.name == "run":
-                continue  # it goes where the types are known
-            parts.append(ast.unparse(lowered(function, PLAIN)))
-    parts += [ast.unparse(lowered(f, PLAIN)) for f in functions(CONCLUDE)]
-    return "\n".join(parts) + "\n"
+    def replicate(
+        self, state: Packed, ints: NDArray[np.int64], floats: NDArray[np.float64], numbers: Sequence[float],
+        arrays: Sequence[NDArray[Any]],
+    ) -> int:  # fmt: skip
+        """Run `replicate` of the program without the interpreter's lock; `state` is its working room."""
+        given: list[Any] = [a.ctypes.data for a in (state.plan, state.ints, state.floats)]
+        for array in (ints, floats):
+            given += _described(array)
+        given += numbers
+        for array in arrays:
+            given += _described(array)
+        return self._function(*given)
 
 
-def type_text(translation: Translation, rules_name: str) -> str:
-    """A component type, lowered, with the user's own functions."""
-    parts = [HEAD, f"from {rules_name} import *"]
-    if translation.functions:
-        parts.append(ARITHMETIC)
-    parts += [own_function(name, function) for name, function in sorted(translation.functions.items())]
-    parts += [ast.unparse(lowered(f, PLAIN)) for f in functions(translation.text)]
-    return "\n".join(parts) + "\n"
-
-
-def loop_text(steps: Sequence[tuple[str, str]], rules_name: str) -> str:
-    """The loop and the dispatch to (module, function) of each type, in the order of their numbers."""
-    parts = [HEAD, f"from {rules_name} import *"]
-    parts += [f"from {module} import {name} as step_{number}" for number, (module, name) in enumerate(steps)]
-    lines = ["def dispatch(w, c, h):", "    ty = w.type_of[c]"]
-    for number in range(len(steps)):
-        lines += [f"    {'elif' if number else 'if'} ty == {number}:", f"        step_{number}(w, c, h)"]
-    parts.append(ast.unparse(lowered(functions("\n".join(lines))[0], PLAIN)))
-    running = next(f for f in functions(inspect.getsource(loop)) if f.name == "run")
-    parts.append(ast.unparse(lowered(running, PLAIN)))
-    parts.append("@" + PLAIN + REPLICATE)
-    return "\n".join(parts) + "\n"
-
-
-def _compiled(made: Any, function: Callable[..., Any]) -> None:
-    """Compile a user's function now, so that what numba cannot do is told here."""
-    try:
-        made.compile((float64,) * len(inspect.signature(function).parameters))
-    except NumbaError as wrong:
-        place = f"{inspect.getsourcefile(function)}:{function.__code__.co_firstlineno}"
-        first = next((line for line in str(wrong).splitlines()[1:] if line.strip()), str(wrong))
-        why = f"{place}: the function {function.__name__} cannot be compiled: {first.strip()}"
-        raise CannotCompile(why, "compute with numbers, math and numpy only; it runs on the SimPy backend") from wrong
-
-
-def _module(text: str, prefix: str) -> ModuleType:
-    """The text as a module of its own, from a file whose name is its content's."""
-    name = f"{prefix}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    found = sys.modules.get(name)
-    if found is not None:
-        return found
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{name}.py"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        draft = folder / f"{name}.{os.getpid()}.{threading.get_ident()}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
-    try:
-        spec.loader.exec_module(made)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return made
+def _described(array: NDArray[Any]) -> list[int]:
+    """Address, length and width; of more than two dimensions the first are one."""
+    length, width = (array.size // max(1, array.shape[-1]), array.shape[-1]) if array.ndim > 1 else (len(array), 1)
+    return [array.ctypes.data, length, width]
 
 
 def kernel_of(types: Sequence[ComponentType]) -> Kernel:
-    """The kernel for these types, in this order; what was not compiled before is compiled when it first runs.
+    """The kernel for these types, in this order: of this process, from the cache, or compiled now.
 
     Raises:
         CannotCompile: a type cannot; the message says where and why.
     """
-    begun = time.perf_counter()
     with _ONE_AT_A_TIME:
-        shared = _module(rules_text(), "rules")
-        steps = []
-        for kind in types:
-            name = f"step_{kind.name}"
-            translation = translate(kind, name)
-            module = _module(type_text(translation, shared.__name__), f"type_{kind.name}")
-            for own, function in translation.functions.items():
-                _compiled(getattr(module, f"user_{own}"), function)
-            steps.append((module.__name__, name))
-        made = _module(loop_text(steps, shared.__name__), "loop")
-    return Kernel(made.__name__.rpartition("_")[2], tuple(k.name for k in types), made, time.perf_counter() - begun)
+        return _kernel(tuple(types))
+
+
+@cache
+def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
+    begun = time.perf_counter()
+    translations = [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
+    digest = _digest(translations)
+    engine, cached = _compiled(translations, digest)
+    kinds: list[Any] = [ctypes.c_void_p] * 3
+    array = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 10
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(EXPORTED))
+    return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
+
+
+def _digest(translations: Sequence[Translation]) -> str:
+    """Of all that the machine code depends on: the rules, the printer, the types, LLVM and the processor."""
+    found = hashlib.sha256()
+    for module in (world, printer, *MODULES):
+        found.update(_source(module).encode())
+    for translation in translations:
+        found.update(translation.text.encode())
+        for name, function in sorted(translation.functions.items()):
+            found.update(ast.unparse(own_function(name, function)).encode())
+    found.update(f"{REPLICATE}{SPEED}{_processor()}{llvm.llvm_version_info}".encode())
+    return found.hexdigest()
+
+
+def rules_program() -> Program:
+    """The rules, to which more is added."""
+    made = Program(_constants())
+    for module in MODULES:
+        for function in _functions(_source(module)):
+            made.add(function)
+    return made
+
+
+def program(translations: Sequence[Translation]) -> str:
+    """The program of these types, in the order of their numbers, in LLVM's language."""
+    made = rules_program()
+    dispatch = ["def dispatch(w: World, c: int, h: int) -> None:", "    ty = w.type_of[c]"]
+    for number, translation in enumerate(translations):
+        _add_type(made, translation)
+        dispatch += [f"    {'elif' if number else 'if'} ty == {number}:", f"        {translation.name}(w, c, h)"]
+    if not translations:
+        dispatch.append("    pass")
+    made.add(_functions("\n".join(dispatch))[0])
+    made.add(_functions(REPLICATE)[0], exported=True)
+    return made.text()
+
+
+def _add_type(made: Program, translation: Translation) -> None:
+    """A type's function, and the user's own that it calls."""
+    for name, function in translation.functions.items():
+        if f"user_{name}" in made.functions:
+            raise CannotCompile(f"two components call functions named {name}", "give one another name")
+        made.add(own_function(name, function))
+        try:
+            made.check(f"user_{name}")
+        except Unprintable as wrong:
+            raise CannotCompile(f"{place_of(name, function)} cannot be compiled: {wrong.what}", ONLY) from wrong
+    made.add(_functions(translation.text)[0])
+
+
+@cache
+def _source(module: ModuleType) -> str:
+    return inspect.getsource(module)
+
+
+def _functions(text: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+
+
+@cache
+def _constants() -> dict[str, float]:
+    """Numbers that the rules name in capitals."""
+    found: dict[str, float] = {}
+    for module in (world, *MODULES):
+        found |= {n: v for n, v in vars(module).items() if n.isupper() and isinstance(v, int | float)}
+    return found
+
+
+# --- machine code ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _target() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_default_triple()
+
+
+@cache
+def _processor() -> str:
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()} {llvm.get_default_triple()}"
+
+
+@cache
+def _library() -> None:
+    """Tell LLVM where Python's own mathematics is."""
+    name = ctypes.util.find_library("m") or ctypes.util.find_library("ucrtbase")
+    mathematics = ctypes.CDLL(name)
+    for function in LIBRARY:
+        address = ctypes.cast(getattr(mathematics, function), ctypes.c_void_p).value
+        llvm.add_symbol(SYMBOL + function, address)
+
+
+def _compiled(translations: Sequence[Translation], digest: str) -> tuple[Any, bool]:
+    """The program ready to run, and whether its machine code was there already."""
+    path = cache_folder() / f"{digest}.o"
+    if not path.is_file():
+        return machine_code(program(translations), lambda _, data: _keep(path, data)), False
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(path.read_bytes()))
+    engine.finalize_object()
+    return engine, True
+
+
+def machine_code(text: str, keep: Callable[[Any, bytes], None] | None = None) -> Any:
+    """A program in LLVM's language as machine code in memory; its functions by `get_function_address`."""
+    machine = _machine()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(SPEED))
+    builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    if keep is not None:
+        engine.set_object_cache(keep)
+    engine.finalize_object()
+    return engine
+
+
+def _machine() -> Any:
+    """For this processor. An engine takes it over: each needs its own."""
+    _library()
+    features = llvm.get_host_cpu_features().flatten()
+    return _target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=SPEED)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """By rename: another process sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    draft.write_bytes(data)
+    draft.replace(path)

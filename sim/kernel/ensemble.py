@@ -84,7 +84,6 @@ def replicate(
         Fault: in one of them a component did what cannot be; the earliest replication's is told.
     """
     begins = list(states) or [pack(assembly.world)]
-    plan = begins[0].plan
     ints, floats = np.stack([s.ints for s in begins]), np.stack([s.floats for s in begins])
     acts = sorted(ask.acts, key=lambda a: a.at)
     at = np.array([a.at for a in acts], np.float64)
@@ -97,10 +96,9 @@ def replicate(
     def work(span: tuple[int, int]) -> int:
         if cancel is not None and cancel.is_set():
             return 0
-        return kernel.replicate(
-            plan, ints, floats, len(begins), *span, first, ask.fresh, float(ask.horizon), ask.events_max, at, what, value,
-            ask.grid, ask.watched, ask.wanted, samples, figures, faults, times,
-        )  # fmt: skip
+        numbers = (*span, first, ask.fresh, float(ask.horizon), ask.events_max)
+        arrays = (at, what, value, ask.grid, ask.watched, ask.wanted, samples, figures, faults, times)
+        return kernel.replicate(begins[0].copy(), ints, floats, numbers, arrays)
 
     if threads <= 1:
         events = work((0, count))

@@ -10,88 +10,61 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 from sim.kernel.translation import CannotCompile
 
-MODULES = ("math", "numpy")
 CHECKED = {ast.Div: "over", ast.FloorDiv: "over_whole", ast.Mod: "over_rest", ast.Pow: "power"}
-DECORATOR = "njit(nogil=True, cache=True, error_model='numpy')"
-ARITHMETIC = f"""
-@{DECORATOR}
-def over(x, y):
-    return x / y if y != 0 else math.nan
-
-@{DECORATOR}
-def over_whole(x, y):
-    return float(x // y) if y != 0 else math.nan
-
-@{DECORATOR}
-def over_rest(x, y):
-    return float(x % y) if y != 0 else math.nan
-
-@{DECORATOR}
-def power(x, y):
-    return finite(math.pow(x, y))
-
-@{DECORATOR}
-def finite(x):
-    return float(x) if math.isfinite(x) else math.nan
-"""
+ONLY = "a function of a component may use numbers and math only"
 
 
-def own_function(name: str, function: Callable[..., Any]) -> str:
-    """The text of `user_NAME`, decorated; it calls nothing else of the user's.
+def own_function(name: str, function: Callable[..., Any]) -> ast.FunctionDef:
+    """`user_NAME` in the restricted Python of the rules; it calls nothing else of the user's.
 
     Raises:
-        CannotCompile: it uses something else than numbers, math and numpy.
+        CannotCompile: it uses something else than numbers and math.
     """
-    names = inspect.getclosurevars(function)
-    place = f"{inspect.getsourcefile(function)}:{function.__code__.co_firstlineno}: the function {name}"
-    numbers, modules = {}, set()
-    for used, value in {**names.globals, **names.nonlocals}.items():
-        if isinstance(value, int | float):
-            numbers[used] = value
-        elif inspect.ismodule(value) and value.__name__ in MODULES:
-            modules.add(used)
-        else:
-            raise CannotCompile(
-                f"{place} uses {used}", "a function of a component may use numbers, math and numpy only"
-            )
+    place = place_of(name, function)
     tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     if not isinstance(tree, ast.FunctionDef):
         raise CannotCompile(f"{place} is no plain function", "write def name(x): …")
-    tree = _Own(place, numbers, _modules(function, modules)).visit(tree)
-    tree.name, tree.returns = f"user_{name}", None
-    tree.decorator_list = [ast.parse(DECORATOR, mode="eval").body]
-    for argument in tree.args.args:
-        argument.annotation = None
-    return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _modules(function: Callable[..., Any], used: set[str]) -> Mapping[str, ModuleType]:
     closure = inspect.getclosurevars(function)
-    return {name: {**closure.globals, **closure.nonlocals}[name] for name in used}
+    # Among the names of a closure Python also counts attributes that are called like something of the module.
+    written = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used = {n: v for n, v in {**closure.globals, **closure.nonlocals}.items() if n in written}
+    numbers = {n: float(v) for n, v in used.items() if isinstance(v, int | float)}
+    modules = {n for n, v in used.items() if inspect.ismodule(v) and v.__name__ == "math"}
+    for foreign in sorted(used.keys() - numbers.keys() - modules):
+        raise CannotCompile(f"{place} uses {foreign}", ONLY)
+    if any(isinstance(node, ast.While) for node in ast.walk(tree)):
+        raise CannotCompile(f"{place} turns while something holds", "for k in range(n): …, which ends")
+    _Own(numbers, modules).visit(tree)
+    tree.name, tree.returns, tree.decorator_list = f"user_{name}", ast.Name("float"), []
+    for argument in tree.args.args:
+        argument.annotation = ast.Name("float")
+    return ast.fix_missing_locations(tree)
+
+
+def place_of(name: str, function: Callable[..., Any]) -> str:
+    """`file:line: the function NAME`."""
+    return f"{inspect.getsourcefile(function)}:{function.__code__.co_firstlineno}: the function {name}"
 
 
 class _Own(ast.NodeTransformer):
     """Puts numbers in place of their names, and checks where Python would."""
 
-    def __init__(self, place: str, numbers: Mapping[str, float], modules: Mapping[str, ModuleType]) -> None:
-        self._place, self._numbers, self._modules = place, numbers, modules
+    def __init__(self, numbers: Mapping[str, float], modules: set[str]) -> None:
+        self._numbers, self._modules = numbers, modules
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if isinstance(node.ctx, ast.Load) and node.id in self._numbers:
             return ast.Constant(self._numbers[node.id])
-        if node.id in self._modules:
-            return ast.Name({"math": "math", "numpy": "np"}[self._modules[node.id].__name__], ast.Load())
-        return node
+        return ast.Name("math", ast.Load()) if node.id in self._modules else node
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if node.attr == "random":
-            raise CannotCompile(f"{self._place} draws from numpy", "declare a Distribution, and give what it draws")
-        return self.generic_visit(node)
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        # Numbers of handlers are floats, and so are those here: 2 ** 64 is no word of the machine.
+        whole = isinstance(node.value, int) and not isinstance(node.value, bool)
+        return ast.Constant(float(node.value)) if whole else node  # type: ignore[arg-type]
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         left, right = self.visit(node.left), self.visit(node.right)
@@ -105,8 +78,17 @@ class _Own(ast.NodeTransformer):
         now = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
         return ast.Assign([node.target], self.visit(now))
 
+    def visit_For(self, node: ast.For) -> ast.AST:
+        turns = node.iter
+        if isinstance(turns, ast.Call) and isinstance(turns.func, ast.Name) and turns.func.id == "range":
+            turns.args = [ast.Call(ast.Name("int", ast.Load()), [self.visit(a)], []) for a in turns.args]
+        node.body = [self.visit(statement) for statement in node.body]
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         called = self.generic_visit(node)
         assert isinstance(called, ast.Call)
+        if isinstance(called.func, ast.Name) and called.func.id in ("int", "round"):
+            return ast.Call(ast.Name("float", ast.Load()), [called], [])
         of_math = isinstance(called.func, ast.Attribute) and ast.unparse(called.func.value) == "math"
         return ast.Call(ast.Name("finite", ast.Load()), [called], []) if of_math else called

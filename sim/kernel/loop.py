@@ -188,6 +188,7 @@ def run(
     grid: NDArray[np.float64],
     watched: NDArray[np.int64],
     samples: NDArray[np.float32],
+    row: int,
 ) -> None:
     """Everything up to and including the horizon.
 
@@ -195,7 +196,7 @@ def run(
         dispatch: runs a handler of a component, then its rules; in the kernel it is the generated one.
         at, what, value: interventions in order: times (i,); kind, component, index (i, 3); values (i,).
         grid, watched: sample times (t,); kind and index (p, 2) as `read` takes them.
-        samples: filled, (t, p).
+        samples: filled from its row `row` on, (…, p).
     """
     i = 0
     g = 0
@@ -217,7 +218,7 @@ def run(
                 t = at[i]
             while g < len(grid) and grid[g] <= t:
                 for p in range(len(watched)):
-                    samples[g, p] = read(w, watched[p, 0], watched[p, 1], grid[g])
+                    samples[row + g, p] = read(w, watched[p, 0], watched[p, 1], grid[g])
                 g += 1
             if t > horizon:
                 break

@@ -1,7 +1,7 @@
 """The rules of chance, parts, loans, timers and states, written once: run beside SimPy, and compiled into every kernel.
 
 `w` is a world; here `w.column[index]`, plain numbers and calls of each other are all there is, so that
-`sim.kernel.lowering` can turn the text into array arithmetic. A wrong number sets `w.fault`, and the run stops.
+`sim.kernel.printer` can print the text for LLVM. A wrong number sets `w.fault`, and the run stops.
 """
 
 from __future__ import annotations

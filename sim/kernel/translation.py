@@ -49,7 +49,7 @@ class Translation:
     """A type as text.
 
     Attributes:
-        text: of `def step_…(w, c, h)`.
+        text: of `def step_…(w: World, c: int, h: int)`, in the restricted Python of the rules.
         functions: the user's own that it calls, by name.
     """
 
@@ -67,7 +67,7 @@ def translate(kind: ComponentType, name: str) -> Translation:
     for opaque in kind.of("process"):
         raise CannotCompile(f"{kind.name}.{opaque.name} is a SimPy process", "it runs on the SimPy backend")
     functions: dict[str, Callable[..., Any]] = {}
-    lines = [f"def {name}(w, c, h):", "    w.current = c"]
+    lines = [f"def {name}(w: World, c: int, h: int) -> None:", "    w.current = c"]
     for base, column in BASES.items():
         lines.append(f"    {base} = w.{column}[c]")
     lines += ["    if h == 0:", "        w.queued[c] = 0", "    else:", "        note(w, c, h)"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from sim.components.fluid import Demand
 from sim.components.line import Machine, Sink, Source
 from sim.kernel import chance, rules
 from sim.kernel.assembly import Assembly, assemble
-from sim.kernel.world import Packed, pack
+from sim.kernel.world import pack
 from sim.layout import Layout, stream_name
 from sim.spec import (
     Component,
@@ -26,7 +25,7 @@ from sim.spec import (
     Uniform,
     Weibull,
 )
-from tests.sim.kernels import library
+from tests.sim import machine
 from tests.sim.layouts import line10
 
 ONES = 0xFFFFFFFF
@@ -73,42 +72,33 @@ def drawer(seed: int = 11) -> Assembly:
     return assemble(plant, seed=seed)
 
 
-def addresses(packed: Packed) -> tuple[int, int, int]:
-    """As the kernel's rules take a world."""
-    return packed.plan.ctypes.data, packed.ints.ctypes.data, packed.floats.ctypes.data
-
-
-def kernel() -> ModuleType:
-    return library().module
-
-
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS, ids=["zeros", "ones", "pi"])
 def test_philox_gives_the_published_words(
     counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
 ) -> None:
     assert chance.philox(*counter, *key) == words
-    assert tuple(map(int, kernel().philox(*counter, *key))) == words
+    assert machine.philox(*counter, *key) == words
 
 
 def test_fifty_thousand_uniforms_are_the_same_compiled() -> None:
     assembly = drawer(seed=2**64 - 3)
     assembly.world.replication = 4_000_000_000
     packed = pack(assembly.world)
-    compiled = kernel().uniform
+    compiled = machine.compiled("uniform")
     for _ in range(50_000):
         u = rules.uniform(assembly.world, 3)
         assert 0.0 < u < 1.0
-        assert u == compiled(*addresses(packed), 3)
+        assert u == compiled(packed, 3)
 
 
 def test_draws_of_every_distribution_are_the_same_compiled() -> None:
     assembly = drawer()
-    packed, compiled = pack(assembly.world), kernel().draw
+    packed, compiled = pack(assembly.world), machine.compiled("draw")
     kind = assembly.layout.components[0].type
     for chosen in kind.chances:
         d, at = chosen.index, kind.draw_at(chosen)
         ours = [rules.draw(assembly.world, d, at) for _ in range(3000)]
-        assert ours == [compiled(*addresses(packed), d, at) for _ in range(3000)]
+        assert ours == [compiled(packed, d, at) for _ in range(3000)]
 
 
 @of_each
@@ -116,7 +106,7 @@ def test_quantiles_are_those_of_scipy(ours: Distribution, theirs: stats.distribu
     for u in EXCEEDED:
         x = chance.inverse(ours.kind, *numbers(ours), u)
         assert x == pytest.approx(float(theirs.isf(u)), rel=1e-9)
-        assert x == kernel().inverse(ours.kind, *numbers(ours), u)
+        assert x == machine.compiled("inverse")(ours.kind, *numbers(ours), u)
 
 
 @of_each
@@ -126,7 +116,7 @@ def test_survival_is_that_of_scipy_and_turns_quantiles_back(
     for x in [0.0, 0.3, 1.0, 1.5, 2.0, 3.9, 5.0, 6.0, 9.0, 40.0]:
         alive = chance.survival(ours.kind, *numbers(ours), x)
         assert alive == pytest.approx(float(theirs.sf(x)), rel=1e-9, abs=1e-15)
-        assert alive == kernel().survival(ours.kind, *numbers(ours), x)
+        assert alive == machine.compiled("survival")(ours.kind, *numbers(ours), x)
     for u in EXCEEDED:
         x = chance.inverse(ours.kind, *numbers(ours), u)
         assert chance.survival(ours.kind, *numbers(ours), x) == pytest.approx(u, rel=1e-6)
@@ -141,7 +131,7 @@ def test_what_remains_is_conditional_on_the_age(
     for u in [0.001, 0.1, 0.5, 0.9, 0.999]:
         x = chance.remaining(ours.kind, *numbers(ours), age, u)
         assert x == pytest.approx(float(theirs.isf(u * theirs.sf(age))) - age, rel=1e-7, abs=1e-12)
-        assert x == kernel().remaining(ours.kind, *numbers(ours), age, u)
+        assert x == machine.compiled("remaining")(ours.kind, *numbers(ours), age, u)
 
 
 def test_what_has_outlived_its_distribution_ends_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sim.kernel.loop import finish
 from sim.kernel.world import World
 from sim.layout import Layout
 from sim.spec import Constant
@@ -26,6 +27,7 @@ def same(one: World, other: World) -> None:
     a, b = trace_of(one), trace_of(other)
     first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     assert a == b, f"differ at {first}: {a[first - 2 : first + 2]} and {b[first - 2 : first + 2]}"
+    finish(other)  # as the kernel does at the horizon
     assert (one.events, one.amount, one.number, one.mode) == (other.events, other.amount, other.number, other.mode)
 
 
