@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from sim.components.library import kernel_types
-from sim.kernel.compiler import Kernel, kernel_of
+from sim.kernel.compiler import Kernel, is_at_hand
 from sim.kernel.ensemble import warm
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
@@ -48,7 +47,7 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     A kernel that was never compiled on this machine is compiled by a thread, and SimPy answers meanwhile.
 
     Args:
-        want: `auto`; `kernel` waits for the compiler (some 10 s for a new type); `simpy`.
+        want: `auto`; `kernel` waits for the compiler (a second or two for a new type); `simpy`.
 
     Raises:
         CannotCompile: a kernel was asked for and a component cannot be compiled.
@@ -62,12 +61,12 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     if found is not None:
         return Backend(found)
     try:
-        kernel = kernel_of(types)
+        at_hand = is_at_hand(types)
     except CannotCompile as reason:
         if want == COMPILED:
             raise
         return Backend(None, f"{reason}")
-    if want == COMPILED or _on_disk(kernel):
+    if want == COMPILED or at_hand:
         return Backend(_load(types))
     _compile_meanwhile(types)
     return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)
@@ -99,9 +98,3 @@ def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
         if types not in _compiling:
             _compiling[types] = threading.Thread(target=work, name="compile", daemon=True)
             _compiling[types].start()
-
-
-def _on_disk(kernel: Kernel) -> bool:
-    """Whether numba keeps machine code of this kernel's loop beside its text."""
-    path = Path(str(kernel.module.__file__))
-    return any((path.parent / "__pycache__").glob(f"{path.stem}.replicate-*.nbi"))

@@ -117,10 +117,19 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         return _kernel(tuple(types))
 
 
+def is_at_hand(types: Sequence[ComponentType]) -> bool:
+    """Whether the machine code of these types was made before, so that `kernel_of` takes milliseconds.
+
+    Raises:
+        CannotCompile: a type cannot; the message says where and why.
+    """
+    return _path(_digest(_translations(tuple(types)))).is_file()
+
+
 @cache
 def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     begun = time.perf_counter()
-    translations = [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
+    translations = _translations(types)
     digest = _digest(translations)
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
@@ -128,6 +137,16 @@ def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 10
     function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
+
+
+@cache
+def _translations(types: tuple[ComponentType, ...]) -> tuple[Translation, ...]:
+    return tuple(translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types))
+
+
+def _path(digest: str) -> Path:
+    """Where the machine code of a program is kept."""
+    return cache_folder() / f"{digest}.o"
 
 
 def _digest(translations: Sequence[Translation]) -> str:
@@ -224,7 +243,7 @@ def _library() -> None:
 
 def _compiled(translations: Sequence[Translation], digest: str) -> tuple[Any, bool]:
     """The program ready to run, and whether its machine code was there already."""
-    path = cache_folder() / f"{digest}.o"
+    path = _path(digest)
     if not path.is_file():
         return machine_code(program(translations), lambda _, data: _keep(path, data)), False
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
