@@ -192,19 +192,30 @@ def query(
 
 @app.command()
 def whatif(
-    scenarios: Annotated[list[str], typer.Argument(help="Such as 'pump_335.status=off for 4h'.")],
+    scenarios: Annotated[
+        list[str], typer.Argument(help="Such as 'pump_335.status=off for 4h'; or: replay FILE, to run a result again.")
+    ],
     horizon: Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")] = "4h",
     limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
     replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same state, question and seed give the same answer.")] = 1,
     branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
+    plant: Annotated[
+        str, typer.Option(help="Of a result to replay: the plant's folder, or a shipped one's name.")
+    ] = "",
     data: Data = None,
     json_: Json = False,
 ) -> None:
-    """What happens if …, from the plant's state right now. Ctrl-C cancels."""
+    """What happens if …, from the plant's state right now. Ctrl-C cancels.
 
+    `whatif replay FILE` runs what `whatif … --json` wrote again, from the state and question in the file, without a
+    server. It says whether the result is the same bit for bit (exit code 0) or what differs (exit code 3).
+    """
+    from control.cli_replay import REPLAY, replay_file
     from twin.when import parse_duration_s
 
+    if scenarios[0] == REPLAY:
+        replay_file(scenarios[1:], plant, json_)
     client = Client(data_folder(data))
     body = {
         "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],

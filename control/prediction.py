@@ -170,7 +170,7 @@ def prediction_of(
     return Prediction(
         command=identity,
         point=step.point,
-        value=step.value,
+        value=float(step.value),
         made_at=result.taken_at,
         clock_s=result.clock_s,
         horizon_s=asked.horizon_s,

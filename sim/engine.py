@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,9 @@ class WaterJob:
 
     def unit(self, name: str) -> str:
         return "kWh" if name == ENERGY else self.units.get(name, "")
+
+    def asking(self, scenarios: Sequence[Scenario]) -> WaterJob:
+        return replace(self, scenarios=tuple(scenarios))
 
     def faster(self) -> WaterJob:
         return self

@@ -8,24 +8,27 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.job import Block, Job, Where, join, sample_times_s
 from sim.kpi import usual, values
-from sim.plant_job import HORIZON_MAX_S, plant_job
 from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
 from sim.scenario import BASELINE, Limit, Scenario, Verb
 from sim.statistics import CONFIDENCE, QUANTILES, Difference, fan, half_width, paired_difference, violated_by, wilson
 from sim.streams import SEED_MAX
 from sim.versions import versions
-from twin.columns import Snapshot
 from twin.errors import BadRequest, LimitExceeded
-from twin.plant import Plant, nearest
+from twin.nearest import nearest
 
+if TYPE_CHECKING:  # what a plant needs is loaded when one is asked about: a layout's first answer does not wait for it
+    from twin.columns import Snapshot
+    from twin.plant import Plant
+
+HORIZON_MAX_S = 7 * 86_400.0  # of a plant: beliefs of what comes to it say nothing useful past a week
 SCENARIOS_MAX = 8  # paired intervals of more options tell little: `sim.ranking` compares those
 REPLICATIONS_MAX = 4096  # half-widths shrink with the root: past this a better model pays more
 COMPILED_MAX = 100_000  # replications on the kernel: 15 s of LINE10 on two threads
@@ -102,7 +105,10 @@ def compare(
         LimitExceeded: the samples would need more than MEMORY_MAX_BYTES.
         Cancelled: `cancel` was set.
     """
+    from sim.plant_job import plant_job
+
     asked = Question(replications, precision, tuple(kpis), tuple(limits), goal, confidence)
+    _check_horizon(horizon_s)
     job = plant_job(
         plant, snapshot, scenarios, outputs, asked.kpis, limits, float(horizon_s), float(sample_every_s), seed
     )
@@ -125,6 +131,9 @@ def check_question(
     Raises:
         BadRequest, Refused: as `compare`.
     """
+    from sim.plant_job import plant_job
+
+    _check_horizon(horizon_s)
     job = plant_job(plant, snapshot, scenarios, outputs, (), limits, float(horizon_s), float(sample_every_s), 0)
     check(job, Question(replications, limits=tuple(limits)))
 
@@ -147,6 +156,11 @@ def answer(
     block, stopped = replicate(job, asked, runner, progress, cancel)
     result = conclude(job, asked, block, stopped)
     return dataclasses.replace(result, wall_s=time.perf_counter() - begun)
+
+
+def _check_horizon(horizon_s: float) -> None:
+    if not 0 < horizon_s <= HORIZON_MAX_S:
+        raise BadRequest(f"horizon of {horizon_s:g} s", f"a positive time, at most {HORIZON_MAX_S:g} s")
 
 
 # --- before ----------------------------------------------------------------------------------------------------------

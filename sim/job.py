@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -103,6 +103,9 @@ class Job(Protocol):
 
     def unit(self, name: str) -> str:
         """Symbol of the unit of an output or figure, "" when it has none."""
+
+    def asking(self, scenarios: Sequence[Scenario]) -> Job:
+        """The same replications of these scenarios."""
 
     def faster(self) -> Job:
         """The same replications on something faster that has become ready; itself when there is nothing."""

@@ -18,7 +18,7 @@ from sim.job import Block, Job, sample_times_s
 from sim.scenario import Limit, parse_limit
 from sim.statistics import violated_by
 from twin.errors import BadRequest
-from twin.plant import nearest
+from twin.nearest import nearest
 
 OF_TRAJECTORY: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "final": lambda s: s[:, -1],

@@ -30,7 +30,7 @@ from sim.spec import (
     component_type,
     finite,
 )
-from twin.plant import nearest
+from twin.nearest import nearest
 
 COMPONENTS_MAX = 10_000  # a plant of that size in one model wants to be cut into units first
 UNLIMITED = 1e15  # parts or content: more than any plant makes, and still exact

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,13 @@ from sim.kernel.names import (
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
-from sim.layout_model import Setting
 from sim.layout_record import importable, layout_hash, record
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
 from twin.errors import BadRequest
-from twin.plant import nearest
+from twin.nearest import nearest
+
+if TYPE_CHECKING:
+    from sim.layout_model import Setting
 
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
 
@@ -136,6 +138,9 @@ class LayoutJob:
         found = [run(arm, first, count, states) for arm in self._arms]
         samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
         return Block(first, samples * self._scales, figures / self._divisors, backend=self.backend)
+
+    def asking(self, scenarios: Sequence[Scenario]) -> LayoutJob:
+        return dataclasses.replace(self, scenarios=tuple(scenarios))
 
     def faster(self) -> LayoutJob:
         """The same replications on the kernel, once that is compiled."""

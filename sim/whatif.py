@@ -12,21 +12,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sim.answers import Answers
 from sim.experiment import Precision, Progress, Question, answer
 from sim.job import Job
 from sim.layout import Layout
 from sim.layout_job import SAMPLES, Beginning, layout_job
-from sim.plant_job import plant_job
 from sim.result import Goal, Plan, Result, Sense
 from sim.runner import Runner
 from sim.scenario import Scenario, parse_limit, parse_scenario
 from sim.statistics import CONFIDENCE
-from twin.columns import Snapshot
 from twin.errors import BadRequest
-from twin.plant import Plant
 from twin.when import parse_duration_s
+
+if TYPE_CHECKING:  # a layout's first answer does not wait for what only a plant needs
+    from twin.columns import Snapshot
+    from twin.plant import Plant
 
 __all__ = ["Goal", "Now", "Plan", "Precision", "Result", "Runner", "Scenario", "compare", "job_of", "parse_scenario"]
 
@@ -125,6 +127,8 @@ def job_of(
             base, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=every_s, outputs=follow, kpis=kpis,
             limits=parsed, begin=begin, backend=backend,
         )  # fmt: skip
+    from sim.plant_job import plant_job
+
     return plant_job(
         base.plant, base.snapshot, scenarios, follow or None, kpis, parsed, horizon_s, every_s, seed, backend
     )

@@ -16,7 +16,7 @@ from sim.kernel.interpreter import Act
 from sim.kernel.loop import COMMAND
 from sim.layout import UNLIMITED, Entity, Placed
 from sim.spec import POSITIVE, Level, Misspelt, Resource, Signal
-from twin.plant import nearest
+from twin.nearest import nearest
 
 # Kinds of `rules.intervene` and of `rules.read`.
 SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT = range(7)

@@ -102,14 +102,18 @@ def main() -> None:
         )  # fmt: skip
 
     ask()
+    spent = time.process_time()
     value = seconds(ask)
-    begun = time.perf_counter()
+    cpu_s = (time.process_time() - spent) / (len(found) - 1)
+    begun, spent = time.perf_counter(), time.process_time()
     parts = [ByHand(seed, CREW + seed % 2).parts for seed in range(BY_HAND)]
     by_hand = (time.perf_counter() - begun) / BY_HAND * 2 * PAIRS
+    cpu_by_hand = (time.process_time() - spent) / BY_HAND * 2 * PAIRS
     runner.close()
     gain = found[-1].scenarios[0].differences["parts"]
     detail = {
         "times_faster": round(by_hand / value, 1), "bar_times": BAR, "bar_s": LIMIT_S, "pairs": PAIRS,
+        "times_less_cpu": round(cpu_by_hand / cpu_s, 1), "cpu_s": round(cpu_s, 3),
         "threads": THREADS, "parts": round(found[-1].baseline.kpis["parts"].mean, 2),
         "parts_by_hand": round(mean(parts[::2]), 2), "gain": round(gain.mean, 2), "half_width": round(gain.half_width, 2),
         "ms_a_replication_by_hand": round(by_hand / 2, 2),

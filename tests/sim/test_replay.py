@@ -34,10 +34,11 @@ def kept(result: Result) -> dict[str, Any]:
 
 
 def a_line(runner: Runner) -> dict[str, Any]:
-    options = [Scenario("crew +1").add("crew.capacity", 1), parse_scenario("M5.health=down at 1h; M3.cycle.mean=0.7")]
+    options = [Scenario("crew +1").add("crew.capacity", 1), parse_scenario("M2.health=down at 1h; M3.cycle.mean=0.7")]
     return kept(
         compare(
-            line10(machines=5), options, horizon="4h", kpis=["parts"], until=Precision("parts", 1.0, 200), runner=runner,
+            line10(machines=3), options, horizon="2h", kpis=["parts"], until=Precision("parts", 2.0, 64), runner=runner,
+            replications=16,
             follow=["B2.level"], limits=["B2.level<1"], goal="max parts", confidence=0.9,
         )
     )  # fmt: skip

@@ -1,0 +1,133 @@
+"""Which parameters matter: a tornado one at a time, and what the spread of a figure is made of; must not know backends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.beliefs import Belief, quantile, spread
+from sim.experiment import Question, replicate
+from sim.job import Block, Job
+from sim.kernel.world import Packed
+from sim.kpi import values
+from sim.layout_job import LayoutJob, States
+from sim.runner import Runner
+from sim.scenario import BASELINE, Intervention, Scenario
+from sim.statistics import CONFIDENCE, Difference, paired_difference
+from sim.whatif import Base, job_of, lent
+from twin.errors import BadRequest
+
+PARAMETERS_MAX = 50
+LOW, HIGH = 0.1, 0.9  # quantiles of a tornado's ends
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a parameter does to a figure at its 10 and 90 % quantile, each against the base, paired."""
+
+    parameter: str
+    low_value: float
+    high_value: float
+    low: Difference
+    high: Difference
+
+    @property
+    def width(self) -> float:
+        return abs(self.high.mean - self.low.mean)
+
+
+def tornado(
+    base: Base, beliefs: Mapping[str, Belief], kpi: str, *, horizon: str | float, replications: int = 256,
+    seed: int = 1, confidence: float = CONFIDENCE, runner: Runner | None = None, **asked: Any,
+) -> tuple[Bar, ...]:  # fmt: skip
+    """One bar for each parameter, the widest first.
+
+    Args:
+        asked: more of `sim.whatif.job_of`.
+    """
+    _check(beliefs)
+    ends = {name: (quantile(b, LOW), quantile(b, HIGH)) for name, b in beliefs.items()}
+    arms = [_setting({name: value}, f"{name}={value:g}") for name, pair in ends.items() for value in pair]
+    job = job_of(base, (), horizon=horizon, kpis=[kpi], seed=seed, **asked)
+    found = _sampled(job.asking([BASELINE, *arms]), kpi, replications, runner)
+    bars = []
+    for k, (name, (low, high)) in enumerate(ends.items()):
+        told = (paired_difference(found[1 + 2 * k + end], found[0], confidence) for end in (0, 1))
+        bars.append(Bar(name, low, high, *told))
+    return tuple(sorted(bars, key=lambda bar: -bar.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Variance of a figure by where it comes from; the parts sum to `total`, estimates below 0 are told as 0.
+
+    Attributes:
+        interaction: what chance and state do differently for other parameters.
+    """
+
+    total: float
+    parameters: float
+    state: float
+    chance: float
+    interaction: float
+
+
+def variance_split(
+    base: Base, beliefs: Mapping[str, Belief], kpi: str, *, horizon: str | float, parameters: int = 32,
+    states: int = 16, replications: int = 16, seed: int = 1, runner: Runner | None = None, **asked: Any,
+) -> Split:  # fmt: skip
+    """The spread of a figure, split among parameters, the state at the start and chance.
+
+    Every draw of the parameters runs with the same states and the same chance: (parameters, states, replications) runs.
+    """
+    _check(beliefs)
+    if min(parameters, states, replications) < 2:
+        raise BadRequest(f"{parameters} × {states} × {replications} runs", "at least 2 of each")
+    arms = [_setting(draw, f"draw {k}") for k, draw in enumerate(spread(beliefs, parameters, seed))]
+    job = job_of(base, (), horizon=horizon, kpis=[kpi], seed=seed, **asked).asking(arms)
+    if isinstance(job, LayoutJob) and job.begin.states is not None:
+        begin = dataclasses.replace(job.begin, states=partial(_repeated, job.begin.states, replications))
+        job = dataclasses.replace(job, begin=begin)
+        return split_of(_sampled(job, kpi, states * replications, runner).reshape(parameters, states, replications))
+    found = _sampled(job, kpi, states * replications, runner)
+    return split_of(found.reshape(parameters, 1, states * replications))
+
+
+def split_of(y: NDArray[np.float64]) -> Split:
+    """Components of variance of a crossed design, parameters × (states with replications in them), (p, s, r)."""
+    p, s, r = y.shape
+    whole = y.mean()
+    rows, cells = y.mean(axis=(1, 2)), y.mean(axis=0)
+    rest = y - rows[:, None, None] - cells[None] + whole
+    interaction = float((rest**2).sum() / ((p - 1) * (s * r - 1)))
+    parameters = float(rows.var(ddof=1)) - interaction / (s * r)
+    within = float(cells.var(axis=1, ddof=1).mean())
+    between = float(cells.mean(axis=1).var(ddof=1)) - within / r if s > 1 else 0.0
+    parts = [max(0.0, x) for x in (parameters, between, within - interaction / p, interaction)]
+    return Split(sum(parts), *parts)
+
+
+def _repeated(states: States, times: int, replication: int) -> Packed:
+    return states(replication // times)
+
+
+def _setting(numbers: Mapping[str, float], name: str) -> Scenario:
+    return Scenario(name, tuple(Intervention(0.0, point, value) for point, value in numbers.items()))
+
+
+def _sampled(job: Job, kpi: str, count: int, runner: Runner | None) -> NDArray[np.float64]:
+    """The figure, shape (scenarios, count)."""
+    with lent(runner) as hired:
+        block: Block = replicate(job, Question(count), hired)[0]
+    return np.stack([values(job, block, s, kpi) for s in range(len(job.scenarios))])
+
+
+def _check(beliefs: Mapping[str, Belief]) -> None:
+    if not 1 <= len(beliefs) <= PARAMETERS_MAX:
+        raise BadRequest(f"beliefs of {len(beliefs)} parameters", f"give 1 … {PARAMETERS_MAX}")
