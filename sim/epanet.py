@@ -32,6 +32,14 @@ _NEW_FLOWS = 10  # ENinitH: forget the flows of the last run, save nothing: a ru
 _ERROR_MIN = 101  # smaller codes are warnings: the solution stands
 RUN_MAX_S = 10 * 366 * 86_400  # longest run of a fleet between two starts; EPANET needs an end
 LEVEL_EDGE_M = 1e-6  # keeps a full or an empty tank on the right side of its limit after conversion to feet
+SECTIONS: Mapping[str, str] = {
+    "JUNCTIONS": "node",
+    "RESERVOIRS": "node",
+    "TANKS": "node",
+    "PIPES": "link",
+    "PUMPS": "link",
+    "VALVES": "link",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Hydraulics:
         lows = self.read("node", list(self.tanks.values()), _TANK_MIN_LEVEL)
         highs = self.read("node", list(self.tanks.values()), _TANK_MAX_LEVEL)
         self.level_limits_m = {n: (float(a), float(b)) for n, a, b in zip(self.tanks, lows, highs, strict=True)}
+        levels = self.read("node", list(self.tanks.values()), _NODE_TANK_LEVEL)
+        self.file_levels_m = dict(zip(self.tanks, map(float, levels), strict=True))
 
     def close(self) -> None:
         """Free the project; also happens when the instance is forgotten."""
@@ -213,3 +223,27 @@ def _link_id(library: Any, handle: Any, index: int) -> str:
 def _close(project: Any) -> None:
     project.ENlib.EN_closeH(project._project)
     project.ENclose()
+
+
+def network_ids(path: Path, mistakes: list[str], place: str = "model.network") -> dict[str, set[str]]:
+    """Ids of nodes and links in an EPANET input file; empty when it cannot be read. Opens no EPANET."""
+    if not path.is_file():
+        mistakes.append(f"{place}: there is no file {path}; name an EPANET .inp in the plant's folder")
+        return {}
+    ids: dict[str, set[str]] = {"node": set(), "link": set()}
+    section, unit, ruled = "", "GPM", False  # EPANET's own default is GPM
+    for line in path.read_text(encoding="latin-1").splitlines():
+        words = line.split(";")[0].upper().split()
+        if words and words[0].startswith("["):
+            section = words[0].strip("[]")
+        elif words and section in SECTIONS:
+            ids[SECTIONS[section]].add(line.split()[0])
+        elif words and section == "OPTIONS" and words[0] == "UNITS":
+            unit = words[-1]
+        elif words and section in ("CONTROLS", "RULES"):
+            ruled = True
+    if unit != "LPS":
+        mistakes.append(f"{place}: {path.name} is in {unit}; save it with UNITS LPS")
+    if ruled:
+        mistakes.append(f"{place}: {path.name} has controls that would undo commands; remove them")
+    return ids

@@ -22,6 +22,7 @@ from sim.spec import (
     Level,
     Misspelt,
     Number,
+    Opaque,
     Port,
     Resource,
     Signal,
@@ -139,6 +140,8 @@ class Layout:
                 raise Misspelt(f"{name}: {kind.name} has no field {given!r}", hint)
         if len(self.components) >= COMPONENTS_MAX:
             raise Misspelt(f"{name} is component {COMPONENTS_MAX + 1}", f"at most {COMPONENTS_MAX}")
+        if issubclass(cls, Opaque):
+            cls.check(name)
         self._new_name(name)
         ports = {p.name: self._connect(name, kind, p, fields.get(p.name)) for p in kind.ports}
         values = {n: _value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in ports}

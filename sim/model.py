@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.epanet import LINK_QUANTITIES, NODE_QUANTITIES
+from sim.epanet import network_ids as _network_ids
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
 from twin.points import Point
@@ -306,37 +307,3 @@ def _hash(table: Mapping[str, Any], network: Path) -> str:
     digest = hashlib.sha256(json.dumps(table, sort_keys=True, default=str).encode())
     digest.update(network.read_bytes() if network.is_file() else b"")
     return digest.hexdigest()
-
-
-_SECTIONS = {
-    "JUNCTIONS": "node",
-    "RESERVOIRS": "node",
-    "TANKS": "node",
-    "PIPES": "link",
-    "PUMPS": "link",
-    "VALVES": "link",
-}
-
-
-def _network_ids(path: Path, mistakes: list[str]) -> dict[str, set[str]]:
-    """Ids of nodes and links in an EPANET input file; empty when it cannot be read."""
-    if not path.is_file():
-        mistakes.append(f"model.network: there is no file {path}; name an EPANET .inp in the plant's folder")
-        return {}
-    ids: dict[str, set[str]] = {"node": set(), "link": set()}
-    section, unit, ruled = "", "GPM", False  # EPANET's own default is GPM
-    for line in path.read_text(encoding="latin-1").splitlines():
-        words = line.split(";")[0].upper().split()
-        if words and words[0].startswith("["):
-            section = words[0].strip("[]")
-        elif words and section in _SECTIONS:
-            ids[_SECTIONS[section]].add(line.split()[0])
-        elif words and section == "OPTIONS" and words[0] == "UNITS":
-            unit = words[-1]
-        elif words and section in ("CONTROLS", "RULES"):
-            ruled = True
-    if unit != "LPS":
-        mistakes.append(f"model.network: {path.name} is in {unit}; save it with UNITS LPS")
-    if ruled:
-        mistakes.append(f"model.network: {path.name} has controls that would undo commands; remove them")
-    return ids

@@ -301,6 +301,7 @@ class Trigger:
         field: the timer, the resource's port, or the level's port.
         guard: of a rule.
         threshold, direction: of a crossing; +1 up, -1 down.
+        anew: of a process: it may begin again where a run goes on from a state.
     """
 
     kind: str
@@ -308,6 +309,7 @@ class Trigger:
     guard: Callable[[Any], bool] | None = None
     threshold: Field | None = None
     direction: int = 0
+    anew: bool = False
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -358,8 +360,16 @@ def command(function: Function) -> Function:
 
 
 def process(function: Function) -> Function:
-    """A SimPy generator, `def life(self, env)`: anything at all, on the SimPy backend only."""
+    """A SimPy generator, `def life(self, env)`: anything at all, on the SimPy backend only.
+
+    Where it stands cannot be saved: a run of it cannot be forked, nor begin from a state.
+    """
     return _marked(Trigger("process"))(function)
+
+
+def process_anew(function: Function) -> Function:
+    """A process that remembers all in the component's fields: where a run goes on with other chance, it begins again."""
+    return _marked(Trigger("process", anew=True))(function)
 
 
 class Component:
@@ -372,6 +382,44 @@ class Component:
     def now(self) -> float:
         """Time since the start of the layout's clock."""
         return self.handle.now
+
+
+class Opaque(Component):
+    """A component with state outside its fields: it runs on SimPy only, which asks it to save and to go on with that.
+
+    `sim.opaque` has those there are; a user's own model becomes a row there, not another class beside this one.
+    """
+
+    @classmethod
+    def title(cls) -> str:
+        """What it is, for messages."""
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, name: str) -> None:
+        """Refuse what cannot work, when the component is added as `name`."""
+        raise NotImplementedError
+
+    @classmethod
+    def watched(cls) -> frozenset[str]:
+        """The ports at whose changes its rules look."""
+        raise NotImplementedError
+
+    def open(self, unit_s: float, replication: int) -> None:
+        """Make what is outside, in its first state; told before the run begins."""
+        raise NotImplementedError
+
+    def resume(self, saved: object | None) -> None:
+        """Go on from what `save` gave; None: begin at this moment, in a run that goes on from a measured state."""
+        raise NotImplementedError
+
+    def save(self) -> object:
+        """All the state outside; plain values, that go to other processes."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free what is outside."""
+        raise NotImplementedError
 
 
 # --- types -----------------------------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-NAN = math.nan
-
 
 def floor_divided(x: float, y: float) -> float:
     """x // y for y != 0, as Python defines it for floats."""
@@ -31,29 +29,48 @@ def remainder(x: float, y: float) -> float:
     return rest
 
 
-# What a user's own function computes with: where Python refuses, no number.
+# What a user's own function computes: NaN where Python stops, since nothing there can say so.
 
-
-def finite(x: float) -> float:
-    """x, or NaN when it is infinite."""
-    return x if x - x == 0.0 else NAN
+NAN = math.nan
+LOOPS_MAX = 1_000_000  # turns of the loops of one call
+FARTHEST = 1e15  # where a loop may count to
 
 
 def over(x: float, y: float) -> float:
     """x / y."""
-    return x / y if y != 0.0 else NAN
+    if y == 0.0:
+        return NAN
+    return x / y
 
 
 def over_whole(x: float, y: float) -> float:
     """x // y."""
-    return floor_divided(x, y) if y != 0.0 else NAN
+    if y == 0.0:
+        return NAN
+    return floor_divided(x, y)
 
 
 def over_rest(x: float, y: float) -> float:
     """x % y."""
-    return remainder(x, y) if y != 0.0 else NAN
+    if y == 0.0:
+        return NAN
+    return remainder(x, y)
 
 
 def power(x: float, y: float) -> float:
-    """x ** y; a negative x to a broken power is no number."""
+    """x ** y, where Python would not make it complex."""
     return finite(math.pow(x, y))
+
+
+def finite(x: float) -> float:
+    """x, NaN for an infinity."""
+    if x - x != 0.0:
+        return NAN
+    return x
+
+
+def counted(x: float) -> int:
+    """An end of a range, which Python takes as a whole number."""
+    if not -FARTHEST < x < FARTHEST:
+        return 0
+    return int(x)

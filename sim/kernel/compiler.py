@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernel import arithmetic, chance, levels, loop, printer, rules, world
-from sim.kernel.functions import ONLY, own_function, place_of
-from sim.kernel.printer import LIBRARY, SYMBOL, Program, Unprintable
-from sim.kernel.translation import CannotCompile, Translation, translate
+from sim.kernel.functions import own_function
+from sim.kernel.printer import LIBRARY, SYMBOL, Program
+from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
 from sim.spec import ComponentType
 
@@ -162,18 +162,12 @@ def _digest(translations: Sequence[Translation]) -> str:
     return found.hexdigest()
 
 
-def rules_program() -> Program:
-    """The rules, to which more is added."""
+def program(translations: Sequence[Translation]) -> str:
+    """The program of these types, in the order of their numbers, in LLVM's language."""
     made = Program(_constants())
     for module in MODULES:
         for function in _functions(_source(module)):
             made.add(function)
-    return made
-
-
-def program(translations: Sequence[Translation]) -> str:
-    """The program of these types, in the order of their numbers, in LLVM's language."""
-    made = rules_program()
     dispatch = ["def dispatch(w: World, c: int, h: int) -> None:", "    ty = w.type_of[c]"]
     for number, translation in enumerate(translations):
         _add_type(made, translation)
@@ -186,15 +180,10 @@ def program(translations: Sequence[Translation]) -> str:
 
 
 def _add_type(made: Program, translation: Translation) -> None:
-    """A type's function, and the user's own that it calls."""
+    """A type's function, and the user's own that it calls, which see the numbers of their module only."""
     for name, function in translation.functions.items():
-        if f"user_{name}" in made.functions:
-            raise CannotCompile(f"two components call functions named {name}", "give one another name")
-        made.add(own_function(name, function))
-        try:
-            made.check(f"user_{name}")
-        except Unprintable as wrong:
-            raise CannotCompile(f"{place_of(name, function)} cannot be compiled: {wrong.what}", ONLY) from wrong
+        if name not in made.functions:
+            made.add(own_function(name, function))
     made.add(_functions(translation.text)[0])
 
 
@@ -243,34 +232,25 @@ def _library() -> None:
 
 def _compiled(translations: Sequence[Translation], digest: str) -> tuple[Any, bool]:
     """The program ready to run, and whether its machine code was there already."""
-    path = _path(digest)
-    if not path.is_file():
-        return machine_code(program(translations), lambda _, data: _keep(path, data)), False
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(path.read_bytes()))
-    engine.finalize_object()
-    return engine, True
-
-
-def machine_code(text: str, keep: Callable[[Any, bytes], None] | None = None) -> Any:
-    """A program in LLVM's language as machine code in memory; its functions by `get_function_address`."""
-    machine = _machine()
-    module = llvm.parse_assembly(text)
-    module.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(SPEED))
-    builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    if keep is not None:
-        engine.set_object_cache(keep)
-    engine.finalize_object()
-    return engine
-
-
-def _machine() -> Any:
-    """For this processor. An engine takes it over: each needs its own."""
+    machine = _target().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=SPEED
+    )
     _library()
-    features = llvm.get_host_cpu_features().flatten()
-    return _target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=SPEED)
+    path = _path(digest)
+    kept = path.read_bytes() if path.is_file() else None
+    module = llvm.parse_assembly(program(translations) if kept is None else "")
+    if kept is None:
+        module.verify()
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(SPEED))
+        builder.getModulePassManager().run(module, builder)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    if kept is None:
+        engine.set_object_cache(lambda _, data: _keep(path, data))
+        engine.finalize_object()
+    else:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(kept))
+        engine.finalize_object()
+    return engine, kept is not None
 
 
 def _keep(path: Path, data: bytes) -> None:

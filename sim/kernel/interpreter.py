@@ -24,6 +24,8 @@ from sim.kernel.handles import Stopped, instances
 from sim.kernel.loop import COMMAND
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
+from sim.spec import Opaque
+from twin.errors import Refused
 
 EVENTS_MAX = 50_000_000
 
@@ -79,7 +81,13 @@ class Interpreter:
         self._busy = True  # until all is set up
         self._draining = False
         self.components = instances(assembly, self._changed)
+        self._opaque = [c for c in self.components if isinstance(c, Opaque)]
         kinds = [p.type for p in assembly.layout.components]
+        self._processes = [
+            (c, h) for c, kind in zip(self.components, kinds, strict=True) for h in kind.of("process")
+        ]  # fmt: skip
+        if fresh != 1:
+            self._refuse_processes(exactly=fresh == 0)
         self._handlers = [{h.number: self._turning(h.function) for h in kind.handlers} for kind in kinds]
         self._rules = [[(h.number, h.trigger.guard, self._turning(h.function)) for h in kind.rules] for kind in kinds]
         for act in acts:
@@ -87,13 +95,15 @@ class Interpreter:
         for k, when in enumerate(calendar):
             if when < NEVER:
                 self._push(k)
+        for part in self._opaque:
+            part.open(assembly.layout.unit_s, replication)
         loop.begin(w, fresh)
+        if fresh != 1:
+            self._resume(exactly=fresh == 0)
         self._busy = False
         self._drain_soon()
-        if fresh == 1:
-            for component, kind in zip(self.components, kinds, strict=True):
-                for handler in kind.of("process"):
-                    self.env.process(handler.function(component, self.env))
+        for component, handler in self._processes:
+            self.env.process(handler.function(component, self.env))
 
     def plan(self, act: Act) -> None:
         """An intervention to come, or at this very moment."""
@@ -132,8 +142,17 @@ class Interpreter:
             raise fault_of(self.assembly, self.world)
 
     def snapshot(self) -> Packed:
-        """The state as the kernel takes it, to go on from exactly (`fresh` 0). Take it when a run has returned."""
+        """The state as the kernel takes it, to go on from exactly (`fresh` 0). Take it when a run has returned.
+
+        Raises:
+            Refused: a component's state outside its fields cannot be saved.
+        """
+        self._refuse_processes(exactly=True)
+        return self._packed()
+
+    def _packed(self) -> Packed:
         w = self.world
+        w.opaque = {part.handle.placed.name: part.save() for part in self._opaque}
         kept = w.due, w.calendar_size
         w.due, w.calendar_size = list(w.due), self._calendar_size
         try:
@@ -146,9 +165,12 @@ class Interpreter:
 
         Of each timer that was started with a draw the time already worked is kept; what remains is drawn anew in each
         replication, given that age.
+
+        Raises:
+            Refused: a component's state outside its fields cannot be saved.
         """
-        packed = self.snapshot()
-        w = unpack(packed)
+        self._refuse_processes(exactly=False)
+        w = unpack(self._packed())
         for k, d in enumerate(w.slot_draw):
             if d >= 0 and rules.running(w, k):
                 left = (w.due[k] - w.now) * rules.speed(w, k) if w.due[k] < NEVER else w.left[k]
@@ -157,6 +179,28 @@ class Interpreter:
         w.drawn = [0] * len(w.drawn)
         w.spare = [-1.0] * len(w.spare)
         return pack(w)
+
+    def close(self) -> None:
+        """Free what opaque components hold: instances of FMUs, networks."""
+        for part in self._opaque:
+            part.close()
+
+    def _refuse_processes(self, *, exactly: bool) -> None:
+        for component, handler in self._processes:
+            if exactly or not handler.trigger.anew:
+                place = f"{component.handle.placed.name}.{handler.name}"
+                hint = "keep its memory in fields and mark it @process_anew, or make it a Generator of sim.opaque"
+                raise Refused(f"{place} is a SimPy process: nobody can save where it stands", hint)
+
+    def _resume(self, *, exactly: bool) -> None:
+        saved = self.world.opaque
+        for part in self._opaque:
+            name = part.handle.placed.name
+            if exactly and name not in saved:
+                raise Refused(
+                    f"the state holds nothing of {name}, {part.title()}", "take it with Interpreter.snapshot()"
+                )
+            part.resume(saved.get(name))
 
     # --- SimPy's queue -----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ ints are 64 bits, floats doubles that no pass may reorder, and `math` is the lib
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,6 @@ SORTS: Mapping[str, str] = {
 ELEMENTS: Mapping[str, ir.Type] = {"ints": INT, "floats": DOUBLE, "singles": SINGLE}
 SCALARS: Mapping[str, ir.Type] = {"int": INT, "word": INT, "float": DOUBLE, "bool": BIT}
 RETURNS: Mapping[str, ir.Type] = {**SCALARS, "none": VOID, "words": ir.LiteralStructType([INT] * 4)}
-NOTHING: Mapping[str, Any] = {"int": 0, "bool": 0, "float": math.nan, "words": ir.Undefined}
 PLACES = ("plan_ints", "ints", "floats")  # of a world, in the order in which its addresses are handed over
 OF_PLACE: Mapping[str, str] = {"plan_ints": "int", "ints": "int", "floats": "float"}
 RANK = ("bool", "int", "word", "float")
@@ -36,7 +34,7 @@ LIBRARY: Mapping[str, int] = {
 }  # fmt: skip
 INTRINSICS: Mapping[str, str] = {
     "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil", "fabs": "llvm.fabs", "round": "llvm.rint",
-    "copysign": "llvm.copysign",
+    "trunc": "llvm.trunc", "copysign": "llvm.copysign",
 }  # fmt: skip
 SYMBOL = "twinloop_"
 BITWISE: Mapping[type, str] = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "shl"}
@@ -45,26 +43,8 @@ COMPARES: Mapping[type, str] = {
 }  # fmt: skip
 
 
-FIXED: Mapping[str, str] = {
-    "U64": "word",
-    "float": "float",
-    "int": "int",
-    "len": "int",
-    "round": "int",
-    "restore": "none",
-}
-
-
 class Unprintable(Exception):
-    """The text holds what cannot be printed: a mistake in the rules, in a translation, or in a user's function.
-
-    Attributes:
-        what: the text that cannot.
-    """
-
-    def __init__(self, function: str, what: str) -> None:
-        super().__init__(f"{function}: {what}")
-        self.what = what
+    """The text holds what cannot be printed: a mistake in the rules, or in a translation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +94,6 @@ class Program:
                     argument.add_attribute("noalias")
             at += len(_passed(sort))
         self.functions[tree.name] = Declared(function, tree, parameters, returns)
-
-    def check(self, name: str) -> None:
-        """Print one function into nothing.
-
-        Raises:
-            Unprintable: it holds what cannot be printed.
-        """
-        aside = Program(self.constants)
-        for declared in self.functions.values():
-            aside.add(declared.tree)
-        _Printer(aside, aside.functions[name]).print()
 
     def text(self) -> str:
         """All of it in LLVM's language."""
@@ -185,8 +154,8 @@ class _Printer:
         if not self.builder.block.is_terminated:
             if self.declared.returns == "none":
                 self.builder.ret_void()
-            else:  # Python would give None, which is no number
-                self.builder.ret(ir.Constant(RETURNS[self.declared.returns], NOTHING[self.declared.returns]))
+            else:
+                self.builder.unreachable()
 
     def parameters(self) -> None:
         arguments = iter(self.declared.ir.args)
@@ -214,7 +183,7 @@ class _Printer:
         return load
 
     def bad(self, node: ast.AST) -> Unprintable:
-        return Unprintable(self.declared.tree.name, ast.unparse(node))
+        return Unprintable(f"{self.declared.tree.name}: {ast.unparse(node)}")
 
     # --- kinds -------------------------------------------------------------------------------------------------------
 
@@ -226,17 +195,14 @@ class _Printer:
             for node in ast.walk(tree):
                 if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                     self.widen(node.targets[0].id, self.kind(node.value))
-                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-                    self.widen(node.target.id, self.kind(node.value))
                 elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
-                    parts = node.value.elts if isinstance(node.value, ast.Tuple) else []
-                    for number, target in enumerate(node.targets[0].elts):
-                        self.widen(ast.unparse(target), self.kind(parts[number]) if parts else "word")
+                    for target in node.targets[0].elts:
+                        self.widen(ast.unparse(target), "word")
                 elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
                     self.widen(node.target.id, self.kind(ast.BinOp(node.target, node.op, node.value)))
                 elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
-                    turns = node.iter.elts if isinstance(node.iter, ast.Tuple) else []
-                    self.widen(node.target.id, joined([self.kind(t) or "int" for t in turns] or ["int"]))
+                    parts = node.iter.elts if isinstance(node.iter, ast.Tuple) else []
+                    self.widen(node.target.id, joined([self.kind(p) or "int" for p in parts] or ["int"]))
 
     def widen(self, name: str, kind: str | None) -> None:
         if kind is not None:
@@ -268,11 +234,7 @@ class _Printer:
                 name = column_of(node)
                 if name is not None:
                     return OF_PLACE[COLUMNS[name].place]
-                if (
-                    isinstance(node, ast.Subscript)
-                    and isinstance(node.value, ast.Name)
-                    and node.value.id in self.arrays
-                ):
+                if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
                     return "int" if self.arrays[node.value.id][0] == "ints" else "float"
         raise self.bad(node)
 
@@ -284,16 +246,12 @@ class _Printer:
     def kind_of_call(self, node: ast.Call) -> str | None:
         if isinstance(node.func, ast.Attribute):
             return "float"  # math
-        if not isinstance(node.func, ast.Name):
-            raise self.bad(node)
+        assert isinstance(node.func, ast.Name)
         name = node.func.id
         if name in ("min", "max", "abs"):
             return self.joined(*node.args, least="int")
-        if name in FIXED:
-            return FIXED[name]
-        if name not in self.program.functions or node.keywords:
-            raise self.bad(node)
-        return self.program.functions[name].returns
+        fixed = {"U64": "word", "float": "float", "int": "int", "len": "int", "round": "int"}
+        return fixed[name] if name in fixed else self.program.functions[name].returns
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
@@ -328,8 +286,6 @@ class _Printer:
     def name(self, node: ast.Name) -> Value:
         if node.id in self.slots:
             return Value(self.kinds[node.id], self.builder.load(self.slots[node.id]))
-        if node.id not in self.program.constants:
-            raise self.bad(node)
         return self.value(ast.Constant(self.program.constants[node.id]))
 
     def to(self, value: Value, kind: str) -> Any:
@@ -445,8 +401,7 @@ class _Printer:
     def call(self, node: ast.Call) -> Value:
         if isinstance(node.func, ast.Attribute):
             return self.mathematics(node, node.func.attr)
-        if not isinstance(node.func, ast.Name):
-            raise self.bad(node)
+        assert isinstance(node.func, ast.Name)
         name, make = node.func.id, self.builder
         if name == "len":
             return self.length(node.args[0])
@@ -461,15 +416,11 @@ class _Printer:
             return self.mathematics(node, "fabs")
         if name == "restore":
             return self.restore(node)
-        if name not in self.program.functions or node.keywords:
-            raise self.bad(node)
         return self.own(node, self.program.functions[name])
 
     def own(self, node: ast.Call, declared: Declared) -> Value:
         given: list[Any] = []
         data = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "dispatch")]
-        if len(data) != len(declared.parameters):
-            raise self.bad(node)
         for argument, (_, sort) in zip(data, declared.parameters, strict=True):
             if sort == "world":
                 given.extend(self.world[place] for place in PLACES)
@@ -568,22 +519,12 @@ class _Printer:
                 pass
             case ast.Expr():
                 self.value(node.value)
-            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=parts)):
-                if len(targets) != len(parts):
-                    raise self.bad(node)
-                for target, value in zip(targets, [self.value(p) for p in parts], strict=True):
-                    self.store(target, value)
             case ast.Assign(targets=[ast.Tuple(elts=targets)]):
                 found = self.value(node.value)
-                if found.kind != "words" or len(targets) != 4:
-                    raise self.bad(node)
                 for number, target in enumerate(targets):
                     self.store(target, Value("word", self.builder.extract_value(found.ir, number)))
             case ast.Assign(targets=[target]):
                 self.store(target, self.value(node.value))
-            case ast.AnnAssign(target=ast.Name(), value=ast.expr()):
-                assert node.value is not None
-                self.store(node.target, self.value(node.value))
             case ast.AugAssign():
                 loaded = ast.parse(ast.unparse(node.target), mode="eval").body
                 self.store(node.target, self.arithmetic(ast.BinOp(loaded, node.op, node.value)))
@@ -616,8 +557,7 @@ class _Printer:
         if isinstance(target, ast.Name):
             self.builder.store(self.to(value, self.kinds[target.id]), self.slots[target.id])
             return
-        if not isinstance(target, ast.Subscript | ast.Attribute):
-            raise self.bad(target)
+        assert isinstance(target, ast.Subscript | ast.Attribute)
         place, kind = self.place(target)
         number = self.to(value, kind)
         self.builder.store(self.builder.fptrunc(number, SINGLE) if place.type.pointee == SINGLE else number, place)
@@ -656,8 +596,7 @@ class _Printer:
                 self.store(node.target, self.value(constant))
                 self.block(node.body)
             return
-        if not isinstance(node.iter, ast.Call) or not isinstance(node.target, ast.Name) or node.orelse:
-            raise self.bad(node)
+        assert isinstance(node.iter, ast.Call)
         given = [self.to(self.value(a), "int") for a in node.iter.args]
         first, last = (ir.Constant(INT, 0), given[0]) if len(given) == 1 else (given[0], given[1])
         step = given[2] if len(given) > 2 else ir.Constant(INT, 1)
@@ -687,6 +626,6 @@ def column_of(node: ast.AST) -> str | None:
     node = node.value if isinstance(node, ast.Subscript) else node
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "w":
         if node.attr not in COLUMNS:
-            raise Unprintable(node.attr, "is no column")
+            raise Unprintable(f"w.{node.attr} is no column")
         return node.attr
     return None

@@ -56,6 +56,8 @@ def turns(w: World, n: float) -> int:
     if not n <= TURNS_MAX:
         fail(w, TURNS_WITHOUT_END, 0)
         return 0
+    if n < 1.0:
+        return 0
     return int(n)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sim.spec import Buffer, ComponentType, Level, Misspelt, Resource, Signal, Transfer
+from sim.spec import Buffer, ComponentType, Level, Misspelt, Opaque, Resource, Signal, Transfer
 
 SEEN: dict[type, tuple[str, ...]] = {Buffer: ("level", "space", "first"), Resource: ("free",), Signal: ("value",)}
 """What a rule may watch of each sort of thing."""
@@ -77,6 +77,8 @@ def watched(kind: ComponentType) -> frozenset[str]:
     Raises:
         Misspelt: a rule watches what changes without an event: a level, or the time.
     """
+    if issubclass(kind.cls, Opaque):
+        return kind.cls.watched()
     found: set[str] = set()
     for rule in kind.rules:
         try:

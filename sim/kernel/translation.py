@@ -7,6 +7,7 @@ functions of `math` below, functions of the user's own module, and the operation
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,7 @@ from sim.spec import (
     Level,
     Misspelt,
     Number,
+    Opaque,
     Port,
     Resource,
     Signal,
@@ -37,7 +39,7 @@ COMPARES = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="
 MATH = ("sqrt", "exp", "log", "sin", "cos", "tan", "atan", "tanh", "pow", "floor", "ceil", "fabs")
 ARGUMENTS = {"pow": 2}  # of those that take other than one
 PLAIN_CALLS = {"min": range(2, 9), "max": range(2, 9), "abs": range(1, 2), "float": range(1, 2)}
-WHOLE_CALLS = ("int", "round")
+WHOLE_CALLS = {"int": "trunc", "round": "round"}
 
 
 class CannotCompile(Misspelt):
@@ -50,7 +52,7 @@ class Translation:
 
     Attributes:
         text: of `def step_…(w: World, c: int, h: int)`, in the restricted Python of the rules.
-        functions: the user's own that it calls, by name.
+        functions: the user's own that it calls, by their names in the kernel.
     """
 
     name: str
@@ -64,6 +66,8 @@ def translate(kind: ComponentType, name: str) -> Translation:
     Raises:
         CannotCompile: a handler holds something that cannot.
     """
+    if issubclass(kind.cls, Opaque):
+        raise CannotCompile(f"{kind.name} is {kind.cls.title()}", "it runs on the SimPy backend")
     for opaque in kind.of("process"):
         raise CannotCompile(f"{kind.name}.{opaque.name} is a SimPy process", "it runs on the SimPy backend")
     functions: dict[str, Callable[..., Any]] = {}
@@ -122,7 +126,7 @@ class _Writer:
             raise CannotCompile(f"{self.kind.name}.{self.handler.name}: its guard has no text", "@when(lambda m: …)")
         me, self._me, self._in_guard = self._me, guard[1], True
         try:
-            return self.expression(guard[0])
+            return self.test(guard[0])
         finally:
             self._me, self._in_guard = me, False
 
@@ -180,7 +184,7 @@ class _Writer:
             case ast.Constant(value=bool()):
                 return repr(node.value)
             case ast.Constant(value=int() | float() as number):
-                return repr(float(number))
+                return self.number(node, number)
             case ast.Constant():
                 raise self.bad(node, f"{node.value!r} stands where a number should", "compare States with their names")
             case ast.Name():
@@ -188,15 +192,18 @@ class _Writer:
             case ast.BinOp():
                 return self.arithmetic(node)
             case ast.BoolOp():
-                word = " and " if isinstance(node.op, ast.And) else " or "
-                return "(" + word.join(map(self.expression, node.values)) + ")"
+                if not truthful(node):
+                    raise self.bad(node, "and, or stand where a number should", "write a if a else b")
+                return self.test(node)
             case ast.UnaryOp(op=ast.USub()):
                 return f"(-{self.expression(node.operand)})"
             case ast.UnaryOp(op=ast.Not()):
-                return f"(not {self.expression(node.operand)})"
+                return f"(not {self.test(node.operand)})"
+            case ast.UnaryOp(op=ast.UAdd()):
+                return self.expression(node.operand)
             case ast.IfExp():
-                parts = (node.body, node.test, node.orelse)
-                return "({} if {} else {})".format(*map(self.expression, parts))
+                yes, no = self.expression(node.body), self.expression(node.orelse)
+                return f"({yes} if {self.test(node.test)} else {no})"
             case ast.Compare():
                 return self.compare(node)
             case ast.Attribute():
@@ -205,6 +212,18 @@ class _Writer:
                 return self.call(node)
         raise self.bad(node, f"{type(node).__name__} cannot be compiled")
 
+    def test(self, node: ast.expr) -> str:
+        """Where only true or false counts: there `and` and `or` may join numbers."""
+        if not isinstance(node, ast.BoolOp):
+            return self.expression(node)
+        word = " and " if isinstance(node.op, ast.And) else " or "
+        return "(" + word.join(map(self.test, node.values)) + ")"
+
+    def number(self, node: ast.AST, value: float) -> str:
+        if not math.isfinite(value):
+            raise self.bad(node, f"{value} is no finite number")
+        return repr(float(value))
+
     def name(self, node: ast.Name) -> str:
         if node.id in self.names:
             return self.names[node.id]
@@ -212,7 +231,7 @@ class _Writer:
             raise self.bad(node, f"{node.id} may have no value here", "give it one before the if or the loop")
         value = self.lookup(node.id)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return repr(float(value))
+            return self.number(node, value)
         raise self.bad(node, f"{node.id!r} is neither a local name nor a number of the module")
 
     def local(self, name: str) -> bool:
@@ -261,9 +280,12 @@ class _Writer:
         if isinstance(known, Number):
             return f"w.number[{self.at(known)}]"
         if known is None and isinstance(node.value, ast.Name) and node.value.id == self._me:
-            return "w.now" if node.attr == "now" else repr(float(getattr(self.kind.cls, node.attr)))
+            return "w.now" if node.attr == "now" else self.number(node, getattr(self.kind.cls, node.attr))
         if isinstance(node.value, ast.Name) and self.lookup(node.value.id) is math:
-            return repr(float(getattr(math, node.attr)))
+            constant = getattr(math, node.attr, None)
+            if not isinstance(constant, float):
+                raise self.bad(node, f"math.{node.attr} is no number")
+            return self.number(node, constant)
         if isinstance(known, State):
             fix = f'compare it with a name: {ast.unparse(node)} == "{known.values[0]}"'
             raise self.bad(node, f"the state {known.name} stands where a number should", fix)
@@ -294,7 +316,7 @@ class _Writer:
             if node.func.id in WHOLE_CALLS:
                 if len(given) != 1:
                     raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give one number")
-                return f"float({node.func.id}(checked(w, {given[0]})))"
+                return f"math.{WHOLE_CALLS[node.func.id]}(checked(w, {given[0]}))"
             value = self.lookup(node.func.id)
             if inspect.isfunction(value):
                 return self.own(node, value, given)
@@ -311,9 +333,12 @@ class _Writer:
         wanted = len(inspect.signature(function).parameters)
         if wanted != len(given):
             raise self.bad(node, f"{function.__name__} takes {wanted} arguments, not {len(given)}")
-        if self.functions.setdefault(function.__name__, function) is not function:
-            raise self.bad(node, f"two functions are called {function.__name__}", "give one another name")
-        return f"checked(w, float(user_{function.__name__}({', '.join(given)})))"
+        # Functions of several modules may be called alike, and one text may hold several numbers.
+        held = {n: v for n, v in inspect.getclosurevars(function).nonlocals.items() if isinstance(v, int | float)}
+        place = f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno} {held}"
+        name = f"user_{function.__name__}_{hashlib.blake2s(place.encode(), digest_size=4).hexdigest()}"
+        self.functions[name] = function
+        return f"checked(w, {name}({', '.join(given)}))"
 
     def draw(self, chance: Distribution) -> str:
         own = self.kind.chances[self.kind.at(chance)]
@@ -333,7 +358,7 @@ class _Writer:
             case ast.Continue():
                 out("continue")
             case ast.If():
-                out(f"if {self.expression(node.test)}:")
+                out(f"if {self.test(node.test)}:")
                 self.branches((node.body, node.orelse), depth, lines)
             case ast.For():
                 self.loop(node, depth, lines)
@@ -504,6 +529,15 @@ def _sort(known: Field | None) -> type | None:
     if isinstance(known, Port):
         return known.to
     return Timer if isinstance(known, Timer) else Transfer if isinstance(known, Transfer) else None
+
+
+def truthful(node: ast.expr) -> bool:
+    """Whether an expression is true or false and nothing else: there `and` and `or` give no number."""
+    if isinstance(node, ast.BoolOp):
+        return all(map(truthful, node.values))
+    negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    named = isinstance(node, ast.Attribute) and node.attr in ("connected", "running")
+    return negated or named or isinstance(node, ast.Compare) or isinstance(getattr(node, "value", None), bool)
 
 
 def _offer(owner: Field | None, rows: Iterable[tuple[type | None, str]]) -> str:

@@ -7,7 +7,7 @@ is two copies and a snapshot is two arrays. The rules of `sim.kernel.rules` read
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +26,9 @@ NEVER = 1e300
 
 class World:
     """One replication's columns, as Python lists: what the rules work on outside the kernel."""
+
+    def __init__(self) -> None:
+        self.opaque: Mapping[str, object] = {}  # component -> what it saved of its state outside the columns
 
     # --- the plan: components (index c)
     type_of: PlanInts
@@ -185,15 +188,17 @@ class Packed:
     Attributes:
         plan: int64, shape (p,): the same for every replication.
         ints, floats: shape (i,) int64 and (f,) float64: the state.
+        opaque: what opaque components saved of theirs, by name; the kernel has none.
     """
 
     plan: NDArray[np.int64]
     ints: NDArray[np.int64]
     floats: NDArray[np.float64]
+    opaque: Mapping[str, object] = field(default_factory=dict)
 
     def copy(self) -> Packed:
         """Another state of the same plan."""
-        return Packed(self.plan, self.ints.copy(), self.floats.copy())
+        return Packed(self.plan, self.ints.copy(), self.floats.copy(), self.opaque)
 
     def column(self, name: str) -> NDArray[np.int64] | NDArray[np.float64]:
         """A view of one column; of a scalar, of length 1."""
@@ -222,12 +227,13 @@ def pack(world: World) -> Packed:
             head[column.slot + 1] = len(values)
             into.extend(values)
     plan = np.array([*head, *places["plan_ints"]], np.int64)
-    return Packed(plan, np.array(places["ints"], np.int64), np.array(places["floats"], np.float64))
+    return Packed(plan, np.array(places["ints"], np.int64), np.array(places["floats"], np.float64), world.opaque)
 
 
 def unpack(packed: Packed) -> World:
     """The arrays as lists again; nothing is shared."""
     world = World()
+    world.opaque = packed.opaque
     for column in COLUMNS.values():
         values = packed.column(column.name).tolist()
         setattr(world, column.name, values[0] if column.scalar else values)

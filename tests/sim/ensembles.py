@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from sim.components.library import LIBRARY
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import Kernel
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.names import Names
 from sim.layout import Layout
-from tests.sim.kernels import LIBRARY, library
+from tests.sim.kernels import library
 
 GRID = np.empty(0)
 
@@ -29,6 +30,17 @@ def figures(
     runs = replicate(kernel or library(), assembly, ask, 0, replications)
     found: NDArray[np.float64] = runs.figures / np.array([names.divisor(r, horizon) for r in readings])
     return found
+
+
+def trajectories(
+    layout: Layout, watched: Sequence[str], grid: NDArray[np.float64], replications: int, *, seed: int = 3
+) -> NDArray[np.float32]:
+    """What is read at the moments of the grid, shape (replications, moments, watched)."""
+    assembly = assemble(layout, seed=seed, types=LIBRARY)
+    names = Names(assembly)
+    readings = [names.reading(name) for name in watched]
+    ask = Ask(float(grid[-1]), pairs([]), grid, pairs([(r.kind, r.index) for r in readings]))
+    return replicate(library(), assembly, ask, 0, replications).samples
 
 
 def interval(values: NDArray[np.float64], confidence: float = 0.99) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -18,13 +17,12 @@ from sim.kernel.world import Packed, World, pack, unpack
 from sim.layout import Layout
 from sim.spec import ComponentType
 
-Types = tuple[ComponentType, ...]
 TRACE = 60_000
 Trace = list[tuple[float, int, int]]
+Types = tuple[ComponentType, ...]
 Step = tuple[float, str, float | str]
 
 
-@lru_cache(maxsize=8)  # sets of types in the tests
 def library(types: Types = LIBRARY) -> Kernel:
     """The kernel of all shipped components, or of those."""
     return kernel_of(types)
@@ -41,7 +39,8 @@ def compiled(
 ) -> World:  # fmt: skip
     """The world at the horizon; its trace holds this run only."""
     kernel = library(types)
-    packed = (state or pack(assemble(layout, seed=seed, trace=TRACE, types=types).world)).copy()
+    assembly = assemble(layout, seed=seed, trace=TRACE, types=kernel.types)
+    packed = (state or pack(assembly.world)).copy()
     packed.column("traced")[0] = 0
     none = np.empty((0, 2), np.int64)
     acts = sorted(acts, key=lambda a: a.at)

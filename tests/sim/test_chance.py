@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -25,8 +27,8 @@ from sim.spec import (
     Uniform,
     Weibull,
 )
-from tests.sim import machine
 from tests.sim.layouts import line10
+from tests.sim.probe import compiled_functions
 
 ONES = 0xFFFFFFFF
 KNOWN_ANSWERS = [  # Random123's kat_vectors for philox4x32 of 10 rounds: zeros, ones, digits of pi
@@ -72,33 +74,79 @@ def drawer(seed: int = 11) -> Assembly:
     return assemble(plant, seed=seed)
 
 
+PROBE = """
+def words(given: NDArray[np.int64], found: NDArray[np.int64]) -> None:
+    a, b, c, d = philox(given[0], given[1], given[2], given[3], given[4], given[5])
+    found[0] = a
+    found[1] = b
+    found[2] = c
+    found[3] = d
+
+def uniforms(w: World, d: int, found: NDArray[np.float64]) -> None:
+    for k in range(len(found)):
+        found[k] = uniform(w, d)
+
+def draws(w: World, d: int, at: int, found: NDArray[np.float64]) -> None:
+    for k in range(len(found)):
+        found[k] = draw(w, d, at)
+
+def inverses(kind: int, a: float, b: float, c: float, x: float, found: NDArray[np.float64]) -> None:
+    found[0] = inverse(kind, a, b, c, x)
+
+def survivals(kind: int, a: float, b: float, c: float, x: float, found: NDArray[np.float64]) -> None:
+    found[0] = survival(kind, a, b, c, x)
+
+def remainders(kind: int, a: float, b: float, c: float, age: float, x: float, found: NDArray[np.float64]) -> None:
+    found[0] = remaining(kind, a, b, c, age, x)
+"""
+
+
+@cache
+def kernel() -> dict[str, Callable[..., None]]:
+    return compiled_functions(PROBE)
+
+
+def one(name: str, *given: float) -> float:
+    """What the compiled rule gives."""
+    found = np.empty(1)
+    kernel()[name](*given, found)
+    return float(found[0])
+
+
+def many(name: str, count: int, *given: object) -> list[float]:
+    found = np.empty(count)
+    kernel()[name](*given, found)
+    values: list[float] = found.tolist()
+    return values
+
+
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS, ids=["zeros", "ones", "pi"])
 def test_philox_gives_the_published_words(
     counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
 ) -> None:
     assert chance.philox(*counter, *key) == words
-    assert machine.philox(*counter, *key) == words
+    found = np.empty(4, np.int64)
+    kernel()["words"](np.array([*counter, *key], np.int64), found)
+    assert tuple(found.tolist()) == words
 
 
 def test_fifty_thousand_uniforms_are_the_same_compiled() -> None:
     assembly = drawer(seed=2**64 - 3)
     assembly.world.replication = 4_000_000_000
     packed = pack(assembly.world)
-    compiled = machine.compiled("uniform")
-    for _ in range(50_000):
-        u = rules.uniform(assembly.world, 3)
-        assert 0.0 < u < 1.0
-        assert u == compiled(packed, 3)
+    ours = [rules.uniform(assembly.world, 3) for _ in range(50_000)]
+    assert 0.0 < min(ours) < max(ours) < 1.0
+    assert ours == many("uniforms", 50_000, packed, 3)
 
 
 def test_draws_of_every_distribution_are_the_same_compiled() -> None:
     assembly = drawer()
-    packed, compiled = pack(assembly.world), machine.compiled("draw")
+    packed = pack(assembly.world)
     kind = assembly.layout.components[0].type
     for chosen in kind.chances:
         d, at = chosen.index, kind.draw_at(chosen)
         ours = [rules.draw(assembly.world, d, at) for _ in range(3000)]
-        assert ours == [compiled(packed, d, at) for _ in range(3000)]
+        assert ours == many("draws", 3000, packed, d, at)
 
 
 @of_each
@@ -106,7 +154,7 @@ def test_quantiles_are_those_of_scipy(ours: Distribution, theirs: stats.distribu
     for u in EXCEEDED:
         x = chance.inverse(ours.kind, *numbers(ours), u)
         assert x == pytest.approx(float(theirs.isf(u)), rel=1e-9)
-        assert x == machine.compiled("inverse")(ours.kind, *numbers(ours), u)
+        assert x == one("inverses", ours.kind, *numbers(ours), u)
 
 
 @of_each
@@ -116,7 +164,7 @@ def test_survival_is_that_of_scipy_and_turns_quantiles_back(
     for x in [0.0, 0.3, 1.0, 1.5, 2.0, 3.9, 5.0, 6.0, 9.0, 40.0]:
         alive = chance.survival(ours.kind, *numbers(ours), x)
         assert alive == pytest.approx(float(theirs.sf(x)), rel=1e-9, abs=1e-15)
-        assert alive == machine.compiled("survival")(ours.kind, *numbers(ours), x)
+        assert alive == one("survivals", ours.kind, *numbers(ours), x)
     for u in EXCEEDED:
         x = chance.inverse(ours.kind, *numbers(ours), u)
         assert chance.survival(ours.kind, *numbers(ours), x) == pytest.approx(u, rel=1e-6)
@@ -131,7 +179,7 @@ def test_what_remains_is_conditional_on_the_age(
     for u in [0.001, 0.1, 0.5, 0.9, 0.999]:
         x = chance.remaining(ours.kind, *numbers(ours), age, u)
         assert x == pytest.approx(float(theirs.isf(u * theirs.sf(age))) - age, rel=1e-7, abs=1e-12)
-        assert x == machine.compiled("remaining")(ours.kind, *numbers(ours), age, u)
+        assert x == one("remainders", ours.kind, *numbers(ours), age, u)
 
 
 def test_what_has_outlived_its_distribution_ends_at_once() -> None:

@@ -35,7 +35,7 @@ LIMIT = 5.0
 
 
 def listed(x: float) -> float:
-    return sum([x, 1.0, "2"] and [x])  # type: ignore[list-item]
+    return sum([x, 1.0])
 
 
 def drawn(x: float) -> float:
@@ -43,7 +43,26 @@ def drawn(x: float) -> float:
 
 
 def drawn_by_numpy(x: float) -> float:
-    return x * float(np.random.random())
+    return x * np.random.random()
+
+
+def may_end(x: float) -> float:  # type: ignore[return]
+    if x > 1:
+        return 1.0
+
+
+def half_named(x: float) -> float:
+    if x > 1:
+        y = 2.0
+    return y
+
+
+def takes_any(*x: float) -> float:
+    return x[0]
+
+
+def ors(x: float) -> float:
+    return x or 2.0
 
 
 def twice(x: float) -> float:
@@ -241,16 +260,46 @@ class CallsNumpyRandom(Plain):
         self.x = drawn_by_numpy(1.0)
 
 
-class CallsWithoutEnd(Plain):
-    @at_start
-    def begin(self) -> None:
-        self.x = turns_while(1.0)
-
-
 class CallsOther(Plain):
     @at_start
     def begin(self) -> None:
         self.x = of_another(1.0)
+
+
+class CallsEndless(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = may_end(3.0)
+
+
+class CallsHalfNamed(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = half_named(3.0)
+
+
+class CallsAny(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = takes_any(3.0)
+
+
+class CallsOrs(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = ors(3.0)
+
+
+class OrsNumbers(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = self.x or 2.0
+
+
+class Infinite(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.x = min(math.inf, 5.0)
 
 
 class CallsListing(Plain):
@@ -301,11 +350,16 @@ REASONS = {
     NoOperation: "begin: parts has no pour(…) (it has ['pop', 'push', 'put', 'take'])",
     NoReading: "begin: self.parts.flow cannot be read (of parts there is connected, first, level, space)",
     NoChance: "begin: wait has no distribution (start it with a time)",
-    CallsRandom: "the function drawn uses random (a function of a component may use numbers and math only)",
-    CallsNumpyRandom: "the function drawn_by_numpy uses np (a function of a component may use numbers and math only)",
-    CallsWithoutEnd: "the function turns_while turns while something holds (for k in range(n): …, which ends)",
-    CallsOther: "the function of_another uses twice (a function of a component may use numbers and math only)",
-    CallsListing: "the function listed cannot be compiled: ",
+    CallsRandom: "the function drawn: random.random() cannot be compiled (numbers, if, while, for",
+    CallsNumpyRandom: "the function drawn_by_numpy: np.random.random() cannot be compiled",
+    CallsEndless: "the function may_end may end without a value (let every way end with return)",
+    CallsHalfNamed: "the function half_named: y may have no value here (give it one before the if or the loop)",
+    CallsAny: "the function takes_any takes more than arguments by place (write def name(x, y): …)",
+    CallsOrs: "the function ors: and, or stand where a number should (write a if a else b)",
+    OrsNumbers: "begin: and, or stand where a number should (write a if a else b)",
+    Infinite: "begin: inf is no finite number",
+    CallsOther: "the function of_another: it uses twice (a function of a component may use numbers and math only)",
+    CallsListing: "the function listed: [x, 1.0] cannot be compiled (numbers, if, while",
     Lives: "Lives.life is a SimPy process (it runs on the SimPy backend)",
     Lateness: "the guard of Lateness.late is no lambda of one thing (@when(lambda m: …))",
 }
@@ -350,22 +404,28 @@ def closed_over(much: float):  # type: ignore[no-untyped-def]
     return with_own_number
 
 
-with_own_number = closed_over(7.0)
+with_own_number, nine_times = closed_over(7.0), closed_over(9.0)
 
 
 def gathers(n: float) -> float:
-    total, turns = 0.0, 0
-    for k in range(math.ceil(n)):
+    total, k = 0.0, 0
+    while k < n:
         total += k % 3
         total /= 1.5
-        turns += 1
-    return total + turns
-
-
-def turns_while(x: float) -> float:
-    while x < 5.0:
-        x += 1.0
-    return x
+        k += 1
+    for each in range(1, 4):
+        if each == 2:
+            continue
+        total, k = total + each // 2, total
+        if total > 1e6:
+            return -1.0
+    if total < 0 or not k:
+        return math.pi
+    elif n > 100:
+        part = int(-n / 3)
+    else:
+        part = round(n / 2) ** 2
+    return total + part + abs(-n) + min(n, 3, 5.5) + math.floor(-0.5) + (1 < k < 9) + (k if k > 2 else -k)
 
 
 class Able(Component):
@@ -402,6 +462,16 @@ class Able(Component):
         self.whole = low
 
 
+class Shares(Component):
+    """Calls what another component calls, and another function of that name."""
+
+    x = Var(0)
+
+    @at_start
+    def begin(self) -> None:
+        self.x = gathers(2.0) + with_own_number(1.0) + nine_times(1.0)
+
+
 class Machine(Component):
     """Called like a shipped one; both may be in one plant."""
 
@@ -413,14 +483,16 @@ class Machine(Component):
 
 
 def test_what_backends_could_take_differently_they_take_alike() -> None:
-    kinds: Types = (component_type(Able),)
+    kinds: Types = (component_type(Able), component_type(Shares))
     plant = Layout()
     plant.add(Able, "A")
     plant.add(Able, "B", size=12.5)
+    plant.add(Shares, "C")
     ours, reference = outcomes(plant, 5.0, types=kinds)
     assert ours == reference
     assert not ours.said
     assert ours.numbers == reference.numbers
+    assert reference.numbers[-1] == pytest.approx(gathers(2.0) + 16.0)
     assert reference.numbers[1] == pytest.approx(10 * 7 / 3 + gathers(7.0))
 
 

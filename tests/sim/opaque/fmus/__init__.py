@@ -1,0 +1,98 @@
+"""Makes the tests' own FMU, a tank that wears, for FMI 2 and 3, with the compiler of this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TOKEN = "{6f2f1a5e-tank}"
+# name, type in FMI 2, type in FMI 3, causality, variability, initial, start
+VARIABLES = (
+    ("level", "Real", "Float64", "output", "continuous", "calculated", ""),
+    ("inflow", "Real", "Float64", "input", "continuous", "", "0"),
+    ("area", "Real", "Float64", "parameter", "fixed", "exact", "2"),
+    ("k", "Real", "Float64", "parameter", "tunable", "exact", "0.1"),
+    ("level_start", "Real", "Float64", "parameter", "fixed", "exact", "1"),
+    ("total", "Real", "Float64", "local", "continuous", "exact", "0"),
+    ("steps", "Integer", "Int32", "output", "discrete", "calculated", ""),
+    ("open", "Boolean", "Boolean", "input", "discrete", "", "true"),
+)
+
+
+def tank_fmu(folder: Path, version: int, *, forks: bool = True, even: bool = False, platform: str = "") -> Path:
+    """A .fmu file.
+
+    Args:
+        forks: whether it says that it can save its state.
+        even: whether it says that it can only be stepped evenly.
+        platform: for which its library claims to be; this machine's when "".
+    """
+    fmpy = pytest.importorskip("fmpy")
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        if os.environ.get("CI"):
+            pytest.fail("a C compiler is needed to make the FMU")
+        pytest.skip("no C compiler: the tests' FMU cannot be made")
+    platform = platform or (fmpy.platform if version == 2 else fmpy.platform_tuple)
+    library = folder / f"tank{version}.so"
+    headers = Path(fmpy.__file__).parent / "c-code"
+    subprocess.run(
+        [compiler, "-O1", "-shared", "-fPIC", "-w", f'-DTOKEN="{TOKEN}"', f"-I{headers}", f"-I{HERE}",
+         str(HERE / f"tank_fmi{version}.c"), "-o", str(library), "-lm"],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    path = folder / f"tank{version}.fmu"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("modelDescription.xml", _fmi2(forks, even) if version == 2 else _fmi3(forks, even))
+        packed.write(library, f"binaries/{platform}/tank.so")
+    return path
+
+
+def _words(**given: str) -> str:
+    return "".join(f' {name}="{value}"' for name, value in given.items() if value)
+
+
+def _abilities(version: int, forks: bool, even: bool) -> str:
+    said, state = str(forks).lower(), "state" if version == 2 else "State"
+    return (
+        f'modelIdentifier="tank" canHandleVariableCommunicationStepSize="{str(not even).lower()}" '
+        f'canGetAndSetFMU{state}="{said}" canSerializeFMU{state}="{said}"'
+    )
+
+
+def _fmi2(forks: bool, even: bool) -> str:
+    rows = "".join(
+        f'<ScalarVariable name="{name}" valueReference="{number}"'
+        f"{_words(causality=causality, variability=variability, initial=initial)}><{kind}{_words(start=start)}/>"
+        "</ScalarVariable>"
+        for number, (name, kind, _, causality, variability, initial, start) in enumerate(VARIABLES)
+    )
+    return (
+        f'<fmiModelDescription fmiVersion="2.0" modelName="tank" guid="{TOKEN}">'
+        f"<CoSimulation {_abilities(2, forks, even)}/><ModelVariables>{rows}</ModelVariables>"
+        '<ModelStructure><Outputs><Unknown index="1"/><Unknown index="7"/></Outputs>'
+        '<InitialUnknowns><Unknown index="1"/><Unknown index="7"/></InitialUnknowns></ModelStructure>'
+        "</fmiModelDescription>"
+    )
+
+
+def _fmi3(forks: bool, even: bool) -> str:
+    rows = "".join(
+        f'<{kind} name="{name}" valueReference="{number}"'
+        f"{_words(causality=causality, variability=variability, initial=initial, start=start)}/>"
+        for number, (name, _, kind, causality, variability, initial, start) in enumerate(VARIABLES)
+    )
+    return (
+        f'<fmiModelDescription fmiVersion="3.0" modelName="tank" instantiationToken="{TOKEN}">'
+        f"<CoSimulation {_abilities(3, forks, even)}/><ModelVariables>{rows}"
+        '<Float64 name="time" valueReference="99" causality="independent" variability="continuous"/></ModelVariables>'
+        '<ModelStructure><Output valueReference="0"/><Output valueReference="6"/>'
+        '<InitialUnknown valueReference="0"/><InitialUnknown valueReference="6"/></ModelStructure>'
+        "</fmiModelDescription>"
+    )
