@@ -36,8 +36,10 @@ from control.groups import Groups
 from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
+from control.lookahead_store import LookaheadStore
+from control.lookout import Lookout
 from control.northbound import Northbound, Sources
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, PKI, PREDICTIONS_FILE, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOOKAHEAD_FILE, PKI, PREDICTIONS_FILE, only_one
 from control.plants import read_plant
 from control.prediction_store import PredictionStore
 from control.preflight import Preflight
@@ -134,6 +136,15 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             points = plant.points_of_device(device.id)
             links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance, config.data / PKI)
         whatifs = WhatIfs(live, runner, clock, _identity)
+        lookahead_store = LookaheadStore(config.data / LOOKAHEAD_FILE)
+        closing.callback(lookahead_store.close)
+
+        def busy() -> str:
+            if preflight.busy:
+                return "a command is being predicted"
+            return "a what-if is running" if whatifs.busy else ""
+
+        lookout = Lookout(live, runner, lookahead_store, evidence, clock, _identity, busy)
         branches = Branches(live, whatifs, clock)
         questions = Questions(live, store, commands, branches)
         closing.callback(questions.close)
@@ -148,18 +159,19 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         parts = Parts(
             graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
             evidence=evidence, commands=commands, leases=Leases(commands, command_store, clock, _identity),
-            groups=Groups(commands, command_store, _identity), preflight=preflight, whatifs=whatifs,
+            groups=Groups(commands, command_store, _identity), preflight=preflight, lookout=lookout, whatifs=whatifs,
             identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock,
             new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
         )  # fmt: skip
         names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
-        web = _web(application(parts, metrics.registry(live, evidence, watch, northbound.figures), names))
+        web = _web(application(parts, metrics.registry(live, evidence, watch, lookout, northbound.figures), names))
         served = await northbound.start()
         evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
         whole: tuple[Coroutine[Any, Any, None], ...] = (
             commands.run(),
             preflight.run(commands.get),
             whatifs.run(),
+            lookout.run(),
             imports.run(),
             northbound.run(),
             watch.run(),

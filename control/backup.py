@@ -19,7 +19,7 @@ import duckdb
 from control.client import SERVER_FILE
 from control.evidence import Evidence
 from control.identity import TOKEN_FILE
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, PREDICTIONS_FILE, only_one
+from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, LOOKAHEAD_FILE, PREDICTIONS_FILE, only_one
 from ledger import files
 from ledger.errors import LedgerError
 from twin.errors import BadRequest, Conflict, NotFound, TwinloopError, Unavailable
@@ -113,6 +113,7 @@ class Backups:
             copy.others(self._data, {HISTORY_FILE, f"{HISTORY_FILE}.wal", COMMANDS_FILE, LEDGER})
             for column in ("entry", "score_entry"):
                 _forget_entries(draft / PREDICTIONS_FILE, "predictions", column, cut.entries)
+            _forget_entries(draft / LOOKAHEAD_FILE, "steps", "entry", cut.entries)
             copy.finish(Path(progress.folder))
         except (OSError, sqlite3.Error, duckdb.Error, TwinloopError, LedgerError, TimeoutError) as error:
             shutil.rmtree(draft, ignore_errors=True)

@@ -25,6 +25,7 @@ from control.cli_fleet import fleet
 from control.cli_group import group_app
 from control.cli_history import backup, history_app, restore
 from control.cli_lease import lease_app
+from control.cli_lookahead import lookahead_app
 from control.cli_model import model_app, said
 from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
@@ -47,6 +48,7 @@ command_app.command()(prediction)
 app.add_typer(audit_app, name="audit")
 app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
+app.add_typer(lookahead_app, name="lookahead")
 app.add_typer(model_app, name="model")
 app.add_typer(history_app, name="history")
 app.command()(stop)

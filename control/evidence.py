@@ -40,12 +40,14 @@ HISTORY_BATCH = "history.batch"
 HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
 PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
+LOOKAHEAD = "lookahead"
 KINDS = (
     "command",
     "lease",
     "group",
     PREDICTION,
     PREDICTION_SCORE,
+    LOOKAHEAD,
     "point",
     GRAPH,
     HISTORY_BATCH,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from control.evidence import Evidence
 from control.live import LiveTwin
+from control.lookout import Lookout
 from protocols.served import Figures
 
 TICK_S = 0.05
@@ -61,6 +63,21 @@ class _Twinloop(Collector):
         yield GaugeMetricFamily("twinloop_loop_worst_seconds", "longest time the loop was away", self._watch.worst_s)
 
 
+class _Lookahead(Collector):
+    def __init__(self, lookout: Lookout) -> None:
+        self._lookout = lookout
+
+    def collect(self) -> Iterator[Metric]:
+        turns = CounterMetricFamily(
+            "twinloop_lookahead_turns", "turns of the look-ahead by outcome", labels=["outcome"]
+        )
+        for outcome, count in dataclasses.asdict(self._lookout.turns).items():
+            turns.add_metric([outcome], count)
+        yield turns
+        standing = [a for a in self._lookout.standing if a.limit not in {s.limit for s in self._lookout.shelves}]
+        yield GaugeMetricFamily("twinloop_predicted_alarms", "predicted alarms that stand", len(standing))
+
+
 class _Serving(Collector):
     def __init__(self, figures: Mapping[str, Figures]) -> None:
         self._figures = figures
@@ -85,9 +102,12 @@ class _Serving(Collector):
         yield from counts.values()
 
 
-def registry(live: LiveTwin, evidence: Evidence, watch: LoopWatch, serving: Mapping[str, Figures]) -> CollectorRegistry:
+def registry(
+    live: LiveTwin, evidence: Evidence, watch: LoopWatch, lookout: Lookout, serving: Mapping[str, Figures]
+) -> CollectorRegistry:
     """`serving`: what each `[[serve]]` counts, by id."""
     made = CollectorRegistry()
     made.register(_Twinloop(live, evidence, watch))
+    made.register(_Lookahead(lookout))
     made.register(_Serving(serving))
     return made

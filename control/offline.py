@@ -18,7 +18,9 @@ from control.client import SERVER_FILE, Client
 from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
 from control.life_check import Kept, Place, check_lives, read_lives
-from control.places import COMMANDS_FILE, HISTORY_FILE, PREDICTIONS_FILE
+from control.lookahead_audit import Row as Step
+from control.lookahead_audit import check_steps, read_steps
+from control.places import COMMANDS_FILE, HISTORY_FILE, LOOKAHEAD_FILE, PREDICTIONS_FILE
 from control.prediction_check import Row, check_predictions, read_predictions
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
@@ -88,7 +90,7 @@ def _twin_and_property(name: str) -> tuple[str, str]:
 
 
 def verify(data: Path) -> dict[str, Any]:
-    """The ledger's own check, of every history batch, command, lease, group and prediction, as one summary."""
+    """The ledger's own check, of every history batch, command, lease, group, prediction and predicted alarm, as one summary."""
     directory = data / "ledger"
     problems: list[dict[str, Any]] = []
     commands: Found = {}
@@ -104,6 +106,12 @@ def verify(data: Path) -> dict[str, Any]:
             predictions = read_predictions(data / PREDICTIONS_FILE)
         except sqlite3.Error as error:
             problems.append(_damaged(PREDICTIONS_FILE, error))
+    steps: list[Step] = []
+    if (data / LOOKAHEAD_FILE).is_file():
+        try:
+            steps = read_steps(data / LOOKAHEAD_FILE)
+        except sqlite3.Error as error:
+            problems.append(_damaged(LOOKAHEAD_FILE, error))
     report = verify_ledger(directory)
     problems += [dataclasses.asdict(p) for p in report.problems]
     history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
@@ -112,6 +120,7 @@ def verify(data: Path) -> dict[str, Any]:
         problems += check_commands(commands, entries)
         problems += check_lives(lives, entries)
         problems += check_predictions(predictions, entries)
+        problems += check_steps(steps, entries)
         history = _check_history(data, list(entries.values()))
     except LedgerError as error:
         problems.append(_damaged("ledger", error))

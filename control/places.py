@@ -17,6 +17,7 @@ DATA_ROOT = Path("var")
 HISTORY_FILE = "history.duckdb"
 COMMANDS_FILE = "commands.sqlite"
 PREDICTIONS_FILE = "predictions.sqlite"
+LOOKAHEAD_FILE = "lookahead.sqlite"
 LEDGER = "ledger"
 PKI = "pki"
 LOCK_FILE = "lock"

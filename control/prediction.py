@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from control.observed import Held
 from sim.experiment import HORIZON_MAX_S
 from sim.model import Model
 from sim.result import Outcome, Result
@@ -54,14 +55,6 @@ class Effect:
     mean: float
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a settable point was told when the prediction was made; nearer than `tolerance` is the same."""
-
-    value: float
-    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,35 +9,35 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import duckdb
 import msgspec
-import numpy as np
 
 from control.command import Command, Status
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.prediction import Held, Prediction, prediction_of, question, unpredicted, verdict
+from control.observed import Held
+from control.prediction import Prediction, prediction_of, question, unpredicted, verdict
 from control.prediction_audit import PredictionAudit
 from control.prediction_store import Kept, PredictionStore
-from control.score import Score, Summary, Track, score, summary, unscored
+from control.score import Score, Summary, score, summary, unscored
+from control.sight import held, read_tracks, values
 from protocols.link import Clock
 from sim.experiment import compare
 from sim.model import Model, read_model
 from sim.runner import Runner
 from sim.scenario import parse_limit
-from twin import track
 from twin.columns import Snapshot
 from twin.errors import LimitExceeded, NotFound, TwinloopError, Unavailable
 from twin.interlock import Judgement
 from twin.plant import Plant
 from twin.points import Point
 from twin.policy import Policy
-from twin.quality import good_mask, is_good
+from twin.quality import is_good
 
 TIMEOUT_S = 30.0  # from asking to the answer: a prediction takes one second, two what-ifs beside it make it five
 WAITING_MAX = 16  # predictions asked for and not answered: beyond it the last would not come within TIMEOUT_S
@@ -69,6 +69,11 @@ class Preflight:
         self._thread = ThreadPoolExecutor(1, "preflight")
         self._disk = ThreadPoolExecutor(1, "predictions")
         self._audit = PredictionAudit(store, evidence, self._on_disk)
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for a prediction."""
+        return bool(self._asked)
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ class Preflight:
         )  # fmt: skip
         outputs = list(result.units)
         return prediction_of(
-            command.id, asked, result, limits, _held(plant, model, snapshot), _read(plant, outputs, snapshot),
+            command.id, asked, result, limits, held(plant, list(model.sets), snapshot), values(plant, outputs, snapshot),
             {name: model.starts[name].sd for name in outputs if name in model.starts},
         )  # fmt: skip
 
@@ -168,7 +173,7 @@ class Preflight:
 
     def _clock_rate(self, clock: Point, now: int) -> float:
         """Seconds of the plant's clock a second; 1 where the last minute does not tell."""
-        told = self._tracks([clock.name], now - CLOCK_LOOK_NS, now)[clock.name]
+        told = read_tracks(self._live.history.store, [clock.name], now - CLOCK_LOOK_NS, now)[clock.name]
         time, value = told.time[told.good], told.value[told.good]
         if len(time) < 2 or time[-1] <= time[0] or value[-1] <= value[0]:
             return 1.0
@@ -259,7 +264,9 @@ class Preflight:
                 self._pending.pop(made.command, None)  # taken out of the store meanwhile
             else:
                 names = {*made.held, *kept[0].fans, self._live.plant.clock or ""}
-                tracks = await asyncio.to_thread(self._tracks, sorted(names), made.made_at, now)
+                tracks = await asyncio.to_thread(
+                    read_tracks, self._live.history.store, sorted(names), made.made_at, now
+                )
                 await self._settle(score(kept[0], sent[-1], tracks[self._live.plant.clock or ""], tracks, now))
 
     async def _settle(self, found: Score) -> None:
@@ -269,42 +276,8 @@ class Preflight:
         self._audit.wake()
         self._live.feed.announce("prediction", found.scored_at, {"command": found.command})
 
-    def _tracks(self, names: Sequence[str], start: int, end: int) -> dict[str, Track]:
-        con = self._live.history.store.cursor()
-        try:
-            read = {name: track.read(con, name, start, end) for name in names}
-        finally:
-            con.close()
-        return {n: Track(time, value, good_mask(code) & np.isfinite(value)) for n, (time, value, code) in read.items()}
-
     async def _on_disk(self, work: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
-
-
-def _held(plant: Plant, model: Model, snapshot: Snapshot) -> dict[str, Held]:
-    """What the settable points of the model were told, as far as they can be read."""
-    values = _read(plant, list(model.sets), snapshot)
-    return {n: Held(v, _tolerance(plant, plant.point(n), v)) for n, v in values.items() if v is not None}
-
-
-def _tolerance(plant: Plant, point: Point, value: float) -> float:
-    """Two readings nearer than this are the same setting: half a step of its register, or what its feedback allows."""
-    if point.type in ("boolean", "enum"):
-        return 0.0
-    rule = plant.feedback_of_point.get(point.name)
-    own = rule.tolerance if rule is not None and rule.feedback == point.name else 0.0
-    step = abs(point.scale) / 2 if point.type == "integer" or point.scale != 1.0 else 0.0
-    return max(own, step, 1e-6 * abs(value))
-
-
-def _read(plant: Plant, names: Sequence[str], snapshot: Snapshot) -> dict[str, float | None]:
-    columns = snapshot.columns
-    found: dict[str, float | None] = {}
-    for name in names:
-        row = plant.point(name).id
-        good = is_good(int(columns.quality[row])) and bool(np.isfinite(columns.value[row]))
-        found[name] = float(columns.value[row]) if good else None
-    return found
 
 
 def as_body(kept: Kept, whole: bool = True) -> dict[str, Any]:

@@ -13,15 +13,13 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from control.observed import KNOWN_SHARE, Track, first_change, plant_clock, since_start, widened
 from control.prediction import Fan, Prediction, span
 from sim.scenario import parse_limit
 from sim.statistics import QUANTILES
 
 LATE_SHARE = 0.1  # of the horizon: a command that acts later than that is not the one that was predicted
-KNOWN_SHARE = 0.9  # of the sample times need a good reading before "the limit was kept" may be said
-GAPS = 3.0  # a clock that was told this many times more rarely than usual was not heard: the server was away
 BINS = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # of predicted probability, finer where decisions are taken
 
 
@@ -31,32 +29,6 @@ class Outcome(StrEnum):
     SCORED = "scored"  # against the readings of its whole horizon
     CENSORED = "censored"  # up to the moment at which somebody changed what it had taken for given
     UNSCORED = "unscored"  # its command was not sent, or nothing can be compared; the detail says why
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """Readings of one point in order of time.
-
-    Attributes:
-        time: ns since 1970 UTC, shape (N,).
-        value: shape (N,).
-        good: shape (N,).
-    """
-
-    time: NDArray[np.int64]
-    value: NDArray[np.float64]
-    good: NDArray[np.bool_]
-
-    def in_force(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The newest reading at each moment, NaN where there is none or it is not good: shape of `at`."""
-        row = np.searchsorted(self.time, at, side="right") - 1
-        known = row >= 0
-        found = np.full(len(at), np.nan)
-        found[known] = np.where(self.good[row[known]], self.value[row[known]], np.nan)
-        return found
-
-
-NO_TRACK = Track(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,45 +95,6 @@ def unscored(prediction: Prediction, why: str, now: int) -> Score:
     return Score(prediction.command, Outcome.UNSCORED, why, now)
 
 
-# --- the plant's clock ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PlantClock:
-    """The plant's own time over ours, from its good readings up to the first that goes back."""
-
-    time: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-
-    def read(self, at_ns: int) -> float:
-        """Plant seconds at a moment; the nearest that was read beyond both ends."""
-        return float(np.interp(at_ns, self.time, self.seconds))
-
-    def heard(self, seconds: NDArray[np.float64], least_s: float) -> NDArray[np.bool_]:
-        """Where the plant was heard: not in a gap between two readings of the clock that is longer than GAPS of its
-        usual ones, and than `least_s`. What was last read before such a gap says nothing of the time within.
-        """
-        gaps_s = np.diff(self.seconds)
-        if not len(gaps_s):
-            return np.zeros(len(seconds), np.bool_)
-        after = np.clip(np.searchsorted(self.seconds, seconds, side="left"), 1, len(gaps_s))
-        return np.asarray(gaps_s[after - 1] <= max(least_s, GAPS * float(np.median(gaps_s))), np.bool_)
-
-    def moments(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """When the clock showed these: ns since 1970 UTC."""
-        return np.interp(seconds, self.seconds, self.time.astype(np.float64)).astype(np.int64)
-
-
-def plant_clock(prediction: Prediction, readings: Track) -> tuple[PlantClock, bool]:
-    """The clock from the start of the prediction on, and whether it was set back (which ends what can be compared)."""
-    later = readings.good & (readings.time > prediction.made_at)
-    time = np.concatenate([[prediction.made_at], readings.time[later]]).astype(np.int64)
-    seconds = np.concatenate([[prediction.clock_s], readings.value[later]])
-    back = np.flatnonzero(np.diff(seconds) < 0)
-    end = int(back[0]) + 1 if len(back) else len(seconds)
-    return PlantClock(time[:end], seconds[:end]), end < len(seconds)
-
-
 # --- scoring -------------------------------------------------------------------------------------------------------------
 
 
@@ -172,13 +105,13 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
         sent_at: when its command was sent, ns since 1970 UTC.
         tracks: of every output and every settable point, what came after the start; one that is missing never changed.
     """
-    clock, set_back = plant_clock(prediction, clock_readings)
+    clock, set_back = plant_clock(prediction.made_at, prediction.clock_s, clock_readings)
     delay_s = clock.read(sent_at) - prediction.clock_s - prediction.at_s
     if delay_s > LATE_SHARE * prediction.horizon_s:
         why = f"the command was sent {span(round(delay_s))} of plant time later than predicted"
         return Score(prediction.command, Outcome.UNSCORED, why, now, delay_s=delay_s)
     reached_s = min(float(clock.seconds[-1]) - prediction.clock_s, prediction.horizon_s)
-    cut = first_change(prediction, tracks)
+    cut = first_change(prediction.held, tracks, prediction.made_at, prediction.point, prediction.value)
     until_s, why = reached_s, ""
     if cut is not None and clock.read(cut[0]) - prediction.clock_s < reached_s:
         until_s, why = clock.read(cut[0]) - prediction.clock_s, cut[1]
@@ -193,7 +126,7 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
     seconds = prediction.clock_s + np.array(prediction.times_s)[rows]
     moments, heard = clock.moments(seconds), clock.heard(seconds, prediction.times_s[1])
     read = {
-        name: np.where(heard, _since_start(prediction, name, tracks).in_force(moments), np.nan)
+        name: np.where(heard, since_start(prediction, name, tracks).in_force(moments), np.nan)
         for name in prediction.fans
     }
     points = tuple(_point(prediction, name, rows, read[name]) for name in prediction.fans)
@@ -209,36 +142,6 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
         points,
         tuple(_limit(prediction, n, rows[-1], read) for n in range(len(prediction.risks))),
     )
-
-
-def _since_start(prediction: Prediction, name: str, tracks: Mapping[str, Track]) -> Track:
-    """The track with what it read at the start in front: history keeps changes, and there may have been none."""
-    track, started = tracks.get(name, NO_TRACK), prediction.started.get(name)
-    if started is None:
-        return track
-    return Track(
-        np.concatenate([[prediction.made_at], track.time]).astype(np.int64),
-        np.concatenate([[started], track.value]),
-        np.concatenate([[True], track.good]),
-    )
-
-
-def first_change(prediction: Prediction, tracks: Mapping[str, Track]) -> tuple[int, str] | None:
-    """(moment, why) at which a settable point was first told something else than the prediction took for given."""
-    found: list[tuple[int, str]] = []
-    for name, held in prediction.held.items():
-        track = tracks.get(name)
-        if track is None:
-            continue
-        fits = np.abs(track.value - held.value) <= held.tolerance
-        if name == prediction.point:
-            told = np.abs(track.value - prediction.value) <= held.tolerance
-            fits = np.where(np.logical_or.accumulate(told & track.good), told, fits)
-        other = np.flatnonzero(track.good & ~fits & (track.time > prediction.made_at))
-        if len(other):
-            row = int(other[0])
-            found.append((int(track.time[row]), f"{name} was set to {track.value[row]:g}"))
-    return min(found, default=None)
 
 
 def _point(prediction: Prediction, name: str, rows: list[int], read: NDArray[np.float64]) -> PointScore:
@@ -274,17 +177,6 @@ def _limit(prediction: Prediction, n: int, row: int, read: Mapping[str, NDArray[
         violated = None
     probability = risk.by[row]
     return LimitScore(risk.limit, probability, violated, None if violated is None else (probability - violated) ** 2)
-
-
-def widened(fan: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """The quantiles of a reading where `fan` has those of the true value: (5, K) -> (5, K).
-
-    Exact where both are Gaussian; else right for a wide fan and for a wide noise.
-    """
-    median = fan[len(fan) // 2]
-    reach = special.ndtri(np.array(QUANTILES))[:, None] * noise  # (5, 1)
-    away = fan - median
-    return np.asarray(median + np.sign(reach + away) * np.hypot(away, reach), np.float64)
 
 
 def quantile_loss(fan: NDArray[np.float64], values: NDArray[np.float64]) -> float | None:
@@ -361,11 +253,12 @@ def summary(made: int, waiting: int, scores: Sequence[Score]) -> Summary:
         float(np.mean([(p - o) ** 2 for p, o in pairs])) if pairs else None,
         happened * (1 - happened) if pairs else None,
         float(np.mean(beaten)) if beaten else None,
-        _bins(pairs),
+        bins_of(pairs),
     )
 
 
-def _bins(pairs: Sequence[tuple[float, float]]) -> tuple[Bin, ...]:
+def bins_of(pairs: Sequence[tuple[float, float]]) -> tuple[Bin, ...]:
+    """Of (probability, 1 where it happened)."""
     found = []
     for low, high in pairwise(BINS):
         mine = [(p, o) for p, o in pairs if low <= p < high or (p == high == BINS[-1])]

@@ -34,9 +34,7 @@ def _score(score: Mapping[str, Any] | None) -> None:
     if score is None:
         show.out.print("  waits for its horizon")
         return
-    coverage = (
-        "" if score["coverage"] is None else f"  {_percent(score['coverage'])} of {score['readings']} in the band"
-    )
+    coverage = "" if score["coverage"] is None else f"  {percent(score['coverage'])} of {score['readings']} in the band"
     show.out.print(f"  {score['outcome']}{coverage}  {score['detail']}", markup=False)
     for p in score["points"]:
         observed = "not read" if p["observed"] is None else f"{p['observed']:+.3g}"
@@ -57,7 +55,7 @@ def row(made: Mapping[str, Any]) -> tuple[Any, ...]:
         "" if worst is None else f"{worst['limit']}: {worst['probability']:.2f}",
         "" if worst is None else f"{worst['baseline']:.2f}",
         "waiting" if score is None else score["outcome"],
-        "" if score is None or score["coverage"] is None else _percent(score["coverage"]),
+        "" if score is None or score["coverage"] is None else percent(score["coverage"]),
     )
 
 
@@ -65,15 +63,15 @@ def track(summary: Mapping[str, Any]) -> str:
     parts = [f"{summary['made']} predictions: {summary['scored']} scored, {summary['censored']} cut short, "
              f"{summary['unscored']} without an outcome, {summary['waiting']} waiting"]  # fmt: skip
     if summary["coverage"] is not None:
-        parts.append(f"{_percent(summary['coverage'])} of readings in the 90 % band")
+        parts.append(f"{percent(summary['coverage'])} of readings in the 90 % band")
     if summary["brier"] is not None:
         parts.append(
             f"Brier {summary['brier']:.3f} over {summary['limits']} limits ({summary['brier_base']:.3f} by rate)"
         )
     if summary["beats_persistence"] is not None:
-        parts.append(f"{_percent(summary['beats_persistence'])} nearer than no change")
+        parts.append(f"{percent(summary['beats_persistence'])} nearer than no change")
     return "; ".join(parts)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     return f"{100 * share:.0f} %"

@@ -128,6 +128,11 @@ class WhatIfs:
         self._tasks.create_task(self._experiment(run, what, plant, snapshot))
         return run
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return any(run.state is State.RUNNING for run in self._runs.values())
+
     def get(self, identity: str) -> Run:
         run = self._runs.get(identity)
         if run is None:

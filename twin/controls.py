@@ -41,6 +41,11 @@ class Controls:
     def policy(self, point: Point) -> Policy:
         return self.policies.get(point.id, FREE)
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """Those that any policy names, each once."""
+        return tuple(dict.fromkeys(limit for policy in self.policies.values() for limit in policy.limits))
+
     def gap_s(self, device: str) -> float:
         return self.gaps.get(device, 0.0)
 

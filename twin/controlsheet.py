@@ -19,6 +19,7 @@ from twin.expression import Expression
 from twin.guard import Guard
 from twin.interface import NAME, Interface
 from twin.interlock import Interlock
+from twin.limitsheet import check_limits
 from twin.models import is_a
 from twin.nearest import nearest
 from twin.plant import Device, Twin
@@ -60,9 +61,6 @@ PACING: Mapping[str, Setting] = {
 }
 _OF_NUMBERS = ("step_max", "slew_per_s")
 _PATTERN = re.compile(r"[\w.*]+", re.ASCII)
-_LIMIT = re.compile(
-    r"\s*(?P<point>[A-Za-z][\w.]*)\s*[<>]=?\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*", re.ASCII
-)
 
 
 @dataclass(frozen=True)
@@ -245,20 +243,7 @@ def _check_preflight(sheet: Sheet, ground: Ground, index: int, said: dict[str, A
         sheet.mistake("policy", index, "preflight", "the plant has no [model] to predict with", fix)
     if "horizon" in said:
         said["horizon"] = _horizon_s(sheet, index, said["horizon"])
-    for text in said.get("limits", ()):
-        form = _LIMIT.fullmatch(text)
-        if form is None:
-            fix = "write point<value or point>value, in the point's unit: tank_1.level<3"
-            sheet.mistake("policy", index, "limits", f"limit {text!r} is not understood", fix)
-            continue
-        name = form["point"]
-        point = ground.points.get(name)
-        if point is None:
-            fix = nearest(name, ground.points) or "name a point"
-            sheet.mistake("policy", index, "limits", f"limit {text!r}: {name!r} is no point", fix)
-        elif point.type not in ("double", "integer"):
-            what = f"limit {text!r}: {name} is of type {point.type}"
-            sheet.mistake("policy", index, "limits", what, "limit points that are numbers")
+    check_limits(sheet, ground.points, "policy", index, said.get("limits", ()))
 
 
 def _horizon_s(sheet: Sheet, index: int, text: str) -> float:

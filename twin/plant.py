@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twin.controls import NO_CONTROLS, Controls
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
+from twin.lookahead import Lookahead
 from twin.nearest import nearest as nearest
 from twin.points import ByName, Point, Points, Selection
 from twin.retention import KEEP_EVERYTHING, Retention
@@ -105,6 +106,7 @@ class Plant:
     added: Added = Added()
     servings: tuple[Serving, ...] = ()
     controls: Controls = NO_CONTROLS
+    lookahead: Lookahead | None = None
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:

@@ -17,6 +17,7 @@ from twin.errors import BadPlant, NotFound, Notice
 from twin.fit import missing_ends, unfit
 from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
+from twin.lookaheadsheet import read_lookahead
 from twin.models import read_models
 from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Serving, Twin, nearest
@@ -81,6 +82,7 @@ def load_plant(
     own = _own_points(devices, servings, len(points))
     controls = read_controls(sheet, Ground({**known, **{p.name: p for p in own}}, twins, interfaces, devices))
     kept = _retention(sheet)
+    ahead = read_lookahead(sheet, known, controls.limits)
     clock = head.get("clock")
     if clock is not None and clock not in known:
         sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
@@ -104,6 +106,7 @@ def load_plant(
         retention=kept,
         servings=tuple(servings.values()),
         controls=controls,
+        lookahead=ahead,
     )
 
 

@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, Form]] = {
     "pacing": {"devices": list},
     "stop": {"id": str, "name": str, "set": dict},
     "history": dict.fromkeys(retention.KEYS, str),
+    "lookahead": {},
     "model": {},
 }
 NEEDED = {
@@ -50,7 +51,8 @@ NEEDED = {
     "stop": ("id", "set"),
 }
 LISTS = tuple(NEEDED)[1:]
-OPEN = ("device", "serve", "interlock", "policy", "pacing", "model")  # their rows carry settings that others know
+# Their rows carry settings that others know.
+OPEN = ("device", "serve", "interlock", "policy", "pacing", "lookahead", "model")
 _WANTED: dict[Form, str] = {str: "text", list: "a list", dict: 'a table such as { "pump_1.status" = 0 }'}
 
 

@@ -19,6 +19,7 @@ from control.history_check import check_history
 from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
+from control.lookout import Lookout
 from control.preflight import Preflight
 from control.questions import Questions
 from control.runtime import CommandRuntime
@@ -73,6 +74,7 @@ class Parts:
     leases: Leases
     groups: Groups
     preflight: Preflight
+    lookout: Lookout
     whatifs: WhatIfs
     identity: Identity
     sign_in: SignIn

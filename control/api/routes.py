@@ -11,7 +11,16 @@ from typing import Any
 import msgspec
 
 from control import graph_runs
-from control.api import history_routes, prediction_routes, session_routes, twin_routes, wire, wire_prediction
+from control.api import (
+    history_routes,
+    lookahead_routes,
+    prediction_routes,
+    session_routes,
+    twin_routes,
+    wire,
+    wire_lookahead,
+    wire_prediction,
+)
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
@@ -331,6 +340,48 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{API}/whatif", whatifs, "What-ifs, newest first, without results", list[wire.WhatIfRun]),
     Route("GET", f"{API}/whatif/{{id}}", whatif, "One what-if and its result", wire.WhatIfRun),
     Route("DELETE", f"{API}/whatif/{{id}}", cancel_whatif, "Cancel a what-if", wire.WhatIfRun, act=Act.SIMULATE),
+    Route(
+        "GET",
+        f"{API}/lookahead",
+        lookahead_routes.lookahead,
+        "The newest forecast of the standing look-ahead, and the alarms it predicts",
+        wire_lookahead.LookaheadState,
+    ),
+    Route(
+        "GET",
+        f"{API}/lookahead/alarms",
+        lookahead_routes.alarms,
+        "Predicted alarms and what became of them, newest first",
+        list[wire_lookahead.PredictedAlarm],
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/lookahead/scores",
+        lookahead_routes.scores,
+        "How forecasts fared, newest first, and the track record",
+        wire_lookahead.LookaheadScores,
+        query=("limit",),
+    ),
+    Route(
+        "POST",
+        f"{API}/lookahead/shelve",
+        lookahead_routes.shelve,
+        "Hear nothing of the predicted alarms of a limit for a while",
+        wire_lookahead.ShelfRecord,
+        wire_lookahead.ShelfRequest,
+        act=Act.COMMAND,
+    ),
+    Route(
+        "POST",
+        f"{API}/lookahead/unshelve",
+        lookahead_routes.unshelve,
+        "Hear of them again",
+        None,
+        wire_lookahead.LimitNamed,
+        status=204,
+        act=Act.COMMAND,
+    ),
     Route(
         "GET",
         f"{API}/audit",

@@ -64,7 +64,8 @@ class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`.
+    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`,
+    `lookahead`, `predicted_alarm`, `plant` or `audit`.
 
     Never dropped, in order of `seq`.
 

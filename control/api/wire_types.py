@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire, wire_command, wire_lease, wire_prediction
+from control.api import wire, wire_command, wire_lease, wire_lookahead, wire_prediction
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
 _NAMES: dict[Any, str] = {
@@ -25,7 +25,9 @@ _NAMES: dict[Any, str] = {
 
 def typescript() -> str:
     """The whole file."""
-    structs = [s for module in (wire, wire_command, wire_lease, wire_prediction) for s in _messages(module)]
+    structs = [
+        s for module in (wire, wire_command, wire_lease, wire_prediction, wire_lookahead) for s in _messages(module)
+    ]
     parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
     parts += [_interface(s) for s in structs]
     for name in ("ClientMessage", "ServerMessage"):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from control.prediction import Effect, Fan, Held, Prediction, Risk
-from control.score import Track
+from control.observed import Held, Track
+from control.prediction import Effect, Fan, Prediction, Risk
 
 MADE_AT = 1_700_000_000_000_000_000
 CLOCK_S = 36_000.0

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from control.score import Outcome, Score, quantile_loss, score, summary, unscored, widened
+from control.observed import widened
+from control.score import Outcome, Score, quantile_loss, score, summary, unscored
 from tests.control.predicted import CLOCK_S, LAKE, LEVEL, MADE_AT, PUMP, at, clock_to, prediction, risk, track
 
 NOW = at(1000)

@@ -201,6 +201,26 @@ def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
     picture(page, "whatif")
 
 
+def test_the_look_ahead_shows_what_is_coming_since_the_pumps_stopped_and_can_be_shelved(page: Page) -> None:
+    expect(page.get_by_test_id("predicted-count")).to_contain_text("predicted", timeout=60_000)
+    page.get_by_test_id("tab-ahead").click()
+    expect(page.get_by_test_id("ahead-state")).to_have_attribute("data-state", "current")
+    expect(page.get_by_test_id("ahead-chart").locator("canvas")).to_be_visible()
+    alarm = page.get_by_test_id("predicted-alarm").filter(has_text="tank_1.level<1")
+    expect(alarm.get_by_test_id("countdown")).to_contain_text(re.compile(r"in .+ ± .+"))
+    alarm.locator("button").first.click()
+    expect(page.get_by_test_id("ahead-record")).to_contain_text("forecast")
+    page.wait_for_timeout(500)
+    picture(page, "ahead")
+    alarm.get_by_test_id("shelve").click()
+    expect(page.get_by_test_id("shelf")).to_contain_text("tank_1.level<1 by operator until")
+    expect(alarm).to_have_count(0)
+    page.get_by_test_id("shelf").get_by_role("button").click()
+    expect(page.get_by_test_id("shelf")).to_have_count(0)
+    expect(alarm).to_have_count(1)
+    page.get_by_test_id("tab-whatif").click()
+
+
 def test_a_whatif_that_cannot_be_read_says_where_and_how(page: Page) -> None:
     page.get_by_test_id("whatif-scenario").fill("pump_335.status=sideways")
     page.get_by_test_id("whatif-run").click()

@@ -1,7 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, Outcome, PlantInfo,
-  PredictionRecord, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfRequest, WhatIfRun, Who,
+  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
+  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfRequest, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -48,6 +48,12 @@ export const whatIfs = (): Promise<WhatIfRun[]> => call("GET", "/whatif");
 export const whatIf = (id: string): Promise<WhatIfRun> => call("GET", `/whatif/${part(id)}`);
 export const startWhatIf = (request: WhatIfRequest): Promise<WhatIfRun> => call("POST", "/whatif", request);
 export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/whatif/${part(id)}`);
+
+export const lookahead = (): Promise<LookaheadState> => call("GET", "/lookahead");
+export const predictedAlarms = (limit: number): Promise<PredictedAlarm[]> => call("GET", `/lookahead/alarms?limit=${limit}`);
+export const lookaheadScores = (): Promise<LookaheadScores> => call("GET", "/lookahead/scores?limit=1");
+export const shelve = (request: ShelfRequest): Promise<unknown> => call("POST", "/lookahead/shelve", request);
+export const unshelve = (limit: string): Promise<unknown> => call("POST", "/lookahead/unshelve", { limit });
 
 export const audit = (last: number, kind: string): Promise<AuditHead> =>
   call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);

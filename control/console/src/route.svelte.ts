@@ -1,5 +1,5 @@
 // Which view is open, kept in the address (#/trends?points=a,b) so that it can be linked to.
-export const VIEWS = ["plant", "trends", "commands", "whatif", "audit"] as const;
+export const VIEWS = ["plant", "trends", "commands", "whatif", "audit", "ahead"] as const;
 export type View = (typeof VIEWS)[number];
 
 class Route {

@@ -1,4 +1,5 @@
 // What the whole console shares: the plant, its live values, links, who is signed in and how fresh all of it is.
+import { Ahead } from "./ahead.svelte";
 import * as api from "./api";
 import { decodeColumns } from "./columns";
 import { Connection } from "./connection";
@@ -32,6 +33,7 @@ export class Session {
   /** Who is signed in and what the role may do; null before it is known. */
   who = $state.raw<Who | null>(null);
   readonly desk = new Desk((error) => this.notice(error));
+  readonly ahead = new Ahead((error) => this.notice(error));
   /** Grows at most once per animation frame, when values changed: whoever shows values reads it. */
   tick = $state(0);
   /** The server's clock, advanced four times a second: whoever shows ages reads it. */
@@ -172,6 +174,7 @@ export class Session {
       case "welcome":
         void this.loadWho();
         void this.desk.load();
+        void this.ahead.load();
         this.clock.observe(message.time, Date.now());
         this.generation += 1;
         break;
@@ -193,7 +196,7 @@ export class Session {
   }
 
   private happened(event: WireEvent): void {
-    if (this.desk.happened(event.kind, event.body)) return;
+    if (this.desk.happened(event.kind, event.body) || this.ahead.happened(event.kind)) return;
     switch (event.kind) {
       case "link": {
         const link = event.body as unknown as LinkState;

@@ -45,7 +45,7 @@ export interface Delta {
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `lookahead`, `predicted_alarm`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -765,6 +765,182 @@ export interface TrackRecord {
 export interface Predictions {
   summary: TrackRecord;
   predictions: PredictionRecord[];
+}
+
+/** P(limit passed within the horizon) with its 95 % interval, and when, given that it is: 5, 50 and 95 %. `by`: the probability by each sample time. */
+export interface ExpectedLimit {
+  limit: string;
+  probability: number;
+  low: number;
+  high: number;
+  early_s: number | null;
+  at_s: number | null;
+  late_s: number | null;
+  by: number[];
+}
+
+/** The plant ahead with nobody commanding anything. `started`: what the outputs read at `made_at`; `fans`: point -> rows of the 5, 25, 50, 75, 95 % quantiles at `times_s`. */
+export interface ForecastRecord {
+  id: string;
+  made_at: number;
+  clock_s: number;
+  horizon_s: number;
+  replications: number;
+  seed: number;
+  took_s: number;
+  backend: string;
+  state_hash: string;
+  model_hash: string;
+  limits: ExpectedLimit[];
+  started: Record<string, number | null>;
+  units: Record<string, string>;
+  times_s: number[];
+  fans: Record<string, number[][]>;
+}
+
+/** What the forecast of `made_at` (plant time `clock_s`) said of a limit. */
+export interface SaidOfLimit {
+  probability: number;
+  low: number;
+  high: number;
+  early_s: number | null;
+  at_s: number | null;
+  late_s: number | null;
+  made_at: number;
+  clock_s: number;
+}
+
+/** No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed. `first` is what was said when it was raised, `last` what was said last, `said` that in words. Of one that came: `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said. */
+export interface PredictedAlarm {
+  id: string;
+  limit: string;
+  status: string;
+  first: SaidOfLimit;
+  last: SaidOfLimit;
+  ended_at: number | null;
+  ended_clock_s: number | null;
+  detail: string;
+  lead_s: number | null;
+  error_s: number | null;
+  inside: boolean | null;
+  said: string;
+}
+
+/** Nobody is told of predicted alarms of this limit until then. */
+export interface ShelfRecord {
+  limit: string;
+  until: number;
+  by: string;
+  reason: string;
+}
+
+/** POST /api/v1/lookahead/shelve: for at most a day. */
+export interface ShelfRequest {
+  limit: string;
+  for_s?: number;
+  reason?: string;
+}
+
+/** POST /api/v1/lookahead/unshelve. */
+export interface LimitNamed {
+  limit: string;
+}
+
+/** Turns since the start: made; and not made, because people had the workers (`yielded`), the turn before was not ready (`late`), the plant's state was not known (`refused`), or of a fault (`failed`). */
+export interface TurnsTaken {
+  made: number;
+  yielded: number;
+  late: number;
+  refused: number;
+  failed: number;
+}
+
+/** GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one. `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed already. */
+export interface LookaheadState {
+  state: string;
+  why: string;
+  since: number;
+  every_s: number;
+  horizon_s: number;
+  p_min: number;
+  p_clear: number;
+  limits: string[];
+  turns: TurnsTaken;
+  forecast: ForecastRecord | null;
+  alarms: PredictedAlarm[];
+  passed: string[];
+  shelves: ShelfRecord[];
+}
+
+/** Over one quarter of the horizon, up to `lead` of it: means. `skill` is 1 - crps / persistence. */
+export interface LeadSkill {
+  lead: number;
+  readings: number;
+  coverage_50: number | null;
+  coverage_90: number | null;
+  crps: number | null;
+  persistence: number | null;
+  skill: number | null;
+}
+
+/** One output; `pit`: share of readings in each tenth of their forecast, 0.1 each when forecasts are honest. */
+export interface PointSkill {
+  point: string;
+  unit: string;
+  whole: LeadSkill;
+  leads: LeadSkill[];
+  pit: number[];
+}
+
+/** Probabilities of limits. `persistence` is the Brier score of "it is kept"; `skill` 1 - brier / persistence. */
+export interface LimitSkill {
+  count: number;
+  passed: number;
+  brier: number | null;
+  persistence: number | null;
+  skill: number | null;
+  reliability: number | null;
+  resolution: number | null;
+  uncertainty: number | null;
+  bins: CalibrationBin[];
+}
+
+/** Predicted alarms that ended. `lead_s`: median of how long before they came; `error_s`: of how far the time was off; `inside`: of those that came, within the 90 % interval first said. */
+export interface AlarmSkill {
+  came: number;
+  cleared: number;
+  lapsed: number;
+  missed: number;
+  lead_s: number | null;
+  error_s: number | null;
+  inside: number;
+}
+
+/** How far the look-ahead can be trusted, over its newest scores; `waiting` forecasts wait for their future. */
+export interface LookaheadSummary {
+  waiting: number;
+  scored: number;
+  censored: number;
+  unscored: number;
+  points: PointSkill[];
+  limits: LimitSkill;
+  alarms: AlarmSkill;
+}
+
+/** How one forecast fared, up to `until_s`: `outcome` is scored, censored or unscored; `detail` says why. */
+export interface ForecastScore {
+  forecast: string;
+  made_at: number;
+  outcome: string;
+  detail: string;
+  scored_at: number;
+  until_s: number;
+}
+
+/** GET /api/v1/lookahead/scores: the track record, and scores, newest first. */
+export interface LookaheadScores {
+  summary: LookaheadSummary;
+  scores: ForecastScore[];
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;

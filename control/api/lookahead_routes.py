@@ -1,0 +1,71 @@
+"""Handlers of the look-ahead: they parse, ask and answer, and decide nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from control.api import wire_lookahead as wire
+from control.lookahead import Shelf
+from control.lookout import alarm_body, forecast_body
+from twin.lookahead import Lookahead
+
+if TYPE_CHECKING:
+    from control.api.part import Parts
+    from control.api.route import Call
+
+LISTED_MAX = 1_000
+NOTHING = Lookahead()
+
+
+async def lookahead(parts: Parts, _: Call) -> wire.LookaheadState:
+    at_work = parts.lookout
+    asked, made = at_work.asked or NOTHING, at_work.forecast
+    return wire.LookaheadState(
+        at_work.state.value,
+        at_work.why,
+        at_work.since / 1e6,
+        asked.every_s,
+        asked.horizon_s,
+        asked.p_min,
+        asked.p_clear,
+        at_work.limits,
+        msgspec.convert(at_work.turns, wire.TurnsTaken, from_attributes=True),
+        None if made is None else msgspec.convert(forecast_body(made), wire.ForecastRecord),
+        msgspec.convert([alarm_body(a) for a in at_work.standing], list[wire.PredictedAlarm]),
+        at_work.passed_now,
+        [_shelf(s) for s in at_work.shelves],
+    )
+
+
+async def alarms(parts: Parts, call: Call) -> list[wire.PredictedAlarm]:
+    found = await parts.lookout.alarms(int(call.number("limit", 100, 1, LISTED_MAX)))
+    return msgspec.convert([alarm_body(a) for a in found], list[wire.PredictedAlarm])
+
+
+async def scores(parts: Parts, call: Call) -> wire.LookaheadScores:
+    found = await parts.lookout.scores(int(call.number("limit", 20, 1, LISTED_MAX)))
+    return wire.LookaheadScores(
+        msgspec.convert(await parts.lookout.summary(), wire.LookaheadSummary, from_attributes=True),
+        [
+            wire.ForecastScore(
+                s.forecast, s.made_at / 1e6, s.outcome.value, s.detail, s.scored_at / 1e6, s.until_s
+            )
+            for s in found
+        ],
+    )  # fmt: skip
+
+
+async def shelve(parts: Parts, call: Call) -> wire.ShelfRecord:
+    asked: wire.ShelfRequest = call.body
+    return _shelf(await parts.lookout.shelve(asked.limit, asked.for_s, call.caller.name, asked.reason))
+
+
+async def unshelve(parts: Parts, call: Call) -> None:
+    asked: wire.LimitNamed = call.body
+    await parts.lookout.unshelve(asked.limit, call.caller.name)
+
+
+def _shelf(shelf: Shelf) -> wire.ShelfRecord:
+    return wire.ShelfRecord(shelf.limit, shelf.until / 1e6, shelf.by, shelf.reason)

@@ -1,0 +1,93 @@
+// Predicted alarms and the track record in words; must not know how they are fetched or drawn.
+import type { AlarmSkill, LimitSkill, LookaheadState, PointSkill, PredictedAlarm, SaidOfLimit } from "./wire";
+import { percent, quantity } from "./words";
+
+export interface LimitLine {
+  name: string;
+  point: string;
+  value: number;
+}
+
+/** `tank_1.level<3` as the point and the value at which to draw a line; null when it is not of the form. */
+export function readLimit(text: string): LimitLine | null {
+  const found = /^(.+?)[<>](.+)$/.exec(text);
+  const value = Number(found?.[2]);
+  return found && Number.isFinite(value) ? { name: text, point: found[1]!, value } : null;
+}
+
+/** Minutes up to two hours, then hours: `42 min`, `2 h 20`, `now`. */
+export function minutes(seconds: number): string {
+  const m = Math.round(seconds / 60);
+  if (m <= 0) return seconds > 20 ? "1 min" : "now";
+  if (m < 120) return `${m} min`;
+  return `${Math.floor(m / 60)} h${m % 60 ? ` ${String(m % 60).padStart(2, "0")}` : ""}`;
+}
+
+/** How long until it is expected, on the plant's clock: `in 42 min ± 4 min`. */
+export function countdown(said: SaidOfLimit, clockS: number): string {
+  if (said.at_s === null || said.early_s === null || said.late_s === null) return "time unknown";
+  const left = said.at_s - clockS;
+  const half = `± ${minutes((said.late_s - said.early_s) / 2)}`;
+  if (left <= 0) return clockS > said.late_s ? "overdue" : `due ${half}`;
+  return `in ${minutes(left)} ${half}`;
+}
+
+export function chance(said: { probability: number; low: number; high: number }): string {
+  return `${percent(said.probability)} (${percent(said.low)} … ${percent(said.high)})`;
+}
+
+/** The whole line under the heading: of when the forecast is, or why there is none. */
+export function stateWords(state: LookaheadState, since: string): string {
+  switch (state.state) {
+    case "off":
+      return "This plant does not look ahead.";
+    case "waiting":
+      return state.why ? `No forecast yet: ${state.why}` : "The first forecast is being made.";
+    case "stale":
+      return `No forecast since ${since}${state.why ? `: ${state.why}` : "."}`;
+    default:
+      return `Forecast of ${since}, as if nobody commanded anything.`;
+  }
+}
+
+/** What became of a predicted alarm. */
+export function endWords(alarm: PredictedAlarm): string {
+  switch (alarm.status) {
+    case "came": {
+      if (alarm.lead_s === null || alarm.error_s === null) return "came, and nobody saw it come";
+      const off = Math.round(Math.abs(alarm.error_s) / 60);
+      const word = off === 0 ? "on time" : `${off} min ${alarm.error_s > 0 ? "later" : "earlier"} than first said`;
+      return `came, known ${minutes(alarm.lead_s)} before, ${word}`;
+    }
+    case "cleared":
+      return `taken back: ${alarm.detail}`;
+    case "lapsed":
+      return `lapsed: ${alarm.detail}`;
+    case "missed":
+      return `came unforeseen: ${alarm.detail}`;
+    default:
+      return "stands";
+  }
+}
+
+export function skillWords(skill: number | null): string {
+  if (skill === null) return "nothing changed: no forecast could be better";
+  if (skill <= 0) return "no better than saying that nothing changes";
+  return `${percent(skill)} nearer than saying that nothing changes`;
+}
+
+export function pointWords(p: PointSkill): string {
+  const w = p.whole;
+  return `${percent(w.coverage_50 ?? NaN)} of readings in the 50 % band, ${percent(w.coverage_90 ?? NaN)} in the 90 % band; off by ${quantity(w.crps ?? NaN)} ${p.unit} (CRPS), ${skillWords(w.skill)}`;
+}
+
+export function limitWords(x: LimitSkill): string {
+  if (x.count === 0 || x.brier === null) return "No probability of a limit has met its future yet.";
+  const rate = `${x.count} probabilities, of which ${x.passed} came true: Brier score ${x.brier.toFixed(3)}`;
+  return x.skill === null ? `${rate}.` : `${rate}, ${skillWords(x.skill)}.`;
+}
+
+export function alarmWords(a: AlarmSkill): string {
+  const lead = a.lead_s === null ? "" : `, known ${minutes(a.lead_s)} before`;
+  return `${a.came} predicted alarms came${lead}, ${a.cleared + a.lapsed} did not; ${a.missed} came unforeseen.`;
+}

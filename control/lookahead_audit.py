@@ -1,0 +1,106 @@
+"""Brings what became of predicted alarms and shelves into the ledger, once each, also after a crash; must not know why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from control.evidence import LOOKAHEAD, Evidence
+from control.lookahead_store import LookaheadStore, Step
+from ledger.entry import JSON, Entry
+from ledger.errors import LedgerError
+
+AUDIT_BATCH = 100  # handed to the ledger at once
+RETRY_S = 1.0
+PROBLEMS_MAX = 100
+log = logging.getLogger("twinloop.lookahead")
+
+
+class LookaheadAudit:
+    """The store is the outbox: a step without an entry is recorded."""
+
+    def __init__(self, store: LookaheadStore, evidence: Evidence, on_disk: Callable[..., Awaitable[Any]]) -> None:
+        self._store, self._evidence, self._on_disk = store, evidence, on_disk
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was stored."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        await self._forget_recorded()
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while rows := await self._on_disk(self._store.unaudited, AUDIT_BATCH):
+                try:
+                    futures = [self._evidence.record(LOOKAHEAD, _entry(step), step.time) for step in rows]
+                    indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+                    await self._on_disk(self._store.audited, [(i, s.n) for i, s in zip(indexes, rows, strict=True)])
+                except LedgerError as error:
+                    log.error("%d predicted alarms wait for the ledger: %s", len(rows), error)
+                    await asyncio.sleep(RETRY_S)
+                    await self._forget_recorded()
+
+    async def _forget_recorded(self) -> None:
+        """After a crash between ledger and store: entries that exist are not written twice."""
+        rows = await self._on_disk(self._store.unaudited, AUDIT_BATCH)
+        if not rows:
+            return
+        known = {(s.n, s.sha256) for s in rows}
+        entries = await asyncio.to_thread(self._evidence.entries, 2 * AUDIT_BATCH, LOOKAHEAD)
+        found = [(i, int(str(e.body["n"]))) for i, e in entries if (e.body["n"], e.body["sha256"]) in known]
+        await self._on_disk(self._store.audited, found)
+
+
+def _entry(step: Step) -> dict[str, JSON]:
+    body: dict[str, JSON] = msgspec.json.decode(step.body)
+    return {**body, "n": step.n, "sha256": step.sha256}
+
+
+# --- the auditor's side --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored step, and the ledger entry that it names."""
+
+    step: Step
+    entry: int | None
+
+
+def read_steps(path: Path) -> list[Row]:
+    """
+    Raises:
+        sqlite3.Error: the file is missing or no database.
+    """
+    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        rows = database.execute("SELECT n, time, body, entry FROM steps ORDER BY n").fetchall()
+        return [Row(Step(n, time, body), entry) for n, time, body, entry in rows]
+    finally:
+        database.close()
+
+
+def check_steps(rows: Sequence[Row], entries: Mapping[int, Entry]) -> list[dict[str, str]]:
+    """Problems: predicted alarms and shelves that were changed, forged or removed."""
+    recorded = {(e.body["n"], e.body["sha256"]): i for i, e in entries.items() if e.kind == LOOKAHEAD}
+    newest = max((r.entry for r in rows if r.entry is not None), default=-1)
+    # Without an entry is as a crash leaves it: the server records it when it starts.
+    changed = [r.step.n for r in rows if r.entry is not None and (r.step.n, r.step.sha256) not in recorded]
+    held = {r.step.n for r in rows}
+    gone = [n for (n, _), index in recorded.items() if index <= newest and n not in held]
+    said = [(f"look-ahead step {n}", "it is not what the ledger recorded") for n in changed]
+    said += [(f"look-ahead step {n}", "it is gone from lookahead.sqlite") for n in gone]
+    if recorded and not rows:
+        said.append(("lookahead.sqlite", "it holds no predicted alarm; the ledger does"))
+    hint = "the ledger holds what was recorded: see `twinloop audit show --kind lookahead`"
+    return [{"place": place, "what": what, "hint": hint} for place, what in said[:PROBLEMS_MAX]]

@@ -1,0 +1,354 @@
+"""How forecasts of a look-ahead fared against what was then read, and against saying that nothing changes; pure.
+
+Forecasts of one plant overlap: a thousand of them are far fewer independent trials than a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from control.lookahead import Alarm, Expected, Forecast, Status, beyond
+from control.observed import KNOWN_SHARE, Track, first_change, plant_clock, since_start, widened
+from control.score import Bin, Outcome, bins_of
+from sim.scenario import parse_limit
+from sim.statistics import QUANTILES
+
+LEADS = (0.25, 0.5, 0.75, 1.0)  # of the horizon: how good a forecast is depends on how far it looks
+PIT_BINS = 10
+LEVELS = 200  # quantiles that CRPS is summed over; the closed form of a normal is met to 0.1 %
+_TAU = (np.arange(LEVELS) + 0.5) / LEVELS  # (M,)
+_Z, _KNOTS = special.ndtri(_TAU), special.ndtri(np.array(QUANTILES))
+_BAND_50, _BAND_90 = ((QUANTILES.index(a), QUANTILES.index(b)) for a, b in ((0.25, 0.75), (0.05, 0.95)))
+
+
+# --- one band against one reading ----------------------------------------------------------------------------------------
+
+
+def quantiles(fan: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The whole distribution that a fan stands for: (5, K) -> (M, K), its quantiles at the M levels.
+
+    Straight between and beyond the five in units of a normal's quantiles: of a normal nothing is lost.
+    """
+    row = np.clip(np.searchsorted(_KNOTS, _Z) - 1, 0, len(_KNOTS) - 2)  # (M,)
+    share = (_Z - _KNOTS[row]) / (_KNOTS[row + 1] - _KNOTS[row])
+    return np.asarray(fan[row] + share[:, None] * (fan[row + 1] - fan[row]), np.float64)
+
+
+def crps(fan: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Continuous ranked probability score (Matheson and Winkler, 1976) in the values' unit: (5, K), (K,) -> (K,).
+
+    Twice the pinball loss, averaged over all levels; of one number the absolute error.
+    """
+    over = values - quantiles(fan)  # (M, K)
+    loss = np.maximum(_TAU[:, None] * over, (_TAU[:, None] - 1) * over)
+    return np.asarray(2 * loss.mean(axis=0), np.float64)
+
+
+def transform(fan: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability integral transform: where in its distribution each value lay, 0 … 1; even when forecasts are honest."""
+    drawn = quantiles(fan)
+    return np.asarray((drawn < values).mean(axis=0) + 0.5 * (drawn == values).mean(axis=0), np.float64)
+
+
+# --- one forecast --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeadScore:
+    """One output over a quarter of the horizon: sums over its good readings.
+
+    Attributes:
+        inside_50, inside_90: of the readings, in the band, widened by the instrument's noise.
+        crps, persistence: of the forecast, and of "it stays as it was" (the absolute error).
+    """
+
+    readings: int = 0
+    inside_50: int = 0
+    inside_90: int = 0
+    crps: float = 0.0
+    persistence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PointScore:
+    """One output: by quarters of the horizon, and how many readings lay in each tenth of the forecast."""
+
+    point: str
+    unit: str
+    leads: tuple[LeadScore, ...]
+    pit: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitScore:
+    """A limit that was kept at the start: P(passed by a quarter, half … of the horizon), and whether it was."""
+
+    limit: str
+    lead: float
+    probability: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """
+    Attributes:
+        forecast: its id.
+        scored_at: ns since 1970 UTC.
+        until_s: plant time after the start up to which it was compared.
+    """
+
+    forecast: str
+    made_at: int
+    outcome: Outcome
+    detail: str
+    scored_at: int
+    until_s: float = 0.0
+    points: tuple[PointScore, ...] = ()
+    limits: tuple[LimitScore, ...] = ()
+
+
+def unscored(forecast: Forecast, why: str, now: int) -> Score:
+    return Score(forecast.id, forecast.made_at, Outcome.UNSCORED, why, now)
+
+
+def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track], now: int) -> Score:
+    """The forecast against what was read since, as far as nobody changed what it had taken for given.
+
+    Args:
+        tracks: of every output and every held point, what came after the start; one that is missing never changed.
+    """
+    clock, set_back = plant_clock(forecast.made_at, forecast.clock_s, clock_readings)
+    reached_s = min(float(clock.seconds[-1]) - forecast.clock_s, forecast.horizon_s)
+    cut = first_change(forecast.held, tracks, forecast.made_at)
+    until_s, why = reached_s, ""
+    if cut is not None and clock.read(cut[0]) - forecast.clock_s < reached_s:
+        until_s, why = clock.read(cut[0]) - forecast.clock_s, cut[1]
+    elif set_back:
+        why = "the plant's clock was set back"
+    elif reached_s < forecast.times_s[-1]:
+        why = "the plant's clock stopped"
+    rows = [k for k, t in enumerate(forecast.times_s) if 0 < t <= until_s]
+    if not rows:
+        why = f"{why or 'nothing was read'}, before anything could be compared"
+        return Score(forecast.id, forecast.made_at, Outcome.UNSCORED, why, now, max(0.0, until_s))
+    seconds = forecast.clock_s + np.array(forecast.times_s)[rows]
+    moments, heard = clock.moments(seconds), clock.heard(seconds, forecast.times_s[1])
+    read = {
+        name: np.where(heard, since_start(forecast, name, tracks).in_force(moments), np.nan) for name in forecast.fans
+    }
+    return Score(
+        forecast.id,
+        forecast.made_at,
+        Outcome.CENSORED if why else Outcome.SCORED,
+        why,
+        now,
+        until_s,
+        # Without a reading at the start there is nothing to be better than.
+        tuple(
+            _point(forecast, n, v, rows, read[n]) for n, v in forecast.started.items() if v is not None and n in read
+        ),
+        tuple(found for x in forecast.limits for found in _limit(forecast, x, rows, read)),
+    )
+
+
+def _point(forecast: Forecast, name: str, started: float, rows: list[int], read: NDArray[np.float64]) -> PointScore:
+    fan = widened(np.array(forecast.fans[name])[:, rows], forecast.noise.get(name, 0.0))  # (5, K)
+    known = np.isfinite(read)
+    fan, values = fan[:, known], read[known]
+    lead = np.array(forecast.times_s)[rows][known] / forecast.horizon_s
+    loss, stays = crps(fan, values), np.abs(values - started)
+    inside = [(fan[low] <= values) & (values <= fan[high]) for low, high in (_BAND_50, _BAND_90)]
+    leads = []
+    for low, high in pairwise((0.0, *LEADS)):
+        mine = (low < lead) & (lead <= high + 1e-9)
+        sums = [float(x[mine].sum()) for x in (loss, stays)]
+        leads.append(LeadScore(int(mine.sum()), int(inside[0][mine].sum()), int(inside[1][mine].sum()), *sums))
+    pit = np.histogram(transform(fan, values), PIT_BINS, (0.0, 1.0))[0] if len(values) else np.zeros(PIT_BINS)
+    return PointScore(name, forecast.units.get(name, ""), tuple(leads), tuple(int(n) for n in pit))
+
+
+def _limit(
+    forecast: Forecast, found: Expected, rows: list[int], read: Mapping[str, NDArray[np.float64]]
+) -> list[LimitScore]:
+    """Nothing of a limit that was passed at the start: what is already so is no forecast."""
+    limit = parse_limit(found.limit)
+    started, values = forecast.started.get(limit.point), read.get(limit.point)
+    if started is None or beyond(limit, started) or values is None:
+        return []
+    passed = values < limit.value if limit.sign == "<" else values > limit.value
+    scores = []
+    for lead in LEADS:
+        count = sum(forecast.times_s[k] <= lead * forecast.horizon_s + 1e-9 for k in rows)
+        if not count or forecast.times_s[rows[-1]] < lead * forecast.horizon_s * (1 - 1e-9):
+            continue  # it was compared less far
+        came = bool(passed[:count].any())
+        if came or np.isfinite(values[:count]).mean() >= KNOWN_SHARE:
+            scores.append(LimitScore(found.limit, lead, found.by[rows[count - 1]], came))
+    return scores
+
+
+# --- the track record ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeadSkill:
+    """One output up to `lead` of the horizon (a quarter of it each): means; skill is 1 - crps / persistence."""
+
+    lead: float
+    readings: int
+    coverage_50: float | None
+    coverage_90: float | None
+    crps: float | None
+    persistence: float | None
+    skill: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointSkill:
+    """One output over all forecasts; `pit` is the share of readings in each tenth of their forecast."""
+
+    point: str
+    unit: str
+    whole: LeadSkill
+    leads: tuple[LeadSkill, ...]
+    pit: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSkill:
+    """Probabilities of limits that were kept at the start.
+
+    Attributes:
+        brier: mean square error; `persistence` of "it is kept"; skill is 1 - brier / persistence.
+        reliability, resolution, uncertainty: brier = reliability - resolution + uncertainty, but for what lies within
+            bins (Murphy, 1973). Small reliability: what is called 30 % happens in 30 %.
+        bins: predicted probability against what happened.
+    """
+
+    count: int
+    passed: int
+    brier: float | None
+    persistence: float | None
+    skill: float | None
+    reliability: float | None
+    resolution: float | None
+    uncertainty: float | None
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSkill:
+    """Predicted alarms that have ended.
+
+    Attributes:
+        missed: limits that were passed unforeseen.
+        lead_s: median time from being predicted to coming, in the plant's time.
+        error_s: median of how far the time first said was off.
+        inside: of those that came, within the 90 % interval first said.
+    """
+
+    came: int
+    cleared: int
+    lapsed: int
+    missed: int
+    lead_s: float | None
+    error_s: float | None
+    inside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How far the look-ahead can be trusted."""
+
+    waiting: int
+    scored: int
+    censored: int
+    unscored: int
+    points: tuple[PointSkill, ...]
+    limits: LimitSkill
+    alarms: AlarmSkill
+
+
+def summary(waiting: int, scores: Sequence[Score], alarms: Sequence[Alarm]) -> Summary:
+    """Over the scores and alarms given."""
+    outcomes = [s.outcome for s in scores]
+    by_point: dict[str, list[PointScore]] = {}
+    for found in (p for s in scores for p in s.points):
+        by_point.setdefault(found.point, []).append(found)
+    return Summary(
+        waiting,
+        outcomes.count(Outcome.SCORED),
+        outcomes.count(Outcome.CENSORED),
+        outcomes.count(Outcome.UNSCORED),
+        tuple(_point_skill(found) for found in by_point.values()),
+        _limit_skill([x for s in scores for x in s.limits]),
+        _alarm_skill(alarms),
+    )
+
+
+def _point_skill(found: Sequence[PointScore]) -> PointSkill:
+    leads = [[p.leads[k] for p in found] for k in range(len(LEADS))]
+    counts = np.sum([p.pit for p in found], axis=0)
+    pit = tuple((counts / max(1, counts.sum())).tolist())
+    whole = _lead_skill(1.0, [x for part in leads for x in part])
+    parts = tuple(_lead_skill(lead, part) for lead, part in zip(LEADS, leads, strict=True))
+    return PointSkill(found[0].point, found[0].unit, whole, parts, pit)
+
+
+def _lead_skill(lead: float, found: Sequence[LeadScore]) -> LeadSkill:
+    readings = sum(x.readings for x in found)
+    if not readings:
+        return LeadSkill(lead, 0, None, None, None, None, None)
+    loss, stays = (sum(x.crps for x in found) / readings, sum(x.persistence for x in found) / readings)
+    return LeadSkill(
+        lead,
+        readings,
+        sum(x.inside_50 for x in found) / readings,
+        sum(x.inside_90 for x in found) / readings,
+        loss,
+        stays,
+        1 - loss / stays if stays > 0 else None,
+    )
+
+
+def _limit_skill(found: Sequence[LimitScore]) -> LimitSkill:
+    if not found:
+        return LimitSkill(0, 0, None, None, None, None, None, None, ())
+    said = np.array([x.probability for x in found])
+    came = np.array([x.passed for x in found], np.float64)
+    rate = float(came.mean())
+    bins = bins_of(list(zip(said.tolist(), came.tolist(), strict=True)))
+    brier = float(((said - came) ** 2).mean())
+    return LimitSkill(
+        len(found),
+        int(came.sum()),
+        brier,
+        rate,  # (0 - o)² on average
+        1 - brier / rate if rate > 0 else None,
+        sum(b.count * (b.predicted - b.violated) ** 2 for b in bins) / len(found),
+        sum(b.count * (b.violated - rate) ** 2 for b in bins) / len(found),
+        rate * (1 - rate),
+        bins,
+    )
+
+
+def _alarm_skill(alarms: Sequence[Alarm]) -> AlarmSkill:
+    statuses = [a.status for a in alarms]
+    leads = [a.lead_s for a in alarms if a.lead_s is not None]
+    errors = [abs(a.error_s) for a in alarms if a.error_s is not None]
+    return AlarmSkill(
+        statuses.count(Status.CAME),
+        statuses.count(Status.CLEARED),
+        statuses.count(Status.LAPSED),
+        statuses.count(Status.MISSED),
+        float(np.median(leads)) if leads else None,
+        float(np.median(errors)) if errors else None,
+        sum(bool(a.inside) for a in alarms),
+    )

@@ -1,0 +1,472 @@
+"""The look-ahead at work: simulates from the live state again and again, follows what it predicted, scores what it said.
+
+Decides nothing: what a forecast says and which alarms stand is in lookahead.py, how it fared in lookahead_score.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import duckdb
+import msgspec
+import numpy as np
+
+from control.errors import words
+from control.evidence import Evidence
+from control.live import LiveTwin
+from control.lookahead import Alarm, Alarms, Forecast, Shelf, Status, forecast_of, sample_every_s, seed_of, sentence
+from control.lookahead_audit import LookaheadAudit
+from control.lookahead_score import Score, Summary, score, summary, unscored
+from control.lookahead_store import LookaheadStore
+from control.observed import Track
+from control.sight import held, read_tracks, values
+from protocols.link import Clock
+from sim.experiment import compare
+from sim.model import read_model
+from sim.runner import Cancelled, Runner
+from sim.scenario import Limit, parse_limit
+from twin.columns import Snapshot
+from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
+from twin.lookahead import Lookahead
+from twin.nearest import nearest
+from twin.plant import Plant
+from twin.quality import is_good
+
+LOOK_EVERY_S = 0.5  # how soon a limit that is passed, or a forecast that has come due, is seen
+YIELD_POLL_S = 0.1  # how soon it makes way for what people ask
+AGAIN_S = 5.0  # after a turn without a forecast: the state may be known again, people's what-ifs may be over
+TIMEOUT_S = 120.0  # of one forecast: past it the workers are busy with something else, or a model is far too slow
+STALE_TURNS = 3  # a forecast older than so many turns is not of now
+SCORED_PER_HORIZON = 96  # forecasts kept to be scored: more of them overlap so far that they say the same
+PENDING_MAX = 2 * SCORED_PER_HORIZON  # waiting for their horizon; a clock that runs slowly makes more of them
+SCORES_AT_ONCE = 4  # in one look: each reads some ten tracks of history
+AGE_MIN_S = 3600.0  # a plant's clock may run as slowly as half of ours; one that stands ends the wait
+HELD_MAX = 500  # settable points watched for commands that the forecast knew nothing of
+SUMMARY_MAX = 2_000  # newest scores and alarms that the track record is made of
+SHELVED_MAX_S = 86_400.0  # a day: what nobody wants to hear of for longer is no limit of the plant
+T = TypeVar("T")
+log = logging.getLogger("twinloop.lookahead")
+
+
+class State(StrEnum):
+    OFF = "off"  # the plant asks for none
+    WAITING = "waiting"  # no forecast yet
+    CURRENT = "current"
+    STALE = "stale"  # the newest forecast is not of now
+
+
+@dataclass(slots=True)
+class Turns:
+    """What became of the turns since the start; those that were not made are counted, never queued.
+
+    Attributes:
+        yielded: people's what-ifs or commands' predictions had the workers.
+        late: the turn before was not ready.
+        refused: the plant's state was not known well enough, or the model does not fit.
+        failed: a fault of the simulation, or no answer in TIMEOUT_S.
+    """
+
+    made: int = 0
+    yielded: int = 0
+    late: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A stored forecast that waits for its future."""
+
+    forecast: Forecast  # without its fans
+
+    def due(self, clock_s: float | None, now: int) -> bool:
+        made = self.forecast
+        if (now - made.made_at) / 1e9 > max(AGE_MIN_S, 2 * made.horizon_s):
+            return True
+        return clock_s is not None and not made.clock_s <= clock_s < made.clock_s + made.times_s[-1]
+
+
+class Lookout:
+    """Owned by the event loop; one simulation at a time, in a thread of its own, on the workers that everybody shares.
+
+    Overflow: `forecasts_overflow` gives up the oldest forecast that waits for its score (PENDING_MAX).
+
+    Args:
+        busy: why the simulation's workers are people's now; "" when they are free.
+    """
+
+    def __init__(
+        self, live: LiveTwin, runner: Runner, store: LookaheadStore, evidence: Evidence, clock: Clock,
+        new_id: Callable[[], str], busy: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._live, self._runner, self._store, self._clock = live, runner, store, clock
+        self._new_id, self._busy = new_id, busy
+        self.asked = live.plant.lookahead
+        self.turns = Turns()
+        self.forecast: Forecast | None = None
+        self.why = ""  # there is no newer forecast; "" when the last turn made one
+        self._refused = False
+        self._limits: tuple[Limit, ...] = tuple(parse_limit(x) for x in (self.asked.limits if self.asked else ()))
+        self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
+        self._shelves: dict[str, Shelf] = {}
+        self._pending: dict[str, _Pending] = {}
+        self._stored_s: float | None = None  # plant time of the newest forecast that was stored
+        self._said = State.OFF
+        self._settable: tuple[Plant, list[str]] | None = None
+        self._begun = clock()
+        self._cancel = threading.Event()
+        self._thread = ThreadPoolExecutor(1, "lookahead")
+        self._disk = ThreadPoolExecutor(1, "forecasts")
+        self._audit = LookaheadAudit(store, evidence, self._on_disk)
+
+    # --- what callers ask --------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        if self.asked is None:
+            return State.OFF
+        if self.forecast is None:
+            return State.WAITING
+        age_s = (self._clock() - self.forecast.made_at) / 1e9
+        old = age_s > STALE_TURNS * max(self.asked.every_s, self.forecast.took_s) + AGAIN_S
+        return State.STALE if old or self._refused else State.CURRENT
+
+    @property
+    def since(self) -> int:
+        """Of the newest forecast, or of the start: there is none after it."""
+        return self.forecast.made_at if self.forecast else self._begun
+
+    @property
+    def standing(self) -> list[Alarm]:
+        """Predicted alarms, the soonest first."""
+        return self._alarms.standing
+
+    @property
+    def limits(self) -> list[str]:
+        return [str(limit) for limit in self._limits]
+
+    @property
+    def passed_now(self) -> list[str]:
+        return self._alarms.passed_now
+
+    @property
+    def shelves(self) -> list[Shelf]:
+        return list(self._shelves.values())
+
+    async def alarms(self, limit: int) -> list[Alarm]:
+        """Predicted alarms and what became of them, newest first."""
+        return await self._on_disk(self._store.alarms, limit)
+
+    async def scores(self, limit: int) -> list[Score]:
+        """Newest first."""
+        return await self._on_disk(self._store.scores, limit)
+
+    async def summary(self) -> Summary:
+        """The track record over the newest SUMMARY_MAX scores and alarms."""
+        scores, alarms = await self.scores(SUMMARY_MAX), await self.alarms(SUMMARY_MAX)
+        return await asyncio.to_thread(summary, len(self._pending), scores, alarms)
+
+    async def shelve(self, limit: str, for_s: float, by: str, reason: str) -> Shelf:
+        """Nobody is told of predicted alarms of this limit for so long; they are predicted and scored all the same.
+
+        Raises:
+            NotFound: the look-ahead has no such limit. BadRequest: for no time, or for too long.
+        """
+        known = self._known(limit)
+        if not 0 < for_s <= SHELVED_MAX_S:
+            raise BadRequest(f"for_s {for_s:g}", f"give seconds in (0, {SHELVED_MAX_S:g}]")
+        now = self._clock()
+        shelf = Shelf(known, now + int(for_s * 1e9), by, reason)
+        body = {"step": "shelved", "limit": known, "by": by, "reason": reason, "until_ns": shelf.until}
+        await self._on_disk(self._store.shelve, shelf, (now, _text(body)))
+        self._shelves[known] = shelf
+        self._tell("shelf")
+        return shelf
+
+    async def unshelve(self, limit: str, by: str) -> None:
+        """
+        Raises:
+            NotFound: no such limit is shelved.
+        """
+        known = self._known(limit)
+        if known not in self._shelves:
+            raise NotFound(f"{known} is not shelved", f"shelved: {', '.join(self._shelves) or 'nothing'}")
+        await self._leave_shelf(known, by)
+
+    def _known(self, text: str) -> str:
+        """The limit as it is called, however it was written."""
+        names, limit = self.limits, str(parse_limit(text))
+        if limit not in names:
+            raise NotFound(
+                f"the look-ahead has no limit {limit}", nearest(limit, names) or f"one of {', '.join(names)}"
+            )
+        return limit
+
+    # --- at work -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take up what a stop left behind, then look ahead, follow and score until cancelled."""
+        asked = self.asked
+        if asked is None:
+            return
+        try:
+            standing = await self._on_disk(self._store.standing)
+            self._alarms = Alarms(asked, self._limits, standing, self._new_id)
+            self._shelves = {s.limit: s for s in await self._on_disk(self._store.shelves)}
+            for made in await self._on_disk(self._store.waiting):
+                await self._await_score(made)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._audit.run())
+                tasks.create_task(self._follow())
+                await self._look_for_ever(asked)
+        finally:
+            self._cancel.set()
+            self._thread.shutdown(wait=True, cancel_futures=True)
+            self._disk.shutdown(wait=True)
+
+    async def _look_for_ever(self, asked: Lookahead) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            await self._turn(asked)
+            took_s = loop.time() - begun
+            missed = int(took_s / asked.every_s)
+            self.turns.late += missed
+            next_s = (missed + 1) * asked.every_s - took_s
+            await asyncio.sleep(next_s if self.why == "" else min(next_s, AGAIN_S))
+
+    async def _turn(self, asked: Lookahead) -> None:
+        why, refused = self._busy(), False
+        if why:
+            self.turns.yielded += 1
+        else:
+            try:
+                await self._take(await self._simulated(asked), asked)
+                self.turns.made += 1
+            except Cancelled:
+                self.turns.yielded += 1
+                why = self._busy() or "it made way for what people asked"
+            except TwinloopError as error:
+                fault = isinstance(error, Unavailable)
+                self.turns.failed += fault
+                self.turns.refused += not fault
+                why, refused = ": ".join(part for part in words(error) if part), True
+            except (duckdb.Error, sqlite3.Error) as error:
+                self.turns.failed += 1
+                log.error("the look-ahead could not be kept: %s", error)
+                why, refused = f"it could not be kept: {error}", True
+        # Said once when it begins and once when it ends; before the first forecast the plant is only being read in.
+        if refused and not self._refused and self.forecast is not None:
+            log.warning("no forecast: %s", why)
+        if self._refused and not why and self.turns.made > 1:
+            log.info("the look-ahead works again")
+        self.why = why
+        self._refused = refused or (self._refused and why != "")
+        self._tell("turn")
+
+    async def _simulated(self, asked: Lookahead) -> Forecast:
+        """
+        Raises:
+            Cancelled: people asked for the workers. TwinloopError: there is no forecast; it says why.
+        """
+        loop = asyncio.get_running_loop()
+        cancel = self._cancel = threading.Event()
+        plant, snapshot = self._live.plant, self._live.snapshot()
+        work = loop.run_in_executor(self._thread, self._simulate, asked, plant, snapshot, cancel)
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it after a stop
+        end = loop.time() + TIMEOUT_S
+        while not (await asyncio.wait({work}, timeout=YIELD_POLL_S))[0]:
+            if self._busy() or loop.time() > end:
+                cancel.set()
+        (found,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(found, Forecast):
+            return found
+        if isinstance(found, Cancelled) and loop.time() > end:
+            raise Unavailable(f"no forecast within {TIMEOUT_S:g} s", "look less far, or with fewer replications")
+        if isinstance(found, TwinloopError | Cancelled):
+            raise found
+        # A model's own fault must not end the server that watches the plant.
+        log.error("the look-ahead failed", exc_info=found)
+        raise Unavailable("something went wrong inside the simulation", "the server's log has the details")
+
+    def _simulate(self, asked: Lookahead, plant: Plant, snapshot: Snapshot, cancel: threading.Event) -> Forecast:
+        """On a thread."""
+        identity = self._new_id()
+        result = compare(
+            plant, snapshot, (), self._runner, horizon_s=asked.horizon_s,
+            sample_every_s=sample_every_s(asked.horizon_s), seed=seed_of(identity),
+            replications=asked.replications, limits=self._limits, cancel=cancel,
+        )  # fmt: skip
+        started = values(plant, list(result.units), snapshot)
+        made = forecast_of(identity, result, held(plant, self._held_names(plant), snapshot), started, _noise(plant))
+        # A plant without a clock of its own lives in our time.
+        return made if plant.clock else replace(made, clock_s=made.made_at / 1e9)
+
+    def _held_names(self, plant: Plant) -> list[str]:
+        """Settable points, at most HELD_MAX: looked up once for each edit of the plant."""
+        if self._settable is None or self._settable[0] is not plant:
+            current = plant.points.current
+            rows = np.flatnonzero(current.flagged("writable"))[:HELD_MAX]
+            self._settable = plant, current.take(rows).words("name")
+        return self._settable[1]
+
+    async def _take(self, made: Forecast, asked: Lookahead) -> None:
+        since_s = None if self._stored_s is None else made.clock_s - self._stored_s
+        if since_s is None or not 0 <= since_s < asked.horizon_s / SCORED_PER_HORIZON:
+            await self._on_disk(self._store.save, made)
+            await self._await_score(made)
+            self._stored_s = made.clock_s
+        self.forecast = made
+        for alarm in self._alarms.look(made, self._clock()):
+            await self._keep(alarm)
+
+    # --- following ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            now, clock_s = self._clock(), self._clock_s()
+            if clock_s is not None:
+                for alarm in self._alarms.read(self._read(), clock_s, now):
+                    await self._keep(alarm)
+            for shelf in [s for s in self._shelves.values() if s.until <= now]:
+                await self._leave_shelf(shelf.limit, "")
+            due = [p.forecast for p in self._pending.values() if p.due(clock_s, now)]
+            for made in due[:SCORES_AT_ONCE]:
+                await self._score(made.id, made, now)
+            if self.state is not self._said:
+                self._said = self.state
+                self._tell("state")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _read(self) -> dict[str, float]:
+        """What the points of the limits read, where that is good."""
+        columns, points, found = self._live.table.columns, self._live.plant.point_of_name, dict[str, float]()
+        for limit in self._limits:
+            point = points.get(limit.point)
+            if point is not None and is_good(int(columns.quality[point.id])) and np.isfinite(columns.value[point.id]):
+                found[limit.point] = float(columns.value[point.id])
+        return found
+
+    def _clock_s(self) -> float | None:
+        """The plant's own time; None while it cannot be read."""
+        name, columns = self._live.plant.clock, self._live.table.columns
+        if not name:
+            return self._clock() / 1e9
+        point = self._live.plant.point_of_name.get(name)
+        if point is None or not is_good(int(columns.quality[point.id])):
+            return None
+        return float(columns.value[point.id])
+
+    async def _keep(self, alarm: Alarm) -> None:
+        """Durably; the ledger and everybody hear of it when it is predicted and when it ends, not of new words."""
+        news = alarm.status is not Status.PREDICTED or alarm.first == alarm.last
+        time = alarm.ended_at or self._clock()
+        await self._on_disk(self._store.keep, alarm, (time, _text(_step(alarm))) if news else None)
+        if news:
+            shelved = alarm.limit in self._shelves
+            log.info("predicted alarm %s: %s%s", alarm.status, sentence(alarm), " (shelved)" if shelved else "")
+            self._audit.wake()
+            self._live.feed.announce("predicted_alarm", time, {**alarm_body(alarm), "shelved": shelved})
+
+    async def _leave_shelf(self, limit: str, by: str) -> None:
+        body = {"step": "unshelved", "limit": limit, "by": by, "reason": "" if by else "its time was over"}
+        await self._on_disk(self._store.unshelve, limit, (self._clock(), _text(body)))
+        self._shelves.pop(limit, None)
+        self._tell("shelf")
+
+    def _tell(self, what: str) -> None:
+        self._audit.wake()
+        made = self.forecast
+        body = {
+            "what": what, "state": self.state.value, "why": self.why, "made_at": made.made_at / 1e6 if made else None,
+            "predicted": len([a for a in self.standing if a.limit not in self._shelves]),
+        }  # fmt: skip
+        self._live.feed.announce("lookahead", self._clock(), body)
+
+    # --- scoring -----------------------------------------------------------------------------------------------------
+
+    async def _await_score(self, made: Forecast) -> None:
+        while len(self._pending) >= PENDING_MAX:
+            oldest = next(iter(self._pending.values())).forecast
+            why = f"forecasts_overflow: {PENDING_MAX} newer ones wait for their horizon"
+            await self._settle(unscored(oldest, why, self._clock()))
+        self._pending[made.id] = _Pending(replace(made, fans={}))
+        self._stored_s = made.clock_s
+
+    async def _score(self, identity: str, made: Forecast, now: int) -> None:
+        try:
+            await asyncio.wrap_future(self._live.history.flush())
+            kept = await self._on_disk(self._store.of, identity)
+            found = None if kept is None else await asyncio.to_thread(self._scored, kept, now)
+        except (TwinloopError, duckdb.Error, sqlite3.Error) as error:
+            log.error("the forecast %s has no score: %s", identity, error)
+            found = unscored(made, f"it could not be compared: {error}", now)
+        if found is None:
+            self._pending.pop(identity, None)  # taken out of the store meanwhile
+        else:
+            await self._settle(found)
+
+    def _scored(self, made: Forecast, now: int) -> Score:
+        """On a thread."""
+        clock = self._live.plant.clock
+        names = sorted({*made.held, *made.fans, *([clock] if clock else [])})
+        tracks = read_tracks(self._live.history.store, names, made.made_at, now)
+        if clock:
+            return score(made, tracks[clock], tracks, now)
+        # Without a clock the plant was heard whenever anything of it was.
+        heard = np.unique(np.concatenate([t.time for t in tracks.values()] or [np.empty(0, np.int64)]))
+        return score(made, Track(heard, heard / 1e9, np.ones(len(heard), np.bool_)), tracks, now)
+
+    async def _settle(self, found: Score) -> None:
+        await self._on_disk(self._store.settle, found)
+        self._pending.pop(found.forecast, None)
+
+    async def _on_disk(self, work: Callable[..., T], *asked: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)
+
+
+def _noise(plant: Plant) -> dict[str, float]:
+    """Standard deviation of each output's instrument, where the model states one."""
+    if plant.model.get("kind") != "epanet":
+        return {}
+    return {name: channel.sd for name, channel in read_model(plant).starts.items()}
+
+
+def _step(alarm: Alarm) -> dict[str, Any]:
+    """What the ledger keeps of it."""
+    said = alarm.first if alarm.status is Status.PREDICTED else alarm.last
+    return {
+        "step": alarm.status.value, "id": alarm.id, "limit": alarm.limit, "probability": said.probability,
+        "early_s": said.early_s, "at_s": said.at_s, "late_s": said.late_s, "clock_s": said.clock_s,
+        "ended_clock_s": alarm.ended_clock_s, "detail": alarm.detail,
+    }  # fmt: skip
+
+
+def _text(body: dict[str, Any]) -> str:
+    return msgspec.json.encode(body, order="sorted").decode()
+
+
+def alarm_body(alarm: Alarm) -> dict[str, Any]:
+    """As API and console show it (wire_lookahead.PredictedAlarm); times in ms since 1970."""
+    body: dict[str, Any] = msgspec.to_builtins(alarm)
+    for key in ("first", "last"):
+        body[key]["made_at"] /= 1e6
+    body["ended_at"] = None if alarm.ended_at is None else alarm.ended_at / 1e6
+    body |= {"lead_s": alarm.lead_s, "error_s": alarm.error_s, "inside": alarm.inside, "said": sentence(alarm)}
+    return body
+
+
+def forecast_body(made: Forecast) -> dict[str, Any]:
+    """As API and console show it (wire_lookahead.ForecastRecord)."""
+    body: dict[str, Any] = msgspec.to_builtins(made)
+    del body["held"], body["noise"]
+    body["made_at"] = made.made_at / 1e6
+    return body

@@ -1,0 +1,32 @@
+"""Limits as plant.toml writes them, `tank_1.level<3`: checked against the points there are; must not know what they are for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from twin.nearest import nearest
+from twin.points import Point
+from twin.sheet import Sheet
+
+_LIMIT = re.compile(
+    r"\s*(?P<point>[A-Za-z][\w.]*)\s*[<>]=?\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*", re.ASCII
+)
+
+
+def check_limits(sheet: Sheet, points: Mapping[str, Point], table: str, index: int, limits: Iterable[str]) -> None:
+    """What is wrong with the texts of a row's `limits` goes to the sheet's mistakes."""
+    for text in limits:
+        form = _LIMIT.fullmatch(text)
+        if form is None:
+            fix = "write point<value or point>value, in the point's unit: tank_1.level<3"
+            sheet.mistake(table, index, "limits", f"limit {text!r} is not understood", fix)
+            continue
+        name = form["point"]
+        point = points.get(name)
+        if point is None:
+            fix = nearest(name, points) or "name a point"
+            sheet.mistake(table, index, "limits", f"limit {text!r}: {name!r} is no point", fix)
+        elif point.type not in ("double", "integer"):
+            what = f"limit {text!r}: {name} is of type {point.type}"
+            sheet.mistake(table, index, "limits", what, "limit points that are numbers")
