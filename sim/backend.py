@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from sim.components.library import kernel_types
-from sim.kernel.compiler import Kernel, is_at_hand
+from sim.kernel.compiler import Kernel, is_kept
 from sim.kernel.ensemble import warm
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
@@ -47,7 +47,7 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     A kernel that was never compiled on this machine is compiled by a thread, and SimPy answers meanwhile.
 
     Args:
-        want: `auto`; `kernel` waits for the compiler (a second or two for a new type); `simpy`.
+        want: `auto`; `kernel` waits for the compiler (some seconds for a new type); `simpy`.
 
     Raises:
         CannotCompile: a kernel was asked for and a component cannot be compiled.
@@ -61,12 +61,12 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     if found is not None:
         return Backend(found)
     try:
-        at_hand = is_at_hand(types)
+        kept = is_kept(types)
     except CannotCompile as reason:
         if want == COMPILED:
             raise
         return Backend(None, f"{reason}")
-    if want == COMPILED or at_hand:
+    if want == COMPILED or kept:
         return Backend(_load(types))
     _compile_meanwhile(types)
     return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)

@@ -117,19 +117,23 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         return _kernel(tuple(types))
 
 
-def is_at_hand(types: Sequence[ComponentType]) -> bool:
-    """Whether the machine code of these types was made before, so that `kernel_of` takes milliseconds.
+def is_kept(types: Sequence[ComponentType]) -> bool:
+    """Whether the cache holds machine code for these types: then a kernel is ready in milliseconds.
 
     Raises:
-        CannotCompile: a type cannot; the message says where and why.
+        CannotCompile: a type cannot.
     """
-    return _path(_digest(_translations(tuple(types)))).is_file()
+    return (cache_folder() / f"{_digest(_translated(types))}.o").is_file()
+
+
+def _translated(types: Sequence[ComponentType]) -> list[Translation]:
+    return [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
 
 
 @cache
 def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     begun = time.perf_counter()
-    translations = _translations(types)
+    translations = _translated(types)
     digest = _digest(translations)
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
@@ -137,16 +141,6 @@ def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 10
     function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
-
-
-@cache
-def _translations(types: tuple[ComponentType, ...]) -> tuple[Translation, ...]:
-    return tuple(translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types))
-
-
-def _path(digest: str) -> Path:
-    """Where the machine code of a program is kept."""
-    return cache_folder() / f"{digest}.o"
 
 
 def _digest(translations: Sequence[Translation]) -> str:
@@ -236,7 +230,7 @@ def _compiled(translations: Sequence[Translation], digest: str) -> tuple[Any, bo
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=SPEED
     )
     _library()
-    path = _path(digest)
+    path = cache_folder() / f"{digest}.o"
     kept = path.read_bytes() if path.is_file() else None
     module = llvm.parse_assembly(program(translations) if kept is None else "")
     if kept is None:

@@ -25,6 +25,9 @@ def test_the_line_comes_up_a_what_if_starts_from_it_and_a_stopped_filler_starves
         assert now < packed < now + 4 * 330
 
         body = {"point": "filler.command.Run", "value": 0, "reason": "test", "key": "stop"}
+        dry = client.post("/commands?dry_run=true&predict=true", body)
+        (effect,) = [e for e in dry["prediction"]["effects"] if e["name"] == "line.packed"]
+        assert effect["high"] < -100  # in an hour without the filler
         sent = client.post("/commands", body)
         done = until(lambda: client.get(f"/commands/{sent['id']}"), lambda c: c["status"] in ("CONFIRMED", "FAILED"))
         assert done["status"] == "CONFIRMED"
