@@ -13,14 +13,18 @@ import pytest
 from scenarios.bottling import crew_or_belt
 from scenarios.layout_mover import LayoutMover
 from scenarios.observe import observe, snapshot_of
+from sim.experiment import check_question, compare
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import kernel_of
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.names import Names
 from sim.live import FRESH, start
 from sim.model import model_mistakes
+from sim.runner import Runner
+from sim.scenario import parse_scenario
 from tests.scenarios.bottling import FOLDER, bottling, fleet_of
 from tests.scenarios.test_fleet import until
+from twin.errors import BadRequest
 from twin.plant import Plant
 from twin.quality import is_good
 
@@ -166,6 +170,40 @@ def test_a_what_if_from_the_live_line_is_the_same_for_one_and_two_threads(plant:
     packed = value(plant, mover, 3 * HOUR_S, "line.packed")
     assert (one > packed).all()
     assert (one < packed + 330).all()  # 5.5 crates a minute is more than it can
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("filler.command.UnitMode=Maintenence", "is never 'Maintenence' .did you mean Maintenance"),
+        ("filler.command.UnitMode=Manual", "filler.command.UnitMode=3"),
+        ("filler.command.MachSpeed=9", "take 0 … 7.5"),
+        ("filler.status.Running=off", "filler.status.Running"),
+        ("run filler.mantain", "did you mean filler.maintain"),
+    ],
+)
+def test_a_what_if_that_cannot_be_is_refused_with_its_fix(plant: Plant, text: str, said: str) -> None:
+    snapshot = observe(plant, LayoutMover(plant, 1), HOUR_S, NOW)
+    with pytest.raises(BadRequest, match=said):
+        check_question(plant, snapshot, [parse_scenario(text)], horizon_s=HOUR_S)
+
+
+def test_maintenance_is_asked_for_by_the_name_of_its_mode_or_by_its_command(plant: Plant) -> None:
+    snapshot = observe(plant, LayoutMover(plant, 1), HOUR_S, NOW)
+    asked = (
+        "filler.command.UnitMode=Maintenance at 10m",
+        "filler.command.UnitMode=2 at 10m",
+        "run filler.maintain at 10m",
+    )
+    runner = Runner(workers=0)
+    result = compare(
+        plant, snapshot, [parse_scenario(text, f"{n}") for n, text in enumerate(asked)], runner,
+        horizon_s=HOUR_S, seed=1, replications=8,
+    )  # fmt: skip
+    runner.close()
+    one, other, third = (outcome.kpis["line.packed.final"] for outcome in result.scenarios)
+    assert one == other == third != result.baseline.kpis["line.packed.final"]
+    assert result.backend == "kernel"
 
 
 def test_the_script_prints_what_each_option_gives(capsys: pytest.CaptureFixture[str]) -> None:
