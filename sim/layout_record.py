@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import sys
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from typing import Any
 
 from sim import spec
@@ -82,10 +82,8 @@ def importable(layout: Layout) -> str:
 
 
 def _found_elsewhere(module: str) -> bool:
-    try:
-        return module != "__main__" and importlib.util.find_spec(module) is not None
-    except ValueError:  # loaded from a file of its own
-        return False
+    """Whether a search finds it, not only this process that loaded a plant's own layout file."""
+    return module != "__main__" and PathFinder.find_spec(module.partition(".")[0]) is not None
 
 
 def _text(cls: type) -> str:
