@@ -14,9 +14,10 @@ from scenarios.layout_mover import LayoutMover
 from scenarios.observe import observe
 from sim.components.library import LIBRARY
 from sim.experiment import compare as compare_plant
+from sim.job import Where
 from sim.kernel.ensemble import warm
 from sim.replay import is_of_plant, replay
-from sim.whatif import Now, Precision, Result, Runner, Scenario, compare, parse_scenario
+from sim.whatif import Now, Precision, Result, Runner, Scenario, compare, job_of, parse_scenario
 from tests.sim.layouts import line10, three_tanks
 from twin.columns import Snapshot
 from twin.errors import BadRequest
@@ -113,3 +114,5 @@ def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) 
     for backend in ("kernel", "simpy"):
         again = replay(content, runner, plant, backend)
         assert again.same and again.result.backend == backend and again.result.state_hash == result.state_hash
+    job = job_of(now, options, horizon="1h", backend="simpy")
+    assert job.where is Where.PROCESSES and job.origin.why == "asked for"  # its own file travels with it
