@@ -31,7 +31,7 @@ KEYS = frozenset(
 ROW_KEYS: Mapping[str, frozenset[str]] = {
     "read": frozenset({"for", "point", "state", "field", "queue", "timer", "figure", "map", "age", "factor", "sd"}),
     "set": frozenset({"for", "point", "target", "map", "factor"}),
-    "unmeasured": frozenset({"for", "state", "field", "queue", "timer", "like"}),
+    "unmeasured": frozenset({"for", "state", "field", "queue", "timer", "like", "last"}),
 }
 KINDS = ("state", "field", "queue", "timer", "figure")
 ROWS_MAX = 100_000  # ten for each component of the largest layout
@@ -248,7 +248,8 @@ class _Sheet:
             else:
                 self.unmeasured.append(Unmeasured(target, kind, likely))
         elif (drawn := _distribution(like)) is not None:
-            self.unmeasured.append(Unmeasured(target, kind, drawn))
+            last = int(_number(row, "last", place, 0, 1e6, self.mistakes)) if "last" in row else None
+            self.unmeasured.append(Unmeasured(target, kind, drawn, last))
         else:
             hint = "like = { uniform = [0, 5] }" + (f' or "{STATIONARY}"' if kind == "timer" else "")
             self.wrong(place, f"like is {like!r}", f"write {hint}; known: {', '.join(DISTRIBUTIONS)}")
