@@ -128,9 +128,10 @@ class LayoutJob:
     def unit(self, name: str) -> str:
         return self.units.get(name, "")
 
-    def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
+    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
         """Only what is tied to a point of the plant can become a command."""
-        return None if point not in self.begin.sets or isinstance(value, str) else (point, value)
+        number = self.begin.settings.get(point) if value is None else value
+        return None if point not in self.begin.sets or number is None or isinstance(number, str) else (point, number)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""
