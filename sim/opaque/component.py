@@ -36,7 +36,7 @@ from sim.spec import (
     when,
 )
 from twin.errors import Refused
-from twin.plant import nearest
+from twin.nearest import nearest
 
 # What each port tells and takes. A level's number moves without an event: it is looked at when a step is due.
 TELLS: Mapping[type, str] = {Signal: "value", Buffer: "level", Resource: "free", Level: "level"}
