@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 from sim.components.fluid import Demand
 from sim.job import Where, join
 from sim.layout import Layout
-from sim.layout_file import load
 from sim.layout_job import layout_job
 from sim.layout_record import layout_hash
 from sim.opaque.component import Stepped, Ties
@@ -76,48 +74,6 @@ def test_worker_processes_give_the_same_numbers() -> None:
         assert (join(pool.run(job, 0, 6)).samples == job.block(0, 6).samples).all()
     finally:
         pool.close()
-
-
-PLANT_FILE = """
-from sim.layout import Layout
-from sim.opaque.component import Stepped, Ties
-from sim.opaque.generator import Generator
-from sim.spec import Constant, Port, Signal
-
-
-def grow(starts):
-    size = 1.0
-    while True:
-        seconds, inputs = yield {"size": size}
-        size *= 1.0 + inputs["rate"] * seconds
-
-
-class Plant(Stepped):
-    model = Generator(grow, ("rate",), ("size",))
-    step = Constant(10.0)
-    rate, size = Port(Signal), Port(Signal)
-    ties = Ties(reads={"rate": rate}, writes={"size": size})
-
-
-def layout():
-    made = Layout("greenhouse")
-    made.add(Plant, "plant", rate=made.signal("rate", 0.001), size=made.signal("size"))
-    return made
-"""
-
-
-def test_a_foreign_part_of_a_plants_own_layout_file_runs_in_worker_processes(tmp_path: Path) -> None:
-    (tmp_path / "line.py").write_text(PLANT_FILE)
-    greenhouse = load(tmp_path, "line.py").layout({})
-    job = layout_job(greenhouse, [parse_scenario("rate=0.002 at 1m")], horizon_s=600.0, seed=4, outputs=["size"])
-    assert job.where is Where.PROCESSES
-    pool = Runner(1)
-    try:
-        found = join(pool.run(job, 0, 3)).samples
-    finally:
-        pool.close()
-    assert (found == job.block(0, 3).samples).all()
-    assert found[1, 0, -1, 0] > found[0, 0, -1, 0] > 1.5
 
 
 def test_replications_of_a_block_share_the_calls_of_their_network() -> None:
