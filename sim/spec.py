@@ -389,7 +389,12 @@ class Opaque(Component):
     """A component with state outside its fields: it runs on SimPy only, which asks it to save and to go on with that.
 
     `sim.opaque` has those there are; a user's own model becomes a row there, not another class beside this one.
+
+    Attributes:
+        begins_with: timers that it starts whenever it begins, from a measured state too.
     """
+
+    begins_with: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def title(cls) -> str:
@@ -415,7 +420,7 @@ class Opaque(Component):
         """Make what is outside, in its first state; told before the run begins."""
         raise NotImplementedError
 
-    def resume(self, saved: object | None) -> None:
+    def restore(self, saved: object | None) -> None:
         """Go on from what `save` gave; None: begin at this moment, in a run that goes on from a measured state."""
         raise NotImplementedError
 

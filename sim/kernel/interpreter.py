@@ -200,7 +200,7 @@ class Interpreter:
                 raise Refused(
                     f"the state holds nothing of {name}, {part.title()}", "take it with Interpreter.snapshot()"
                 )
-            part.resume(saved.get(name))
+            part.restore(saved.get(name))
 
     # --- SimPy's queue -----------------------------------------------------------------------------------------------
 
