@@ -199,6 +199,10 @@ def whatif(
     ],
     horizon: Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")] = "4h",
     limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
+    kpi: Annotated[
+        list[str] | None, typer.Option(help="Figures by name, such as 'tank_1.level.mean' or 'first(tank_1.level<3)'.")
+    ] = None,
+    goal: Annotated[str, typer.Option(help="Tell the best: 'max tank_1.level.min' or 'min energy_kwh'.")] = "",
     replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same state, question and seed give the same answer.")] = 1,
     branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
@@ -221,7 +225,7 @@ def whatif(
     client = Client(data_folder(data))
     body = {
         "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],
-        "replications": replications, "seed": seed, "branch": branch,
+        "replications": replications, "seed": seed, "branch": branch, "kpis": kpi or [], "goal": goal,
     }  # fmt: skip
     run = client.post("/whatif", body)
     run = client.followed("/whatif", run, "simulating")

@@ -33,6 +33,8 @@ def number_of(point: Point, said: float | str) -> float:
 
 def as_said(text: str) -> float | str:
     """What somebody typed: a number, or text for the server, which knows the names of an enum's values."""
+    if not text.isascii() or "_" in text:
+        return text  # Python reads 1_0 as 10, and ٥ as 5; people mean something else
     try:
         number = float(text)
     except ValueError:

@@ -182,9 +182,14 @@ class Dispatcher:
         """A person says how an UNKNOWN command ended, because nothing can be read.
 
         Raises:
-            Conflict: it is not UNKNOWN.
+            Conflict: it is not UNKNOWN, or the process can be read and will say it itself.
         """
         command = self._expect(identity, Status.UNKNOWN, "only an UNKNOWN command is settled by hand")
+        quest = self._quests.get(identity)
+        if quest is not None and quest.seen is not None and quest.end is not None:
+            left_s = max(0.0, (quest.end - now) / SECOND)
+            told = f"{self._ground.feedback(command).feedback} reads {quest.seen:g}"
+            raise Conflict(f"{told}: the process itself says within {left_s:.0f} s how {identity} ended", "wait for it")
         orders = Orders()
         self._move(command, to, now, f"settled by hand: {reason}", orders, by=by)
         orders.answer = orders.kept[identity]

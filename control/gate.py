@@ -13,7 +13,7 @@ from control.command import UNSENT, Command, Priority, Status
 from control.lease import LeaseBook, is_own, reserved, yields
 from control.orders import Ground, Orders
 from control.pace import SECOND, Sent, changed_since, earliest, too_far
-from control.queue import QUEUE_MAX
+from control.queue import OF_POINT_MAX, QUEUE_MAX
 from control.request import Request
 from twin.errors import LimitExceeded, NotPermitted, OutOfRange, PreconditionFailed, Reserved
 from twin.interlock import ALLOWED, Judgement
@@ -78,6 +78,8 @@ class Gate:
             raise Reserved(f"you have selected {point.name} already", f"operate or cancel command {held.id}")
         if self._board.line(point.device).open >= QUEUE_MAX:
             raise LimitExceeded(f"{QUEUE_MAX} commands of device {point.device} are open", "wait or cancel some")
+        if len(self._board.of_point(point.name)) >= OF_POINT_MAX:
+            raise LimitExceeded(f"{OF_POINT_MAX} commands of point {point.name} are open", "wait or cancel some")
         wait_s = (self.earliest(command, point) - now) / SECOND
         if wait_s > command.terms.deadline_s and not command.terms.scheduled:
             hint = f"give it a deadline of more than {wait_s:.1f} s, or a smaller step"

@@ -24,10 +24,10 @@ from control.evidence import Evidence
 from control.live import LiveTwin
 from control.lookahead import Alarm, Alarms, Forecast, Shelf, Status, forecast_of, sample_every_s, seed_of, sentence
 from control.lookahead_audit import LookaheadAudit
-from control.lookahead_score import Score, Summary, score, summary, unscored
+from control.lookahead_futures import Futures
+from control.lookahead_score import Score, Summary, summary
 from control.lookahead_store import LookaheadStore
-from control.observed import Track
-from control.sight import held, read_tracks, values
+from control.sight import held, values
 from protocols.link import Clock
 from sim.experiment import compare
 from sim.plant_model import noise, read_plant_model
@@ -45,10 +45,6 @@ YIELD_POLL_S = 0.1  # how soon it makes way for what people ask
 AGAIN_S = 5.0  # after a turn without a forecast: the state may be known again, people's what-ifs may be over
 TIMEOUT_S = 120.0  # of one forecast: past it the workers are busy with something else, or a model is far too slow
 STALE_TURNS = 3  # a forecast older than so many turns is not of now
-SCORED_PER_HORIZON = 96  # forecasts kept to be scored: more of them overlap so far that they say the same
-PENDING_MAX = 2 * SCORED_PER_HORIZON  # waiting for their horizon; a clock that runs slowly makes more of them
-SCORES_AT_ONCE = 4  # in one look: each reads some ten tracks of history
-AGE_MIN_S = 3600.0  # a plant's clock may run as slowly as half of ours; one that stands ends the wait
 HELD_MAX = 500  # settable points watched for commands that the forecast knew nothing of
 SUMMARY_MAX = 2_000  # newest scores and alarms that the track record is made of
 SHELVED_MAX_S = 86_400.0  # a day: what nobody wants to hear of for longer is no limit of the plant
@@ -81,23 +77,8 @@ class Turns:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A stored forecast that waits for its future."""
-
-    forecast: Forecast  # without its fans
-
-    def due(self, clock_s: float | None, now: int) -> bool:
-        made = self.forecast
-        if (now - made.made_at) / 1e9 > max(AGE_MIN_S, 2 * made.horizon_s):
-            return True
-        return clock_s is not None and not made.clock_s <= clock_s < made.clock_s + made.times_s[-1]
-
-
 class Lookout:
     """Owned by the event loop; one simulation at a time, in a thread of its own, on the workers that everybody shares.
-
-    Overflow: `forecasts_overflow` gives up the oldest forecast that waits for its score (PENDING_MAX).
 
     Args:
         busy: why the simulation's workers are people's now; "" when they are free.
@@ -117,8 +98,6 @@ class Lookout:
         self._limits: tuple[Limit, ...] = tuple(parse_limit(x) for x in (self.asked.limits if self.asked else ()))
         self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
         self._shelves: dict[str, Shelf] = {}
-        self._pending: dict[str, _Pending] = {}
-        self._stored_s: float | None = None  # plant time of the newest forecast that was stored
         self._said = State.OFF
         self._settable: tuple[Plant, list[str]] | None = None
         self._begun = clock()
@@ -126,6 +105,7 @@ class Lookout:
         self._thread = ThreadPoolExecutor(1, "lookahead")
         self._disk = ThreadPoolExecutor(1, "forecasts")
         self._audit = LookaheadAudit(store, evidence, self._on_disk)
+        self._futures = Futures(live, store, clock, self._on_disk)
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 
@@ -172,7 +152,7 @@ class Lookout:
     async def summary(self) -> Summary:
         """The track record over the newest SUMMARY_MAX scores and alarms."""
         scores, alarms = await self.scores(SUMMARY_MAX), await self.alarms(SUMMARY_MAX)
-        return await asyncio.to_thread(summary, len(self._pending), scores, alarms)
+        return await asyncio.to_thread(summary, self._futures.waiting, scores, alarms)
 
     async def shelve(self, limit: str, for_s: float, by: str, reason: str) -> Shelf:
         """Nobody is told of predicted alarms of this limit for so long; they are predicted and scored all the same.
@@ -221,8 +201,7 @@ class Lookout:
             standing = await self._on_disk(self._store.standing)
             self._alarms = Alarms(asked, self._limits, standing, self._new_id)
             self._shelves = {s.limit: s for s in await self._on_disk(self._store.shelves)}
-            for made in await self._on_disk(self._store.waiting):
-                await self._await_score(made)
+            await self._futures.restore(await self._on_disk(self._store.waiting))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._audit.run())
                 tasks.create_task(self._follow())
@@ -249,7 +228,7 @@ class Lookout:
             self.turns.yielded += 1
         else:
             try:
-                await self._take(await self._simulated(asked), asked)
+                await self._take(await self._simulated(asked))
                 self.turns.made += 1
             except Cancelled:
                 self.turns.yielded += 1
@@ -319,12 +298,8 @@ class Lookout:
             self._settable = plant, current.take(rows).words("name")
         return self._settable[1]
 
-    async def _take(self, made: Forecast, asked: Lookahead) -> None:
-        since_s = None if self._stored_s is None else made.clock_s - self._stored_s
-        if since_s is None or not 0 <= since_s < asked.horizon_s / SCORED_PER_HORIZON:
-            await self._on_disk(self._store.save, made)
-            await self._await_score(made)
-            self._stored_s = made.clock_s
+    async def _take(self, made: Forecast) -> None:
+        await self._futures.take(made)
         self.forecast = made
         for alarm in self._alarms.look(made, self._clock()):
             await self._keep(alarm)
@@ -339,9 +314,7 @@ class Lookout:
                     await self._keep(alarm)
             for shelf in [s for s in self._shelves.values() if s.until <= now]:
                 await self._leave_shelf(shelf.limit, "")
-            due = [p.forecast for p in self._pending.values() if p.due(clock_s, now)]
-            for made in due[:SCORES_AT_ONCE]:
-                await self._score(made.id, made, now)
+            await self._futures.settle_due(clock_s, now)
             if self.state is not self._said:
                 self._said = self.state
                 self._tell("state")
@@ -391,44 +364,6 @@ class Lookout:
             "predicted": len([a for a in self.standing if a.limit not in self._shelves]),
         }  # fmt: skip
         self._live.feed.announce("lookahead", self._clock(), body)
-
-    # --- scoring -----------------------------------------------------------------------------------------------------
-
-    async def _await_score(self, made: Forecast) -> None:
-        while len(self._pending) >= PENDING_MAX:
-            oldest = next(iter(self._pending.values())).forecast
-            why = f"forecasts_overflow: {PENDING_MAX} newer ones wait for their horizon"
-            await self._settle(unscored(oldest, why, self._clock()))
-        self._pending[made.id] = _Pending(replace(made, fans={}))
-        self._stored_s = made.clock_s
-
-    async def _score(self, identity: str, made: Forecast, now: int) -> None:
-        try:
-            await asyncio.wrap_future(self._live.history.flush())
-            kept = await self._on_disk(self._store.of, identity)
-            found = None if kept is None else await asyncio.to_thread(self._scored, kept, now)
-        except (TwinloopError, duckdb.Error, sqlite3.Error) as error:
-            log.error("the forecast %s has no score: %s", identity, error)
-            found = unscored(made, f"it could not be compared: {error}", now)
-        if found is None:
-            self._pending.pop(identity, None)  # taken out of the store meanwhile
-        else:
-            await self._settle(found)
-
-    def _scored(self, made: Forecast, now: int) -> Score:
-        """On a thread."""
-        clock = self._live.plant.clock
-        names = sorted({*made.held, *made.fans, *([clock] if clock else [])})
-        tracks = read_tracks(self._live.history.store, names, made.made_at, now)
-        if clock:
-            return score(made, tracks[clock], tracks, now)
-        # Without a clock the plant was heard whenever anything of it was.
-        heard = np.unique(np.concatenate([t.time for t in tracks.values()] or [np.empty(0, np.int64)]))
-        return score(made, Track(heard, heard / 1e9, np.ones(len(heard), np.bool_)), tracks, now)
-
-    async def _settle(self, found: Score) -> None:
-        await self._on_disk(self._store.settle, found)
-        self._pending.pop(found.forecast, None)
 
     async def _on_disk(self, work: Callable[..., T], *asked: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)

@@ -32,7 +32,7 @@ from sim.plant_model import PlantModel, noise, read_plant_model
 from sim.runner import Runner
 from sim.scenario import parse_limit
 from twin.columns import Snapshot
-from twin.errors import LimitExceeded, NotFound, TwinloopError, Unavailable
+from twin.errors import LimitExceeded, NotFound, Refused, TwinloopError, Unavailable
 from twin.interlock import Judgement
 from twin.plant import Plant
 from twin.points import Point
@@ -43,6 +43,7 @@ TIMEOUT_S = 30.0  # from asking to the answer: a prediction takes one second, tw
 WAITING_MAX = 16  # predictions asked for and not answered: beyond it the last would not come within TIMEOUT_S
 DRY_WAITING_MAX = 4  # of these, where nothing is to be sent: curiosity must not keep commands from being predicted
 PENDING_MAX = 1_000  # predictions waiting for their horizon; each is some kilobytes of memory without its fans
+AGAIN_S = 0.5  # between two looks whether the plant has been read
 LOOK_EVERY_S = 1.0  # how soon a prediction that has come due is scored
 CLOCK_LOOK_NS = 60 * 1_000_000_000  # over which the rate of the plant's clock is measured
 AGE_MIN_S = 3600.0  # a plant's clock may run as slowly as half of ours; one that stands ends the wait
@@ -105,13 +106,21 @@ class Preflight:
             self._live.feed.announce("prediction", made.made_at, {"command": made.command})
         return made
 
-    async def judge(self, command: Command, policy: Policy) -> Judgement:
-        """What the policy makes of the command's prediction, or of there being none."""
-        try:
-            return verdict(await self.predict(command, policy), policy)
-        except TwinloopError as error:
-            log.warning("command %s was not predicted: %s", command.id, error)
-            return unpredicted(error, policy)
+    async def judge(self, command: Command, policy: Policy, again: Callable[[], bool] = lambda: False) -> Judgement:
+        """What the policy makes of the command's prediction, or of there being none.
+
+        Args:
+            again: whether to wait for a state that one can start from, when the present one is not.
+        """
+        while True:
+            try:
+                return verdict(await self.predict(command, policy), policy)
+            except TwinloopError as error:
+                if isinstance(error, Refused) and again():
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                log.warning("command %s was not predicted: %s", command.id, error)
+                return unpredicted(error, policy)
 
     async def of(self, command_id: str) -> Kept | None:
         """The prediction of a command, and its score once there is one."""

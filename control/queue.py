@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from control.command import Command, Priority
 
+OF_POINT_MAX = 200  # open commands of one point: a week at every hour; an emergency ends all of them in one commit
 QUEUE_MAX = 10_000  # open commands of one device: beyond it nobody is waiting for an answer any more
 AGEING_NS = 60 * 1_000_000_000
 """A command waits at most this long for each class above it; nothing ages into the emergency class."""

@@ -43,6 +43,7 @@ RECORD_RETRY_S = 2.0  # a full disk is not emptied sooner
 PACE_NS = 24 * 3600 * 1_000_000_000  # how long a restart remembers the pace of a point: no command may wait longer
 INBOX_MAX = 20_000  # events not yet taken: all open commands of two devices at once
 TAKEN_MAX = 100  # events of one commit: some 10 ms of work, so that an emergency behind them waits no longer
+PREDICTING_NS = 15 * 1_000_000_000  # of a draft's minute: what is left for the prediction once the state is good
 T = TypeVar("T")
 Act = Callable[[int], Orders]
 """An event for the dispatcher, given the time (ns since 1970)."""
@@ -83,6 +84,7 @@ class CommandRuntime:
         self._wake = asyncio.Event()
         self._disk = ThreadPoolExecutor(1, "commands")
         self._tasks: asyncio.TaskGroup | None = None
+        self._taken_up_at = 0  # when the open commands were last taken from the disk
         self._lost = False  # the desk is ahead of what could be recorded
 
     def _open_desk(self) -> None:
@@ -239,6 +241,7 @@ class CommandRuntime:
             self._forget(error)
 
     async def _take_up(self) -> None:
+        self._taken_up_at = self._clock()
         for command in await self.on_disk(self._store.last_desired):
             self._want(command)
         left = await self.on_disk(self._store.unfinished)
@@ -374,8 +377,15 @@ class CommandRuntime:
         if self._preflight is None:
             judgement = unpredicted(_no_simulation(), policy)
         else:
-            judgement = await self._preflight.judge(command, policy)
+            judgement = await self._preflight.judge(command, policy, lambda: self._may_wait(command))
         self._tell(lambda now: self._desk.predicted(command.id, judgement, now))
+
+    def _may_wait(self, command: Command) -> bool:
+        """Whether a draft of before the start waits for the plant's first readings: it has its time anew."""
+        mine = self._desk.open.get(command.id)
+        if mine is None or mine.status is not Status.DRAFT:
+            return False
+        return mine.transitions[-1].time < self._taken_up_at and self._clock() < mine.deadline - PREDICTING_NS
 
     async def _look(self, identity: str) -> None:
         """Read the feedback once."""

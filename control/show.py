@@ -184,6 +184,21 @@ def whatif(result: Mapping[str, Any]) -> None:
                 f"P({risk['limit']} within {hours:g} h) = {end:.2f} ({risk['low'][-1]:.2f} … {risk['high'][-1]:.2f}),"
                 f" baseline {before:.2f}"
             )
+    if result.get("choice"):
+        _choice(result)
+
+
+def _choice(result: Mapping[str, Any]) -> None:
+    """The best scenario, and what one would send for it."""
+    choice = result["choice"]
+    out.print(f"\n{choice['reason']}", markup=False)
+    best = next(o for o in result["outcomes"] if o["name"] == choice["name"])
+    if choice["resolved"]:
+        for draft in best["drafts"]:
+            at = f" after {draft['at_s']:g} s" if draft["at_s"] else ""
+            out.print(f"  command to be approved: {draft['point']} = {draft['value']:g}{at}", markup=False)
+        for step in best["by_hand"]:
+            out.print(f"  no point takes: {step}", markup=False)
 
 
 def _clock(seconds: float) -> str:

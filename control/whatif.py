@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
-from sim.experiment import HORIZON_MAX_S, check_question, compare
+from sim.experiment import HORIZON_MAX_S, check_question, compare, left_s
+from sim.result import Goal, parse_goal
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
 from twin.columns import Snapshot
@@ -47,10 +48,19 @@ class Question:
     horizon_s: float
     replications: int
     seed: int
+    kpis: tuple[str, ...] = ()
+    goal: Goal | None = None
 
 
-def question(scenarios: list[str], limits: list[str], horizon_s: float, replications: int, seed: int) -> Question:
+def question(
+    scenarios: list[str], limits: list[str], horizon_s: float, replications: int, seed: int,
+    kpis: Sequence[str] = (), goal: str = "",
+) -> Question:  # fmt: skip
     """
+    Args:
+        kpis: figures by name; the usual ones when empty.
+        goal: `min energy_kwh`: the best scenario is told, as draft commands.
+
     Raises:
         BadRequest: a text that does not parse, naming the place; no scenario; a horizon out of bounds.
     """
@@ -61,12 +71,16 @@ def question(scenarios: list[str], limits: list[str], horizon_s: float, replicat
     if not 0 <= seed < 2**63:
         raise BadRequest(f"seed {seed}", "give a whole number from 0 to 2⁶³ - 1")
     parsed = tuple(parse_scenario(text) for text in scenarios)
-    return Question(parsed, tuple(parse_limit(text) for text in limits), horizon_s, replications, seed)
+    wanted = parse_goal(goal) if goal else None
+    names = dict.fromkeys([*kpis, *([wanted.kpi] if kpis and wanted else [])])
+    told = tuple(parse_limit(text) for text in limits)
+    return Question(parsed, told, horizon_s, replications, seed, tuple(names), wanted)
 
 
 @dataclass(slots=True)
 class Run:
-    """One what-if. `asked` is the request as it came, shown with the result; `snapshot` where it starts."""
+    """One what-if. `asked` is the request as it came, shown with the result; `snapshot` where it starts; `left_s` how long
+    it still takes at its pace, as far as it is planned now."""
 
     id: str
     asked: Any
@@ -74,6 +88,7 @@ class Run:
     snapshot: Snapshot | None = None
     state: State = State.RUNNING
     progress: float = 0.0
+    left_s: float | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -114,7 +129,7 @@ class WhatIfs:
         plant = self._live.plant
         check_question(
             plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
-            replications=what.replications, limits=what.limits,
+            replications=what.replications, limits=what.limits, kpis=what.kpis, goal=what.goal,
         )  # fmt: skip
         running = [r for r in self._runs.values() if r.state is State.RUNNING]
         if len(running) >= RUNNING_MAX or self._tasks is None:
@@ -150,17 +165,20 @@ class WhatIfs:
 
     async def _experiment(self, run: Run, what: Question, plant: Plant, snapshot: Snapshot) -> None:
         loop = asyncio.get_running_loop()
+        begun = loop.time()
 
         def progress(done: int, planned: int) -> None:
-            loop.call_soon_threadsafe(self._move, run, State.RUNNING, done / planned)
+            left = left_s(done, planned, loop.time() - begun)
+            loop.call_soon_threadsafe(self._move, run, State.RUNNING, done / planned, left)
 
         try:
             result = await asyncio.to_thread(
                 compare, plant, snapshot, what.scenarios, self._runner,
                 horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
-                replications=what.replications, limits=what.limits, progress=progress, cancel=run.cancel,
+                replications=what.replications, limits=what.limits,
+                kpis=what.kpis, goal=what.goal, progress=progress, cancel=run.cancel,
             )  # fmt: skip
-            run.result = result.to_json()
+            run.result = await asyncio.to_thread(result.to_json)
             self._move(run, State.DONE, 1.0)
         except Cancelled:
             self._move(run, State.CANCELLED, run.progress)
@@ -172,8 +190,8 @@ class WhatIfs:
             run.error = "something went wrong inside the simulation: the server's log has the details"
             self._move(run, State.FAILED, run.progress)
 
-    def _move(self, run: Run, state: State, progress: float) -> None:
+    def _move(self, run: Run, state: State, progress: float, left: float | None = None) -> None:
         if run.state is State.RUNNING:
-            run.state, run.progress = state, progress
-            body = {"id": run.id, "state": state.value, "progress": progress}
+            run.state, run.progress, run.left_s = state, progress, left
+            body = {"id": run.id, "state": state.value, "progress": progress, "left_s": left}
             self._live.feed.announce("whatif", self._clock(), body)

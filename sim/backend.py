@@ -96,5 +96,6 @@ def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
 
     with _LOCK:
         if types not in _compiling:
-            _compiling[types] = threading.Thread(target=work, name="compile", daemon=True)
+            # No daemon: a process that ends in the middle of LLVM crashes, so it waits the second or two.
+            _compiling[types] = threading.Thread(target=work, name="compile")
             _compiling[types].start()

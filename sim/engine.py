@@ -75,9 +75,10 @@ class WaterJob:
     def faster(self) -> WaterJob:
         return self
 
-    def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
+    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
         """Interventions are in the plant's points already."""
-        return None if isinstance(value, str) else (point, value)
+        number = self.start.settings.get(point) if value is None else value
+        return None if number is None or isinstance(number, str) else (point, number)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""

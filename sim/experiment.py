@@ -40,7 +40,22 @@ FIGURES_MAX = 200  # rows of a table that nobody reads
 Progress = Callable[[int, int], None]
 """(replications done, replications planned); called in the caller's thread."""
 
-__all__ = ["HORIZON_MAX_S", "REPLICATIONS_MAX", "Precision", "Question", "answer", "check_question", "compare"]
+
+def left_s(done: int, planned: int, spent_s: float) -> float | None:
+    """Seconds that the rest takes at the pace so far; None before the first replications are there."""
+    return spent_s * (planned - done) / done if done > 0 else None
+
+
+__all__ = [
+    "HORIZON_MAX_S",
+    "REPLICATIONS_MAX",
+    "Precision",
+    "Question",
+    "answer",
+    "check_question",
+    "compare",
+    "left_s",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +139,9 @@ def check_question(
     sample_every_s: float = 600.0,
     replications: int = 64,
     outputs: Sequence[str] | None = None,
+    kpis: Sequence[str] = (),
     limits: Sequence[Limit] = (),
+    goal: Goal | None = None,
 ) -> None:
     """Raise at once (milliseconds) what `compare` would raise of the question and the state; simulates nothing.
 
@@ -134,8 +151,8 @@ def check_question(
     from sim.plant_job import plant_job
 
     _check_horizon(horizon_s)
-    job = plant_job(plant, snapshot, scenarios, outputs, (), limits, float(horizon_s), float(sample_every_s), 0)
-    check(job, Question(replications, limits=tuple(limits)))
+    job = plant_job(plant, snapshot, scenarios, outputs, kpis, limits, float(horizon_s), float(sample_every_s), 0)
+    check(job, Question(replications, None, tuple(kpis), tuple(limits), goal))
 
 
 def answer(
@@ -314,7 +331,7 @@ def _outcome(
 def _drafts(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     drafts, by_hand = [], []
     for step in scenario.interventions:
-        made = None if step.value is None or step.verb is not Verb.SET else job.draft(step.point, step.value)
+        made = job.draft(step.point, step.value) if step.verb is Verb.SET else None
         if made is None:
             by_hand.append(str(step))
         else:

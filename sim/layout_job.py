@@ -36,6 +36,7 @@ from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
 from sim.layout_record import importable, layout_hash, record
+from sim.opaque import together
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
 from twin.errors import BadRequest
 from twin.nearest import nearest
@@ -127,9 +128,10 @@ class LayoutJob:
     def unit(self, name: str) -> str:
         return self.units.get(name, "")
 
-    def draft(self, point: str, value: float | str) -> tuple[str, float] | None:
+    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
         """Only what is tied to a point of the plant can become a command."""
-        return None if point not in self.begin.sets or isinstance(value, str) else (point, value)
+        number = self.begin.settings.get(point) if value is None else value
+        return None if point not in self.begin.sets or number is None or isinstance(number, str) else (point, number)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""
@@ -219,15 +221,25 @@ class LayoutJob:
         ask = self._ask(arm, _now(states))
         samples = np.empty((count, len(self._grid), len(self.outputs)), np.float32)
         figures = np.empty((count, len(self.figures)))
-        for r in range(count):
-            assembly = dataclasses.replace(arm.assembly, world=unpack(states[r] if states else arm.packed))
-            run = Interpreter(
-                assembly, replication=first + r, acts=ask.acts, fresh=ask.fresh, events_max=ask.events_max
-            )  # fmt: skip
-            samples[r] = run.run(ask.horizon, ask.grid, ask.watched)
-            loop.finish(run.world)
-            figures[r] = [loop.read(run.world, int(k), int(i), run.world.now) for k, i in ask.wanted]
+        abreast = together.abreast(self.layout)
+        for begin in range(0, count, abreast):
+            rows = range(begin, min(count, begin + abreast))
+            runs = [self._run(arm, ask, first + r, states[r] if states else arm.packed) for r in rows]
+            try:
+                samples[rows.start : rows.stop] = together.run_together(runs, ask.horizon, ask.grid, ask.watched)
+                for r, run in zip(rows, runs, strict=True):
+                    loop.finish(run.world)
+                    figures[r] = [loop.read(run.world, int(k), int(i), run.world.now) for k, i in ask.wanted]
+            finally:
+                for run in runs:
+                    run.close()
         return samples, self._told(figures)
+
+    def _run(self, arm: Arm, ask: Ask, replication: int, state: Packed) -> Interpreter:
+        assembly = dataclasses.replace(arm.assembly, world=unpack(state))
+        return Interpreter(
+            assembly, replication=replication, acts=ask.acts, fresh=ask.fresh, events_max=ask.events_max
+        )  # fmt: skip
 
     def _told(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         """What never happened is told as the horizon."""

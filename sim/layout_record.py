@@ -13,7 +13,7 @@ from typing import Any
 
 from sim import spec
 from sim.layout import Entity, Layout, Placed
-from sim.spec import Component, ComponentType, Distribution, Misspelt, component_type
+from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque, component_type
 
 KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.ENTITIES}
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {d.__name__: d for d in Distribution.__subclasses__()}
@@ -58,10 +58,12 @@ def restored(content: Mapping[str, Any]) -> Layout:
 
 
 def layout_hash(layout: Layout) -> str:
-    """SHA-256 over topology, numbers and the text of every component class."""
+    """SHA-256 over topology, numbers, the text of every component class, and the files of foreign models."""
     digest = hashlib.sha256(json.dumps(record(layout), sort_keys=True).encode())
     for kind in layout.types:
         digest.update(type_text(kind).encode())
+        if issubclass(kind.cls, Opaque):
+            digest.update(kind.cls.fingerprint().encode())
     return digest.hexdigest()
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from sim.experiment import Question, replicate
 from sim.kpi import values
-from sim.result import Result
+from sim.result import Result, parse_goal
 from sim.runner import Runner
 from sim.scenario import Intervention, Scenario, parse_limit
-from sim.whatif import Base, compare, job_of, lent, parse_goal
+from sim.whatif import Base, compare, job_of, lent
 from twin.errors import BadRequest, Unavailable
 
 TRIALS_MAX = 2_000

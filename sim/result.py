@@ -88,6 +88,18 @@ class Goal:
         return f"{self.sense} {self.kpi}"
 
 
+def parse_goal(text: str) -> Goal:
+    """`max parts`, `min energy_kwh`.
+
+    Raises:
+        BadRequest: not of that form.
+    """
+    sense, _, kpi = text.strip().partition(" ")
+    if sense not in (s.value for s in Sense) or not kpi.strip():
+        raise BadRequest(f"goal {text!r} is not understood", "write max FIGURE or min FIGURE")
+    return Goal(kpi.strip(), Sense(sense))
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The scenario that serves the goal best, and how sure that is.
@@ -194,8 +206,23 @@ class Result:
 
 def digest(content: Mapping[str, Any]) -> str:
     """SHA-256 over what came out, of a result as JSON: two results agree bit for bit when theirs are equal."""
-    found = {key: content[key] for key in ("outcomes", "times_s", "replications", "stopped")}
-    return hashlib.sha256(json.dumps(found, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    found = hashlib.sha256()
+    for key in ("outcomes", "times_s", "replications", "stopped"):
+        _feed(found, content[key])
+    return found.hexdigest()
+
+
+def _feed(found: hashlib._Hash, value: Any) -> None:
+    """In pieces: one encoder call over megabytes would stop every other thread."""
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            found.update(key.encode() + b"\0")
+            _feed(found, value[key])
+    elif isinstance(value, list) and any(isinstance(each, list | dict) for each in value):
+        for each in value:
+            _feed(found, each)
+    else:
+        found.update(json.dumps(value).encode() + b"\0")
 
 
 def table(result: Result) -> str:

@@ -18,6 +18,7 @@ from sim.job import Block, Job, Where
 from twin.errors import Unavailable
 
 CHUNK_S = 0.4  # work per task: long against ~0.2 ms of dispatch, short against the patience of a person who cancels
+FAR_CHUNK_S = 2.0  # another machine's task costs some 2 ms and the way there
 THREAD_CHUNK_S = 0.1  # a person who cancels, and the last thread to end, wait no longer
 FIRST_CHUNK = 4  # replications of the first tasks, before their speed is known
 FIRST_THREAD_CHUNK = 32
@@ -34,13 +35,15 @@ class Runner:
 
     Args:
         workers: processes to keep warm, and threads of compiled jobs; 0 runs in the caller's thread.
+        far: runs what would run in processes, on other machines: Dask's `Client.get_executor()` (extra `scale`), or
+            anything with that interface. It stays the caller's to close, and has this many workers.
     """
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, far: Executor | None = None) -> None:
+        self.workers, self._far = workers, far
         self._pool: ProcessPoolExecutor | None = None
         self._threads = ThreadPoolExecutor(workers, "replications") if workers > 0 else None
-        if workers > 0:
+        if workers > 0 and far is None:
             # Nothing is ever sent: it ends when this process does.
             self._lifeline = multiprocessing.Pipe(duplex=False)
             self._pool = self._new_pool()
@@ -73,6 +76,8 @@ class Runner:
         if self._threads is not None and job.where is Where.THREADS:
             pace = Pace(len(span), self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
             return (yield from self._spread(self._threads, job, span, pace, cancel))
+        if self._far is not None and job.where is Where.PROCESSES:
+            return (yield from self._spread(self._far, job, span, Pace(len(span), self.workers, FAR_CHUNK_S), cancel))
         if self._pool is not None and job.where is Where.PROCESSES:
             try:
                 return (yield from self._spread(self._pool, job, span, Pace(len(span), self.workers), cancel))

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sim.job import join
 from sim.kpi import values
 from sim.ranking import Selection, kn, ocba
+from sim.result import parse_goal
 from sim.runner import Runner
 from sim.scenario import Scenario
-from sim.whatif import Base, job_of, lent, parse_goal
+from sim.whatif import Base, job_of, lent
 from twin.errors import BadRequest
 
 METHODS = ("kn", "ocba")

@@ -396,6 +396,11 @@ class Opaque(Component):
         raise NotImplementedError
 
     @classmethod
+    def fingerprint(cls) -> str:
+        """Hash of all outside that makes its futures: files, weights, numbers."""
+        raise NotImplementedError
+
+    @classmethod
     def check(cls, name: str) -> None:
         """Refuse what cannot work, when the component is added as `name`."""
         raise NotImplementedError

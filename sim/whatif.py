@@ -19,7 +19,7 @@ from sim.experiment import Precision, Progress, Question, answer
 from sim.job import Job
 from sim.layout import Layout
 from sim.layout_job import SAMPLES, Beginning, layout_job
-from sim.result import Goal, Plan, Result, Sense
+from sim.result import Goal, Plan, Result, parse_goal
 from sim.runner import Runner
 from sim.scenario import Scenario, parse_limit, parse_scenario
 from sim.statistics import CONFIDENCE
@@ -144,18 +144,6 @@ def span_s(span: str | float, unit_s: float, what: str) -> float:
     if not found > 0:
         raise BadRequest(f"{what} of {span}", "a positive time such as 8h")
     return found
-
-
-def parse_goal(text: str) -> Goal:
-    """`max parts`, `min energy_kwh`.
-
-    Raises:
-        BadRequest: not of that form.
-    """
-    sense, _, kpi = text.strip().partition(" ")
-    if sense not in (s.value for s in Sense) or not kpi.strip():
-        raise BadRequest(f"goal {text!r} is not understood", "write max FIGURE or min FIGURE")
-    return Goal(kpi.strip(), Sense(sense))
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from control.api.ws import Console
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit
-from twin.errors import Forbidden, LimitExceeded
+from twin.errors import BadRequest, Forbidden, LimitExceeded
 from twin.role import Role
 
 STATIC = Path(__file__).parent / "static"
@@ -112,6 +112,7 @@ def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respo
             if route.act is not None:
                 caller = parts.identity.caller(*secrets)
                 permit(caller, route.act)
+            _check_query(route, request)
             body = parse_body(route, await request.body())
             call = Call(
                 caller, request.path_params, dict(request.query_params), body, request.headers,
@@ -123,6 +124,18 @@ def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Respo
             return await _answer_error(request, error)
 
     return endpoint
+
+
+def _check_query(route: Route, request: Request) -> None:
+    """What is not known is not passed over: `dryrun=true` must not send anything.
+
+    Raises:
+        BadRequest: a query parameter that the route does not have.
+    """
+    for name in request.query_params:
+        if name not in route.query:
+            known = f"it has {', '.join(route.query)}" if route.query else "it has none"
+            raise BadRequest(f"{request.method} {route.path} has no query parameter {name[:80]!r}", known)
 
 
 def _response(route: Route, answer: Any) -> Response:

@@ -106,12 +106,16 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
 
 def _run(run: Run, whole: bool) -> wire.WhatIfRun:
     result = run.result if whole else None
-    return wire.WhatIfRun(run.id, run.state.value, run.progress, run.started_at / 1e6, run.asked, result, run.error)
+    return wire.WhatIfRun(
+        run.id, run.state.value, run.progress, run.started_at / 1e6, run.asked, result, run.error, run.left_s
+    )
 
 
 async def start_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
     asked: wire.WhatIfRequest = call.body
-    what = question(asked.scenarios, asked.limits, asked.horizon_s, asked.replications, asked.seed)
+    what = question(
+        asked.scenarios, asked.limits, asked.horizon_s, asked.replications, asked.seed, asked.kpis, asked.goal
+    )
     start = parts.branches.get(asked.branch).snapshot() if asked.branch else None
     return _run(parts.whatifs.start(asked, what, start), whole=True)
 

@@ -321,7 +321,8 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`.
 
-    It starts from now, or from a branch.
+    It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as
+    `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved.
     """
 
     scenarios: list[str]
@@ -330,10 +331,15 @@ class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replications: int = 64
     seed: int = 1
     branch: str = ""
+    kpis: list[str] = []
+    goal: str = ""
 
 
 class WhatIfRun(msgspec.Struct, frozen=True):
-    """State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed."""
+    """State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed.
+
+    `left_s` is how long it still takes at its pace, null while nobody can tell.
+    """
 
     id: str
     state: str
@@ -342,6 +348,7 @@ class WhatIfRun(msgspec.Struct, frozen=True):
     request: WhatIfRequest
     result: dict[str, Any] | None
     error: str | None
+    left_s: float | None = None
 
 
 class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -77,9 +77,7 @@ def watched(kind: ComponentType) -> frozenset[str]:
     Raises:
         Misspelt: a rule watches what changes without an event: a level, or the time.
     """
-    if issubclass(kind.cls, Opaque):
-        return kind.cls.watched()
-    found: set[str] = set()
+    found = set(kind.cls.watched() if issubclass(kind.cls, Opaque) else ())
     for rule in kind.rules:
         try:
             guard = source(rule.function).guard

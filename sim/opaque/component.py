@@ -119,6 +119,10 @@ class Stepped(Opaque):
         return cls.model.title
 
     @classmethod
+    def fingerprint(cls) -> str:
+        return cls.model.hash()
+
+    @classmethod
     def watched(cls) -> frozenset[str]:
         return frozenset(f.name for f in cls.ties.reads.values() if isinstance(f, Port) and not _moves(f))
 
@@ -129,6 +133,8 @@ class Stepped(Opaque):
         Raises:
             Misspelt: naming component, variable and what there is.
         """
+        if not hasattr(cls, "model"):
+            raise Misspelt(f"{name}: {cls.__name__} names no model", 'write model = Fmu("….fmu"), or another row')
         known, ties = cls.model.variables(), cls.ties
         for table, fields, names in (
             ("reads", ties.reads, known.reads),
@@ -144,7 +150,7 @@ class Stepped(Opaque):
 
     def open(self, unit_s: float, replication: int) -> None:
         model, ties = self.model, self.ties
-        self._unit_s, self._hash, self._direct = unit_s, model.hash(), model.direct
+        self._unit_s, self._hash, self._direct = unit_s, self.fingerprint(), model.direct
         self._reads = [self._place(tied, TELLS) for tied in ties.reads.values()]
         self._writes = [(variable, *self._place(tied, TAKES)) for variable, tied in ties.writes.items()]
         steady = [i for i, tied in enumerate(ties.reads.values()) if not _moves(tied)] if model.exact else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,9 +74,14 @@ class Fmu:
         found = _unpacked(self.path, _stamp(self.path))
         found.check_platform(self.title)
         with _ONE_AT_A_TIME, fmpy_says(self.title):
-            instance = FmuInstance(
-                self.title, found.folder.name, found.description, found.slots, wanted, self.parameters
-            )
+            if found.description.coSimulation.canBeInstantiatedOnlyOncePerProcess and any(
+                i.alive for i in found.instances
+            ):
+                raise Unavailable(
+                    f"{self.title} can be instantiated once in a process, and is", "close the run that has it"
+                )
+            instance = FmuInstance(self.title, found.folder, found.description, found.slots, wanted, self.parameters)
+            found.instances.add(instance)
         return Replayed(self.title, instance) if self.replay else instance
 
 
@@ -96,6 +102,7 @@ class Unpacked:
             v.name: _slot(v) for v in self.description.modelVariables if v.type in NUMBERS and not v.dimensions
         }
         self.exact = bool(self.description.coSimulation.canHandleVariableCommunicationStepSize)
+        self.instances: weakref.WeakSet[FmuInstance] = weakref.WeakSet()
         self.digest = hashlib.sha256(path.read_bytes()).digest()
         self.folder = tempfile.TemporaryDirectory(prefix="twinloop-fmu-")
         with fmpy_says(title):

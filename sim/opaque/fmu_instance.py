@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from ctypes import byref
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +21,8 @@ from twin.errors import Refused
 MESSAGES_MAX = 8  # the last ones of an FMU, kept for the fault's text
 _NUMBERS = itertools.count(1)  # FMUs want names of their own for their instances
 _MESSAGES: deque[tuple[str, str]] = deque(maxlen=MESSAGES_MAX)
+FATAL = 4
+TRUE_FROM = 0.5  # a number that stands for true
 STATUS = ("ok", "warning", "discard", "error", "fatal", "pending")
 FMI2 = {"Real": "Real", "Integer": "Integer", "Enumeration": "Integer", "Boolean": "Boolean"}
 
@@ -42,22 +46,31 @@ class Group:
     places: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class Life:
+    """How an instance must end: one that steps is terminated first, one that failed fatally must not be called again."""
+
+    stepping: bool = False
+    lost: bool = False
+
+
 class FmuInstance:
     """An instance.
 
     Args:
-        folder: of the unpacked FMU.
+        folder: of the unpacked FMU; it is kept for as long as this instance.
         description: FMPy's.
     """
 
     def __init__(
-        self, title: str, folder: str, description: Any, slots: Mapping[str, Slot], wanted: Wanted,
+        self, title: str, folder: tempfile.TemporaryDirectory[str], description: Any, slots: Mapping[str, Slot], wanted: Wanted,
         parameters: Mapping[str, float],
     ) -> None:  # fmt: skip
         self._title, self._ability = title, description.coSimulation
         self._new = description.fmiMajorVersion == 3
-        self._slave = _slave(self._new, folder, description)
-        self._close = weakref.finalize(self, _free, self._slave)
+        self._folder, self._slave = folder, _slave(self._new, folder.name, description)
+        self._life = Life()
+        self._close = weakref.finalize(self, _free, self._slave, self._life)
         self._reads, self._writes, self._begins = (
             _groups([slots[n] for n in names], self._new) for names in (wanted.reads, wanted.writes, wanted.begins)
         )
@@ -67,6 +80,7 @@ class FmuInstance:
 
     def begin(self, at_s: float, starts: Sequence[float]) -> None:
         if self._used:
+            self._life.stepping = False
             self._call(self._slave.reset)
         self._used = True
         self._set(*self._parameters)
@@ -126,14 +140,21 @@ class FmuInstance:
     def close(self) -> None:
         self._close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it was not freed yet."""
+        return self._close.alive
+
     def _initialised(self) -> None:
         if self._initialising:
             self._initialising = False
             self._call(self._slave.exitInitializationMode)
+            self._life.stepping = True
 
     def _set(self, groups: Sequence[Group], numbers: Sequence[float]) -> None:
         for group in groups:
-            values = [_CASTS.get(group.type, int)(numbers[p]) for p in group.places]
+            cast = _CASTS.get(group.type, round)
+            values = [cast(numbers[p]) for p in group.places]
             self._call(getattr(self._slave, f"set{group.type}"), group.references, values)
 
     def _call(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -143,11 +164,15 @@ class FmuInstance:
         try:
             return function(*given, **named)
         except FMICallException as failed:
+            self._life.stepping = False
+            self._life.lost = failed.status == FATAL
             said = "; ".join(m for name, m in _MESSAGES if name == self._slave.instanceName)
             raise StepFailed(f"{failed.function}: {STATUS[failed.status]}{': ' if said else ''}{said}", "") from failed
 
 
-_CASTS: Mapping[str, Callable[[float], Any]] = {"Real": float, "Float64": float, "Float32": float, "Boolean": bool}
+_CASTS: Mapping[str, Callable[[float], Any]] = {
+    "Real": float, "Float64": float, "Float32": float, "Boolean": lambda x: x >= TRUE_FROM,
+}  # fmt: skip
 
 
 def _groups(slots: Sequence[Slot], new: bool) -> tuple[Group, ...]:
@@ -193,5 +218,11 @@ def _fmi2_callbacks() -> Any:
     return made
 
 
-def _free(slave: Any) -> None:
-    slave.freeInstance()
+def _free(slave: Any, life: Life) -> None:
+    from fmpy.fmi1 import FMICallException
+
+    if life.stepping:
+        with suppress(FMICallException):  # it goes in any case
+            slave.terminate()
+    if not life.lost:
+        slave.freeInstance()

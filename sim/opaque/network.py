@@ -39,7 +39,6 @@ class Network:
         inputs: names of what it reads.
         files: whose content makes the model; they go into its hash.
         rows: replications in one call.
-        device: where it computes, as torch names it.
     """
 
     build: Callable[[], Callable[[torch.Tensor], torch.Tensor]]
@@ -47,7 +46,6 @@ class Network:
     inputs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     rows: int = ROWS
-    device: str = "cpu"
     start: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
@@ -63,9 +61,7 @@ class Network:
         return False
 
     def hash(self) -> str:
-        told = (
-            f"{self.build.__module__}:{self.build.__qualname__} {self.states} {self.inputs} {self.rows} {self.device}"
-        )
+        told = f"{self.build.__module__}:{self.build.__qualname__} {self.states} {self.inputs} {self.rows}"
         digest = hashlib.sha256(f"{told} {sorted(self.start.items())}".encode())
         for path in self.files:
             digest.update(Path(path).read_bytes())
@@ -85,11 +81,11 @@ def _built(model: Network) -> Callable[[NDArray[np.float32]], NDArray[np.float32
 
     made: Any = model.build()
     if isinstance(made, torch.nn.Module):
-        made = made.to(model.device).eval()
+        made = made.eval()
 
     def call(block: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode(), _one_thread(torch):
-            out: Any = made(torch.from_numpy(block).to(model.device))  # (rows, states)
+            out: Any = made(torch.from_numpy(block))  # (rows, states)
         answer = np.asarray(out.to("cpu", torch.float32).numpy())
         if answer.shape != (model.rows, len(model.states)):
             raise StepFailed(f"it gave the shape {answer.shape}", f"give ({model.rows}, {len(model.states)})")

@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Interpreter
+from sim.layout import Layout
 from sim.opaque.component import Stepped
 from sim.opaque.network import Network
 
 
+def abreast(layout: Layout) -> int:
+    """How many replications gain by running together: the rows of its networks; 1 when it has none."""
+    kinds = [kind.cls for kind in layout.types]
+    return max(
+        (cls.model.rows for cls in kinds if issubclass(cls, Stepped) and isinstance(cls.model, Network)), default=1
+    )
+
+
 def stride(assembly: Assembly) -> float:
-    """The shortest step of the networks of a layout; 0 when it has none and nothing is gained."""
+    """The shortest step of the networks of a layout; 0 when it has none."""
     steps = [
         assembly.world.number[assembly.places[c.number].number + c.type.draw_at(c.type.chances[0])]
         for c in assembly.layout.components

@@ -78,7 +78,10 @@ class Network:
 
     def __init__(self, model: Epanet, wanted: Wanted) -> None:
         self._idle = _idle(model)
-        self._water = self._idle.pop() if self._idle else Hydraulics(Path(model.network), model.step_s, model.powered)
+        try:
+            self._water = self._idle.pop()
+        except IndexError:
+            self._water = Hydraulics(Path(model.network), model.step_s, model.powered)
         self._reads, self._begins = wanted.reads, wanted.begins
         self._links = sorted({_parts(name)[1] for name in wanted.reads if name.startswith("link.")})
         self._groups = _groups(self._water, wanted.writes)

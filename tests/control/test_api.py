@@ -170,6 +170,7 @@ def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client:
         ({"scenarios": ["pump_335.status=off"], "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
         ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon_s"),
         ({"scenarios": ["pump_335.status=off"], "seed": -1}, "seed"),
+        ({"scenarios": ["pump_335.status=off"], "goal": "less energy"}, "goal 'less energy'"),
     ],
 )
 def test_a_whatif_that_cannot_be_read_says_where(client: Client, body: dict[str, Any], said: str) -> None:
@@ -324,3 +325,21 @@ async def test_a_client_that_takes_nothing_is_let_go_and_the_server_stays_calm(r
             await hear(good, "heartbeat", "delta")
     running[0]._messages.flush()
     assert "Traceback" not in (running[0].data.parent / "messages.log").read_text()
+
+
+def test_a_look_ahead_of_an_unknown_plant_says_why_there_is_none_and_its_limits_can_be_shelved(client: Client) -> None:
+    found = until(lambda: client.get("/lookahead"), lambda s: s["turns"]["refused"] > 0)
+    assert found["state"] == "waiting" and found["forecast"] is None and found["alarms"] == []
+    assert "tank_1.level" in found["why"] and found["limits"][0] == "tank_1.level<1"
+    assert client.get("/lookahead/alarms") == [] and client.get("/lookahead/scores")["scores"] == []
+    shelf = client.post("/lookahead/shelve", {"limit": "tank_1.level < 1.0", "for_s": 60, "reason": "being emptied"})
+    assert shelf["limit"] == "tank_1.level<1" and shelf["by"] == "cli"
+    assert client.get("/lookahead")["shelves"] == [shelf]
+    client.post("/lookahead/unshelve", {"limit": "tank_1.level<1"})
+    assert client.get("/lookahead")["shelves"] == []
+    with pytest.raises(errors.NotFound, match=r"has no limit tank_1\.level<7"):
+        client.post("/lookahead/shelve", {"limit": "tank_1.level<7"})
+    with pytest.raises(errors.BadRequest, match="is not understood"):
+        client.post("/lookahead/shelve", {"limit": "low"})
+    kinds = until(lambda: client.get("/audit", kind="lookahead")["entries"], lambda entries: len(entries) == 2)
+    assert [e["body"]["step"] for e in kinds] == ["unshelved", "shelved"]

@@ -199,6 +199,14 @@ def test_commands_are_found_by_status_point_author_and_page_by_page(
     people["anna"].post(f"/commands/{newest}/cancel")
 
 
+@pytest.mark.parametrize("query", ["dryrun=true", "dry-run=true", "Dry_run=true"])
+def test_a_misspelt_dry_run_sends_nothing(works: CommandSite, people: dict[str, Client], query: str) -> None:
+    before = works.client.get("/commands", limit=1)
+    with pytest.raises(BadRequest, match="no query parameter"):
+        people["anna"].post(f"/commands?{query}", body("pump.status", 1))
+    assert works.client.get("/commands", limit=1) == before
+
+
 def test_a_command_nobody_can_confirm_is_settled_by_a_person_with_a_reason(
     works: CommandSite, people: dict[str, Client]
 ) -> None:

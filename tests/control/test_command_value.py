@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from control.command_value import number_of
+from control.command_value import as_said, number_of
 from tests.protocols.protocol_bench import point
 from twin.errors import BadRequest
 from twin.schema import Enum, EnumValue
@@ -29,3 +29,13 @@ def test_a_word_that_means_no_value_says_which_do() -> None:
     for word in ("fast", "on"):
         with pytest.raises(BadRequest, match="give a number"):
             number_of(point(0, "a"), word)
+
+
+@pytest.mark.parametrize(("typed", "said"), [("10", 10.0), ("-5.5", -5.5), ("1e3", 1000.0), ("auto", "auto")])
+def test_what_is_typed_is_a_number_where_it_reads_as_one(typed: str, said: float | str) -> None:
+    assert as_said(typed) == said
+
+
+@pytest.mark.parametrize("typed", ["1_0", "٥٠", "１０", "nan", "inf"])
+def test_what_only_python_reads_as_a_number_stays_text(typed: str) -> None:
+    assert as_said(typed) == typed

@@ -8,6 +8,7 @@ import pytest
 
 from control.command import Command, Priority, Status, Terms, Transition
 from control.dispatcher import DRAFT_MAX_NS
+from control.queue import OF_POINT_MAX
 from control.request import Request
 from protocols.link import WriteOutcome
 from tests.control.desk_ground import SECOND, Table
@@ -184,6 +185,24 @@ def test_an_unknown_command_that_nobody_can_read_is_settled_by_a_person(table: T
     table.answer(lost.id, WriteOutcome.UNKNOWN)
     table.took(table.desk.settle(lost.id, "bert", Status.FAILED, "looked", table.now))
     assert table.commands[lost.id].transitions[-1].by == "bert"
+
+
+def test_an_unknown_command_whose_process_can_be_read_is_not_settled_by_a_person(table: Table) -> None:
+    lost = table.submit(SPEED, 50.0, "anna")
+    table.answer(lost.id, WriteOutcome.UNKNOWN)
+    table.took(table.desk.observed(lost.id, 20.0, (), table.now))
+    with pytest.raises(Conflict, match="reads 20: the process itself says"):
+        table.desk.settle(lost.id, "anna", Status.CONFIRMED, "trust me", table.now)
+
+
+def test_a_point_has_so_many_open_commands_and_an_emergency_ends_them_all(table: Table) -> None:
+    table.ground.not_due[FAR] = "06:00"
+    for n in range(OF_POINT_MAX):
+        table.submit(FAR, 1.0, "anna", at=table.now + SECOND + n)
+    with pytest.raises(LimitExceeded, match=f"{OF_POINT_MAX} commands of point"):
+        table.submit(FAR, 1.0, "anna")
+    stop = table.submit(FAR, 0.0, "bert", priority=Priority.EMERGENCY)
+    assert [c.id for c in table.commands.values() if not c.final] == [stop.id]
 
 
 def test_a_link_that_could_not_send_is_asked_again_in_the_old_order(table: Table) -> None:

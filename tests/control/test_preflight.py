@@ -135,6 +135,10 @@ async def test_what_the_model_cannot_set_or_the_twin_does_not_know_is_said(tmp_p
         plant.live.sweep()
         with pytest.raises(Refused, match="not known well enough"):
             await preflight.predict(plant.command(), POLICY)
+        looks = iter((True, True, False))
+        told = await preflight.judge(plant.command(), POLICY, lambda: next(looks))
+        assert not told.allowed and "not known well enough" in told.detail
+        assert next(looks, None) is None, "it waited for a state to start from"
 
 
 async def test_the_verdict_follows_the_policy(tmp_path: Path) -> None:

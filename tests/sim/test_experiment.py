@@ -15,7 +15,7 @@ import pytest
 from sim.engine import WaterJob
 from sim.experiment import Precision, compare
 from sim.model import Model
-from sim.result import Result
+from sim.result import Draft, Goal, Result, Sense
 from sim.runner import Cancelled, Runner
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, parse_scenario
 from sim.start import start_state
@@ -231,3 +231,20 @@ def test_a_stale_snapshot_is_refused(plant: Plant, snapshot_with: Callable[..., 
 def a_job(plant: Plant, model: Model, snapshot: Snapshot, *scenarios: Scenario) -> WaterJob:
     start = start_state(plant, model, snapshot)
     return WaterJob(model, start, (BASELINE, *scenarios), model.outputs, 3 * HOUR_S, 600.0, seed=5)
+
+
+def test_the_best_option_becomes_draft_commands_of_the_plant(plant: Plant, morning: Snapshot, inline: Runner) -> None:
+    helps = parse_scenario("pump_10.status=on at 30m for 1h; pump_335.speed=90", "lake pump")
+    result = ask(plant, morning, inline, TRIP, helps, kpis=["energy_kwh"], goal=Goal("energy_kwh", Sense.MIN))
+    plan = result.best()
+    assert plan.scenario == "trip" and plan.by_hand == ()
+    assert plan.drafts == (Draft("pump_335.status", 0.0, 0.0), Draft("pump_335.status", 1.0, 2 * HOUR_S))
+    assert "P(better) = 1.00" in plan.reason
+
+
+def test_figures_of_a_plant_are_asked_by_name(plant: Plant, morning: Snapshot, inline: Runner) -> None:
+    names = ["tank_1.level.mean", "first(tank_1.level<4)", "pump_335.flow.max"]
+    result = ask(plant, morning, inline, kpis=names, outputs=["tank_1.level"])
+    assert list(result.scenarios[0].differences) == names
+    first = result.scenarios[0].kpis["first(tank_1.level<4)"].mean
+    assert 0 < first < result.baseline.kpis["first(tank_1.level<4)"].mean <= 3 * HOUR_S

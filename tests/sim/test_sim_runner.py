@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from sim.engine import WaterJob
 from sim.model import Model
 from sim.runner import Runner
-from sim.scenario import BASELINE
+from sim.scenario import BASELINE, Scenario
 from sim.start import start_state
+from sim.whatif import compare
+from tests.sim.layouts import line10
 from twin.columns import Snapshot
 from twin.errors import Unavailable
 from twin.plant import Plant
@@ -92,3 +95,21 @@ def test_the_first_answer_comes_quickly_from_a_warm_pool(plant: Plant, model: Mo
         assert time.perf_counter() - begun < 10  # 0.4 s measured on two free cores; a loaded machine may take longer
     finally:
         runner.close()
+
+
+def test_replications_on_a_cluster_are_the_same_as_here() -> None:
+    if not os.environ.get("CI"):
+        pytest.importorskip("distributed", reason="the extra scale is not installed")
+    from distributed import Client, LocalCluster
+
+    option = Scenario("crew +1").add("crew.capacity", 1)
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        far = Runner(2, client.get_executor())
+        ask: dict[str, Any] = {"horizon": "1h", "kpis": ["parts"], "replications": 12, "backend": "simpy"}
+        there = compare(line10(machines=3), [option], **ask, runner=far)
+        far.close()
+    here = compare(line10(machines=3), [option], **ask, runner=Runner(0))
+    assert there.outcomes == here.outcomes and there.backend == "simpy"

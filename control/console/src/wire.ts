@@ -255,7 +255,7 @@ export interface Reason {
   reason?: string;
 }
 
-/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. */
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved. */
 export interface WhatIfRequest {
   scenarios: string[];
   horizon_s?: number;
@@ -263,9 +263,11 @@ export interface WhatIfRequest {
   replications?: number;
   seed?: number;
   branch?: string;
+  kpis?: string[];
+  goal?: string;
 }
 
-/** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. */
+/** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. `left_s` is how long it still takes at its pace, null while nobody can tell. */
 export interface WhatIfRun {
   id: string;
   state: string;
@@ -274,6 +276,7 @@ export interface WhatIfRun {
   request: WhatIfRequest;
   result: Record<string, unknown> | null;
   error: string | null;
+  left_s?: number | null;
 }
 
 /** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. `points` is the twin now; with `at` (and `known`) as it was at a past moment (as it was known at another), with `branch` as it is in a branch. */

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sim.components.fluid import Demand
 from sim.kernel.assembly import assemble
 from sim.kernel.interpreter import Interpreter
 from sim.kernel.names import Names
@@ -12,7 +13,8 @@ from sim.kernel.world import Packed, unpack
 from sim.layout import Layout
 from sim.opaque.component import Stepped, Ties
 from sim.opaque.fmu import Fmu
-from sim.spec import Constant, Param, Port, Signal, Var
+from sim.opaque.generator import Generator, Life
+from sim.spec import Constant, Level, Param, Port, Signal, Var
 
 Step = tuple[float, str, float | str]
 
@@ -62,3 +64,26 @@ def told(going: Interpreter, names: Sequence[str]) -> list[float]:
     known = Names(going.assembly)
     found = [known.reading(name) for name in names]
     return [loop.read(going.world, r.kind, r.index, going.world.now) for r in found]
+
+
+def drain(starts: Mapping[str, float]) -> Life:
+    """Lets a third of what it was told flow off."""
+    given = 0.0
+    while True:
+        _, inputs = yield {"flow": -given}
+        given = inputs["level"] / 3 * inputs["valve"]
+
+
+class Drain(Stepped):
+    model = Generator(drain, ("level", "valve"), ("flow",))
+    step = Constant(5.0)
+    valve, tank = Port(Signal), Port(Level)
+    ties = Ties(reads={"level": tank, "valve": valve}, writes={"flow": tank})
+
+
+def shed() -> Layout:
+    plant = Layout("shed", "min")
+    tank = plant.tank("tank", 30.0, 100.0)
+    plant.add(Demand, "rain", tank=tank, sign=1.0)
+    plant.add(Drain, "drain", tank=tank, valve=plant.signal("valve", 0.1))
+    return plant

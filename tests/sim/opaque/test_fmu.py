@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
+from sim.kernel.world import pack
 from sim.layout import Layout
 from sim.opaque.component import Stepped, Ties
 from sim.opaque.fmu import Fmu
@@ -100,6 +102,15 @@ def test_a_start_from_measured_values_begins_the_model_with_them(tank: Path) -> 
         going.close()
 
 
+def test_a_plant_that_nothing_is_planned_in_yet_begins_like_a_fresh_one(tank: Path) -> None:
+    plant = tank_plant(tank, first=2.5)
+    measured = run(plant, 40.0, state=pack(assemble(plant, seed=3).world), fresh=2)
+    fresh = run(plant, 40.0)
+    assert told(measured, ALL) == told(fresh, ALL)
+    for going in (measured, fresh):
+        going.close()
+
+
 def test_an_fmu_that_cannot_save_its_state_says_so(tmp_path: Path) -> None:
     live = run(tank_plant(tank_fmu(tmp_path, 2, forks=False)), 20.0)
     with pytest.raises(Refused, match=r"tank2\.fmu cannot save its state.*canGetAndSetFMUstate.*replay=True"):
@@ -125,6 +136,15 @@ def test_an_fmu_for_another_machine_is_told_before_it_runs(tmp_path: Path) -> No
     plant = tank_plant(tank_fmu(tmp_path, 2, platform="win64"))
     with pytest.raises(Unavailable, match=r"tank2\.fmu has binaries for .*, this is \w+.*export it"):
         run(plant, 1.0)
+
+
+def test_an_fmu_that_a_process_can_have_once_is_had_once(tmp_path: Path) -> None:
+    plant = tank_plant(tank_fmu(tmp_path, 3, once=True))
+    first = run(plant, 10.0)
+    with pytest.raises(Unavailable, match=r"tank3\.fmu can be instantiated once in a process, and is"):
+        run(plant, 10.0)
+    first.close()
+    run(plant, 10.0).close()
 
 
 def test_without_the_extra_the_message_names_it(tank: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -161,6 +181,14 @@ def test_unknown_names_are_told_with_the_nearest(tank: Path) -> None:
 
     with pytest.raises(Misspelt, match="reads 'level'"):
         plant.add(Output, "t", q=plant.entity("q"))
+
+
+def test_a_component_without_a_model_is_told() -> None:
+    class Empty(Stepped):
+        pass
+
+    with pytest.raises(Misspelt, match="t: Empty names no model"):
+        Layout().add(Empty, "t")
 
 
 def test_instances_are_freed_when_the_run_is_closed(tank: Path) -> None:

@@ -25,7 +25,7 @@ from sim.opaque.component import Stepped, Ties
 from sim.opaque.fmu import Fmu
 from sim.opaque.generator import Generator, Life
 from sim.opaque.stepper import Stepper, Variables, Wanted
-from sim.spec import Component, Constant, Level, Param, Port, Signal, Var, at_start, process, process_anew
+from sim.spec import Component, Constant, Level, Param, Port, Signal, Var, at_start, process, process_anew, when
 from tests.sim.opaque.plants import run, told
 from twin.errors import Refused
 
@@ -172,6 +172,24 @@ def test_a_row_of_the_users_own_is_one_like_the_others() -> None:
     assert told(live, ("b", "c")) == [6.0, 7.0]
     fork = run(plant, 9.5, (8.25, "a", 2.0), state=live.snapshot(), fresh=0)
     assert told(fork, ("b", "c")) == [3.0, 4.0]
+
+
+class Alarmed(Echoes):
+    """A foreign part with a rule of its own beside it."""
+
+    limit, bell, rung = Param(10.0), Port(Signal), Var(0)
+
+    @when(lambda s: s.bell.value > s.limit and s.rung == 0)
+    def ring(self) -> None:
+        self.rung = 1
+
+
+def test_a_foreign_part_can_have_rules_of_its_own() -> None:
+    plant = Layout()
+    bell = plant.signal("bell")
+    plant.add(Alarmed, "one", inp=plant.signal("a"), out=plant.signal("b"), bell=bell)
+    assert told(run(plant, 5.5, (5.25, "bell", 11.0)), ("one.rung", "b")) == [1.0, 1.0]
+    assert told(run(plant, 5.5, (5.25, "bell", 9.0)), ("one.rung",)) == [0.0]
 
 
 def test_a_circle_of_parts_that_follow_at_once_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

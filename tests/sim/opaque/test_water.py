@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.engine import Replication
+from sim.engine import Replication, _network
+from sim.job import sample_times_s
 from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
 from sim.kernel.interpreter import Interpreter
@@ -118,17 +119,17 @@ AT_A_STEP = parse_scenario("pump_335.status=off at 25m for 40m; pump_335.speed=8
 def test_a_layout_with_epanet_gives_the_levels_of_the_water_engine(
     plant: Plant, model: Model, morning: Snapshot, scenario: Scenario, tolerance_m: float, replication: int
 ) -> None:
-    from sim.engine import _network
-
     job = a_job(plant, model, morning, scenario)
-    own = Replication(job, _network(model.network, model.hash, model.step_s, model.energy), scenario, replication, 1.0)
+    times_s = sample_times_s(job)
+    network = _network(model.network, model.hash, model.step_s, model.energy)
+    own = Replication(job, network, scenario, replication, 1.0, times_s)
     links = sorted(job.start.links)
     layout = net3(own, model, links, job.outputs)
     expected = own.run()
     acts: list[Step] = []
     for step in scenario.interventions:
         channel = model.sets[step.point]
-        value = job.start.settings[step.point] if step.value is None else step.value
+        value = job.start.settings[step.point] if step.value is None else float(step.value)
         acts.append((step.at_s, f"{channel.quantity}_{channel.id}", value / channel.factor))
     assembly = assemble(layout)
     names = Names(assembly)
@@ -136,7 +137,7 @@ def test_a_layout_with_epanet_gives_the_levels_of_the_water_engine(
     readings = [names.reading(f"out_{n}") for n in range(len(job.outputs))]
     watched = np.array([(r.kind, r.index) for r in readings], np.int64)
     # A sample at the moment of a step shows what was before it: look just after.
-    found = going.run(job.horizon_s + 1.0, job.times_s + 0.5, watched)
+    found = going.run(job.horizon_s + 1.0, times_s + 0.5, watched)
     going.close()
     factors = np.array([model.reads[name].factor for name in job.outputs])
     # Samples are float32: a relative 6e-8 of them is rounding.

@@ -25,12 +25,15 @@ VARIABLES = (
 )
 
 
-def tank_fmu(folder: Path, version: int, *, forks: bool = True, even: bool = False, platform: str = "") -> Path:
+def tank_fmu(
+    folder: Path, version: int, *, forks: bool = True, even: bool = False, once: bool = False, platform: str = ""
+) -> Path:
     """A .fmu file.
 
     Args:
         forks: whether it says that it can save its state.
         even: whether it says that it can only be stepped evenly.
+        once: whether it says that a process can have one instance only.
         platform: for which its library claims to be; this machine's when "".
     """
     fmpy = pytest.importorskip("fmpy")
@@ -40,6 +43,7 @@ def tank_fmu(folder: Path, version: int, *, forks: bool = True, even: bool = Fal
             pytest.fail("a C compiler is needed to make the FMU")
         pytest.skip("no C compiler: the tests' FMU cannot be made")
     platform = platform or (fmpy.platform if version == 2 else fmpy.platform_tuple)
+    said = _abilities(version, forks, even, once)
     library = folder / f"tank{version}.so"
     headers = Path(fmpy.__file__).parent / "c-code"
     subprocess.run(
@@ -49,7 +53,7 @@ def tank_fmu(folder: Path, version: int, *, forks: bool = True, even: bool = Fal
     )  # fmt: skip
     path = folder / f"tank{version}.fmu"
     with zipfile.ZipFile(path, "w") as packed:
-        packed.writestr("modelDescription.xml", _fmi2(forks, even) if version == 2 else _fmi3(forks, even))
+        packed.writestr("modelDescription.xml", _fmi2(said) if version == 2 else _fmi3(said))
         packed.write(library, f"binaries/{platform}/tank.so")
     return path
 
@@ -58,15 +62,16 @@ def _words(**given: str) -> str:
     return "".join(f' {name}="{value}"' for name, value in given.items() if value)
 
 
-def _abilities(version: int, forks: bool, even: bool) -> str:
+def _abilities(version: int, forks: bool, even: bool, once: bool) -> str:
     said, state = str(forks).lower(), "state" if version == 2 else "State"
     return (
         f'modelIdentifier="tank" canHandleVariableCommunicationStepSize="{str(not even).lower()}" '
-        f'canGetAndSetFMU{state}="{said}" canSerializeFMU{state}="{said}"'
+        f'canGetAndSetFMU{state}="{said}" canSerializeFMU{state}="{said}" '
+        f'canBeInstantiatedOnlyOncePerProcess="{str(once).lower()}"'
     )
 
 
-def _fmi2(forks: bool, even: bool) -> str:
+def _fmi2(abilities: str) -> str:
     rows = "".join(
         f'<ScalarVariable name="{name}" valueReference="{number}"'
         f"{_words(causality=causality, variability=variability, initial=initial)}><{kind}{_words(start=start)}/>"
@@ -75,14 +80,14 @@ def _fmi2(forks: bool, even: bool) -> str:
     )
     return (
         f'<fmiModelDescription fmiVersion="2.0" modelName="tank" guid="{TOKEN}">'
-        f"<CoSimulation {_abilities(2, forks, even)}/><ModelVariables>{rows}</ModelVariables>"
+        f"<CoSimulation {abilities}/><ModelVariables>{rows}</ModelVariables>"
         '<ModelStructure><Outputs><Unknown index="1"/><Unknown index="7"/></Outputs>'
         '<InitialUnknowns><Unknown index="1"/><Unknown index="7"/></InitialUnknowns></ModelStructure>'
         "</fmiModelDescription>"
     )
 
 
-def _fmi3(forks: bool, even: bool) -> str:
+def _fmi3(abilities: str) -> str:
     rows = "".join(
         f'<{kind} name="{name}" valueReference="{number}"'
         f"{_words(causality=causality, variability=variability, initial=initial, start=start)}/>"
@@ -90,7 +95,7 @@ def _fmi3(forks: bool, even: bool) -> str:
     )
     return (
         f'<fmiModelDescription fmiVersion="3.0" modelName="tank" instantiationToken="{TOKEN}">'
-        f"<CoSimulation {_abilities(3, forks, even)}/><ModelVariables>{rows}"
+        f"<CoSimulation {abilities}/><ModelVariables>{rows}"
         '<Float64 name="time" valueReference="99" causality="independent" variability="continuous"/></ModelVariables>'
         '<ModelStructure><Output valueReference="0"/><Output valueReference="6"/>'
         '<InitialUnknown valueReference="0"/><InitialUnknown valueReference="6"/></ModelStructure>'
