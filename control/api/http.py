@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
@@ -21,14 +22,14 @@ from control.api import wire
 from control.api.openapi import document
 from control.api.part import Parts
 from control.api.problem import error_body
-from control.api.route import BODY_MAX, Call, Reply, Route
+from control.api.route import API, BODY_MAX, Call, Reply, Route
 from control.api.routes import ROUTES, parse_body
 from control.api.session_routes import COOKIE, cookie
 from control.api.ws import Console
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit
-from twin.errors import BadRequest, Forbidden, LimitExceeded
+from twin.errors import BadRequest, Forbidden, LimitExceeded, NotFound
 from twin.role import Role
 
 STATIC = Path(__file__).parent / "static"
@@ -90,7 +91,7 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
         routes.append(Mount("/", StaticFiles(directory=STATIC, html=True)))
     else:
         routes.append(StarletteRoute("/", _not_built))
-    app = Starlette(routes=routes, exception_handlers={Exception: _answer_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route, Exception: _answer_error})
     return _Guard(app, hosts)
 
 
@@ -148,6 +149,16 @@ def _response(route: Route, answer: Any) -> Response:
     if status in (204, 304):
         return Response(None, status, headers)
     return Response(msgspec.json.encode(reply.body, enc_hook=wire.as_json), status, headers, "application/json")
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """The API says so in its own words, as every error; pages in a browser's."""
+    if not request.url.path.startswith(f"{API}/"):
+        assert isinstance(error, HTTPException)
+        return PlainTextResponse(error.detail, error.status_code)
+    return await _answer_error(
+        request, NotFound(f"there is no {request.method} {request.url.path}", "docs/wire.md lists all")
+    )
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -132,6 +132,12 @@ BAD_COMMANDS = [
 ]
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/commands"), ("DELETE", "/commands/x")])
+def test_what_is_no_route_says_so_as_every_error_does(client: Client, method: str, path: str) -> None:
+    with pytest.raises(errors.NotFound, match=f"there is no {method} /api/v1{path}"):
+        client._ask(method, path)
+
+
 @pytest.mark.parametrize(("body", "error", "said"), BAD_COMMANDS)
 def test_a_bad_command_says_what_and_where(
     client: Client, body: dict[str, Any], error: type[Exception], said: str
