@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from protocols.catalog import PROTOCOLS
 from protocols.faces import FACES
-from sim.layout_rows import read_layout_model
-from sim.model import model_mistakes, read_model
+from sim.model import model_mistakes
+from sim.plant_model import read_plant_model
 from sim.scenario import parse_limit
 from twin.errors import BadPlant, Mistake
 from twin.places import TomlLines
@@ -44,8 +44,7 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
 
 def _unseen_limits(plant: Plant, limits: Iterable[str], lines: TomlLines) -> list[Mistake]:
     """Limits of points that the model does not tell: nobody could look ahead at them."""
-    layout = plant.model.get("kind") == "layout"
-    told: Collection[str] = read_layout_model(plant).reads if layout else read_model(plant).reads
+    told = read_plant_model(plant).reads
     points = [(text, parse_limit(text).point) for text in limits]
     return [
         Mistake(
