@@ -30,7 +30,7 @@ from control.lookahead_store import LookaheadStore
 from control.sight import held, values
 from protocols.link import Clock
 from sim.experiment import compare
-from sim.model import read_model
+from sim.plant_model import noise, read_plant_model
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
 from twin.columns import Snapshot
@@ -200,6 +200,10 @@ class Lookout:
         try:
             standing = await self._on_disk(self._store.standing)
             self._alarms = Alarms(asked, self._limits, standing, self._new_id)
+            for alarm in standing:
+                if alarm.limit not in self.limits:
+                    why = "the plant has no such limit any more"
+                    await self._keep(replace(alarm, status=Status.LAPSED, ended_at=self._clock(), detail=why))
             self._shelves = {s.limit: s for s in await self._on_disk(self._store.shelves)}
             await self._futures.restore(await self._on_disk(self._store.waiting))
             async with asyncio.TaskGroup() as tasks:
@@ -284,8 +288,10 @@ class Lookout:
             sample_every_s=sample_every_s(asked.horizon_s), seed=seed_of(identity),
             replications=asked.replications, limits=self._limits, cancel=cancel,
         )  # fmt: skip
-        started = values(plant, list(result.units), snapshot)
-        made = forecast_of(identity, result, held(plant, self._held_names(plant), snapshot), started, _noise(plant))
+        # A model may tell more than the plant measures: that is shown, and never scored.
+        started = values(plant, [name for name in result.units if name in plant.point_of_name], snapshot)
+        told = held(plant, self._held_names(plant), snapshot)
+        made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)))
         # A plant without a clock of its own lives in our time.
         return made if plant.clock else replace(made, clock_s=made.made_at / 1e9)
 
@@ -366,13 +372,6 @@ class Lookout:
 
     async def _on_disk(self, work: Callable[..., T], *asked: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)
-
-
-def _noise(plant: Plant) -> dict[str, float]:
-    """Standard deviation of each output's instrument, where the model states one."""
-    if plant.model.get("kind") != "epanet":
-        return {}
-    return {name: channel.sd for name, channel in read_model(plant).starts.items()}
 
 
 def _step(alarm: Alarm) -> dict[str, Any]:

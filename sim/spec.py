@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from sim.travel import packed
 from twin.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -459,8 +460,8 @@ class ComponentType:
     transfers: tuple[Transfer, ...]
     handlers: tuple[Handler, ...]
 
-    def __reduce__(self) -> tuple[Callable[[type[Component]], ComponentType], tuple[type[Component]]]:
-        return component_type, (self.cls,)  # it travels as its class
+    def __reduce__(self) -> tuple[Any, ...]:
+        return packed(self)
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
-"""A user's own function as the kernel takes it: numbers only, each step checked as Python would; must not print or compile.
+"""A user's own function as the kernel takes it: numbers only, a fault where Python would raise; must not print or compile.
 
-Python stops at 1 / 0 and at sqrt(-1), machine code goes on with an infinity that a later step may hide. Here both give
-NaN, which the handler that called then refuses. What is not in the table below is refused when the plant is loaded.
+It is handed the world, so that 1 / 0 in it stops the run as it stops Python. What is not in the cases below is refused
+when the plant is loaded: what is printed from here must not be able to do anything but compute.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.kernel.translation import ARGUMENTS, COMPARES, MATH, PLAIN_CALLS, CannotCompile, truthful
+from sim.kernel.translation import (
+    ARGUMENTS,
+    CHECKED,
+    COMPARES,
+    MATH,
+    PLAIN_CALLS,
+    WHOLE_CALLS,
+    CannotCompile,
+    truthful,
+)
 
-OPERATORS = {ast.Div: "over", ast.FloorDiv: "over_whole", ast.Mod: "over_rest", ast.Pow: "power"}
+OPERATORS = {**CHECKED, ast.Pow: "math_pow"}
 PLAIN = (ast.Add, ast.Sub, ast.Mult)
-WHOLE_CALLS = {"int": "trunc", "round": "round"}
 ADVICE = "numbers, if, while, for … in range(…), return, min, max, abs and math; it runs on the SimPy backend as it is"
 
 
@@ -46,9 +54,10 @@ def own_function(name: str, function: Callable[..., Any]) -> ast.FunctionDef:
     body = own.block(tree.body)
     if not own.left:
         raise CannotCompile(f"{place} may end without a value", "let every way end with return")
-    floats = [ast.arg(a.arg, ast.Name("float")) for a in (*given.posonlyargs, *given.args)]
+    world = ast.arg("w", ast.Name("World"))
+    floats = [ast.arg(f"v_{a.arg}", ast.Name("float")) for a in (*given.posonlyargs, *given.args)]
     made = ast.FunctionDef(
-        name=name, args=ast.arguments([], floats, None, [], [], None, []), body=[*TURNS, *body],
+        name=name, args=ast.arguments([], [world, *floats], None, [], [], None, []), body=[*TURNS, *body],
         decorator_list=[], returns=ast.Name("float"),
     )  # fmt: skip
     # Through its text: places in the user's file would mean nothing there.
@@ -57,8 +66,13 @@ def own_function(name: str, function: Callable[..., Any]) -> ast.FunctionDef:
     return printed
 
 
-TURNS = ast.parse("turns_ = 0").body
-TURN = ast.parse("turns_ += 1\nif turns_ > LOOPS_MAX:\n    return NAN").body
+TURNS = ast.parse("turns = 0").body
+TURN = ast.parse("""
+turns += 1
+if turns > CALL_TURNS_MAX:
+    fail(w, TURNS_WITHOUT_END, 0)
+    return 0.0
+""").body
 
 
 class _Own:
@@ -114,15 +128,15 @@ class _Own:
 
     def store(self, name: str, value: ast.expr) -> ast.stmt:
         self.known.add(name)
-        return ast.Assign([ast.Name(name, ast.Store())], value)
+        return ast.Assign([ast.Name(f"v_{name}", ast.Store())], value)
 
     def together(self, names: Sequence[str], values: Sequence[ast.expr]) -> list[ast.stmt]:
         """All values are computed before the first name changes."""
         held = [
-            ast.Assign([ast.Name(f"{n}__", ast.Store())], self.expression(v))
+            ast.Assign([ast.Name(f"held_{n}", ast.Store())], self.expression(v))
             for n, v in zip(names, values, strict=True)
         ]
-        return [*held, *(self.store(n, ast.Name(f"{n}__", ast.Load())) for n in names)]
+        return [*held, *(self.store(n, ast.Name(f"held_{n}", ast.Load())) for n in names)]
 
     def branch(self, node: ast.If) -> ast.stmt:
         test, before = self.test(node.test), set(self.known)
@@ -147,10 +161,10 @@ class _Own:
     def loop(self, name: str, counted: ast.Call, body: Sequence[ast.stmt]) -> ast.stmt:
         if counted.keywords or not 1 <= len(counted.args) <= 2:
             raise self.bad(counted, "a range of other than one or two numbers")
-        ends = [_call("counted", self.expression(a)) for a in counted.args]
-        each = ast.Assign([ast.Name(name, ast.Store())], _call("float", ast.Name(f"{name}_", ast.Load())))
+        ends = [_checked("counted", self.expression(a)) for a in counted.args]
+        each = ast.Assign([ast.Name(f"v_{name}", ast.Store())], _call("float", ast.Name(f"k_{name}", ast.Load())))
         inner = self.turned(body, named=name)
-        return ast.For(ast.Name(f"{name}_", ast.Store()), _call("range", *ends), [*TURN, each, *inner], [])
+        return ast.For(ast.Name(f"k_{name}", ast.Store()), _call("range", *ends), [*TURN, each, *inner], [])
 
     # --- expressions -------------------------------------------------------------------------------------------------
 
@@ -196,7 +210,7 @@ class _Own:
 
     def name(self, node: ast.AST, name: str) -> ast.expr:
         if name in self.known:
-            return ast.Name(name, ast.Load())
+            return ast.Name(f"v_{name}", ast.Load())
         number = self._names.get(name)
         if isinstance(number, int | float) and math.isfinite(number):
             return ast.Constant(float(number))
@@ -210,7 +224,7 @@ class _Own:
             return ast.BinOp(left, operator, other)
         if type(operator) not in OPERATORS:
             raise self.bad(node, f"operator {type(operator).__name__} cannot be compiled", "+ - * / // % **")
-        return _call(OPERATORS[type(operator)], left, other)
+        return _checked(OPERATORS[type(operator)], left, other)
 
     def call(self, node: ast.Call) -> ast.expr:
         given, called = [self.expression(a) for a in node.args if not isinstance(a, ast.Starred)], node.func
@@ -219,12 +233,12 @@ class _Own:
                 if len(given) in PLAIN_CALLS.get(called.id, ()):
                     return _call(called.id, *given)
                 if called.id in WHOLE_CALLS and len(given) == 1:
-                    return _call("finite", _mathematics(WHOLE_CALLS[called.id], given))
+                    return _checked(f"math_{WHOLE_CALLS[called.id]}", *given)
             module = called.value if isinstance(called, ast.Attribute) else None
             of_math = isinstance(module, ast.Name) and self._names.get(module.id) is math
             word = called.attr if of_math and isinstance(called, ast.Attribute) else ""
             if word in MATH and len(given) == ARGUMENTS.get(word, 1):
-                return _call("finite", _mathematics(word, given))
+                return _checked(f"math_{word}", *given)
         if isinstance(called, ast.Name) and called.id in self._names:
             raise self.bad(node, f"it uses {called.id}", "a function of a component may use numbers and math only")
         raise self.bad(node, f"{ast.unparse(node)} cannot be compiled")
@@ -234,5 +248,5 @@ def _call(name: str, *given: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(given), [])
 
 
-def _mathematics(name: str, given: Sequence[ast.expr]) -> ast.expr:
-    return ast.Call(ast.Attribute(ast.Name("math", ast.Load()), name, ast.Load()), list(given), [])
+def _checked(name: str, *given: ast.expr) -> ast.expr:
+    return _call(name, ast.Name("w", ast.Load()), *given)

@@ -36,7 +36,7 @@ from sim.kernel.rules import (
 from sim.kernel.world import NEVER, World
 
 COMMAND = 7  # the kind of intervention that runs a handler
-STILL_MAX = 200_000  # steps without time going on, 20 for each component of the largest layout: more is a loop
+STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
 
 def note(w: World, c: int, h: int) -> None:

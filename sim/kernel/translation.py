@@ -245,7 +245,7 @@ class _Writer:
         if type(node.op) in CHECKED:
             return f"{CHECKED[type(node.op)]}(w, {left}, {right})"
         if isinstance(node.op, ast.Pow):
-            return f"checked(w, math.pow({left}, {right}))"
+            return f"math_pow(w, {left}, {right})"
         raise self.bad(node, f"operator {type(node.op).__name__} cannot be compiled", "+ - * / // % **")
 
     def compare(self, node: ast.Compare) -> str:
@@ -316,7 +316,7 @@ class _Writer:
             if node.func.id in WHOLE_CALLS:
                 if len(given) != 1:
                     raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give one number")
-                return f"math.{WHOLE_CALLS[node.func.id]}(checked(w, {given[0]}))"
+                return f"math_{WHOLE_CALLS[node.func.id]}(w, {given[0]})"
             value = self.lookup(node.func.id)
             if inspect.isfunction(value):
                 return self.own(node, value, given)
@@ -327,7 +327,7 @@ class _Writer:
             raise self.bad(node, f"math.{name} cannot be compiled", f"one of {', '.join(MATH)}")
         if len(given) != ARGUMENTS.get(name, 1):
             raise self.bad(node, f"math.{name} of {len(given)} arguments", f"give {ARGUMENTS.get(name, 1)}")
-        return f"checked(w, float(math.{name}({', '.join(given)})))"
+        return f"math_{name}(w, {', '.join(given)})"
 
     def own(self, node: ast.AST, function: Callable[..., Any], given: Sequence[str]) -> str:
         wanted = len(inspect.signature(function).parameters)
@@ -338,7 +338,7 @@ class _Writer:
         place = f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno} {held}"
         name = f"user_{function.__name__}_{hashlib.blake2s(place.encode(), digest_size=4).hexdigest()}"
         self.functions[name] = function
-        return f"checked(w, {name}({', '.join(given)}))"
+        return f"{name}({', '.join(['w', *given])})"
 
     def draw(self, chance: Distribution) -> str:
         own = self.kind.chances[self.kind.at(chance)]
