@@ -30,7 +30,7 @@ from control.lookahead_store import LookaheadStore
 from control.sight import held, values
 from protocols.link import Clock
 from sim.experiment import compare
-from sim.model import read_model
+from sim.plant_model import noise, read_plant_model
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
 from twin.columns import Snapshot
@@ -285,7 +285,8 @@ class Lookout:
             replications=asked.replications, limits=self._limits, cancel=cancel,
         )  # fmt: skip
         started = values(plant, list(result.units), snapshot)
-        made = forecast_of(identity, result, held(plant, self._held_names(plant), snapshot), started, _noise(plant))
+        told = held(plant, self._held_names(plant), snapshot)
+        made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)))
         # A plant without a clock of its own lives in our time.
         return made if plant.clock else replace(made, clock_s=made.made_at / 1e9)
 
@@ -366,13 +367,6 @@ class Lookout:
 
     async def _on_disk(self, work: Callable[..., T], *asked: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)
-
-
-def _noise(plant: Plant) -> dict[str, float]:
-    """Standard deviation of each output's instrument, where the model states one."""
-    if plant.model.get("kind") != "epanet":
-        return {}
-    return {name: channel.sd for name, channel in read_model(plant).starts.items()}
 
 
 def _step(alarm: Alarm) -> dict[str, Any]:

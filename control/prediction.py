@@ -10,7 +10,7 @@ import msgspec
 
 from control.observed import Held
 from sim.experiment import HORIZON_MAX_S
-from sim.model import Model
+from sim.plant_model import PlantModel, step_s
 from sim.result import Outcome, Result
 from sim.scenario import Intervention, Limit, Scenario
 from sim.statistics import Difference
@@ -112,7 +112,7 @@ class Question:
 
 
 def question(
-    identity: str, point: str, value: float, at_s: float, assumed: str, policy: Policy, model: Model
+    identity: str, point: str, value: float, at_s: float, assumed: str, policy: Policy, model: PlantModel
 ) -> Question:
     """The command as an intervention, and how it is looked at.
 
@@ -127,7 +127,7 @@ def question(
         can = ", ".join(model.sets) or "nothing"
         raise Refused(
             f"the model cannot set {point}, so what the command does cannot be predicted",
-            f'it sets {can}: add `sets` to [[model.element]], or write preflight = "off" for this point',
+            f'it sets {can}: add `sets` to [[model.element]] or a row [[model.set]], or write preflight = "off" for this point',
         )
     horizon_s = at_s + policy.horizon_s
     if horizon_s > HORIZON_MAX_S:
@@ -135,7 +135,7 @@ def question(
             f"the command acts in {span(at_s)}; forecasts reach {span(HORIZON_MAX_S)} at most",
             "submit it nearer to its time",
         )
-    steps = horizon_s / model.step_s
+    steps = horizon_s / step_s(model)
     return Question(
         scenario=Scenario("command", (Intervention(at_s, point, value),)),
         at_s=at_s,
@@ -209,7 +209,8 @@ def _resolved(change: Difference) -> float:
 
 def _effects(done: Outcome, units: Mapping[str, str]) -> tuple[Effect, ...]:
     named = [(name, unit, done.differences[f"{name}.final"]) for name, unit in units.items()]
-    named.append(("energy_kwh", "kWh", done.differences["energy_kwh"]))
+    if "energy_kwh" in done.differences:  # only a network's model tells it
+        named.append(("energy_kwh", "kWh", done.differences["energy_kwh"]))
     return tuple(Effect(n, u, d.mean, d.mean - d.half_width, d.mean + d.half_width) for n, u, d in named)
 
 

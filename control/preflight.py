@@ -28,7 +28,7 @@ from control.score import Score, Summary, score, summary, unscored
 from control.sight import held, read_tracks, values
 from protocols.link import Clock
 from sim.experiment import compare
-from sim.model import Model, read_model
+from sim.plant_model import PlantModel, noise, read_plant_model
 from sim.runner import Runner
 from sim.scenario import parse_limit
 from twin.columns import Snapshot
@@ -150,7 +150,7 @@ class Preflight:
     def _simulate(self, command: Command, policy: Policy, cancel: threading.Event) -> Prediction:
         """On a thread."""
         plant, snapshot = self._live.plant, self._live.snapshot()
-        model = read_model(plant)
+        model = read_plant_model(plant)
         at_s, assumed = self._acts(command, policy, model, snapshot)
         asked = question(command.id, command.point, command.value, at_s, assumed, policy, model)
         limits = tuple(parse_limit(text) for text in policy.limits)
@@ -162,10 +162,10 @@ class Preflight:
         outputs = list(result.units)
         return prediction_of(
             command.id, asked, result, limits, held(plant, list(model.sets), snapshot), values(plant, outputs, snapshot),
-            {name: model.starts[name].sd for name in outputs if name in model.starts},
+            {name: sd for name, sd in noise(model).items() if name in outputs},
         )  # fmt: skip
 
-    def _acts(self, command: Command, policy: Policy, model: Model, snapshot: Snapshot) -> tuple[float, str]:
+    def _acts(self, command: Command, policy: Policy, model: PlantModel, snapshot: Snapshot) -> tuple[float, str]:
         """When the command acts, in s of plant time after the snapshot, and what of that is only assumed."""
         terms = command.terms
         clock = self._live.plant.point(model.clock)

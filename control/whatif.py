@@ -16,6 +16,7 @@ from typing import Any
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
+from sim.answers import Answers
 from sim.experiment import HORIZON_MAX_S, check_question, compare, left_s
 from sim.result import Goal, parse_goal
 from sim.runner import Cancelled, Runner
@@ -104,6 +105,7 @@ class WhatIfs:
     def __init__(self, live: LiveTwin, runner: Runner, clock: Clock, new_id: Callable[[], str]) -> None:
         self._live, self._runner, self._clock, self._new_id = live, runner, clock, new_id
         self._runs: dict[str, Run] = {}
+        self._answers = Answers()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -176,7 +178,7 @@ class WhatIfs:
                 compare, plant, snapshot, what.scenarios, self._runner,
                 horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
                 replications=what.replications, limits=what.limits,
-                kpis=what.kpis, goal=what.goal, progress=progress, cancel=run.cancel,
+                kpis=what.kpis, goal=what.goal, progress=progress, cancel=run.cancel, by=self._answers.answer,
             )  # fmt: skip
             run.result = await asyncio.to_thread(result.to_json)
             self._move(run, State.DONE, 1.0)

@@ -46,7 +46,15 @@ def _water(plant: Plant, seed: int, start_s: float | None, activity: float) -> M
     return WaterMover(plant, seed, start_s)
 
 
-MOVERS: Mapping[str, Callable[[Plant, int, float | None, float], Mover]] = {"epanet": _water, "": Wanderer}
+def _layout(plant: Plant, seed: int, start_s: float | None, activity: float) -> Mover:
+    from scenarios.layout_mover import LayoutMover
+
+    return LayoutMover(plant, seed, start_s)
+
+
+MOVERS: Mapping[str, Callable[[Plant, int, float | None, float], Mover]] = {
+    "epanet": _water, "layout": _layout, "": Wanderer,
+}  # fmt: skip
 """model.kind of a plant, "" for none -> what moves its devices: (plant, seed, plant time at the start, activity)."""
 
 

@@ -48,5 +48,6 @@ class Answers:
 def content_key(job: Job, asked: Question) -> str:
     """SHA-256 over everything that decides the result; not over the backend, for both give the same bits."""
     origin = job.origin
-    content = [origin.plant, origin.state_hash, origin.model_hash, asked_as(job, asked), versions()]
+    # Ages in hand count from the moment of the snapshot, so that it matters too.
+    content = [origin.plant, origin.taken_at, origin.state_hash, origin.model_hash, asked_as(job, asked), versions()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,15 @@ FIGURES_MAX = 200  # rows of a table that nobody reads
 
 Progress = Callable[[int, int], None]
 """(replications done, replications planned); called in the caller's thread."""
+
+
+class Answerer(Protocol):
+    """What answers a question: `answer`, or `sim.answers.Answers.answer`, which keeps results."""
+
+    def __call__(
+        self, job: Job, asked: Question, runner: Runner, *, progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Result: ...  # fmt: skip
 
 
 def left_s(done: int, planned: int, spent_s: float) -> float | None:
@@ -107,12 +116,14 @@ def compare(
     confidence: float = CONFIDENCE,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
+    by: Answerer | None = None,
 ) -> Result:
     """Each scenario against the plant left as it is, from its snapshot, with common random numbers. Blocks.
 
     Args:
         outputs: points to follow; the model's own when None. Points of limits and figures are added.
         kpis, goal, confidence: as in `Question`.
+        by: answers it; `answer` when None.
 
     Raises:
         BadRequest: an unknown point, a value out of range, a limit of this module exceeded.
@@ -127,7 +138,7 @@ def compare(
     job = plant_job(
         plant, snapshot, scenarios, outputs, asked.kpis, limits, float(horizon_s), float(sample_every_s), seed
     )
-    return answer(job, asked, runner, progress=progress, cancel=cancel)
+    return (by or answer)(job, asked, runner, progress=progress, cancel=cancel)
 
 
 def check_question(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.kernel import loop, rules
 from sim.kernel.interpreter import Interpreter
-from sim.kernel.names import Names
+from sim.kernel.names import SET_CAPACITY, SET_CEILING, Names
 from sim.kernel.world import NEVER
 
 
@@ -28,15 +28,14 @@ class Glance:
         return self.now - self._run.world.entered[self._names.reading(name).index]
 
     def number(self, name: str) -> float:
-        """`filler.made`, `table.level`, `crew.busy`, `filler.speed`."""
+        """`filler.made`, `table.level`, `crew.busy`, `filler.speed`, `crew.capacity`."""
+        target = self._names.targets.get(name)
+        if target is not None and target.kind == SET_CAPACITY:
+            return float(self._run.world.capacity[target.index])
+        if target is not None and target.kind == SET_CEILING:
+            return self._run.world.ceiling[target.index]
         reading = self._names.reading(name)
         return loop.read(self._run.world, reading.kind, reading.index, self.now)
-
-    def capacity(self, name: str) -> float:
-        """Units of a resource, or what fits into a buffer or a tank."""
-        entity = self._names.assembly.layout.entity(name)
-        w = self._run.world
-        return float(w.capacity[entity.number]) or w.ceiling[entity.number]
 
     def age(self, name: str) -> float:
         """Work that a timer has done; 0 while it does not run."""

@@ -24,6 +24,8 @@ BROKEN = (
 )  # fmt: skip
 """What people's code raises when it is wrong."""
 
+_FILES: dict[str, Path] = {}  # module -> the layout file that it is
+
 
 @dataclass(frozen=True, slots=True)
 class LayoutFile:
@@ -84,11 +86,18 @@ def load(folder: Path, name: str) -> LayoutFile:
     return LayoutFile(path, digest, module)
 
 
+def files_of(layout: Layout) -> tuple[str, ...]:
+    """The layout files that hold the classes of its components: modules that no other process finds by their name."""
+    modules = {kind.cls.__module__ for kind in layout.types}
+    return tuple(sorted(str(_FILES[name]) for name in modules if name in _FILES))
+
+
 def _loaded(path: Path, known: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(known, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    _FILES[known] = path
     sys.modules[known] = module  # before it runs: components look their own text up there
     try:
         spec.loader.exec_module(module)

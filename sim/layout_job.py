@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from sim.kernel.names import (
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
+from sim.layout_file import files_of, load
 from sim.layout_record import importable, layout_hash, record
 from sim.opaque import together
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
@@ -107,8 +110,9 @@ class LayoutJob:
     events_max: int = EVENTS_MAX
     waits: bool = False
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+    def __reduce__(self) -> tuple[Callable[..., LayoutJob], tuple[Sequence[str], bytes]]:
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return _travelled, (files_of(self.layout), pickle.dumps(kept))
 
     @property
     def origin(self) -> Origin:
@@ -247,6 +251,13 @@ class LayoutJob:
             if reading.kind == FIRST:
                 figures[:, column] = np.minimum(figures[:, column], self.horizon)
         return figures
+
+
+def _travelled(files: Sequence[str], kept: bytes) -> LayoutJob:
+    """A job in another process: layout files of plants are loaded before their components are looked for."""
+    for file in map(Path, files):
+        load(file.parent, file.name)
+    return LayoutJob(**pickle.loads(kept))
 
 
 def layout_job(

@@ -89,12 +89,14 @@ class Unmeasured:
     """What nobody measures is drawn in each replication.
 
     Attributes:
-        kind: `state`, `field`, `queue` (each of its numbers) or `timer` (its age).
+        kind: `state`, `field`, `queue` (its numbers, in rising order) or `timer` (its age).
+        last: of a queue: only so many at its end are drawn, those before them are 0; None: all are drawn.
     """
 
     target: str
     kind: str
     like: Likelihood
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import json
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 from sim import spec
 from sim.layout import Entity, Layout, Placed
 from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque, component_type
+from sim.travel import is_found, is_own_file
 
 KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.ENTITIES}
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {d.__name__: d for d in Distribution.__subclasses__()}
@@ -76,16 +76,10 @@ def importable(layout: Layout) -> str:
     """Why another process could not find a component's class; "" when it can."""
     for kind in layout.types:
         module, name = kind.cls.__module__, kind.cls.__qualname__
-        if getattr(sys.modules.get(module), name, None) is not kind.cls or not _found_elsewhere(module):
+        found = is_found(module) or is_own_file(module)
+        if not found or getattr(sys.modules.get(module), name, None) is not kind.cls:
             return f"{name} is in no module that other processes find: they cannot help"
     return ""
-
-
-def _found_elsewhere(module: str) -> bool:
-    try:
-        return module != "__main__" and importlib.util.find_spec(module) is not None
-    except ValueError:  # loaded from a file of its own
-        return False
 
 
 def _text(cls: type) -> str:

@@ -14,11 +14,11 @@ from sim.kernel.assembly import assemble
 from sim.kernel.chance import EXPONENTIAL
 from sim.kernel.loop import COMMAND
 from sim.kernel.names import AMOUNT, FLOW, LENT, NUMBER, Names
-from sim.layout import Placed
+from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
 from sim.layout_model import ELSE, SOURCE_TIME, STATIONARY, LayoutModel, Setting, Tie, Unmeasured
 from sim.resume import resume_of
-from sim.spec import Distribution, Misspelt, Timer
+from sim.spec import Distribution, Misspelt, Opaque, Timer
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
 from twin.points import Point
@@ -31,7 +31,7 @@ KEYS = frozenset(
 ROW_KEYS: Mapping[str, frozenset[str]] = {
     "read": frozenset({"for", "point", "state", "field", "queue", "timer", "figure", "map", "age", "factor", "sd"}),
     "set": frozenset({"for", "point", "target", "map", "factor"}),
-    "unmeasured": frozenset({"for", "state", "field", "queue", "timer", "like"}),
+    "unmeasured": frozenset({"for", "state", "field", "queue", "timer", "like", "last"}),
 }
 KINDS = ("state", "field", "queue", "timer", "figure")
 ROWS_MAX = 100_000  # ten for each component of the largest layout
@@ -75,7 +75,7 @@ def parse_layout_model(plant: Plant) -> tuple[LayoutModel | None, list[str]]:
     if mistakes:
         return None, mistakes
     return LayoutModel(
-        file=file.path, parameters=parameters, layout=layout, hash=_hash(table, file), clock=plant.clock or "",
+        file=file.path, parameters=parameters, layout=layout, hash=_hash(table, file, layout), clock=plant.clock or "",
         stale_after_s=stale, outputs=outputs, ties=tuple(sheet.ties), reads=sheet.followed(), sets=sheet.sets,
         unmeasured=tuple(sheet.unmeasured), shows=getattr(file.module, SHOWS, None),
     ), []  # fmt: skip
@@ -248,7 +248,8 @@ class _Sheet:
             else:
                 self.unmeasured.append(Unmeasured(target, kind, likely))
         elif (drawn := _distribution(like)) is not None:
-            self.unmeasured.append(Unmeasured(target, kind, drawn))
+            last = int(_number(row, "last", place, 0, 1e6, self.mistakes)) if "last" in row else None
+            self.unmeasured.append(Unmeasured(target, kind, drawn, last))
         else:
             hint = "like = { uniform = [0, 5] }" + (f' or "{STATIONARY}"' if kind == "timer" else "")
             self.wrong(place, f"like is {like!r}", f"write {hint}; known: {', '.join(DISTRIBUTIONS)}")
@@ -353,12 +354,16 @@ def _check_timers(sheet: _Sheet, component: Placed, told: set[tuple[str, str]]) 
     resume, kind = resume_of(component.type.cls), component.type
     going = {g.timer.name: g for g in resume.going}
     aged = {t.target for t in sheet.ties if t.kind == "state" and t.age}
-    if kind.of("process"):
+    if any(not handler.trigger.anew for handler in kind.of("process")):
         sheet.wrong(
-            "model", f"{component.name} is a SimPy process, whose state nobody can tell", "write it with timers"
-        )
+            "model", f"{component.name} is a SimPy process, whose state nobody can tell",
+            "write it with timers, or so that it can begin anew: @process_anew",
+        )  # fmt: skip
+    begun = kind.cls.begins_with if issubclass(kind.cls, Opaque) else frozenset()
     for timer in kind.timers:
         name = f"{component.name}.{timer.name}"
+        if timer.name in begun:
+            continue
         if timer.name not in going:
             if resume.then is None:
                 sheet.wrong("model", f"nothing says when {name} runs", f"resume = Resume(…) in class {kind.name}")
@@ -481,5 +486,6 @@ def _outputs(names: object, sheet: _Sheet) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _hash(table: Mapping[str, Any], file: LayoutFile) -> str:
-    return hashlib.sha256(json.dumps([table, file.hash], sort_keys=True, default=str).encode()).hexdigest()
+def _hash(table: Mapping[str, Any], file: LayoutFile, layout: Layout) -> str:
+    foreign = [kind.cls.fingerprint() for kind in layout.types if issubclass(kind.cls, Opaque)]
+    return hashlib.sha256(json.dumps([table, file.hash, *foreign], sort_keys=True, default=str).encode()).hexdigest()

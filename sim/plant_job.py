@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +16,14 @@ from sim.layout_job import Beginning, layout_job
 from sim.layout_rows import read_layout_model
 from sim.live import start, start_points
 from sim.model import Model, read_model
-from sim.scenario import BASELINE, Limit, Scenario, Verb
+from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb
 from sim.start import needed_points, start_state
 from twin.columns import Snapshot
 from twin.errors import BadRequest
 from twin.nearest import nearest
 from twin.plant import Plant
 from twin.points import Point
+from twin.schema import Enum
 from twin.table import PointTable
 
 
@@ -75,6 +77,7 @@ def _of_layout(
 ) -> Job:  # fmt: skip
     model = read_layout_model(plant)
     begun = start(plant, model, snapshot, kernel_types(model.layout))
+    scenarios = [_coded(plant, scenario) for scenario in scenarios]
     reads = {name: (tie.target, 1 / tie.factor) for name, tie in model.reads.items()}
     begin = Beginning(
         plant.id, begun.hash, partial(begun.sample, seed), begun.taken_at, begun.clock_s, reads, model.sets, begun.settings
@@ -89,6 +92,23 @@ def _of_layout(
         model_hash=model.hash, units={name: plant.point(name).unit for name in reads}, backend=backend,
         base=_base(plant, start_points(plant, model), snapshot),
     )  # fmt: skip
+
+
+def _coded(plant: Plant, scenario: Scenario) -> Scenario:
+    """Names of the values of an enum as the codes that its point takes."""
+    return replace(scenario, interventions=tuple(_coded_step(plant, scenario, s) for s in scenario.interventions))
+
+
+def _coded_step(plant: Plant, scenario: Scenario, step: Intervention) -> Intervention:
+    point = plant.point_of_name.get(step.point)
+    if point is None or not isinstance(point.schema, Enum) or not isinstance(step.value, str):
+        return step
+    index = point.schema.index_of(step.value)
+    if index is None:
+        known = [value.name for value in point.schema.values]
+        hint = nearest(step.value, known) or f"one of {', '.join(known)}"
+        raise BadRequest(f"scenario {scenario.name!r}: {step.point} is never {step.value!r}", hint)
+    return replace(step, value=float(point.schema.code(index)))
 
 
 def snapshot_of_base(plant: Plant, base: Mapping[str, Any]) -> Snapshot:

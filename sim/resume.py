@@ -53,11 +53,13 @@ class Resume:
 
     Attributes:
         then: sets what follows from the state and is no timer of a distribution, such as flows; it runs as a handler.
+        only: the state in which `then` has something to do; None: always. It is slow: half a millisecond a replication.
     """
 
     going: tuple[Going, ...] = ()
     loans: tuple[Loan, ...] = ()
     then: Callable[[Any], None] | None = None
+    only: Condition | None = None
 
 
 def resume_of(cls: type) -> Resume:

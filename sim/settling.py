@@ -5,7 +5,7 @@ Must not know points or snapshots; the rules of the kernel take over when the st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ from sim.kernel.world import NEVER, Packed, pack, unpack
 from sim.layout import Placed
 from sim.layout_model import Unmeasured
 from sim.resume import Going, Loan, Resume, resume_of
-from sim.spec import Buffer, Condition, Distribution, Level
+from sim.spec import Buffer, Condition, Distribution, Level, Resource
 from sim.unknown import Chance, Law, law_of
 
 
@@ -63,11 +63,12 @@ class Settler:
         self._assembly, self._names, self._told = assembly, names, told
         self._unmeasured = {(u.kind, u.target): u for u in unmeasured}
         self._resumes = [(c, resume_of(c.type.cls)) for c in assembly.layout.components]
-        self._thens = any(r.then is not None for _, r in self._resumes)
         self._base = base
         state = _State(base, self)
         state.tell()
         state.w.armed[:] = 0  # what lies beyond a threshold passed it before
+        uncertain = any(u.kind == "state" or u.target.endswith(".capacity") for u in unmeasured)
+        self._holders = None if uncertain else state.lend()  # the same in all replications
 
     def settle(self, chance: Chance, seed: int) -> Packed:
         """One state, in which what is not told is drawn."""
@@ -75,21 +76,21 @@ class Settler:
         packed.column("seed_low")[0], packed.column("seed_high")[0] = seed & 0xFFFFFFFF, seed >> 32
         state = _State(packed, self)
         state.draw(chance)
-        holders = state.lend()
+        holders = state.lend() if self._holders is None else self._holders
         for component, resume in self._resumes:
             for going in resume.going:
                 state.go(component, going, chance, holders)
-        return self._then(packed) if self._thens else packed
+        thens = [(c, r.then) for c, r in self._resumes if r.then is not None and state.wants(c, r)]
+        return self._then(packed, thens) if thens else packed
 
-    def _then(self, packed: Packed) -> Packed:
+    def _then(self, packed: Packed, thens: Sequence[tuple[Placed, Callable[[Any], None]]]) -> Packed:
         """What follows from the state, set by the components themselves."""
         world = unpack(packed)
         kept = list(world.queue), world.tail, list(world.queued)
         bound = Assembly(self._assembly.layout, world, self._assembly.places, self._assembly.first_saturation)
         components = instances(bound, lambda: None)
-        for (_, resume), component in zip(self._resumes, components, strict=True):
-            if resume.then is not None:
-                resume.then(component)
+        for placed, then in thens:
+            then(components[placed.number])
         # Nobody looks at anything yet: that is the first that the run does.
         world.queue, world.tail, world.queued = kept
         world.head = 0
@@ -161,8 +162,9 @@ class _State:
                 self._assign(unknown.target, chance.draw(unknown.target, law_of(like)))
             elif unknown.kind == "queue" and isinstance(like, Distribution):
                 count = told.queues.get(unknown.target, 0)
-                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(count))
-                self._fill(unknown.target, numbers)
+                drawn = count if unknown.last is None else min(count, unknown.last)
+                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(drawn))
+                self._fill(unknown.target, [0.0] * (count - drawn) + numbers)
 
     def lend(self) -> Holders:
         """Units to those who have them, places in the queue to those who wait."""
@@ -173,8 +175,8 @@ class _State:
                 e = component.ports[loan.port.name]
                 if e >= 0 and (self._holds(component, loan.holds) or self._holds(component, loan.waits)):
                     by_resource.setdefault(e, []).append(self._request(component, loan))
-        for e, capacity in enumerate(self.w.capacity):
-            asked = by_resource.get(e, [])
+        for e in (n.number for n in self._of.assembly.layout.entities if n.kind is Resource):
+            capacity, asked = self.w.capacity[e], by_resource.get(e, [])
             surely = [r for r in asked if r.loan.told and self._holds(r.component, r.loan.holds)]
             rest = sorted((r for r in asked if r not in surely), key=lambda r: -r.since)
             # Where the state does not tell, those who asked first have what there is.
@@ -198,6 +200,10 @@ class _State:
         law = (int(w.draw_kind[w.slot_draw[k]]), *(float(x) for x in w.number[at : at + 3]))
         w.due[k], w.left[k] = NEVER, -1.0
         w.age[k] = self._age(component, going, law, chance, k)  # type: ignore[arg-type]
+
+    def wants(self, component: Placed, resume: Resume) -> bool:
+        """Whether its `then` has something to do."""
+        return resume.only is None or self._holds(component, resume.only)
 
     # --- ages --------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from sim.travel import packed
 from twin.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -388,7 +389,12 @@ class Opaque(Component):
     """A component with state outside its fields: it runs on SimPy only, which asks it to save and to go on with that.
 
     `sim.opaque` has those there are; a user's own model becomes a row there, not another class beside this one.
+
+    Attributes:
+        begins_with: timers that it starts whenever it begins, from a measured state too.
     """
+
+    begins_with: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def title(cls) -> str:
@@ -414,7 +420,7 @@ class Opaque(Component):
         """Make what is outside, in its first state; told before the run begins."""
         raise NotImplementedError
 
-    def resume(self, saved: object | None) -> None:
+    def restore(self, saved: object | None) -> None:
         """Go on from what `save` gave; None: begin at this moment, in a run that goes on from a measured state."""
         raise NotImplementedError
 
@@ -454,8 +460,8 @@ class ComponentType:
     transfers: tuple[Transfer, ...]
     handlers: tuple[Handler, ...]
 
-    def __reduce__(self) -> tuple[Callable[[type[Component]], ComponentType], tuple[type[Component]]]:
-        return component_type, (self.cls,)  # it travels as its class
+    def __reduce__(self) -> tuple[Any, ...]:
+        return packed(self)
 
     @property
     def name(self) -> str:

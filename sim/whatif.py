@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sim.answers import Answers
 from sim.experiment import Precision, Progress, Question, answer
 from sim.job import Job
+from sim.kpi import usual
 from sim.layout import Layout
 from sim.layout_job import SAMPLES, Beginning, layout_job
 from sim.result import Goal, Plan, Result, parse_goal
@@ -88,11 +89,12 @@ def compare(
     parsed = tuple(parse_limit(text) for text in limits)
     wanted = parse_goal(goal) if goal else None
     names = tuple(dict.fromkeys([*kpis, *([until.kpi] if until else []), *([wanted.kpi] if wanted else [])]))
-    asked = Question(replications, until, names if kpis else (), parsed, wanted, confidence)
     job = job_of(
         base, options, horizon=horizon, kpis=names, limits=limits, follow=follow, every=every, seed=seed,
         backend=backend, begin=begin,
     )  # fmt: skip
+    told = names if kpis else tuple(dict.fromkeys([*usual(job.outputs, job.figures), *names]))
+    asked = Question(replications, until, told, parsed, wanted, confidence)
     with lent(runner) as hired:
         if answers is None:
             return answer(job, asked, hired, progress=progress, cancel=cancel)

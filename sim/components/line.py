@@ -114,7 +114,7 @@ class Conveyor(Component):
     belt = Items(256)
     ride = Timer()
     end = State("empty", "riding", "waiting")
-    resume = Resume(then=_ride)
+    resume = Resume(then=_ride, only=end.riding)
 
     @when(lambda c: c.end == "waiting" and c.out.space >= 1)
     def unload(self) -> None:

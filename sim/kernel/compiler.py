@@ -25,14 +25,16 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel import arithmetic, chance, levels, loop, mathematics, printer, rules, world
+from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematics, printer, program, rules, world
 from sim.kernel.functions import own_function
-from sim.kernel.printer import LIBRARY, SYMBOL, Program
+from sim.kernel.printer import printed
+from sim.kernel.program import LIBRARY, SYMBOL, Program
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
 from sim.spec import ComponentType
 
 MODULES: tuple[ModuleType, ...] = (arithmetic, chance, rules, mathematics, levels, loop)
+PRINTING: tuple[ModuleType, ...] = (program, expressions, printer)
 SPEED = 2  # LLVM's optimisation level; 3 takes longer and gives nothing (measured)
 EXPORTED = "replicate"
 REPLICATE = """
@@ -146,7 +148,7 @@ def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
 def _digest(translations: Sequence[Translation]) -> str:
     """Of all that the machine code depends on: the rules, the printer, the types, LLVM and the processor."""
     found = hashlib.sha256()
-    for module in (world, printer, *MODULES):
+    for module in (world, *PRINTING, *MODULES):
         found.update(_source(module).encode())
     for translation in translations:
         found.update(translation.text.encode())
@@ -156,7 +158,7 @@ def _digest(translations: Sequence[Translation]) -> str:
     return found.hexdigest()
 
 
-def program(translations: Sequence[Translation]) -> str:
+def program_of(translations: Sequence[Translation]) -> str:
     """The program of these types, in the order of their numbers, in LLVM's language."""
     made = Program(_constants())
     for module in MODULES:
@@ -170,7 +172,7 @@ def program(translations: Sequence[Translation]) -> str:
         dispatch.append("    pass")
     made.add(_functions("\n".join(dispatch))[0])
     made.add(_functions(REPLICATE)[0], exported=True)
-    return made.text()
+    return printed(made)
 
 
 def _add_type(made: Program, translation: Translation) -> None:
@@ -232,7 +234,7 @@ def _compiled(translations: Sequence[Translation], digest: str) -> tuple[Any, bo
     _library()
     path = cache_folder() / f"{digest}.o"
     kept = path.read_bytes() if path.is_file() else None
-    module = llvm.parse_assembly(program(translations) if kept is None else "")
+    module = llvm.parse_assembly(program_of(translations) if kept is None else "")
     if kept is None:
         module.verify()
         builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(SPEED))

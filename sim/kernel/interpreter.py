@@ -91,7 +91,7 @@ class Interpreter:
         self._handlers = [{h.number: self._turning(h.function) for h in kind.handlers} for kind in kinds]
         self._rules = [[(h.number, h.trigger.guard, self._turning(h.function)) for h in kind.rules] for kind in kinds]
         for act in acts:
-            self._at(act.at, 1, lambda event, act=act: self._act(act))  # type: ignore[misc]
+            self.plan(act)
         for k, when in enumerate(calendar):
             if when < NEVER:
                 self._push(k)
@@ -104,6 +104,10 @@ class Interpreter:
         self._drain_soon()
         for component, handler in self._processes:
             self.env.process(handler.function(component, self.env))
+
+    def plan(self, act: Act) -> None:
+        """An intervention to come, or at this very moment."""
+        self._at(act.at, 1, lambda event: self._act(act))
 
     def run(
         self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None
@@ -196,7 +200,7 @@ class Interpreter:
                 raise Refused(
                     f"the state holds nothing of {name}, {part.title()}", "take it with Interpreter.snapshot()"
                 )
-            part.resume(saved.get(name))
+            part.restore(saved.get(name))
 
     # --- SimPy's queue -----------------------------------------------------------------------------------------------
 

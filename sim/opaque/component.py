@@ -36,7 +36,7 @@ from sim.spec import (
     when,
 )
 from twin.errors import Refused
-from twin.plant import nearest
+from twin.nearest import nearest
 
 # What each port tells and takes. A level's number moves without an event: it is looked at when a step is due.
 TELLS: Mapping[type, str] = {Signal: "value", Buffer: "level", Resource: "free", Level: "level"}
@@ -89,6 +89,7 @@ class Stepped(Opaque):
 
     step = Constant(1.0)
     tick = Timer(step)
+    begins_with = frozenset({"tick"})
 
     _stepper: Stepper
     _held: tuple[float, ...] | None = None
@@ -163,7 +164,7 @@ class Stepped(Opaque):
             raise Refused(f"{self.handle.placed.name} has not begun", "run the plant first, if only to time 0")
         return Saved(self._hash, self._held, self._told(self._stepper.save))
 
-    def resume(self, saved: object | None) -> None:
+    def restore(self, saved: object | None) -> None:
         if not isinstance(saved, Saved):
             self._begin()
             return
@@ -189,8 +190,7 @@ class Stepped(Opaque):
         self._held = None
         self._take_inputs()
         self._write(self._told(self._stepper.outputs))
-        if not self.tick.running:
-            self.tick.start()
+        self.tick.start()  # also when it runs: steps begin with the model
 
     def _go_on(self) -> None:
         """Up to now with the inputs that held, then on with those of now."""

@@ -20,7 +20,7 @@ from control.lookahead_audit import check_steps, read_steps
 from control.lookahead_store import LookaheadStore
 from control.lookout import Lookout, State, forecast_body
 from control.score import Outcome
-from sim.engine import Block, Job
+from sim.job import Block, Job
 from sim.runner import Cancelled, Runner
 from tests.control.plants import until
 from tests.control.waterworks import Works, works

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,17 @@ def test_now_then_and_what_if_answer_the_same_statement(tmp_path: Path) -> None:
         # The future first: what-if from a branch of now, then the branch's own values again.
         client.post("/branches", {"name": "start"})
         start = rows("branch('start')")
-        run = client.post("/whatif", {"scenarios": ["pump_335.status=off for 4h"], "branch": "start"})
+        asked: dict[str, Any] = {
+            "scenarios": ["pump_335.status=off for 4h"],
+            "branch": "start",
+            "goal": "min energy_kwh",
+        }
+        run = client.post("/whatif", asked)
         until(lambda: client.get(f"/whatif/{run['id']}"), lambda r: r["state"] == "done")
+        result = client.get(f"/whatif/{run['id']}")["result"]
+        assert result["choice"]["resolved"] and result["choice"]["name"] == asked["scenarios"][0]
+        drafts = [(d["point"], d["value"], d["at_s"]) for d in result["outcomes"][1]["drafts"]]
+        assert drafts == [("pump_335.status", 0.0, 0.0), ("pump_335.status", 1.0, 14_400.0)]
         begin = rows(f"branch('{run['id']}/1', moment := '0s')")
         assert [(name, pytest.approx(value, abs=0.05)) for name, value in begin] == [tuple(r) for r in start]
         kept, dropped = rows(f"branch('{run['id']}/0')"), rows(f"branch('{run['id']}/1')")

@@ -10,7 +10,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from sim.kernel import compiler
-from sim.kernel.printer import Program
+from sim.kernel.printer import printed
+from sim.kernel.program import Program
 from sim.kernel.world import Packed
 
 KINDS: Mapping[str, list[Any]] = {
@@ -32,7 +33,7 @@ def compiled_functions(text: str) -> dict[str, Callable[..., None]]:
         made.add(function, exported=True)
     machine = compiler._target().create_target_machine(opt=2)
     compiler._library()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(made.text()), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(printed(made)), machine)
     engine.finalize_object()
     return {f.name: _callable(engine, f.name, [KINDS[s] for _, s in made_parameters(f)]) for f in asked}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.answers import Answers
 from sim.engine import WaterJob
 from sim.experiment import Precision, compare
 from sim.model import Model
@@ -248,3 +249,14 @@ def test_figures_of_a_plant_are_asked_by_name(plant: Plant, morning: Snapshot, i
     assert list(result.scenarios[0].differences) == names
     first = result.scenarios[0].kpis["first(tank_1.level<4)"].mean
     assert 0 < first < result.baseline.kpis["first(tank_1.level<4)"].mean <= 3 * HOUR_S
+
+
+def test_the_same_question_from_the_same_state_is_computed_once(
+    plant: Plant, morning: Snapshot, snapshot_with: Callable[..., Snapshot], inline: Runner
+) -> None:
+    answers = Answers()
+    first = ask(plant, morning, inline, replications=2, by=answers.answer)
+    assert ask(plant, snapshot_with(), inline, replications=2, by=answers.answer) is first
+    other = snapshot_with({"tank_1.level": 5.1})
+    assert ask(plant, other, inline, replications=2, by=answers.answer) is not first
+    assert ask(plant, morning, inline, replications=3, by=answers.answer) is not first and answers.hits == 1

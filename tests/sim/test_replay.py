@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
+from control.places import plant_folder
+from control.plants import read_plant
+from scenarios.layout_mover import LayoutMover
+from scenarios.observe import observe
 from sim.components.library import LIBRARY
 from sim.experiment import compare as compare_plant
+from sim.job import Where
 from sim.kernel.ensemble import warm
 from sim.replay import is_of_plant, replay
-from sim.whatif import Precision, Result, Runner, Scenario, compare, parse_scenario
+from sim.whatif import Now, Precision, Result, Runner, Scenario, compare, job_of, parse_scenario
 from tests.sim.layouts import line10, three_tanks
 from twin.columns import Snapshot
 from twin.errors import BadRequest
@@ -92,3 +97,22 @@ def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
 def test_what_is_no_result_is_refused(broken: dict[str, Any], runner: Runner) -> None:
     with pytest.raises(BadRequest, match="no result"):
         replay(broken, runner)
+
+
+def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) -> None:
+    plant = read_plant(plant_folder("bottling"), {})
+    mover = LayoutMover(plant, 1)
+    now = Now(plant, observe(plant, mover, 1800.0, 1_700_000_000_000_000_000))
+    options = ["crew.size=2 at 10m for 20m; run filler.maintain at 5m", "conveyor_1.places=24"]
+    ask: dict[str, Any] = {"horizon": "1h", "goal": "max line.packed.final", "replications": 16, "runner": runner}
+    result = compare(now, options, **ask)
+    assert result.backend == "kernel"
+    drafts = [(d.point, d.value, d.at_s) for d in result.scenarios[0].drafts]
+    assert drafts == [("crew.size", 2.0, 600.0), ("crew.size", 1.0, 1800.0)]
+    assert result.scenarios[0].by_hand == ("run filler.maintain at 300s",)
+    content = kept(result)
+    for backend in ("kernel", "simpy"):
+        again = replay(content, runner, plant, backend)
+        assert again.same and again.result.backend == backend and again.result.state_hash == result.state_hash
+    job = job_of(now, options, horizon="1h", backend="simpy")
+    assert job.where is Where.PROCESSES and job.origin.why == "asked for"  # its own file travels with it

@@ -113,6 +113,16 @@ def test_the_best_option_is_told_with_how_sure_that_is(runners: dict[str, Runner
         compare(line10(), [CREW], horizon="1h", kpis=["parts"], runner=runners["two"]).best()
 
 
+def test_a_goal_brings_its_figure(runners: dict[str, Runner]) -> None:
+    result = compare(
+        line10(), [SLOW], horizon="2h", follow=["B2.level"], goal="min B3.level.mean", runner=runners["two"]
+    )
+    assert list(result.baseline.kpis) == [
+        "B2.level.final", "B2.level.min", "B3.level.final", "B3.level.min", "B3.level.mean",
+    ]  # fmt: skip
+    assert result.best().scenario == "slow"
+
+
 def test_a_question_asked_twice_is_computed_once(runners: dict[str, Runner]) -> None:
     answers = Answers()
     ask: dict[str, Any] = {"horizon": "1h", "kpis": ["parts"], "runner": runners["two"], "answers": answers}

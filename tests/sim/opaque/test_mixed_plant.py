@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sim.kernel import loop
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import kernel_of
 from sim.kernel.faults import Fault
-from sim.kernel.interpreter import Interpreter
+from sim.kernel.interpreter import Interpreter, trace_of
 from sim.kernel.names import Names
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
@@ -26,6 +27,7 @@ from sim.opaque.fmu import Fmu
 from sim.opaque.generator import Generator, Life
 from sim.opaque.stepper import Stepper, Variables, Wanted
 from sim.spec import Component, Constant, Level, Param, Port, Signal, Var, at_start, process, process_anew, when
+from tests.sim.layouts import random_plant
 from tests.sim.opaque.plants import run, told
 from twin.errors import Refused
 
@@ -113,6 +115,42 @@ def test_a_state_with_foreign_parts_travels_to_another_process(tank: Path) -> No
     live.run(200.0)
     fork = run(plant, 200.0, state=state, fresh=0)
     assert told(fork, ("steam", "tower.level", "parts.level")) == told(live, ("steam", "tower.level", "parts.level"))
+    for each in (live, fork):
+        each.close()
+
+
+def mixed(seed: int, path: Path) -> Layout:
+    """A random plant with two foreign parts tied to its tanks, and to each other."""
+    plant = random_plant(seed)
+    steam = plant.signal("steam")
+
+    class Boiler(Stepped):
+        model = Fmu(str(path))
+        step = Constant(random.Random(seed).choice([0.7, 1.0, 2.5]))
+        feed, level = Port(Level), Port(Signal)
+        ties = Ties(reads={"inflow": feed}, writes={"level": level})
+
+    class Heated(Stepped):
+        model = Generator(follower, ("whole",), ("half",))
+        step = Constant(1.3)
+        steam, tank = Port(Signal), Port(Level)
+        ties = Ties(reads={"whole": steam}, writes={"half": tank})
+
+    plant.add(Boiler, "kettle", feed=plant.entity("T0"), level=steam)
+    plant.add(Heated, "heated", steam=steam, tank=plant.entity("T1"))
+    return plant
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_plants_with_foreign_parts_fork_bit_for_bit(tank: Path, seed: int) -> None:
+    plant = mixed(seed, tank)
+    live = run(plant, random.Random(seed).uniform(5.0, 90.0))
+    state, before = live.snapshot(), len(trace_of(live.world))
+    live.run(150.0)
+    fork = run(plant, 150.0, state=state, fresh=0)
+    assert trace_of(fork.world) == trace_of(live.world)
+    assert len(trace_of(live.world)) > before + 100
+    assert fork.world.amount == live.world.amount
     for each in (live, fork):
         each.close()
 
