@@ -200,6 +200,10 @@ class Lookout:
         try:
             standing = await self._on_disk(self._store.standing)
             self._alarms = Alarms(asked, self._limits, standing, self._new_id)
+            for alarm in standing:
+                if alarm.limit not in self.limits:
+                    why = "the plant has no such limit any more"
+                    await self._keep(replace(alarm, status=Status.LAPSED, ended_at=self._clock(), detail=why))
             self._shelves = {s.limit: s for s in await self._on_disk(self._store.shelves)}
             await self._futures.restore(await self._on_disk(self._store.waiting))
             async with asyncio.TaskGroup() as tasks:
@@ -284,7 +288,8 @@ class Lookout:
             sample_every_s=sample_every_s(asked.horizon_s), seed=seed_of(identity),
             replications=asked.replications, limits=self._limits, cancel=cancel,
         )  # fmt: skip
-        started = values(plant, list(result.units), snapshot)
+        # A model may tell more than the plant measures: that is shown, and never scored.
+        started = values(plant, [name for name in result.units if name in plant.point_of_name], snapshot)
         told = held(plant, self._held_names(plant), snapshot)
         made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)))
         # A plant without a clock of its own lives in our time.

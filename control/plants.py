@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from protocols.catalog import PROTOCOLS
 from protocols.faces import FACES
-from sim.model import model_mistakes
+from sim.layout_rows import read_layout_model
+from sim.model import model_mistakes, read_model
+from sim.scenario import parse_limit
 from twin.errors import BadPlant, Mistake
 from twin.places import TomlLines
-from twin.plant import Plant
+from twin.plant import Plant, nearest
 from twin.plantfile import PLANT_FILE, load_plant
 
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
@@ -27,6 +29,8 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
     mistakes = model_mistakes(plant) if plant.model else []
     lines = TomlLines((folder / PLANT_FILE).read_text("utf-8"))
     found = [Mistake(PLANT_FILE, lines.of("model"), text, "see [model] in docs/plant.md") for text in mistakes]
+    if not mistakes and plant.lookahead is not None:
+        found += _unseen_limits(plant, plant.lookahead.limits, lines)
     for index, stop in enumerate(plant.controls.stops):
         for name, value in stop.sets:
             point = plant.point(name)
@@ -36,3 +40,20 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
     if found:
         raise BadPlant(found)
     return plant
+
+
+def _unseen_limits(plant: Plant, limits: Iterable[str], lines: TomlLines) -> list[Mistake]:
+    """Limits of points that the model does not tell: nobody could look ahead at them."""
+    layout = plant.model.get("kind") == "layout"
+    told: Collection[str] = read_layout_model(plant).reads if layout else read_model(plant).reads
+    points = [(text, parse_limit(text).point) for text in limits]
+    return [
+        Mistake(
+            PLANT_FILE,
+            lines.of("lookahead", 0, "limits"),
+            f"limit {text!r}: the model does not tell {point}",
+            nearest(point, told) or "add it to `reads` of a [[model.element]], or take the limit away",
+        )
+        for text, point in points
+        if point not in told
+    ]

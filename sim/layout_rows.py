@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,12 +17,23 @@ from sim.kernel.names import AMOUNT, FLOW, LENT, NUMBER, Names
 from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
 from sim.layout_model import ELSE, SOURCE_TIME, STATIONARY, LayoutModel, Setting, Tie, Unmeasured
+from sim.layout_words import (
+    DISTRIBUTIONS,
+    distribution,
+    filled,
+    is_number,
+    limited,
+    meaning,
+    parameters_of,
+    probabilities,
+    some,
+    values_hint,
+)
 from sim.resume import resume_of
 from sim.spec import Distribution, Misspelt, Opaque, Timer
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
 from twin.points import Point
-from twin.schema import Enum
 from twin.units import UNITS, conversion
 
 KEYS = frozenset(
@@ -36,9 +47,6 @@ ROW_KEYS: Mapping[str, frozenset[str]] = {
 KINDS = ("state", "field", "queue", "timer", "figure")
 ROWS_MAX = 100_000  # ten for each component of the largest layout
 SHOWN = (AMOUNT, NUMBER, LENT, FLOW)  # figures that mean something at any moment
-DISTRIBUTIONS: Mapping[str, type[Distribution]] = {
-    kind.__name__.lower(): kind for kind in Distribution.__subclasses__()
-}
 
 
 def read_layout_model(plant: Plant) -> LayoutModel:
@@ -58,7 +66,7 @@ def parse_layout_model(plant: Plant) -> tuple[LayoutModel | None, list[str]]:
     table, mistakes = plant.model, []
     for key in sorted(table.keys() - KEYS):
         mistakes.append(f"model.{key} is unknown; {nearest(key, KEYS) or 'take it away'}")
-    parameters = _numbers(table.get("parameters", {}), mistakes)
+    parameters = parameters_of(table.get("parameters", {}), mistakes)
     try:
         file = load(Path(plant.folder), str(table.get("layout", "")))
         layout = file.layout(parameters)
@@ -68,7 +76,7 @@ def parse_layout_model(plant: Plant) -> tuple[LayoutModel | None, list[str]]:
     sheet = _Sheet(plant, names, mistakes)
     sheet.read(table)
     _check_known(sheet, table)
-    stale = _number(table, "stale_after_s", "model", 0.1, 86_400.0, mistakes)
+    stale = limited(table, "stale_after_s", "model", 0.1, 86_400.0, mistakes)
     if plant.clock is None:
         mistakes.append("plant.clock is missing; name the point that tells the plant's time")
     outputs = _outputs(table.get("outputs", []), sheet)
@@ -132,7 +140,7 @@ class _Sheet:
                 self.wrong(place, f"for is {each!r}", 'write for = ["filler", "packer"]')
                 continue
             for name in each:
-                yield (f"{place} ({name})" if name else place), _filled(row, name)
+                yield (f"{place} ({name})" if name else place), filled(row, name)
 
     def _tie(self, place: str, row: Mapping[str, Any]) -> None:
         kind = self._kind(place, row, KINDS)
@@ -140,8 +148,8 @@ class _Sheet:
         if kind is None or point is None:
             return
         target = str(row[kind])
-        factor = _number(row, "factor", place, -1e12, 1e12, self.mistakes, 1.0)
-        sd = _number(row, "sd", place, 0.0, 1e12, self.mistakes, 0.0)
+        factor = limited(row, "factor", place, -1e12, 1e12, self.mistakes, 1.0)
+        sd = limited(row, "sd", place, 0.0, 1e12, self.mistakes, 0.0)
         if kind == "state":
             self._state(place, row, point, target)
         elif self._target(place, kind, target):
@@ -164,9 +172,9 @@ class _Sheet:
             return
         made: dict[float | str, str] = {}
         for said, value in words.items():
-            meant = ELSE if said == ELSE else _said(point, said)
+            meant = ELSE if said == ELSE else meaning(point, said)
             if meant is None:
-                self.wrong(place, f"{point.name} is never {said!r}", _values_hint(point))
+                self.wrong(place, f"{point.name} is never {said!r}", values_hint(point))
             elif value not in values:
                 self.wrong(place, f"{target} is never {value!r}", f"one of {', '.join(values)}")
             else:
@@ -188,7 +196,7 @@ class _Sheet:
             self.wrong(place, f"{point.name} is not writable", "give it access rw")
         if point.name in self.sets:
             self.wrong(place, f"{point.name} is set twice", "keep one of the rows")
-        factor = _number(row, "factor", place, -1e12, 1e12, self.mistakes, 1.0)
+        factor = limited(row, "factor", place, -1e12, 1e12, self.mistakes, 1.0)
         if "map" not in row:
             target = str(row.get("target", ""))
             if self._settable(place, target) and self.names.targets[target].values:
@@ -198,10 +206,10 @@ class _Sheet:
         words = row["map"] if isinstance(row["map"], dict) else {}
         made: dict[float, tuple[str, float | str]] = {}
         for said, what in words.items():
-            meant = _said(point, said)
+            meant = meaning(point, said)
             target, equals, value = (part.strip() for part in str(what).partition("="))
             if not isinstance(meant, float):
-                self.wrong(place, f"{point.name} is never {said!r}", _values_hint(point))
+                self.wrong(place, f"{point.name} is never {said!r}", values_hint(point))
             elif self._settable(place, target):
                 self._value(place, target, value, bool(equals), made, meant)
         if not words:
@@ -223,7 +231,7 @@ class _Sheet:
             made[meant] = (target, 0.0)
         elif known.values and value in known.values:
             made[meant] = (target, value)
-        elif not known.values and known.kind != COMMAND and _is_number(value):
+        elif not known.values and known.kind != COMMAND and is_number(value):
             made[meant] = (target, float(value))
         else:
             wanted = (
@@ -242,13 +250,13 @@ class _Sheet:
             self.unmeasured.append(Unmeasured(target, kind, STATIONARY))
         elif kind == "state":
             values = self.names.modes[target]
-            likely = _probabilities(like)
+            likely = probabilities(like)
             if likely is None or not likely.keys() <= set(values):
                 self.wrong(place, f"like is {like!r}", f"probabilities that sum to 1, of {', '.join(values)}")
             else:
                 self.unmeasured.append(Unmeasured(target, kind, likely))
-        elif (drawn := _distribution(like)) is not None:
-            last = int(_number(row, "last", place, 0, 1e6, self.mistakes)) if "last" in row else None
+        elif (drawn := distribution(like)) is not None:
+            last = int(limited(row, "last", place, 0, 1e6, self.mistakes)) if "last" in row else None
             self.unmeasured.append(Unmeasured(target, kind, drawn, last))
         else:
             hint = "like = { uniform = [0, 5] }" + (f' or "{STATIONARY}"' if kind == "timer" else "")
@@ -282,14 +290,14 @@ class _Sheet:
         known = self.of_kind(kind)
         if name in known:
             return True
-        self.wrong(place, f"the layout has no {kind} {name!r}", nearest(name, known) or _some(known))
+        self.wrong(place, f"the layout has no {kind} {name!r}", nearest(name, known) or some(known))
         return False
 
     def _settable(self, place: str, name: str) -> bool:
         if name in self.names.targets:
             return True
         known = list(self.names.targets)
-        self.wrong(place, f"nothing that can be set is called {name!r}", nearest(name, known) or _some(known))
+        self.wrong(place, f"nothing that can be set is called {name!r}", nearest(name, known) or some(known))
         return False
 
     def _counted(self, target: str) -> bool:
@@ -388,91 +396,6 @@ def _forgets(component: Placed, timer: Timer) -> bool:
     return isinstance(given, Distribution) and given.kind == EXPONENTIAL
 
 
-# --- values ----------------------------------------------------------------------------------------------------------
-
-
-def _filled(row: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if not name:
-        return dict(row)
-    fill: Callable[[Any], Any] = lambda value: value.replace("*", name) if isinstance(value, str) else value  # noqa: E731
-    return {
-        key: {k: fill(v) for k, v in value.items()} if isinstance(value, dict) else fill(value)
-        for key, value in row.items()
-    }
-
-
-def _said(point: Point, text: str) -> float | str | None:
-    """What the twin holds when the point says this; None when it never does."""
-    if isinstance(point.schema, Enum):
-        index = point.schema.index_of(float(text) if _is_number(text) else text)
-        return None if index is None else float(point.schema.code(index))
-    if point.type == "string":
-        return text
-    if point.type == "boolean":
-        return {"true": 1.0, "false": 0.0}.get(text)
-    return float(text) if _is_number(text) else None
-
-
-def _values_hint(point: Point) -> str:
-    if isinstance(point.schema, Enum):
-        return f"one of {', '.join(v.name for v in point.schema.values)}"
-    return "true or false" if point.type == "boolean" else "a number"
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool):
-        return False
-    try:
-        return abs(float(value)) < float("inf")  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-
-
-def _some(known: Iterable[str]) -> str:
-    shown = list(known)[:8]
-    return f"one of {', '.join(shown)}" if shown else "it has none"
-
-
-def _probabilities(like: object) -> dict[str, float] | None:
-    if not isinstance(like, dict) or not all(_is_number(p) and float(p) >= 0 for p in like.values()):
-        return None
-    likely = {str(name): float(p) for name, p in like.items()}
-    return likely if abs(sum(likely.values()) - 1.0) < 1e-6 else None
-
-
-def _distribution(like: object) -> Distribution | None:
-    """`{ uniform = [0, 5] }` as a distribution; None when it is none."""
-    if not isinstance(like, dict) or len(like) != 1:
-        return None
-    ((name, numbers),) = like.items()
-    kind = DISTRIBUTIONS.get(str(name).replace("_", ""))
-    numbers = numbers if isinstance(numbers, list) else [numbers]
-    if kind is None or not all(_is_number(x) for x in numbers):
-        return None
-    try:
-        return kind(*map(float, numbers))
-    except Misspelt:
-        return None
-
-
-def _number(
-    table: Mapping[str, Any], key: str, place: str, low: float, high: float, mistakes: list[str],
-    otherwise: float | None = None,
-) -> float:  # fmt: skip
-    value = table.get(key, otherwise)
-    if _is_number(value) and not isinstance(value, str) and low <= float(value) <= high:
-        return float(value)
-    mistakes.append(f"{place}.{key} is {value!r}; write a number from {low:g} to {high:g}")
-    return low
-
-
-def _numbers(table: object, mistakes: list[str]) -> dict[str, float]:
-    if isinstance(table, dict) and all(_is_number(v) and not isinstance(v, str) for v in table.values()):
-        return dict(table)
-    mistakes.append(f"model.parameters is {table!r}; write numbers: [model.parameters] crew = 1")
-    return {}
-
-
 def _outputs(names: object, sheet: _Sheet) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         sheet.wrong("model.outputs", f"{names!r}", 'write a list of points: outputs = ["…"]')
@@ -480,9 +403,7 @@ def _outputs(names: object, sheet: _Sheet) -> tuple[str, ...]:
     known = sheet.followed()
     for name in names:
         if name not in known:
-            sheet.wrong(
-                "model.outputs", f"{name!r} is read by no row as a number", nearest(name, known) or _some(known)
-            )
+            sheet.wrong("model.outputs", f"{name!r} is read by no row as a number", nearest(name, known) or some(known))
     return tuple(names)
 
 

@@ -6,7 +6,7 @@ Must not know points or snapshots; the rules of the kernel take over when the st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from sim.kernel.assembly import Assembly
@@ -14,7 +14,7 @@ from sim.kernel.chance import EXPONENTIAL
 from sim.kernel.handles import instances
 from sim.kernel.names import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL, Names
 from sim.kernel.rules import TRACE_BASE
-from sim.kernel.world import NEVER, Packed, pack, unpack
+from sim.kernel.world import Packed, pack, unpack
 from sim.layout import Placed
 from sim.layout_model import Unmeasured
 from sim.resume import Going, Loan, Resume, resume_of
@@ -40,8 +40,29 @@ class Told:
     timers: dict[str, float] = field(default_factory=dict)
 
 
+Thens: TypeAlias = Sequence[tuple[Placed, Callable[[Any], None]]]
 Holders: TypeAlias = set[tuple[int, str]]
 """Components by number, with the port whose unit they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Age:
+    """Of a timer that runs: the work it has done, as a number or as what it is drawn from."""
+
+    slot: int
+    name: str
+    law: Law
+    known: float | None = None
+    like: Law | None = None
+    least: float = 0.0
+    most: float = float("inf")
+
+    def of(self, chance: Chance) -> float:
+        if self.known is not None:
+            return self.known
+        if self.like is not None:
+            return chance.draw(self.name, self.like)
+        return chance.age(self.name, self.law, self.least, self.most)
 
 
 @dataclass(slots=True)
@@ -67,8 +88,11 @@ class Settler:
         state = _State(base, self)
         state.tell()
         state.w.armed[:] = 0  # what lies beyond a threshold passed it before
-        uncertain = any(u.kind == "state" or u.target.endswith(".capacity") for u in unmeasured)
-        self._holders = None if uncertain else state.lend()  # the same in all replications
+        sure = not any(u.kind in ("state", "field") for u in unmeasured) and not any(
+            sd for _, sd in told.fields.values()
+        )
+        # Who has what, and which timers run: worked out once where no replication has it otherwise.
+        self._follows = state.follows() if sure else None
 
     def settle(self, chance: Chance, seed: int) -> Packed:
         """One state, in which what is not told is drawn."""
@@ -76,14 +100,13 @@ class Settler:
         packed.column("seed_low")[0], packed.column("seed_high")[0] = seed & 0xFFFFFFFF, seed >> 32
         state = _State(packed, self)
         state.draw(chance)
-        holders = state.lend() if self._holders is None else self._holders
-        for component, resume in self._resumes:
-            for going in resume.going:
-                state.go(component, going, chance, holders)
-        thens = [(c, r.then) for c, r in self._resumes if r.then is not None and state.wants(c, r)]
+        ages, thens = state.follows() if self._follows is None else self._follows
+        work = state.w.age
+        for age in ages:
+            work[age.slot] = age.of(chance)
         return self._then(packed, thens) if thens else packed
 
-    def _then(self, packed: Packed, thens: Sequence[tuple[Placed, Callable[[Any], None]]]) -> Packed:
+    def _then(self, packed: Packed, thens: Thens) -> Packed:
         """What follows from the state, set by the components themselves."""
         world = unpack(packed)
         kept = list(world.queue), world.tail, list(world.queued)
@@ -166,7 +189,14 @@ class _State:
                 numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(drawn))
                 self._fill(unknown.target, [0.0] * (count - drawn) + numbers)
 
-    def lend(self) -> Holders:
+    def follows(self) -> tuple[list[_Age], Thens]:
+        """What follows from the states: loans, at once; ages of the timers that run; what components do themselves."""
+        holders = self._lend()
+        ages = [a for c, r in self._of.resumes for g in r.going if (a := self._age(c, g, holders)) is not None]
+        thens = [(c, r.then) for c, r in self._of.resumes if r.then is not None and self._wants(c, r)]
+        return ages, thens
+
+    def _lend(self) -> Holders:
         """Units to those who have them, places in the queue to those who wait."""
         holders: Holders = set()
         by_resource: dict[int, list[_Request]] = {}
@@ -186,57 +216,46 @@ class _State:
             self._queue(e, free - len(having), [r for r in rest if r not in having])
         return holders
 
-    def go(self, component: Placed, going: Going, chance: Chance, holders: Holders) -> None:
-        """Start a timer that runs, with the work that it has done."""
-        if going.while_ is not None and not self._holds(component, going.while_):
-            return
-        shared = going.loan is not None and component.ports[going.loan.name] >= 0
-        if shared and going.loan is not None and (component.number, going.loan.name) not in holders:
-            return
-        timer = going.timer
-        assert timer.chance is not None
-        w, k = self.w, self._of.assembly.slot(component, timer)
-        at = w.slot_draw_at[k]
-        law = (int(w.draw_kind[w.slot_draw[k]]), *(float(x) for x in w.number[at : at + 3]))
-        w.due[k], w.left[k] = NEVER, -1.0
-        w.age[k] = self._age(component, going, law, chance, k)  # type: ignore[arg-type]
-
-    def wants(self, component: Placed, resume: Resume) -> bool:
+    def _wants(self, component: Placed, resume: Resume) -> bool:
         """Whether its `then` has something to do."""
         return resume.only is None or self._holds(component, resume.only)
 
     # --- ages --------------------------------------------------------------------------------------------------------
 
-    def _age(self, component: Placed, going: Going, law: Law, chance: Chance, k: int) -> float:
-        name, told = f"{component.name}.{going.timer.name}", self._of.told
-        if name in told.timers:
-            return told.timers[name]
-        unknown = self._of.unmeasured("timer", name)
+    def _age(self, component: Placed, going: Going, holders: Holders) -> _Age | None:
+        """The work that a timer has done; None when it does not run."""
+        if going.while_ is not None and not self._holds(component, going.while_):
+            return None
+        shared = going.loan is not None and component.ports[going.loan.name] >= 0
+        if shared and going.loan is not None and (component.number, going.loan.name) not in holders:
+            return None
+        w, k = self.w, self._of.assembly.slot(component, going.timer)
+        a, b, c = (float(x) for x in w.number[w.slot_draw_at[k] : w.slot_draw_at[k] + 3])
+        age = _Age(k, f"{component.name}.{going.timer.name}", (int(w.draw_kind[w.slot_draw[k]]), a, b, c))
+        told, unknown = self._of.told.timers, self._of.unmeasured("timer", age.name)
+        if age.name in told:
+            return replace(age, known=told[age.name])
         if unknown is not None:
-            if isinstance(unknown.like, Distribution):
-                return chance.draw(name, law_of(unknown.like))
-            return chance.age(name, law)
-        if law[0] == EXPONENTIAL:
-            return 0.0
-        assert going.while_ is not None
-        elapsed = told.ages[f"{component.name}.{going.while_.state.name}"]
-        return self._worked(component, going, law, chance, k, elapsed)
+            return replace(age, like=law_of(unknown.like)) if isinstance(unknown.like, Distribution) else age
+        return replace(age, known=0.0) if age.law[0] == EXPONENTIAL else self._worked(component, going, age)
 
-    def _worked(self, component: Placed, going: Going, law: Law, chance: Chance, k: int, elapsed: float) -> float:
-        """Work done by a timer that was started so long ago, of which its gate let it do a part.
+    def _worked(self, component: Placed, going: Going, age: _Age) -> _Age:
+        """Of a timer that was started when its state was entered, and that its gate let do a part of its work.
 
         The speed is taken as it is now. A gate that opened since leaves open how long it had been shut.
         """
-        w, gate = self.w, going.timer.gate
-        speed = float(w.number[w.slot_speed[k]]) if w.slot_speed[k] >= 0 else 1.0
-        if gate is None or (going.while_ is not None and gate.state.name == going.while_.state.name):
-            return elapsed * speed
-        since = self._of.told.ages.get(f"{component.name}.{gate.state.name}", 0.0)
+        w, gate, ages = self.w, going.timer.gate, self._of.told.ages
+        assert going.while_ is not None
+        speed = float(w.number[w.slot_speed[age.slot]]) if w.slot_speed[age.slot] >= 0 else 1.0
+        elapsed = ages[f"{component.name}.{going.while_.state.name}"]
+        if gate is None or gate.state.name == going.while_.state.name:
+            return replace(age, known=elapsed * speed)
+        since = ages.get(f"{component.name}.{gate.state.name}", 0.0)
         if since >= elapsed:
-            return elapsed * speed if self._holds(component, gate) else 0.0
+            return replace(age, known=elapsed * speed if self._holds(component, gate) else 0.0)
         if not self._holds(component, gate):
-            return (elapsed - since) * speed
-        return chance.age(f"{component.name}.{going.timer.name}", law, since * speed, elapsed * speed)
+            return replace(age, known=(elapsed - since) * speed)
+        return replace(age, least=since * speed, most=elapsed * speed)
 
     # --- columns -----------------------------------------------------------------------------------------------------
 

@@ -267,6 +267,19 @@ async def test_a_limit_can_be_shelved_for_a_while_and_is_predicted_all_the_same(
         assert steps(plant)[:1] == ["shelved"]
 
 
+async def test_a_predicted_alarm_of_a_limit_that_was_taken_away_does_not_stand_for_ever(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        ask(plant)
+        assert plant.mover.command(plant.plant.point("pump_335.status"), 0.0)
+        plant.go(60)
+        async with looking(plant, tmp_path) as made:
+            await until(lambda: made.standing, lambda found: len(found) == 1)  # type: ignore[arg-type]
+        ask(plant, below_m=30.0)
+        async with looking(plant, tmp_path) as made:
+            lapsed = await ended(made, Status.LAPSED)
+            assert lapsed.detail == "the plant has no such limit any more" and made.standing == []
+
+
 async def test_a_plant_that_asks_for_nothing_is_not_looked_at(tmp_path: Path) -> None:
     async with works(tmp_path) as plant:
         plant.live.plant = replace(plant.plant, lookahead=None)

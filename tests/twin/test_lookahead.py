@@ -79,6 +79,15 @@ often = true"""
         assert words in said, said
 
 
+def test_a_limit_of_a_point_that_the_model_does_not_tell_is_said_when_the_plant_is_read(tmp_path: Path) -> None:
+    table = '[lookahead]\nlimits = ["tank_1.level<1", "network.clock>9", "station.flow<1"]'
+    with pytest.raises(BadPlant) as caught:
+        read_plant(changed(tmp_path, table), {})
+    assert [m.message for m in caught.value.mistakes] == [
+        "limit 'network.clock>9': the model does not tell network.clock"
+    ]
+
+
 def test_a_plant_without_a_model_cannot_look_ahead(tmp_path: Path) -> None:
     with pytest.raises(BadPlant, match=r"no \[model\] to look ahead with"):
         read_plant(changed(tmp_path, "[lookahead]\n", cut="[model]"), {})

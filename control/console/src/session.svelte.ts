@@ -81,6 +81,14 @@ export class Session {
     return event ?? { device, state: text ?? "unknown", detail: "" };
   }
 
+  /** The plant's own time now, in seconds; our own where the plant has no clock. */
+  get clockS(): number {
+    void this.tick;
+    const name = this.plant?.clock ?? null;
+    const id = name === null ? undefined : this.table.id(name);
+    return id === undefined ? this.now / 1000 : this.table.value[id]!;
+  }
+
   /** Every error of the API passes here: a lost session ends the view it happened in. */
   notice(error: unknown): ErrorBody {
     if (error instanceof api.ApiError && error.status === 401) this.phase = "signed-out";
