@@ -288,8 +288,7 @@ class Lookout:
             sample_every_s=sample_every_s(asked.horizon_s), seed=seed_of(identity),
             replications=asked.replications, limits=self._limits, cancel=cancel,
         )  # fmt: skip
-        # A model may tell more than the plant measures: that is shown, and never scored.
-        started = values(plant, [name for name in result.units if name in plant.point_of_name], snapshot)
+        started = values(plant, list(result.units), snapshot)
         told = held(plant, self._held_names(plant), snapshot)
         made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)))
         # A plant without a clock of its own lives in our time.

@@ -16,13 +16,13 @@ from twin.store import Store
 
 
 def values(plant: Plant, names: Sequence[str], snapshot: Snapshot) -> dict[str, float | None]:
-    """None where what was read is not good."""
+    """None where what was read is not good, and of what a model tells and the plant does not measure."""
     columns = snapshot.columns
     found: dict[str, float | None] = {}
     for name in names:
-        row = plant.point(name).id
-        good = is_good(int(columns.quality[row])) and bool(np.isfinite(columns.value[row]))
-        found[name] = float(columns.value[row]) if good else None
+        point = plant.point_of_name.get(name)
+        good = point is not None and is_good(int(columns.quality[point.id])) and np.isfinite(columns.value[point.id])
+        found[name] = float(columns.value[point.id]) if point is not None and good else None
     return found
 
 
