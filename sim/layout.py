@@ -77,6 +77,7 @@ class Layout:
     entities: list[Entity] = field(default_factory=list)
     components: list[Placed] = field(default_factory=list)
     _names: set[str] = field(default_factory=set)
+    _inside: dict[str, set[str]] = field(default_factory=dict)  # M1 -> what stands behind it in names with a point
 
     def __post_init__(self) -> None:
         if self.time_unit not in TIME_UNITS:
@@ -89,6 +90,7 @@ class Layout:
 
     def buffer(self, name: str, capacity: float = UNLIMITED, level: float = 0.0, *, items: int = 0) -> Entity:
         """Parts, counted; with `items`, a queue of numbers, at most so many."""
+        self._foreign(name)
         _numbers(name, capacity=capacity, level=level, items=items)
         if not 0 <= level <= capacity:
             raise Misspelt(f"buffer {name}: level {level:g} of {capacity:g}", "0 <= level <= capacity")
@@ -100,6 +102,7 @@ class Layout:
 
     def resource(self, name: str, capacity: int) -> Entity:
         """Units that are lent."""
+        self._foreign(name)
         _numbers(name, capacity=capacity)
         if capacity < 0 or capacity != int(capacity):
             raise Misspelt(f"resource {name}: capacity {capacity:g}", "a whole number, 0 or more")
@@ -107,6 +110,7 @@ class Layout:
 
     def tank(self, name: str, level: float, capacity: float, floor: float = 0.0) -> Entity:
         """A level with limits: an empty one gives only what comes in, a full one spills; both are counted."""
+        self._foreign(name)
         _numbers(name, level=level, capacity=capacity, floor=floor)
         if not floor <= level <= capacity:
             raise Misspelt(f"tank {name}: level {level:g}", f"{floor:g} <= level <= {capacity:g}")
@@ -114,11 +118,13 @@ class Layout:
 
     def level(self, name: str, level: float) -> Entity:
         """A level without limits: a temperature, a position."""
+        self._foreign(name)
         _numbers(name, level=level)
         return self._entity(name, Level, UNLIMITED, level, -UNLIMITED)
 
     def signal(self, name: str, value: float = 0.0) -> Entity:
         """A number that one sets and others see."""
+        self._foreign(name)
         _numbers(name, value=value)
         return self._entity(name, Signal, UNLIMITED, value, -UNLIMITED)
 
@@ -143,6 +149,9 @@ class Layout:
         if issubclass(cls, Opaque):
             cls.check(name)
         self._new_name(name)
+        own = {*kind.fields, *(h.name for h in kind.handlers)}
+        for inner in sorted(own & self._inside.get(name, set())):
+            raise Misspelt(f"{name}.{inner} is there already", f"it is the {inner} of {name}: choose another name")
         ports = {p.name: self._connect(name, kind, p, fields.get(p.name)) for p in kind.ports}
         values = {n: _value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in ports}
         placed = Placed(len(self.components), name, kind, ports, values)
@@ -208,12 +217,24 @@ class Layout:
             raise Misspelt(f"{place} is connected to {found}", f"connect a {port.to.__name__} of this layout")
         return to.number
 
+    def _foreign(self, name: str) -> None:
+        """A name with a point that a component has for something of its own would hide that."""
+        outer, _, inner = name.rpartition(".")
+        for placed in self.components if outer in self._names else ():
+            if placed.name == outer and (
+                inner in placed.type.fields or any(h.name == inner for h in placed.type.handlers)
+            ):
+                raise Misspelt(f"{name!r} is there already", f"it is the {inner} of {outer}: choose another name")
+
     def _new_name(self, name: str) -> None:
         if not all(part.isidentifier() for part in name.split(".")):
             raise Misspelt(f"name {name!r}", "letters, digits and _, no digit first")
         if name in self._names:
             raise Misspelt(f"{name!r} is there already", "choose another name")
         self._names.add(name)
+        parts = name.split(".")
+        for end in range(1, len(parts)):
+            self._inside.setdefault(".".join(parts[:end]), set()).add(parts[end])
 
 
 def _numbers(name: str, **given: object) -> None:

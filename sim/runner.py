@@ -20,6 +20,8 @@ from twin.errors import Unavailable
 CHUNK_S = 0.4  # work per task: long against ~0.2 ms of dispatch, short against the patience of a person who cancels
 FAR_CHUNK_S = 2.0  # another machine's task costs some 2 ms and the way there
 THREAD_CHUNK_S = 0.1  # a person who cancels, and the last thread to end, wait no longer
+SHARES = 2  # of what is left, for each worker
+LEAST_S = 0.01  # work per task at least: ten times what handing it out costs
 FIRST_CHUNK = 4  # replications of the first tasks, before their speed is known
 FIRST_THREAD_CHUNK = 32
 CANCEL_POLL_S = 0.1
@@ -74,17 +76,17 @@ class Runner:
     def _as_it_runs(self, job: Job, span: range, cancel: threading.Event) -> Generator[Block, None, int]:
         """Blocks until all are done or something faster is ready; what comes next."""
         if self._threads is not None and job.where is Where.THREADS:
-            pace = Pace(len(span), self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
+            pace = Pace(self.workers, THREAD_CHUNK_S, FIRST_THREAD_CHUNK)
             return (yield from self._spread(self._threads, job, span, pace, cancel))
         if self._far is not None and job.where is Where.PROCESSES:
-            return (yield from self._spread(self._far, job, span, Pace(len(span), self.workers, FAR_CHUNK_S), cancel))
+            return (yield from self._spread(self._far, job, span, Pace(self.workers, FAR_CHUNK_S), cancel))
         if self._pool is not None and job.where is Where.PROCESSES:
             try:
-                return (yield from self._spread(self._pool, job, span, Pace(len(span), self.workers), cancel))
+                return (yield from self._spread(self._pool, job, span, Pace(self.workers), cancel))
             except BrokenProcessPool as failure:
                 self._pool = self._new_pool()
                 raise Unavailable("a simulation worker died", WORKER_DIED) from failure
-        return (yield from _inline(job, span, Pace(len(span), 1), cancel))
+        return (yield from _inline(job, span, Pace(1), cancel))
 
     def close(self) -> None:
         """Drop what has not begun and end the workers."""
@@ -112,7 +114,7 @@ class Runner:
                     end = at
                 # Two tasks a worker: one runs, one waits, so that no worker idles and the next sizes are learnt.
                 while at < end and len(running) < 2 * self.workers:
-                    size = min(pace.chunk(), end - at)
+                    size = min(pace.chunk(end - at), end - at)
                     running.add(pool.submit(run_timed, job, at, size))
                     at += size
                 done, running = wait(running, timeout=CANCEL_POLL_S, return_when=FIRST_COMPLETED)
@@ -130,17 +132,17 @@ class Runner:
 class Pace:
     """How many replications a task gets: `chunk_s` of work, but every worker gets a share."""
 
-    count: int
     workers: int
     chunk_s: float = CHUNK_S
     first: int = FIRST_CHUNK
     replication_s: float | None = None
 
-    def chunk(self) -> int:
-        share = math.ceil(self.count / max(1, self.workers))
+    def chunk(self, left: int) -> int:
+        """Smaller towards the end of what is left, so that the last worker to end keeps nobody waiting long."""
+        share = math.ceil(left / max(1, SHARES * self.workers))
         if self.replication_s is None:
             return min(self.first, share)
-        return max(1, min(share, round(self.chunk_s / self.replication_s)))
+        return max(1, min(max(share, round(LEAST_S / self.replication_s)), round(self.chunk_s / self.replication_s)))
 
     def learn(self, timed: tuple[Block, float]) -> Block:
         block, took_s = timed
@@ -153,7 +155,7 @@ def _inline(job: Job, span: range, pace: Pace, cancel: threading.Event) -> Gener
     while at < span.stop and job.faster() is job:
         if cancel.is_set():
             raise Cancelled
-        block = pace.learn(run_timed(job, at, min(pace.chunk(), span.stop - at)))
+        block = pace.learn(run_timed(job, at, min(pace.chunk(span.stop - at), span.stop - at)))
         at += block.replications
         yield block
     return at

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.components.fluid import Demand, Valve
 from sim.components.line import Sink, Source
 from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
@@ -338,6 +339,34 @@ def test_a_transfer_does_not_run_backwards() -> None:
     made.add(Backwards, "P", src=made.tank("A", 5.0, 10.0), dst=made.tank("B", 5.0, 10.0))
     assert "P (Backwards.reverse," in refusal(made, (1.0, "P.reverse", 0.0))
     assert "set P.line to a negative rate" in refusal(made, (1.0, "P.reverse", 0.0))
+
+
+def test_a_circle_of_empty_tanks_that_does_not_settle_is_told() -> None:
+    """Each gives what the other gives, less next to nothing: the shares come down for ever."""
+    made = Layout("circle", "min")
+    one, two = made.tank("A", 5e-6, 10.0), made.tank("B", 0.0, 10.0)
+    made.add(Demand, "drop", tank=two, size=Constant(1e-6))
+    made.add(Valve, "there", src=one, dst=two, rate=5.0, position="open")
+    made.add(Valve, "back", src=two, dst=one, rate=5.0, position="open")
+    ours, reference = outcomes(made, 10.0)
+    assert ours == reference
+    assert re.search(
+        r"left flows through [AB] that do not settle, at [0-9.]+ min \(look for a circle of transfers\)", ours.said
+    )
+
+
+def test_a_circle_of_tanks_that_settles_keeps_its_mass() -> None:
+    made = Layout("circle", "min")
+    one, two = made.tank("A", 3.0, 10.0), made.tank("B", 0.0, 10.0)
+    made.add(Demand, "use", tank=two, size=Constant(1.0))
+    made.add(Valve, "there", src=one, dst=two, rate=5.0, position="open")
+    made.add(Valve, "back", src=two, dst=one, rate=4.0, position="open")
+    run = Interpreter(assemble(made))
+    run.run(10.0)
+    w = run.world
+    short = w.short[1] + w.unserved[1] * (10.0 - w.since[1])
+    assert sum(w.amount) == pytest.approx(3.0 - 10.0 + short, abs=1e-9)
+    assert short == pytest.approx(7.0)
 
 
 def test_a_timer_does_not_run_at_a_negative_speed() -> None:

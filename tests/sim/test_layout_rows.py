@@ -126,7 +126,8 @@ def layout():
     plant = line_plant(tmp_path, own, read=[], set=[], outputs=[], given=["mixer.on"])
     assert model_mistakes(plant) == [
         "model: nothing says when mixer.mix runs; resume = Resume(…) in class Mixer",
-        "model: odd is a SimPy process, whose state nobody can tell; write it with timers",
+        "model: odd is a SimPy process, whose state nobody can tell; write it with timers, or so that it can begin anew: "
+        "@process_anew",
     ]
 
 
