@@ -13,7 +13,7 @@ from protocols.catalog import PROTOCOLS
 from scenarios.observe import observe
 from scenarios.water.fleet import WaterMover
 from sim.experiment import compare
-from sim.result import Result
+from sim.result import table
 from sim.runner import Runner
 from sim.scenario import parse_limit, parse_scenario
 from twin.plantfile import load_plant
@@ -41,22 +41,6 @@ def main() -> None:
     )
     runner.close()
     sys.stdout.write(table(result))
-
-
-def table(result: Result) -> str:
-    """One line a scenario and figure: the baseline, the difference with its 95 % interval, and the risks."""
-    lines = [f"{'scenario':18}{'figure':22}{'baseline':>10}{'difference':>12}{'±':>8}"]
-    for outcome in result.scenarios:
-        for name, difference in outcome.differences.items():
-            base = result.baseline.kpis[name].mean
-            verdict = "" if difference.resolved else "  not resolved"
-            figures = f"{base:>10.2f}{difference.mean:>+12.2f}{difference.half_width:>8.2f}{verdict}"
-            lines.append(f"{outcome.name:18}{name:22}{figures}")
-        for risk in outcome.limits:
-            span = f"[{risk.low[-1]:.2f}, {risk.high[-1]:.2f}]"
-            lines.append(f"{outcome.name:18}P({risk.limit}) = {risk.probability[-1]:.2f} {span}")
-    lines.append(f"{result.replications} pairs, seed {result.seed}, {result.backend}, {result.wall_s:.1f} s")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
