@@ -365,7 +365,7 @@ def test_every_key_of_these_tables_is_in_the_guide() -> None:
 
 def test_the_guides_rows_and_conditions_are_right_ones(tmp_path: Path) -> None:
     text = GUIDE.read_text("utf-8")
-    guide = text[text.index("## Interlocks") : text.index("## Model")]
+    guide = text[text.index("## Interlocks") : text.index("## Look-ahead")]
     rows = [b for b in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL) if "plc_*" not in b]
     assert len(rows) == 3
     shipped = (GUIDE.parents[1] / "scenarios/water/plant.toml").read_text("utf-8")
