@@ -24,7 +24,7 @@ from protocols.discovery import Found, Told
 from protocols.modbus.probing import parse_span, parse_units
 from protocols.mqtt.codec import SPARKPLUG
 from protocols.mqtt.sparkplug import NAMESPACE
-from twin.errors import BadRequest, NotFound, Unavailable
+from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
 from twin.interface import NAME
 from twin.nearest import nearest
 from twin.plant import Device
@@ -252,7 +252,13 @@ def _run(search: Search) -> Found:
     progress = _Progress()
 
     async def main() -> Found:
-        return await search(progress.told)
+        try:
+            return await search(progress.told)
+        except TwinloopError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a connection that broke off because we end
+                raise asyncio.CancelledError from None
+            raise
 
     try:
         return asyncio.run(main())
