@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -250,18 +251,26 @@ def _search(device: Device, asked: _Asked) -> Search:
 def _run(search: Search) -> Found:
     """One search with its progress on stderr; Ctrl-C ends it before anything is written."""
     progress = _Progress()
+    interrupts: list[int] = []
 
     async def main() -> Found:
-        try:
-            return await search(progress.told)
-        except TwinloopError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # a connection that broke off because we end
-                raise asyncio.CancelledError from None
-            raise
+        task = asyncio.current_task()
+        assert task is not None
+        stop = task.cancel
+
+        def interrupted() -> None:
+            interrupts.append(signal.SIGINT)
+            stop()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
+        return await search(progress.told)
 
     try:
         return asyncio.run(main())
+    except (TwinloopError, OSError, asyncio.CancelledError, BaseExceptionGroup):
+        if interrupts:  # whatever broke off broke off because we end
+            raise KeyboardInterrupt from None
+        raise
     finally:
         progress.end()
 
