@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -262,7 +263,8 @@ def _run(search: Search) -> Found:
             interrupts.append(signal.SIGINT)
             stop()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
+        if threading.current_thread() is threading.main_thread():  # no other hears signals
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
         return await search(progress.told)
 
     try:
