@@ -1,9 +1,8 @@
-"""Brings what became of predicted alarms and shelves into the ledger, once each, also after a crash; must not know why."""
+"""What became of predicted alarms and shelves, as entries of the ledger and checked against them; must not know why."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,47 +13,30 @@ import msgspec
 
 from control.evidence import LOOKAHEAD, Evidence
 from control.lookahead_store import LookaheadStore, Step
+from control.outbox import AUDIT_BATCH
 from ledger.entry import JSON, Entry
-from ledger.errors import LedgerError
 
-AUDIT_BATCH = 100  # handed to the ledger at once
-RETRY_S = 1.0
 PROBLEMS_MAX = 100
-log = logging.getLogger("twinloop.lookahead")
 
 
-class LookaheadAudit:
-    """The store is the outbox: a step without an entry is recorded."""
+class LookaheadLetters:
+    """Steps of predicted alarms."""
+
+    what = "steps of predicted alarms"
 
     def __init__(self, store: LookaheadStore, evidence: Evidence, on_disk: Callable[..., Awaitable[Any]]) -> None:
         self._store, self._evidence, self._on_disk = store, evidence, on_disk
-        self._wake = asyncio.Event()
 
-    def wake(self) -> None:
-        """Something was stored."""
-        self._wake.set()
+    async def waiting(self) -> Sequence[Step]:
+        rows: Sequence[Step] = await self._on_disk(self._store.unaudited, AUDIT_BATCH)
+        return rows
 
-    async def run(self) -> None:
-        await self._forget_recorded()
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while rows := await self._on_disk(self._store.unaudited, AUDIT_BATCH):
-                try:
-                    futures = [self._evidence.record(LOOKAHEAD, _entry(step), step.time) for step in rows]
-                    indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
-                    await self._on_disk(self._store.audited, [(i, s.n) for i, s in zip(indexes, rows, strict=True)])
-                except LedgerError as error:
-                    log.error("%d predicted alarms wait for the ledger: %s", len(rows), error)
-                    await asyncio.sleep(RETRY_S)
-                    await self._forget_recorded()
+    async def record(self, rows: Sequence[Step]) -> None:
+        futures = [self._evidence.record(LOOKAHEAD, _entry(step), step.time) for step in rows]
+        indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+        await self._on_disk(self._store.audited, [(i, s.n) for i, s in zip(indexes, rows, strict=True)])
 
-    async def _forget_recorded(self) -> None:
-        """After a crash between ledger and store: entries that exist are not written twice."""
-        rows = await self._on_disk(self._store.unaudited, AUDIT_BATCH)
-        if not rows:
-            return
+    async def forget_recorded(self, rows: Sequence[Step]) -> None:
         known = {(s.n, s.sha256) for s in rows}
         entries = await asyncio.to_thread(self._evidence.entries, 2 * AUDIT_BATCH, LOOKAHEAD)
         found = [(i, int(str(e.body["n"]))) for i, e in entries if (e.body["n"], e.body["sha256"]) in known]

@@ -23,10 +23,11 @@ from control.errors import words
 from control.evidence import Evidence
 from control.live import LiveTwin
 from control.lookahead import Alarm, Alarms, Forecast, Shelf, Status, forecast_of, sample_every_s, seed_of, sentence
-from control.lookahead_audit import LookaheadAudit
+from control.lookahead_audit import LookaheadLetters
 from control.lookahead_futures import Futures
 from control.lookahead_score import Score, Summary, summary
 from control.lookahead_store import LookaheadStore
+from control.outbox import Outbox
 from control.sight import held, values
 from protocols.link import Clock
 from sim.experiment import compare
@@ -104,7 +105,7 @@ class Lookout:
         self._cancel = threading.Event()
         self._thread = ThreadPoolExecutor(1, "lookahead")
         self._disk = ThreadPoolExecutor(1, "forecasts")
-        self._audit = LookaheadAudit(store, evidence, self._on_disk)
+        self._audit = Outbox(LookaheadLetters(store, evidence, self._on_disk))
         self._futures = Futures(live, store, clock, self._on_disk)
 
     # --- what callers ask --------------------------------------------------------------------------------------------

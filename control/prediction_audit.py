@@ -1,50 +1,32 @@
-"""Brings predictions and their scores into the ledger, once each, whenever it takes them; must not know what they say."""
+"""Predictions and their scores as entries of the ledger; must not know what they say."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from control.evidence import PREDICTION, PREDICTION_SCORE, Evidence
+from control.outbox import AUDIT_BATCH
 from control.prediction import Prediction
 from control.prediction_store import PredictionStore, Unaudited
 from control.score import Score
 from ledger.entry import JSON
-from ledger.errors import LedgerError
-
-AUDIT_BATCH = 100  # handed to the ledger at once
-RETRY_S = 1.0
-log = logging.getLogger("twinloop.preflight")
 
 
-class PredictionAudit:
-    """The store is the outbox: what has no entry in it is recorded, also after a crash."""
+class PredictionLetters:
+    """Predictions and their scores."""
+
+    what = "predictions"
 
     def __init__(self, store: PredictionStore, evidence: Evidence, on_disk: Callable[..., Awaitable[Any]]) -> None:
         self._store, self._evidence, self._on_disk = store, evidence, on_disk
-        self._wake = asyncio.Event()
 
-    def wake(self) -> None:
-        """Something was stored."""
-        self._wake.set()
+    async def waiting(self) -> Sequence[Unaudited]:
+        rows: Sequence[Unaudited] = await self._on_disk(self._store.unaudited, AUDIT_BATCH)
+        return rows
 
-    async def run(self) -> None:
-        await self._forget_recorded()
-        self._wake.set()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while rows := await self._on_disk(self._store.unaudited, AUDIT_BATCH):
-                try:
-                    await self._record(rows)
-                except LedgerError as error:
-                    log.error("%d predictions wait for the ledger: %s", len(rows), error)
-                    await asyncio.sleep(RETRY_S)
-                    await self._forget_recorded()
-
-    async def _record(self, rows: list[Unaudited]) -> None:
+    async def record(self, rows: Sequence[Unaudited]) -> None:
         made = [r for r in rows if r.needs_prediction]
         scored = [r for r in rows if r.needs_score]
         futures = [
@@ -62,11 +44,7 @@ class PredictionAudit:
             [(i, r.command) for i, r in zip(indexes[len(made) :], scored, strict=True)],
         )
 
-    async def _forget_recorded(self) -> None:
-        """After a crash between ledger and store: entries that exist are not written twice."""
-        rows = await self._on_disk(self._store.unaudited, AUDIT_BATCH)
-        if not rows:
-            return
+    async def forget_recorded(self, rows: Sequence[Unaudited]) -> None:
         found: list[list[tuple[int, str]]] = []
         for kind, texts in (
             (PREDICTION, {(r.command, r.body_sha256) for r in rows if r.needs_prediction}),

@@ -21,8 +21,9 @@ from control.command import Command, Status
 from control.evidence import Evidence
 from control.live import LiveTwin
 from control.observed import Held
+from control.outbox import Outbox
 from control.prediction import Prediction, prediction_of, question, unpredicted, verdict
-from control.prediction_audit import PredictionAudit
+from control.prediction_audit import PredictionLetters
 from control.prediction_store import Kept, PredictionStore
 from control.score import Score, Summary, score, summary, unscored
 from control.sight import held, read_tracks, values
@@ -69,7 +70,7 @@ class Preflight:
         self._asked: set[threading.Event] = set()  # each cancels one
         self._thread = ThreadPoolExecutor(1, "preflight")
         self._disk = ThreadPoolExecutor(1, "predictions")
-        self._audit = PredictionAudit(store, evidence, self._on_disk)
+        self._audit = Outbox(PredictionLetters(store, evidence, self._on_disk))
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -385,7 +386,7 @@ class Component:
         return self.handle.now
 
 
-class Opaque(Component):
+class Opaque(Component, ABC):
     """A component with state outside its fields: it runs on SimPy only, which asks it to save and to go on with that.
 
     `sim.opaque` has those there are; a user's own model becomes a row there, not another class beside this one.
@@ -397,40 +398,40 @@ class Opaque(Component):
     begins_with: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
+    @abstractmethod
     def title(cls) -> str:
         """What it is, for messages."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def fingerprint(cls) -> str:
         """Hash of all outside that makes its futures: files, weights, numbers."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def check(cls, name: str) -> None:
         """Refuse what cannot work, when the component is added as `name`."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def watched(cls) -> frozenset[str]:
         """The ports at whose changes its rules look."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, unit_s: float, replication: int) -> None:
         """Make what is outside, in its first state; told before the run begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, saved: object | None) -> None:
         """Go on from what `save` gave; None: begin at this moment, in a run that goes on from a measured state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self) -> object:
         """All the state outside; plain values, that go to other processes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Free what is outside."""
-        raise NotImplementedError
 
 
 # --- types -----------------------------------------------------------------------------------------------------------
