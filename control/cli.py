@@ -203,7 +203,12 @@ def whatif(
         list[str] | None, typer.Option(help="Figures by name, such as 'tank_1.level.mean' or 'first(tank_1.level<3)'.")
     ] = None,
     goal: Annotated[str, typer.Option(help="Tell the best: 'max tank_1.level.min' or 'min energy_kwh'.")] = "",
-    replications: Annotated[int, typer.Option(help="Paired replications.")] = 64,
+    replications: Annotated[int, typer.Option(help="Paired replications; the first ones with --until.")] = 64,
+    until: Annotated[
+        str, typer.Option(help="Double the replications until differences are so narrow: 'energy_kwh±5' (or +/-).")
+    ] = "",
+    replications_max: Annotated[int, typer.Option(help="Where --until gives up.")] = 1024,
+    confidence: Annotated[float, typer.Option(help="Of every interval.")] = 0.95,
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same state, question and seed give the same answer.")] = 1,
     branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
     plant: Annotated[
@@ -226,6 +231,7 @@ def whatif(
     body = {
         "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],
         "replications": replications, "seed": seed, "branch": branch, "kpis": kpi or [], "goal": goal,
+        "until": until, "replications_max": replications_max, "confidence": confidence,
     }  # fmt: skip
     run = client.post("/whatif", body)
     run = client.followed("/whatif", run, "simulating")

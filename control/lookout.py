@@ -30,10 +30,10 @@ from control.lookahead_store import LookaheadStore
 from control.outbox import Outbox
 from control.sight import held, values
 from protocols.link import Clock
-from sim.experiment import compare
 from sim.plant_model import noise, read_plant_model
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
+from sim.whatif import Now, compare
 from twin.columns import Snapshot
 from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
 from twin.lookahead import Lookahead
@@ -285,9 +285,8 @@ class Lookout:
         """On a thread."""
         identity = self._new_id()
         result = compare(
-            plant, snapshot, (), self._runner, horizon_s=asked.horizon_s,
-            sample_every_s=sample_every_s(asked.horizon_s), seed=seed_of(identity),
-            replications=asked.replications, limits=self._limits, cancel=cancel,
+            Now(plant, snapshot), horizon=asked.horizon_s, every=sample_every_s(asked.horizon_s), seed=seed_of(identity),
+            replications=asked.replications, limits=self._limits, runner=self._runner, cancel=cancel,
         )  # fmt: skip
         started = values(plant, list(result.units), snapshot)
         told = held(plant, self._held_names(plant), snapshot)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from control.observed import Held
-from sim.experiment import HORIZON_MAX_S
+from sim.plant_job import HORIZON_MAX_S
 from sim.plant_model import PlantModel, step_s
 from sim.result import Outcome, Result
 from sim.scenario import Intervention, Limit, Scenario

@@ -28,10 +28,10 @@ from control.prediction_store import Kept, PredictionStore
 from control.score import Score, Summary, score, summary, unscored
 from control.sight import held, read_tracks, values
 from protocols.link import Clock
-from sim.experiment import compare
 from sim.plant_model import PlantModel, noise, read_plant_model
 from sim.runner import Runner
 from sim.scenario import parse_limit
+from sim.whatif import Now, compare
 from twin.columns import Snapshot
 from twin.errors import LimitExceeded, NotFound, Refused, TwinloopError, Unavailable
 from twin.interlock import Judgement
@@ -156,9 +156,8 @@ class Preflight:
         asked = question(command.id, command.point, command.value, at_s, assumed, policy, model)
         limits = tuple(parse_limit(text) for text in policy.limits)
         result = compare(
-            plant, snapshot, (asked.scenario,), self._runner, horizon_s=asked.horizon_s,
-            sample_every_s=asked.sample_every_s, seed=asked.seed, replications=asked.replications, limits=limits,
-            cancel=cancel,
+            Now(plant, snapshot), [asked.scenario], horizon=asked.horizon_s, every=asked.sample_every_s, seed=asked.seed,
+            replications=asked.replications, limits=limits, runner=self._runner, cancel=cancel,
         )  # fmt: skip
         outputs = list(result.units)
         return prediction_of(

@@ -165,6 +165,8 @@ def whatif(result: Mapping[str, Any]) -> None:
     out.print(
         f"{count} paired replications over {hours:g} h from plant time {_clock(result['clock_s'])}, {wall_s:.1f} s"
     )
+    if result["stopped"] == "max":
+        out.print("stopped at its limit before the precision asked")
     baseline, *scenarios = result["outcomes"]
     for outcome in scenarios:
         out.print(f"\n[bold]{outcome['name']}[/bold] against {baseline['name']}")
@@ -177,7 +179,11 @@ def whatif(result: Mapping[str, Any]) -> None:
                 (name, f"{baseline['kpis'][name]['mean']:.3f}", f"{outcome['kpis'][name]['mean']:.3f}",
                  f"{difference['mean']:+.3f}", spread, verdict)
             )  # fmt: skip
-        table(("figure", "baseline", "scenario", "difference", "95 %", ""), rows, "no figures")
+        table(
+            ("figure", "baseline", "scenario", "difference", f"{100 * result['confidence']:g} %", ""),
+            rows,
+            "no figures",
+        )
         for base, risk in zip(baseline["limits"], outcome["limits"], strict=True):
             end, before = risk["probability"][-1], base["probability"][-1]
             out.print(

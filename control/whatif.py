@@ -1,6 +1,6 @@
-"""What-ifs of the running server: each a snapshot, an experiment in worker processes, progress and a cancel.
+"""What-ifs of the running server: each a snapshot, work on a thread with the runner's help, progress and a cancel.
 
-Must not know HTTP; the experiment itself lives in sim/.
+Must not know HTTP, nor what is asked: `control.asking`.
 """
 
 from __future__ import annotations
@@ -8,28 +8,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from control.asking import Asking, Work
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
 from sim.answers import Answers
-from sim.experiment import HORIZON_MAX_S, check_question, compare, left_s
-from sim.result import Goal, parse_goal
+from sim.experiment import left_s
 from sim.runner import Cancelled, Runner
-from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
+from sim.whatif import Now
 from twin.columns import Snapshot
-from twin.errors import BadRequest, LimitExceeded, NotFound, TwinloopError
-from twin.plant import Plant
+from twin.errors import LimitExceeded, NotFound, TwinloopError
 
 RUNNING_MAX = 2  # they share the worker processes; a third would only slow both
 RUNS_KEPT = 50  # results of ~100 kB each
 SNAPSHOTS_KEPT = 8  # of the newest runs, to be looked into as branches: 44 MB each a million points
-SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
-SAMPLE_MIN_S = 60.0
 log = logging.getLogger("twinloop.whatif")
 
 
@@ -40,47 +37,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, as parsed at the edge."""
-
-    scenarios: tuple[Scenario, ...]
-    limits: tuple[Limit, ...]
-    horizon_s: float
-    replications: int
-    seed: int
-    kpis: tuple[str, ...] = ()
-    goal: Goal | None = None
-
-
-def question(
-    scenarios: list[str], limits: list[str], horizon_s: float, replications: int, seed: int,
-    kpis: Sequence[str] = (), goal: str = "",
-) -> Question:  # fmt: skip
-    """
-    Args:
-        kpis: figures by name; the usual ones when empty.
-        goal: `min energy_kwh`: the best scenario is told, as draft commands.
-
-    Raises:
-        BadRequest: a text that does not parse, naming the place; no scenario; a horizon out of bounds.
-    """
-    if not scenarios:
-        raise BadRequest("no scenario", "write at least one, such as pump_335.status=off for 4h")
-    if not 0 < horizon_s <= HORIZON_MAX_S:
-        raise BadRequest(f"horizon_s {horizon_s:g}", f"give a number in (0, {HORIZON_MAX_S:g}]")
-    if not 0 <= seed < 2**63:
-        raise BadRequest(f"seed {seed}", "give a whole number from 0 to 2⁶³ - 1")
-    parsed = tuple(parse_scenario(text) for text in scenarios)
-    wanted = parse_goal(goal) if goal else None
-    names = dict.fromkeys([*kpis, *([wanted.kpi] if kpis and wanted else [])])
-    told = tuple(parse_limit(text) for text in limits)
-    return Question(parsed, told, horizon_s, replications, seed, tuple(names), wanted)
-
-
 @dataclass(slots=True)
 class Run:
-    """One what-if. `asked` is the request as it came, shown with the result; `snapshot` where it starts; `left_s` how long
+    """One what-if. `asked` is the request as it came, shown with the answer; `snapshot` where it starts; `left_s` how long
     it still takes at its pace, as far as it is planned now."""
 
     id: str
@@ -95,10 +54,6 @@ class Run:
     cancel: threading.Event = field(default_factory=threading.Event)
 
 
-def _sample_every_s(what: Question) -> float:
-    return max(SAMPLE_MIN_S, what.horizon_s / SAMPLES)
-
-
 class WhatIfs:
     """Owned by the event loop; experiments block threads, replications burn worker processes."""
 
@@ -106,6 +61,7 @@ class WhatIfs:
         self._live, self._runner, self._clock, self._new_id = live, runner, clock, new_id
         self._runs: dict[str, Run] = {}
         self._answers = Answers()
+        self._checked = 0  # questions that are being looked at
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -119,30 +75,33 @@ class WhatIfs:
                 run.cancel.set()
             await asyncio.to_thread(self._runner.close)
 
-    def start(self, asked: Any, what: Question, start: Snapshot | None = None) -> Run:
+    async def start(self, request: Any, asking: Asking, start: Snapshot | None = None) -> Run:
         """From the twin's state right now, or from a branch.
+
+        Args:
+            request: as it came, to be shown with the answer.
 
         Raises:
             BadRequest: an unknown point, a value or count out of range.
             Refused: the twin does not know the plant's state well enough to start.
             LimitExceeded: RUNNING_MAX experiments are running.
         """
+        running = sum(r.state is State.RUNNING for r in self._runs.values()) + self._checked
+        if running >= RUNNING_MAX or self._tasks is None:
+            raise LimitExceeded(f"{running} what-ifs are running", "wait for one or cancel it")
         snapshot = self._live.snapshot() if start is None else start
-        plant = self._live.plant
-        check_question(
-            plant, snapshot, what.scenarios, horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what),
-            replications=what.replications, limits=what.limits, kpis=what.kpis, goal=what.goal,
-        )  # fmt: skip
-        running = [r for r in self._runs.values() if r.state is State.RUNNING]
-        if len(running) >= RUNNING_MAX or self._tasks is None:
-            raise LimitExceeded(f"{len(running)} what-ifs are running", "wait for one or cancel it")
-        run = Run(self._new_id(), asked, self._clock(), snapshot)
+        self._checked += 1
+        try:
+            work = await asyncio.to_thread(asking, Now(self._live.plant, snapshot))
+        finally:
+            self._checked -= 1
+        run = Run(self._new_id(), request, self._clock(), snapshot)
         self._runs[run.id] = run
         for old in self.all()[SNAPSHOTS_KEPT:]:
             old.snapshot = None
         while len(self._runs) > RUNS_KEPT:
             del self._runs[next(i for i, r in self._runs.items() if r.state is not State.RUNNING)]
-        self._tasks.create_task(self._experiment(run, what, plant, snapshot))
+        self._tasks.create_task(self._experiment(run, work))
         return run
 
     @property
@@ -165,7 +124,7 @@ class WhatIfs:
         run.cancel.set()
         return run
 
-    async def _experiment(self, run: Run, what: Question, plant: Plant, snapshot: Snapshot) -> None:
+    async def _experiment(self, run: Run, work: Work) -> None:
         loop = asyncio.get_running_loop()
         begun = loop.time()
 
@@ -174,13 +133,7 @@ class WhatIfs:
             loop.call_soon_threadsafe(self._move, run, State.RUNNING, done / planned, left)
 
         try:
-            result = await asyncio.to_thread(
-                compare, plant, snapshot, what.scenarios, self._runner,
-                horizon_s=what.horizon_s, sample_every_s=_sample_every_s(what), seed=what.seed,
-                replications=what.replications, limits=what.limits,
-                kpis=what.kpis, goal=what.goal, progress=progress, cancel=run.cancel, by=self._answers.answer,
-            )  # fmt: skip
-            run.result = await asyncio.to_thread(result.to_json)
+            run.result = await asyncio.to_thread(work, self._runner, self._answers, progress, run.cancel)
             self._move(run, State.DONE, 1.0)
         except Cancelled:
             self._move(run, State.CANCELLED, run.progress)

@@ -7,8 +7,9 @@ import json
 import threading
 from collections import OrderedDict
 
-from sim.experiment import Progress, Question, answer, asked_as
+from sim.experiment import Progress, answer
 from sim.job import Job
+from sim.question import Question, asked_as
 from sim.result import Result
 from sim.runner import Runner
 from sim.versions import versions

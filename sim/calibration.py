@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.experiment import Question, replicate
+from sim.experiment import replicate
 from sim.kpi import values
+from sim.question import Question
 from sim.runner import Runner
 from sim.scenario import Intervention, Scenario
 from sim.whatif import Base, job_of, lent
@@ -52,7 +53,7 @@ def calibrate(
     """
     if not low < high:
         raise BadRequest(f"{parameter} from {low:g} to {high:g}", "give the smaller one first")
-    job = job_of(base, (), horizon=horizon, kpis=[kpi], seed=seed, **asked)
+    job = job_of(base, (), Question(kpis=(kpi,)), horizon=horizon, seed=seed, **asked)
     with lent(runner) as hired:
 
         def shown(*numbers: float) -> NDArray[np.float64]:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sim.experiment import Question, replicate
+from sim.experiment import replicate
 from sim.kpi import values
+from sim.question import Question
 from sim.result import Result, parse_goal
 from sim.runner import Runner
 from sim.scenario import Intervention, Scenario, parse_limit
@@ -59,9 +60,9 @@ def optimise(
     optuna = _optuna()
     if not 1 <= len(decisions) <= DECISIONS_MAX or not 1 <= trials <= TRIALS_MAX:
         raise BadRequest(f"{len(decisions)} decisions, {trials} trials", f"1 … {DECISIONS_MAX}, 1 … {TRIALS_MAX}")
-    wanted = parse_goal(goal)
-    job = job_of(base, (), horizon=horizon, kpis=[wanted.kpi], limits=limits, seed=seed, **asked)
-    passing = [f"{x.point}.{'min' if x.sign == '<' else 'max'}" for x in map(parse_limit, limits)]
+    wanted, parsed = parse_goal(goal), tuple(map(parse_limit, limits))
+    job = job_of(base, (), Question(limits=parsed, goal=wanted), horizon=horizon, seed=seed, **asked)
+    passing = [f"{x.point}.{'min' if x.sign == '<' else 'max'}" for x in parsed]
     known: dict[str, float | None] = {}
 
     with lent(runner) as hired:
@@ -73,7 +74,7 @@ def optimise(
                 some = job.asking([_setting(chosen)])
                 block, _ = replicate(some, Question(replications), hired)
                 shares = []
-                for limit, name in zip(map(parse_limit, limits), passing, strict=True):
+                for limit, name in zip(parsed, passing, strict=True):
                     extreme = values(some, block, 0, name)
                     shares.append(float((extreme < limit.value if limit.sign == "<" else extreme > limit.value).mean()))
                 kept = all(share <= risk for share in shares)

@@ -16,7 +16,8 @@ from sim.layout_job import Beginning, layout_job
 from sim.layout_rows import read_layout_model
 from sim.live import start, start_points
 from sim.model import Model, read_model
-from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb
+from sim.question import Question
+from sim.scenario import BASELINE, Intervention, Scenario, Verb
 from sim.start import needed_points, start_state
 from twin.columns import Snapshot
 from twin.errors import BadRequest
@@ -26,14 +27,16 @@ from twin.points import Point
 from twin.schema import Enum
 from twin.table import PointTable
 
+HORIZON_MAX_S = 7 * 86_400.0  # beliefs of what comes to a plant say nothing useful past a week
+
 
 def plant_job(
     plant: Plant,
     snapshot: Snapshot,
     scenarios: Sequence[Scenario],
+    asked: Question,
+    *,
     outputs: Sequence[str] | None,
-    kpis: Sequence[str],
-    limits: Sequence[Limit],
     horizon_s: float,
     sample_every_s: float,
     seed: int,
@@ -41,29 +44,30 @@ def plant_job(
 ) -> Job:
     """
     Args:
-        outputs: the model's own when None; what figures and limits need is added.
-        kpis: figures asked for by name.
+        outputs: the model's own when None; what the question's figures and limits need is added.
         backend: as `sim.backend.choose` takes it, where the model is a layout.
 
     Raises:
         BadRequest: an unknown point or figure, a value out of range.
         Refused: the snapshot is not good enough to start from.
     """
+    if not 0 < horizon_s <= HORIZON_MAX_S:
+        raise BadRequest(f"horizon of {horizon_s:g} s", f"a positive time, at most {HORIZON_MAX_S:g} s")
     if plant.model.get("kind") == "layout":
-        return _of_layout(plant, snapshot, scenarios, outputs, kpis, limits, horizon_s, sample_every_s, seed, backend)
+        return _of_layout(plant, snapshot, scenarios, asked, outputs, horizon_s, sample_every_s, seed, backend)
     model = read_model(plant)
     start = start_state(plant, model, snapshot)
-    asked = [*(model.outputs if outputs is None else outputs), *(x.point for x in limits)]
-    for name in asked:
+    followed = [*(model.outputs if outputs is None else outputs), *(x.point for x in asked.limits)]
+    for name in followed:
         if name not in model.reads:
             raise BadRequest(f"the model does not tell {name!r}", nearest(name, model.reads))
-    asked += needed(kpis, (ENERGY,), tuple(model.reads)).outputs
+    followed += needed(asked.named, (ENERGY,), tuple(model.reads)).outputs
     if horizon_s < model.step_s:
         raise BadRequest(f"horizon of {horizon_s:g} s", f"at least a step of the model, {model.step_s} s")
-    followed = tuple(dict.fromkeys(asked))
+    outputs = tuple(dict.fromkeys(followed))
     job = WaterJob(
-        model, start, (BASELINE, *scenarios), followed, horizon_s, sample_every_s, seed, plant.id,
-        {name: plant.point(name).unit for name in followed},
+        model, start, (BASELINE, *scenarios), outputs, horizon_s, sample_every_s, seed, plant.id,
+        {name: plant.point(name).unit for name in outputs},
         _base(plant, needed_points(plant, model), snapshot),
     )  # fmt: skip
     for scenario in job.scenarios:
@@ -72,8 +76,8 @@ def plant_job(
 
 
 def _of_layout(
-    plant: Plant, snapshot: Snapshot, scenarios: Sequence[Scenario], outputs: Sequence[str] | None,
-    kpis: Sequence[str], limits: Sequence[Limit], horizon_s: float, sample_every_s: float, seed: int, backend: str,
+    plant: Plant, snapshot: Snapshot, scenarios: Sequence[Scenario], asked: Question, outputs: Sequence[str] | None,
+    horizon_s: float, sample_every_s: float, seed: int, backend: str,
 ) -> Job:  # fmt: skip
     model = read_layout_model(plant)
     begun = start(plant, model, snapshot, kernel_types(model.layout))
@@ -88,7 +92,7 @@ def _of_layout(
                 _check_range(plant.point(step.point), step.value, f"scenario {scenario.name!r}: {step.point}")
     return layout_job(
         model.layout, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=sample_every_s,
-        outputs=model.outputs if outputs is None else outputs, kpis=kpis, limits=limits, begin=begin,
+        outputs=model.outputs if outputs is None else outputs, kpis=asked.named, limits=asked.limits, begin=begin,
         model_hash=model.hash, units={name: plant.point(name).unit for name in reads}, backend=backend,
         base=_base(plant, start_points(plant, model), snapshot),
     )  # fmt: skip

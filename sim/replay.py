@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim.experiment import Precision, Question, answer
+from sim.experiment import answer
 from sim.job import Job
 from sim.layout_job import layout_job
 from sim.layout_record import restored
 from sim.plant_job import plant_job, snapshot_of_base
+from sim.question import Precision, Question
 from sim.result import Goal, Result, Sense, digest
 from sim.runner import Runner
 from sim.scenario import Intervention, Scenario, Verb, parse_limit
@@ -47,7 +48,8 @@ def replay(content: Mapping[str, Any], runner: Runner, plant: Plant | None = Non
         BadRequest: it is no result, its plant is not given or is another, or what it needs is not there any more.
     """
     try:
-        job, asked = _job(content, plant, backend), _asked(content["question"])
+        asked = _asked(content["question"])
+        job = _job(content, asked, plant, backend)
     except (KeyError, TypeError, ValueError) as missing:
         raise BadRequest(
             f"this is no result of a what-if: {missing!r}", "give a file that whatif --json wrote"
@@ -63,30 +65,21 @@ def is_of_plant(content: Mapping[str, Any]) -> bool:
     return "plant" in content.get("base", {})
 
 
-def _job(content: Mapping[str, Any], plant: Plant | None, backend: str) -> Job:
+def _job(content: Mapping[str, Any], asked: Question, plant: Plant | None, backend: str) -> Job:
     q, base = content["question"], content["base"]
     scenarios = [_scenario(each) for each in q["scenarios"]]
-    limits = [parse_limit(text) for text in q["limits"]]
     if not is_of_plant(content):
         return layout_job(
             restored(base["layout"]), scenarios, horizon_s=q["horizon_s"], seed=q["seed"],
-            sample_every_s=q["sample_every_s"], outputs=q["outputs"], kpis=q["kpis"], limits=limits, backend=backend,
+            sample_every_s=q["sample_every_s"], outputs=q["outputs"], kpis=asked.named, limits=asked.limits,
+            backend=backend,
         )  # fmt: skip
     if plant is None:
         raise BadRequest(f"the result is of plant {base['plant']!r}", "name its folder with --plant")
-    snapshot = snapshot_of_base(plant, base)
     return plant_job(
-        plant,
-        snapshot,
-        scenarios,
-        q["outputs"],
-        q["kpis"],
-        limits,
-        q["horizon_s"],
-        q["sample_every_s"],
-        q["seed"],
-        backend,
-    )
+        plant, snapshot_of_base(plant, base), scenarios, asked, outputs=q["outputs"], horizon_s=q["horizon_s"],
+        sample_every_s=q["sample_every_s"], seed=q["seed"], backend=backend,
+    )  # fmt: skip
 
 
 def _asked(q: Mapping[str, Any]) -> Question:

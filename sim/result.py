@@ -245,7 +245,7 @@ def table(result: Result) -> str:
     lines.append(
         f"{result.replications} pairs{ended}, seed {result.seed}, {result.backend}{why}, {result.wall_s:.2f} s"
     )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _row(result: Result, outcome: Outcome, name: str, figure: Figure) -> str:

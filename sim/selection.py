@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sim.job import join
 from sim.kpi import values
+from sim.question import Question
 from sim.ranking import Selection, kn, ocba
 from sim.result import parse_goal
 from sim.runner import Runner
@@ -51,7 +52,7 @@ def select(
     if method not in METHODS:
         raise BadRequest(f"method {method!r}", f"one of {', '.join(METHODS)}")
     wanted = parse_goal(goal)
-    job = job_of(base, options, horizon=horizon, kpis=[wanted.kpi], seed=seed, **asked)
+    job = job_of(base, options, Question(goal=wanted), horizon=horizon, seed=seed, **asked)
     with lent(runner) as hired:
 
         def sample(numbers: Sequence[int], first: int, count: int) -> NDArray[np.float64]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.beliefs import Belief, quantile, spread
-from sim.experiment import Question, replicate
+from sim.experiment import replicate
 from sim.job import Block, Job
 from sim.kernel.world import Packed
 from sim.kpi import values
 from sim.layout_job import LayoutJob, States
+from sim.question import Question
 from sim.runner import Runner
 from sim.scenario import BASELINE, Intervention, Scenario
 from sim.statistics import CONFIDENCE, Difference, paired_difference
@@ -54,7 +55,7 @@ def tornado(
     _check(beliefs)
     ends = {name: (quantile(b, LOW), quantile(b, HIGH)) for name, b in beliefs.items()}
     arms = [_setting({name: value}, f"{name}={value:g}") for name, pair in ends.items() for value in pair]
-    job = job_of(base, (), horizon=horizon, kpis=[kpi], seed=seed, **asked)
+    job = job_of(base, (), Question(kpis=(kpi,)), horizon=horizon, seed=seed, **asked)
     found = _sampled(job.asking([BASELINE, *arms]), kpi, replications, runner)
     bars = []
     for k, (name, (low, high)) in enumerate(ends.items()):
@@ -90,7 +91,7 @@ def variance_split(
     if min(parameters, states, replications) < 2:
         raise BadRequest(f"{parameters} × {states} × {replications} runs", "at least 2 of each")
     arms = [_setting(draw, f"draw {k}") for k, draw in enumerate(spread(beliefs, parameters, seed))]
-    job = job_of(base, (), horizon=horizon, kpis=[kpi], seed=seed, **asked).asking(arms)
+    job = job_of(base, (), Question(kpis=(kpi,)), horizon=horizon, seed=seed, **asked).asking(arms)
     if isinstance(job, LayoutJob) and job.begin.states is not None:
         begin = dataclasses.replace(job.begin, states=partial(_repeated, job.begin.states, replications))
         job = dataclasses.replace(job, begin=begin)

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.answers import Answers
-from sim.experiment import Precision, Progress, Question, answer
+from sim.experiment import Progress, answer
 from sim.job import Job
-from sim.kpi import usual
 from sim.layout import Layout
 from sim.layout_job import SAMPLES, Beginning, layout_job
+from sim.question import Precision, Question, parse_precision
 from sim.result import Goal, Plan, Result, parse_goal
 from sim.runner import Runner
-from sim.scenario import Scenario, parse_limit, parse_scenario
+from sim.scenario import Limit, Scenario, parse_limit, parse_scenario
 from sim.statistics import CONFIDENCE
+from sim.streams import SEED_MAX
 from twin.errors import BadRequest
 from twin.when import parse_duration_s
 
@@ -51,9 +52,9 @@ def compare(
     *,
     horizon: str | float,
     kpis: Sequence[str] = (),
-    until: Precision | None = None,
+    until: Precision | str | None = None,
     goal: str = "",
-    limits: Sequence[str] = (),
+    limits: Sequence[str | Limit] = (),
     follow: Sequence[str] = (),
     every: str | float = "",
     replications: int = 64,
@@ -72,7 +73,7 @@ def compare(
         options: scenarios, or their text as `crew.capacity=3 at 2h`.
         horizon: a text as `8h`, or a number in the layout's unit (of a plant: seconds).
         kpis: figures by name, see `sim.kpi`; the usual ones of what is followed when empty.
-        until: replications are doubled until the half-width is reached or their maximum.
+        until: replications are doubled until the half-width is reached or their maximum; as text `parts±1`.
         goal: `max parts` or `min energy_kwh`; `result.best()` needs it.
         limits: `tank_1.level<3`: the probability over time that it is passed.
         follow: outputs with a fan chart; of a plant its model's own when empty.
@@ -86,54 +87,68 @@ def compare(
         BadRequest: an unknown name, a value that cannot be. Refused: the state is not known well enough, or a component
         did what cannot be. LimitExceeded: too much memory. Cancelled: `cancel` was set.
     """
-    parsed = tuple(parse_limit(text) for text in limits)
-    wanted = parse_goal(goal) if goal else None
-    names = tuple(dict.fromkeys([*kpis, *([until.kpi] if until else []), *([wanted.kpi] if wanted else [])]))
+    asked = question(kpis, until, goal, limits, replications, confidence)
     job = job_of(
-        base, options, horizon=horizon, kpis=names, limits=limits, follow=follow, every=every, seed=seed,
-        backend=backend, begin=begin,
-    )  # fmt: skip
-    told = names if kpis else tuple(dict.fromkeys([*usual(job.outputs, job.figures), *names]))
-    asked = Question(replications, until, told, parsed, wanted, confidence)
+        base, options, asked, horizon=horizon, follow=follow, every=every, seed=seed, backend=backend, begin=begin
+    )
+    told = answer if answers is None else answers.answer
     with lent(runner) as hired:
-        if answers is None:
-            return answer(job, asked, hired, progress=progress, cancel=cancel)
-        return answers.answer(job, asked, hired, progress=progress, cancel=cancel)
+        return told(job, asked, hired, progress=progress, cancel=cancel)
+
+
+def question(
+    kpis: Sequence[str] = (),
+    until: Precision | str | None = None,
+    goal: str = "",
+    limits: Sequence[str | Limit] = (),
+    replications: int = 64,
+    confidence: float = CONFIDENCE,
+) -> Question:
+    """A question of its texts; arguments as `compare`.
+
+    Raises:
+        BadRequest: a text that is not understood.
+    """
+    parsed = tuple(parse_limit(limit) if isinstance(limit, str) else limit for limit in limits)
+    wanted = parse_goal(goal) if goal else None
+    precision = parse_precision(until) if isinstance(until, str) else until
+    return Question(replications, precision, tuple(kpis), parsed, wanted, confidence)
 
 
 def job_of(
     base: Base,
-    options: Sequence[Scenario | str] = (),
+    options: Sequence[Scenario | str],
+    asked: Question,
     *,
     horizon: str | float,
-    kpis: Sequence[str] = (),
-    limits: Sequence[str] = (),
     follow: Sequence[str] = (),
     every: str | float = "",
     seed: int = 1,
     backend: str = "auto",
     begin: Beginning | None = None,
 ) -> Job:
-    """The replications of a question; arguments as `compare`.
+    """The replications that a question needs; arguments as `compare`.
 
     Raises:
         BadRequest, Refused: as `compare`.
     """
+    if not 0 <= seed <= SEED_MAX:
+        raise BadRequest(f"seed {seed}", f"take 0 … {SEED_MAX}")
     scenarios = tuple(parse_scenario(o) if isinstance(o, str) else o for o in options)
-    parsed = tuple(parse_limit(text) for text in limits)
     unit_s = base.unit_s if isinstance(base, Layout) else 1.0
     horizon_s = span_s(horizon, unit_s, "horizon")
     every_s = span_s(every, unit_s, "every") if every else horizon_s / SAMPLES
     if isinstance(base, Layout):
         return layout_job(
-            base, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=every_s, outputs=follow, kpis=kpis,
-            limits=parsed, begin=begin, backend=backend,
+            base, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=every_s, outputs=follow, kpis=asked.named,
+            limits=asked.limits, begin=begin, backend=backend,
         )  # fmt: skip
     from sim.plant_job import plant_job
 
     return plant_job(
-        base.plant, base.snapshot, scenarios, follow or None, kpis, parsed, horizon_s, every_s, seed, backend
-    )
+        base.plant, base.snapshot, scenarios, asked, outputs=follow or None, horizon_s=horizon_s,
+        sample_every_s=every_s, seed=seed, backend=backend,
+    )  # fmt: skip
 
 
 def span_s(span: str | float, unit_s: float, what: str) -> float:

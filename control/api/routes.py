@@ -24,10 +24,13 @@ from control.api import (
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
+from control.asking import comparison
 from control.branches import Branch
 from control.evidence import KINDS
 from control.questions import Question
-from control.whatif import Run, question
+from control.whatif import Run
+from sim.question import parse_precision
+from sim.whatif import question
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
@@ -113,11 +116,11 @@ def _run(run: Run, whole: bool) -> wire.WhatIfRun:
 
 async def start_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
     asked: wire.WhatIfRequest = call.body
-    what = question(
-        asked.scenarios, asked.limits, asked.horizon_s, asked.replications, asked.seed, asked.kpis, asked.goal
-    )
+    until = parse_precision(asked.until, asked.replications_max) if asked.until else None
+    told = question(asked.kpis, until, asked.goal, asked.limits, asked.replications, asked.confidence)
+    asking = comparison(asked.scenarios, asked.horizon_s, asked.seed, told)
     start = parts.branches.get(asked.branch).snapshot() if asked.branch else None
-    return _run(parts.whatifs.start(asked, what, start), whole=True)
+    return _run(await parts.whatifs.start(asked, asking, start), whole=True)
 
 
 async def whatifs(parts: Parts, _: Call) -> list[wire.WhatIfRun]:

@@ -323,6 +323,8 @@ class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as
     `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved.
+    `until`, such as `tank_1.level.min±0.05`: replications are doubled until every half-width is that narrow, or there
+    are `replications_max`; the result's `stopped` says which.
     """
 
     scenarios: list[str]
@@ -333,6 +335,9 @@ class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     branch: str = ""
     kpis: list[str] = []
     goal: str = ""
+    until: str = ""
+    replications_max: int = 1024
+    confidence: float = 0.95
 
 
 class WhatIfRun(msgspec.Struct, frozen=True):

@@ -5,17 +5,13 @@ Run `python -m scenarios.bottling.crew_or_belt`.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 from protocols.catalog import PROTOCOLS
 from scenarios.layout_mover import LayoutMover
 from scenarios.observe import observe
-from sim.experiment import compare
-from sim.result import table
-from sim.runner import Runner
-from sim.scenario import parse_scenario
+from sim.whatif import Now, compare, parse_scenario
 from twin.plantfile import load_plant
 
 SEED = 1
@@ -32,20 +28,16 @@ def main() -> None:
     """Ask and print."""
     plant = load_plant(Path(__file__).parent, {name: entry.rules for name, entry in PROTOCOLS.items()})
     snapshot = observe(plant, LayoutMover(plant, SEED), RUN_IN_S, time.time_ns())
-    runner = Runner(workers=0)
     result = compare(
-        plant,
-        snapshot,
+        Now(plant, snapshot),
         [parse_scenario(text, name) for name, text in OPTIONS],
-        runner,
-        horizon_s=8 * 3600,
+        horizon="8h",
         seed=SEED,
         replications=256,
-        outputs=["line.packed"],
+        follow=["line.packed"],
         kpis=["line.packed.final"],
     )
-    runner.close()
-    sys.stdout.write(table(result))
+    print(result)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.experiment import Question, replicate
+from sim.experiment import replicate
 from sim.kpi import values
+from sim.question import Question
 from sim.whatif import Runner, Scenario, job_of, parse_scenario
 from tests.bench import line
 from tests.bench.whatif_line10 import MACHINES, line10
@@ -29,7 +30,7 @@ def main() -> None:
     for name, option in OPTIONS.items():
         arms = []
         for seed in (1, 2):
-            job = job_of(line10(), [option], horizon="8h", kpis=["parts"], seed=seed, backend="kernel")
+            job = job_of(line10(), [option], Question(kpis=("parts",)), horizon="8h", seed=seed, backend="kernel")
             block, _ = replicate(job, Question(PAIRS), runner)
             arms.append([values(job, block, s, "parts") for s in (0, 1)])
         (base, other), (_, elsewhere) = arms

@@ -8,9 +8,9 @@ from control.places import plant_folder
 from control.plants import read_plant
 from scenarios.observe import snapshot_of
 from scenarios.water.fleet import WaterMover
-from sim.experiment import compare
 from sim.runner import Runner
 from sim.scenario import parse_scenario
+from sim.whatif import Now, compare
 from tests.bench import line, seconds
 
 PAIRS, HORIZON_S = 64, 4 * 3600.0
@@ -24,7 +24,15 @@ def main() -> None:
 
     def ask(runner: Runner) -> float:
         def once() -> None:
-            compare(plant, snapshot, [scenario], runner, horizon_s=HORIZON_S, seed=1, replications=PAIRS)
+            compare(
+                Now(plant, snapshot),
+                [scenario],
+                runner=runner,
+                horizon=HORIZON_S,
+                every="10m",
+                seed=1,
+                replications=PAIRS,
+            )
 
         once()
         return seconds(once)

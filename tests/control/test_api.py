@@ -174,9 +174,10 @@ def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client:
         ({"scenarios": []}, "no scenario"),
         ({"scenarios": ["pump_335.status"]}, "pump_335.status"),
         ({"scenarios": ["pump_335.status=off"], "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
-        ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon_s"),
+        ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon of -1"),
         ({"scenarios": ["pump_335.status=off"], "seed": -1}, "seed"),
         ({"scenarios": ["pump_335.status=off"], "goal": "less energy"}, "goal 'less energy'"),
+        ({"scenarios": ["pump_335.status=off"], "until": "energy_kwh"}, "precision 'energy_kwh'"),
     ],
 )
 def test_a_whatif_that_cannot_be_read_says_where(client: Client, body: dict[str, Any], said: str) -> None:

@@ -13,15 +13,16 @@ import pytest
 from scenarios.bottling import crew_or_belt
 from scenarios.layout_mover import LayoutMover
 from scenarios.observe import observe, snapshot_of
-from sim.experiment import check_question, compare
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import kernel_of
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.names import Names
 from sim.live import FRESH, start
 from sim.model import model_mistakes
+from sim.question import Question
 from sim.runner import Runner
 from sim.scenario import parse_scenario
+from sim.whatif import Now, compare, job_of
 from tests.scenarios.bottling import FOLDER, bottling, fleet_of
 from tests.scenarios.test_fleet import until
 from twin.errors import BadRequest
@@ -185,7 +186,7 @@ def test_a_what_if_from_the_live_line_is_the_same_for_one_and_two_threads(plant:
 def test_a_what_if_that_cannot_be_is_refused_with_its_fix(plant: Plant, text: str, said: str) -> None:
     snapshot = observe(plant, LayoutMover(plant, 1), HOUR_S, NOW)
     with pytest.raises(BadRequest, match=said):
-        check_question(plant, snapshot, [parse_scenario(text)], horizon_s=HOUR_S)
+        job_of(Now(plant, snapshot), [text], Question(), horizon=HOUR_S)
 
 
 def test_maintenance_is_asked_for_by_the_name_of_its_mode_or_by_its_command(plant: Plant) -> None:
@@ -197,8 +198,8 @@ def test_maintenance_is_asked_for_by_the_name_of_its_mode_or_by_its_command(plan
     )
     runner = Runner(workers=0)
     result = compare(
-        plant, snapshot, [parse_scenario(text, f"{n}") for n, text in enumerate(asked)], runner,
-        horizon_s=HOUR_S, seed=1, replications=8,
+        Now(plant, snapshot), [parse_scenario(text, f"{n}") for n, text in enumerate(asked)], runner=runner,
+        horizon=HOUR_S, seed=1, replications=8,
     )  # fmt: skip
     runner.close()
     one, other, third = (outcome.kpis["line.packed.final"] for outcome in result.scenarios)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scenarios.observe import observe, snapshot_of
 from scenarios.water.fleet import TrueDemand, WaterMover
 from sim.epanet import NODE_QUANTITIES
-from sim.experiment import compare
 from sim.result import Result
 from sim.runner import Runner
 from sim.scenario import parse_scenario
 from sim.streams import stream
+from sim.whatif import Now, compare
 from twin.plant import Plant
 
 TRUTHS = 24
@@ -47,7 +47,7 @@ def trial(plant: Plant, seed: int, runner: Runner, demand: TrueDemand = AS_BUILT
     mover = WaterMover(plant, seed, float(chance.integers(0, 86_400)), levels_m, demand)
     snapshot = observe(plant, mover, run_in_s, NOW)
     trip = parse_scenario("pump_335.status=off")
-    result = compare(plant, snapshot, [trip], runner, horizon_s=HORIZON_S, seed=seed)
+    result = compare(Now(plant, snapshot), [trip], runner=runner, horizon=HORIZON_S, every="10m", seed=seed)
     mover.command(plant.point("pump_335.status"), 0.0)
     true_m, read_m = [], []
     for at_s in result.times_s:
@@ -119,7 +119,9 @@ def test_a_what_if_of_four_hours_and_64_pairs_is_answered_while_one_waits(plant:
     try:
         runner.warm()
         begun = time.perf_counter()
-        result = compare(plant, snapshot, [parse_scenario("pump_335.status=off")], runner, horizon_s=HORIZON_S, seed=1)
+        result = compare(
+            Now(plant, snapshot), ["pump_335.status=off"], runner=runner, horizon=HORIZON_S, every="10m", seed=1
+        )
         took_s = time.perf_counter() - begun
     finally:
         runner.close()

@@ -14,12 +14,12 @@ import pytest
 
 from sim.answers import Answers
 from sim.engine import WaterJob
-from sim.experiment import Precision, compare
 from sim.model import Model
-from sim.result import Draft, Goal, Result, Sense
+from sim.result import Draft, Result
 from sim.runner import Cancelled, Runner
 from sim.scenario import BASELINE, Intervention, Limit, Scenario, parse_scenario
 from sim.start import start_state
+from sim.whatif import Now, Precision, compare
 from twin.columns import Snapshot
 from twin.errors import BadRequest, Refused
 from twin.plant import Plant
@@ -42,8 +42,8 @@ def pools() -> Iterator[list[Runner]]:
 
 
 def ask(plant: Plant, snapshot: Snapshot, runner: Runner, *scenarios: Scenario, **more: Any) -> Result:
-    settings: dict[str, Any] = {"horizon_s": 3 * HOUR_S, "seed": 5, "replications": 16, **more}
-    return compare(plant, snapshot, scenarios or (TRIP,), runner, **settings)
+    settings: dict[str, Any] = {"horizon": 3 * HOUR_S, "every": "10m", "seed": 5, "replications": 16, **more}
+    return compare(Now(plant, snapshot), scenarios or (TRIP,), runner=runner, **settings)
 
 
 def found(result: Result) -> Result:
@@ -120,8 +120,8 @@ def test_an_intervention_for_a_while_ends_with_the_pump_as_it_was(
         morning,
         inline,
         parse_scenario("pump_335.status=off at 30m for 1h", "off"),
-        sample_every_s=1800.0,
-        outputs=["pump_335.flow", "pump_335.running"],
+        every="30m",
+        follow=["pump_335.flow", "pump_335.running"],
     )
     running = result.scenarios[0].fans["pump_335.running"][2]
     assert running == (1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
@@ -130,9 +130,9 @@ def test_an_intervention_for_a_while_ends_with_the_pump_as_it_was(
 
 
 def test_replications_double_until_the_asked_precision(plant: Plant, morning: Snapshot, inline: Runner) -> None:
-    loose = ask(plant, morning, inline, replications=4, precision=Precision("tank_1.level.final", 0.5))
+    loose = ask(plant, morning, inline, replications=4, until=Precision("tank_1.level.final", 0.5))
     assert (loose.stopped, loose.replications) == ("half-width", 4)
-    tight = ask(plant, morning, inline, replications=4, precision=Precision("tank_1.level.final", 1e-6, 13))
+    tight = ask(plant, morning, inline, replications=4, until=Precision("tank_1.level.final", 1e-6, 13))
     assert (tight.stopped, tight.replications) == ("max", 13)
     assert ask(plant, morning, inline, replications=13).outcomes == tight.outcomes
 
@@ -182,17 +182,17 @@ def test_a_cancelled_experiment_ends_soon(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"horizon_s": 10.0}, "horizon"),
-        ({"horizon_s": math.inf}, "horizon"),
-        ({"horizon_s": math.nan}, "horizon"),
-        ({"sample_every_s": 0.1}, "sample"),
-        ({"sample_every_s": math.nan}, "sample"),
+        ({"horizon": 10.0}, "horizon"),
+        ({"horizon": math.inf}, "horizon"),
+        ({"horizon": math.nan}, "horizon"),
+        ({"every": 0.1}, "sample"),
+        ({"every": math.nan}, "every"),
         ({"replications": 0}, "0 replications"),
         ({"replications": 5000}, "5000 replications"),
-        ({"outputs": ["tank_1.depth"]}, "does not tell 'tank_1.depth'"),
+        ({"follow": ["tank_1.depth"]}, "does not tell 'tank_1.depth'"),
         ({"seed": -1}, "seed"),
-        ({"precision": Precision("tank_1.final", 1.0)}, "no figure is called"),
-        ({"precision": Precision("energy_kwh", 0.0)}, "precision"),
+        ({"until": Precision("tank_1.final", 1.0)}, "no figure is called"),
+        ({"until": Precision("energy_kwh", 0.0)}, "precision"),
     ],
 )
 def test_a_question_that_cannot_be_answered_says_why(
@@ -236,7 +236,7 @@ def a_job(plant: Plant, model: Model, snapshot: Snapshot, *scenarios: Scenario) 
 
 def test_the_best_option_becomes_draft_commands_of_the_plant(plant: Plant, morning: Snapshot, inline: Runner) -> None:
     helps = parse_scenario("pump_10.status=on at 30m for 1h; pump_335.speed=90", "lake pump")
-    result = ask(plant, morning, inline, TRIP, helps, kpis=["energy_kwh"], goal=Goal("energy_kwh", Sense.MIN))
+    result = ask(plant, morning, inline, TRIP, helps, kpis=["energy_kwh"], goal="min energy_kwh")
     plan = result.best()
     assert plan.scenario == "trip" and plan.by_hand == ()
     assert plan.drafts == (Draft("pump_335.status", 0.0, 0.0), Draft("pump_335.status", 1.0, 2 * HOUR_S))
@@ -245,7 +245,7 @@ def test_the_best_option_becomes_draft_commands_of_the_plant(plant: Plant, morni
 
 def test_figures_of_a_plant_are_asked_by_name(plant: Plant, morning: Snapshot, inline: Runner) -> None:
     names = ["tank_1.level.mean", "first(tank_1.level<4)", "pump_335.flow.max"]
-    result = ask(plant, morning, inline, kpis=names, outputs=["tank_1.level"])
+    result = ask(plant, morning, inline, kpis=names, follow=["tank_1.level"])
     assert list(result.scenarios[0].differences) == names
     first = result.scenarios[0].kpis["first(tank_1.level<4)"].mean
     assert 0 < first < result.baseline.kpis["first(tank_1.level<4)"].mean <= 3 * HOUR_S
@@ -255,8 +255,8 @@ def test_the_same_question_from_the_same_state_is_computed_once(
     plant: Plant, morning: Snapshot, snapshot_with: Callable[..., Snapshot], inline: Runner
 ) -> None:
     answers = Answers()
-    first = ask(plant, morning, inline, replications=2, by=answers.answer)
-    assert ask(plant, snapshot_with(), inline, replications=2, by=answers.answer) is first
+    first = ask(plant, morning, inline, replications=2, answers=answers)
+    assert ask(plant, snapshot_with(), inline, replications=2, answers=answers) is first
     other = snapshot_with({"tank_1.level": 5.1})
-    assert ask(plant, other, inline, replications=2, by=answers.answer) is not first
-    assert ask(plant, morning, inline, replications=3, by=answers.answer) is not first and answers.hits == 1
+    assert ask(plant, other, inline, replications=2, answers=answers) is not first
+    assert ask(plant, morning, inline, replications=3, answers=answers) is not first and answers.hits == 1

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from sim import backend
-from sim.experiment import Precision, Question, answer, replicate
+from sim.experiment import answer, replicate
 from sim.kernel.ensemble import warm
 from sim.kpi import values
 from sim.layout import Layout
 from sim.layout_job import layout_job
+from sim.question import Precision, Question
 from sim.result import Result
 from sim.scenario import Scenario
 from sim.spec import Component, Exponential, Hazard, Param, Var, on

@@ -13,9 +13,9 @@ from control.plants import read_plant
 from scenarios.layout_mover import LayoutMover
 from scenarios.observe import observe
 from sim.components.library import LIBRARY
-from sim.experiment import compare as compare_plant
 from sim.job import Where
 from sim.kernel.ensemble import warm
+from sim.question import Question
 from sim.replay import is_of_plant, replay
 from sim.whatif import Now, Precision, Result, Runner, Scenario, compare, job_of, parse_scenario
 from tests.sim.layouts import line10, three_tanks
@@ -68,7 +68,7 @@ def test_a_what_if_of_the_water_plant_is_replayed_from_the_rows_it_carries(
     plant: Plant, morning: Snapshot, runner: Runner
 ) -> None:
     trip = parse_scenario("pump_335.status=off for 2h", "trip")
-    content = kept(compare_plant(plant, morning, [trip], runner, horizon_s=7200.0, seed=3, replications=4))
+    content = kept(compare(Now(plant, morning), [trip], runner=runner, horizon=7200.0, seed=3, replications=4))
     assert is_of_plant(content)
     again = replay(content, runner, plant)
     assert again.same and again.result.state_hash == content["state_hash"]
@@ -114,5 +114,5 @@ def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) 
     for backend in ("kernel", "simpy"):
         again = replay(content, runner, plant, backend)
         assert again.same and again.result.backend == backend and again.result.state_hash == result.state_hash
-    job = job_of(now, options, horizon="1h", backend="simpy")
+    job = job_of(now, options, Question(), horizon="1h", backend="simpy")
     assert job.where is Where.PROCESSES and job.origin.why == "asked for"  # its own file travels with it

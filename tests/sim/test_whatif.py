@@ -12,10 +12,10 @@ import pytest
 
 from sim.answers import Answers
 from sim.components.library import LIBRARY
-from sim.experiment import MEMORY_MAX_BYTES
 from sim.kernel.ensemble import warm
 from sim.layout import Layout
 from sim.layout_record import layout_hash, record, restored
+from sim.question import MEMORY_MAX_BYTES
 from sim.result import Result, digest
 from sim.runner import Cancelled
 from sim.spec import Exponential

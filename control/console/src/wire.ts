@@ -255,7 +255,7 @@ export interface Reason {
   reason?: string;
 }
 
-/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved. */
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved. `until`, such as `tank_1.level.min±0.05`: replications are doubled until every half-width is that narrow, or there are `replications_max`; the result's `stopped` says which. */
 export interface WhatIfRequest {
   scenarios: string[];
   horizon_s?: number;
@@ -265,6 +265,9 @@ export interface WhatIfRequest {
   branch?: string;
   kpis?: string[];
   goal?: string;
+  until?: string;
+  replications_max?: number;
+  confidence?: number;
 }
 
 /** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. `left_s` is how long it still takes at its pace, null while nobody can tell. */
