@@ -20,20 +20,17 @@ from sim.kernel import loop
 from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
-from sim.kernel.loop import COMMAND
-from sim.kernel.names import (
+from sim.kernel.loop import (
     ADD_CAPACITY,
+    COMMAND,
     FIRST,
     SET_AMOUNT,
     SET_CAPACITY,
     SET_CEILING,
     SET_NUMBER,
     SET_SIGNAL,
-    Names,
-    Reading,
-    Target,
-    trajectory_readings,
 )
+from sim.kernel.names import Names, Reading, Target, trajectory_readings
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout

@@ -15,7 +15,7 @@ from sim.layout import Entity, Layout, Placed
 from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque, component_type
 from sim.travel import is_found, is_own_file
 
-KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.ENTITIES}
+KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.SHARED}
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {d.__name__: d for d in Distribution.__subclasses__()}
 
 

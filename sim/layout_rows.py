@@ -12,8 +12,8 @@ from typing import Any
 
 from sim.kernel.assembly import assemble
 from sim.kernel.chance import EXPONENTIAL
-from sim.kernel.loop import COMMAND
-from sim.kernel.names import AMOUNT, FLOW, LENT, NUMBER, Names
+from sim.kernel.loop import AMOUNT, COMMAND, FLOW, LENT, NUMBER
+from sim.kernel.names import Names
 from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
 from sim.layout_model import ELSE, SOURCE_TIME, STATIONARY, LayoutModel, Setting, Tie, Unmeasured

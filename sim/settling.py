@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 from sim.kernel.assembly import Assembly
 from sim.kernel.chance import EXPONENTIAL
 from sim.kernel.handles import instances
-from sim.kernel.names import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL, Names
+from sim.kernel.loop import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL
+from sim.kernel.names import Names
 from sim.kernel.rules import TRACE_BASE
 from sim.kernel.world import Packed, pack, unpack
 from sim.layout import Placed

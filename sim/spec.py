@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
+from sim.kernel.chance import (
+    CONSTANT,
+    EXPONENTIAL,
+    LOG_LOGISTIC,
+    LOG_NORMAL,
+    TRIANGULAR,
+    UNIFORM,
+    WEIBULL,
+)
 from sim.travel import packed
 from twin.errors import BadRequest
 
@@ -114,7 +123,7 @@ class Distribution(Field):
     """A distribution of a component; it owns a random stream, named after the component and itself.
 
     Attributes:
-        kind: number of the inverse survival function in `sim.kernel.chance`.
+        kind: as `sim.kernel.chance.inverse` takes it.
         keys: names of its parameters.
     """
 
@@ -154,43 +163,43 @@ POSITIVE = frozenset({"mean", "scale", "shape", "median"})
 class Exponential(Distribution):
     """Exponential with a mean: times between failures of no age."""
 
-    kind, keys = 0, ("mean",)
+    kind, keys = EXPONENTIAL, ("mean",)
 
 
 class Constant(Distribution):
     """Always the same."""
 
-    kind, keys = 1, ("value",)
+    kind, keys = CONSTANT, ("value",)
 
 
 class Uniform(Distribution):
     """Anything from `low` to `high`, equally likely."""
 
-    kind, keys = 2, ("low", "high")
+    kind, keys = UNIFORM, ("low", "high")
 
 
 class Weibull(Distribution):
     """Weibull with scale and shape: wear (shape > 1) or infant mortality (shape < 1)."""
 
-    kind, keys = 3, ("scale", "shape")
+    kind, keys = WEIBULL, ("scale", "shape")
 
 
 class LogLogistic(Distribution):
     """Log-logistic with scale (its median) and shape: repairs, of which a few last very long."""
 
-    kind, keys = 4, ("scale", "shape")
+    kind, keys = LOG_LOGISTIC, ("scale", "shape")
 
 
 class LogNormal(Distribution):
     """Log-normal with its median and the standard deviation of its logarithm: work of people."""
 
-    kind, keys = 5, ("median", "sigma")
+    kind, keys = LOG_NORMAL, ("median", "sigma")
 
 
 class Triangular(Distribution):
     """Triangular from `low` over `mode` to `high`: what somebody estimates."""
 
-    kind, keys = 6, ("low", "mode", "high")
+    kind, keys = TRIANGULAR, ("low", "mode", "high")
 
 
 class Timer(Field):
@@ -247,15 +256,15 @@ class Signal:
     """A number that one component sets and others see: `value`."""
 
 
-ENTITIES: Mapping[type, int] = {Buffer: 0, Resource: 1, Level: 2, Signal: 3}
+SHARED = (Buffer, Resource, Level, Signal)
 
 
 class Port(Field):
     """A tie to something shared. An optional one may stay free: ask `connected`."""
 
     def __init__(self, to: type, *, optional: bool = False) -> None:
-        if not isinstance(to, type) or to not in ENTITIES:
-            raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in ENTITIES)}")
+        if to not in SHARED:
+            raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in SHARED)}")
         self.to, self.optional = to, optional
 
     if TYPE_CHECKING:

@@ -501,7 +501,7 @@ READS: dict[tuple[type | None, str], str] = {
     (Resource, "free"): "float(w.free[{e}])",
     (Signal, "value"): "w.amount[{e}]",
     (Transfer, "rate"): "w.wish[{e}]",
-    (Transfer, "flow"): "read(w, 10, {e}, w.now)",
+    (Transfer, "flow"): "read(w, FLOW, {e}, w.now)",
     (Timer, "running"): "running(w, {e})",
     **{(sort, "connected"): "({e} >= 0)" for sort in (Buffer, Level, Resource, Signal)},
 }

@@ -60,7 +60,7 @@ def test_every_distribution_is_explained_with_its_parameters() -> None:
 
 def test_every_word_of_the_specification_is_explained() -> None:
     words = [name for name, value in vars(spec).items() if isinstance(value, type) and issubclass(value, spec.Field)]
-    words += [t.__name__ for t in spec.ENTITIES]
+    words += [t.__name__ for t in spec.SHARED]
     words += ["@on", "@when", "@crosses", "@at_start", "@command", "@process"]
     missing = [w for w in words if w not in ("Field", "Distribution", "Number") and f"`{w}" not in GUIDE]
     assert not missing
