@@ -7,8 +7,9 @@ One uniform a draw through the inverse survival function gives common random num
 from __future__ import annotations
 
 import math
+import operator
 
-U64 = int  # in the kernel an unsigned word of 64 bits
+U64 = operator.pos  # in the kernel an unsigned word of 64 bits; here it changes nothing
 
 EXPONENTIAL, CONSTANT, UNIFORM, WEIBULL, LOG_LOGISTIC, LOG_NORMAL, TRIANGULAR = range(7)
 """Kinds of distributions; their parameters a, b and c are in the order of `sim.spec`."""
@@ -16,7 +17,7 @@ TINY = 2.0**-52
 
 
 def philox(x0: int, x1: int, x2: int, x3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
-    """Four words of 32 bits from a counter of four and a key of two."""
+    """Four words of 32 bits from a counter of four and a key of two; of arrays of uint64, word by word."""
     low = U64(0xFFFFFFFF)
     half = U64(32)
     a = U64(x0)
@@ -38,8 +39,8 @@ def philox(x0: int, x1: int, x2: int, x3: int, k0: int, k1: int) -> tuple[int, i
 
 
 def unit(high: int, low: int) -> float:
-    """In (0, 1), 52 bits, never an end of it."""
-    return (float(((high >> U64(6)) << U64(26)) | (low >> U64(6))) + 0.5) * 2.220446049250313e-16
+    """In (0, 1), 52 bits, never an end of it; of arrays too."""
+    return ((((high >> U64(6)) << U64(26)) | (low >> U64(6))) + 0.5) * 2.220446049250313e-16
 
 
 def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
