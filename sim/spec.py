@@ -119,6 +119,10 @@ class Var(Number):
     """A number that the component itself changes."""
 
 
+Law = tuple[int, float, float, float]
+"""Kind and parameters of a distribution."""
+
+
 class Distribution(Field):
     """A distribution of a component; it owns a random stream, named after the component and itself.
 
@@ -150,6 +154,12 @@ class Distribution(Field):
                 return f"{key} must be {'positive' if key in POSITIVE else '0 or more'}"
         rising = [named[key] for key in ("low", "mode", "high") if key in named]
         return "" if rising == sorted(rising) else f"{' <= '.join(k for k in cls.keys)} must hold"
+
+    @property
+    def law(self) -> Law:
+        """As the functions of `sim.kernel.chance` take it."""
+        a, b, c = (*self.numbers, *[0.0] * (DRAW_NUMBERS - len(self.numbers)))
+        return self.kind, a, b, c
 
     if TYPE_CHECKING:
 

@@ -11,21 +11,12 @@ from numpy.typing import NDArray
 
 from sim.kernel.chance import CONSTANT, inverse, normal_quantile, philox, survival, unit
 from sim.layout import stream_name
-from sim.spec import DRAW_NUMBERS, Distribution
+from sim.spec import Law
 
 AGES = 400  # points of the table of an age's distribution: errors of some 1e-4 of the mean
 BLOCK = 256  # replications whose draws of one name are made at once: some 1 µs each instead of 20
 BLOCKS_MAX = 2048  # of 8 kB each: of a hundred names over five thousand replications
 TAIL = 1e-9  # of a lifetime that the table leaves out
-
-Law = tuple[int, float, float, float]
-"""Kind and parameters of a distribution, as `sim.kernel.chance` takes them."""
-
-
-def law_of(like: Distribution) -> Law:
-    """The distribution as numbers."""
-    a, b, c = (*like.numbers, *[0.0] * (DRAW_NUMBERS - len(like.numbers)))
-    return like.kind, a, b, c
 
 
 class Chance:

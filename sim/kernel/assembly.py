@@ -11,7 +11,6 @@ from sim.kernel.source import watched
 from sim.kernel.world import BUFFER, LEVEL, NEVER, RESOURCE, SIGNAL, World
 from sim.layout import UNLIMITED, Layout, Placed, stream_name
 from sim.spec import (
-    DRAW_NUMBERS,
     Buffer,
     ComponentType,
     Distribution,
@@ -159,7 +158,7 @@ def _fields(w: World, placed: Placed) -> None:
     for chance in placed.type.chances:
         given = placed.values.get(chance.name, chance)
         assert isinstance(given, Distribution)
-        w.number.extend([*given.numbers, *[0.0] * (DRAW_NUMBERS - len(given.numbers))])
+        w.number.extend(given.law[1:])
         w.draw_kind.append(given.kind)
         low, high = stream_name(placed.name, chance.name)
         w.draw_name_low.append(low)
