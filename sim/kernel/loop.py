@@ -19,6 +19,7 @@ from sim.kernel.rules import (
     TOO_MANY_EVENTS,
     TRACE_BASE,
     assign,
+    contest,
     draw,
     enqueue,
     enter,
@@ -72,12 +73,7 @@ def redraw(w: World) -> None:
 def wind(w: World) -> None:
     """Let the tournament tell the earliest slot, whatever was written to `due`."""
     for j in range(w.calendar_size - 1, 0, -1):
-        a = w.winner[2 * j]
-        b = w.winner[2 * j + 1]
-        if b < 0 or (a >= 0 and w.due[a] <= w.due[b]):
-            w.winner[j] = a
-        else:
-            w.winner[j] = b
+        contest(w, j)
 
 
 def begin(w: World, fresh: int) -> None:
