@@ -13,16 +13,16 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.kernel.translation import (
+from sim.kernel.subset import (
     ARGUMENTS,
     CHECKED,
     COMPARES,
     MATH,
     PLAIN_CALLS,
     WHOLE_CALLS,
-    CannotCompile,
     truthful,
 )
+from sim.kernel.translation import CannotCompile
 
 OPERATORS = {**CHECKED, ast.Pow: "math_pow"}
 PLAIN = (ast.Add, ast.Sub, ast.Mult)

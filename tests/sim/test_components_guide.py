@@ -12,7 +12,7 @@ from sim import spec
 from sim.components.library import SHIPPED
 from sim.kernel.faults import WORDS
 from sim.kernel.rules import RULES_MAX, TURNS_MAX
-from sim.kernel.translation import CALLS, MATH, READS, WRITES
+from sim.kernel.subset import CALLS, MATH, READS, WRITES
 from sim.layout import Layout
 from sim.spec import Component, Distribution, Items, Transfer, component_type
 
