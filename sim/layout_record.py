@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim import spec
+from sim.component_type import component_type
 from sim.layout import Entity, Layout, Placed
-from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque, component_type
+from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque
 from sim.travel import is_found, is_own_file
 
 KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.SHARED}

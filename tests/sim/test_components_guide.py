@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from sim import spec
+from sim.component_type import component_type
 from sim.components.library import SHIPPED
 from sim.kernel.faults import WORDS
 from sim.kernel.rules import RULES_MAX, TURNS_MAX
 from sim.kernel.subset import CALLS, MATH, READS, WRITES
 from sim.layout import Layout
-from sim.spec import Component, Distribution, Items, Transfer, component_type
+from sim.spec import Component, Distribution, Items, Transfer
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "components.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n((?:(?!```).*\n)*)```\n\n```text\n((?:(?!```).*\n)*)```", GUIDE, re.MULTILINE)
