@@ -11,10 +11,10 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from sim.kernel.source import Source, source
+from sim.kernel.source import source
 from sim.kernel.subset import (
     ARGUMENTS,
     CALLS,
@@ -102,27 +102,18 @@ BASES = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
 class _Writer:
     """Writes one handler."""
 
-    kind: ComponentType
-    handler: Handler
-    functions: dict[str, Callable[..., Any]]
-    names: dict[str, str] = field(default_factory=dict)  # local name -> its name in the kernel
-    _source: Source | None = None
-    _me: str = ""
-    _in_guard: bool = False
-
-    @property
-    def source(self) -> Source:
-        if self._source is None:
-            try:
-                self._source = source(self.handler.function)
-            except Misspelt as missing:
-                raise CannotCompile(str(missing)) from missing
-            self._me = self._source.tree.args.args[0].arg
-        return self._source
+    def __init__(self, kind: ComponentType, handler: Handler, functions: dict[str, Callable[..., Any]]) -> None:
+        self.kind, self.handler, self.functions = kind, handler, functions
+        try:
+            self.source = source(handler.function)
+        except Misspelt as missing:
+            raise CannotCompile(str(missing)) from missing
+        self.names: dict[str, str] = {}  # local name -> its name in the kernel
+        self._me = self.source.tree.args.args[0].arg
+        self._in_guard = False
 
     def guard(self) -> str:
         guard = self.source.guard
