@@ -30,6 +30,7 @@ from sim.kernel.subset import (
     sort_of,
     truthful,
 )
+from sim.kernel.syntax import loaded
 from sim.spec import (
     Buffer,
     ComponentType,
@@ -363,7 +364,7 @@ class _Writer:
                 assert node.value is not None
                 self.assign(target, self.value_of(target, node.value), out)
             case ast.AugAssign():
-                old = ast.BinOp(_loaded(node.target), node.op, node.value)
+                old = ast.BinOp(ast.copy_location(loaded(node.target), node.target), node.op, node.value)
                 self.assign(node.target, self.expression(ast.copy_location(old, node)), out)
             case ast.Expr(value=ast.Call()):
                 assert isinstance(node.value, ast.Call)
@@ -484,8 +485,3 @@ class _Writer:
                 raise self.bad(node, f"{owner.name}.request() has no handler", f"write one with @on({owner.name})")
             given = [f"c * TRACE_BASE + {granted.number}"]
         self.perform(owner, form.format(*given, e=self.at(owner)), out)
-
-
-def _loaded(target: ast.expr) -> ast.expr:
-    copied = ast.parse(ast.unparse(target), mode="eval").body
-    return ast.copy_location(copied, target)
