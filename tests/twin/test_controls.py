@@ -193,6 +193,8 @@ def test_a_stop_names_the_value_of_an_enum(tmp_path: Path) -> None:
 
 def test_a_limit_takes_numbers_and_yes_or_no_but_no_words(tmp_path: Path) -> None:
     ahead = MODEL + '[lookahead]\nlimits = ["{}"]\ncounters = ["tank.rate"]\n'
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
     plant = load(tmp_path / "one", ahead.format("tank_b.valve_open>0"))
     assert plant.lookahead is not None
     assert (plant.lookahead.limits, plant.lookahead.counters) == (("tank_b.valve_open>0",), ("tank.rate",))
