@@ -195,7 +195,8 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Values that any JSON encoder takes; an infinite half-width becomes null."""
-        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = plain(dataclasses.asdict(self))
+        content["plan"] = None if self.choice is None else plain(dataclasses.asdict(self.best()))
         content["quantiles"] = list(QUANTILES)
         content["digest"] = digest(content)
         return content
@@ -257,11 +258,12 @@ def _row(result: Result, outcome: Outcome, name: str, figure: Figure) -> str:
     return "{:>13.5g}{:>+13.4g}{:>13.3g}{:>13.2f}".format(*numbers) + verdict
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Values that any JSON encoder takes; what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -26,7 +26,7 @@ def test_the_parameter_that_matters_most_is_on_top(runner: Runner) -> None:
     beliefs = {"M2.cycle.mean": (0.8, 1.6), "M3.mttr.mean": (7.0, 9.0), "M1.speed": (1.0, 1.0)}
     bars = tornado(
         line10(machines=4), beliefs, "parts", horizon="4h", replications=200, runner=runner, backend="kernel"
-    )
+    ).bars
     assert [bar.parameter for bar in bars] == ["M2.cycle.mean", "M3.mttr.mean", "M1.speed"]
     assert bars[0].low.mean > 0 > bars[0].high.mean and bars[0].low.resolved and bars[0].high.resolved
     assert (bars[2].low.mean, bars[2].high.mean, bars[2].low.resolved) == (0.0, 0.0, False)
