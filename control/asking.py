@@ -78,6 +78,7 @@ def ranking(scenarios: Sequence[str], horizon_s: float, seed: int, asked: Contes
     if not scenarios:
         raise BadRequest("no scenario", "write at least one; the plant left as it is takes part by itself")
     options = [parse_scenario(text) for text in scenarios]
+    asked.check(1 + len(options))
     question = Question(goal=asked.goal)
 
     def prepare(now: Now) -> Work:
@@ -118,7 +119,11 @@ def optimisation(ranges: Sequence[str], horizon_s: float, seed: int, wanted: Sea
 
     Args:
         ranges: the decisions as they were written.
+
+    Raises:
+        BadRequest: too few or too many, or trials or a risk that cannot be. Unavailable: Optuna is not installed.
     """
+    wanted.check()
 
     def prepare(now: Now) -> Work:
         every = sample_every_s(horizon_s)

@@ -14,7 +14,7 @@ from control import show, show_whatif
 from control.cli_command import Account, Data, Json, asking
 from control.client import Client
 from control.places import data_folder
-from twin.errors import BadRequest
+from twin.errors import BadRequest, Refused
 from twin.when import parse_duration_s
 
 COMPARE = "compare"
@@ -194,6 +194,9 @@ def submit(identity: Identity, yes: Yes = False, account: Account = "", data: Da
         for body in plan["commands"]:
             show_whatif.ordered(body, client.post("/commands?dry_run=true", body))
         show_whatif.by_hand(plan["by_hand"])
+        show_whatif.risks(plan["risks"])
+        if plan["overdue"]:
+            raise Refused(f"the moment of a step of what-if {identity} is past", "ask again: it starts from now")
         _agreed(len(plan["commands"]), yes)
         records: list[dict[str, Any]] = []
         try:

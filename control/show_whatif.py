@@ -95,6 +95,7 @@ def _plan(identity: str, plan: Mapping[str, Any]) -> None:
         at = f" after {draft['at_s']:g} s" if draft["at_s"] else ""
         out.print(f"  a command: {draft['point']} = {draft['value']:g}{at}", markup=False)
     by_hand(plan["by_hand"])
+    risks(plan["risks"])
     if plan["drafts"]:
         err.print(f"to submit them, each as a command: twinloop whatif submit {identity}", markup=False)
 
@@ -106,6 +107,12 @@ def ordered(body: Mapping[str, Any], check: Mapping[str, Any]) -> None:
     needs = f"; needs {' and '.join(check['needs'])}" if check["needs"] else ""
     met = f"would be taken, {check['status']}{needs}" if check["allowed"] else f"would be REFUSED: {check['detail']}"
     err.print(f"  {body['point']} = {body['value']:g}{when}: {met}", markup=False)
+
+
+def risks(words: Iterable[str]) -> None:
+    """What it makes worse."""
+    for limit in words:
+        out.print(f"  but it passes {limit}", markup=False)
 
 
 def by_hand(steps: Iterable[str]) -> None:

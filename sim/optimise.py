@@ -81,12 +81,10 @@ class Search:
         """All decisions at their one and at their other end: what no model takes is found with them."""
         return tuple(_setting({name: d[end] for name, d in self.decisions.items()}, f"end {end}") for end in (0, -1))
 
-    def job(self, base: Base, horizon: str | float, seed: int, **asked: Any) -> Job:
-        """A job that the trials are variants of.
-
+    def check(self) -> None:
+        """
         Raises:
-            Unavailable: Optuna is not installed. BadRequest: no decision, too many trials, one that cannot be.
-            LimitExceeded: too much memory. Refused: as `sim.whatif.compare`.
+            Unavailable: Optuna is not installed. BadRequest: too few or too many decisions or trials, or no such risk.
         """
         _optuna()
         if not 1 <= len(self.decisions) <= DECISIONS_MAX or not 1 <= self.trials <= TRIALS_MAX:
@@ -94,6 +92,15 @@ class Search:
             raise BadRequest(count, f"1 … {DECISIONS_MAX}, 1 … {TRIALS_MAX}")
         if not 0 <= self.risk < 1:
             raise BadRequest(f"a risk of {self.risk:g}", "a share from 0 to below 1, such as 0.05")
+
+    def job(self, base: Base, horizon: str | float, seed: int, **asked: Any) -> Job:
+        """A job that the trials are variants of.
+
+        Raises:
+            Unavailable, BadRequest: as `check`, or a decision that cannot be. LimitExceeded: too much memory.
+            Refused: as `sim.whatif.compare`.
+        """
+        self.check()
         question = Question(BELIEVED * self.replications, limits=self.limits, goal=self.goal)
         job = job_of(base, self.corners, question, horizon=horizon, seed=seed, **asked)
         check(job, question)

@@ -120,12 +120,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Draft commands for somebody to approve, and why; what is `by_hand` no command can do."""
+    """Draft commands for somebody to approve, and why; what is `by_hand` no command can do.
+
+    Attributes:
+        risks: the limits that it makes more likely to be passed, in words: a goal does not look at them.
+    """
 
     scenario: str
     drafts: tuple[Draft, ...]
     by_hand: tuple[str, ...]
     reason: str
+    risks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,7 @@ class Result:
         if not self.choice.resolved:
             return Plan(BASELINE.name, (), (), self.choice.reason)
         outcome = next(o for o in self.outcomes if o.name == self.choice.name)
-        return Plan(outcome.name, outcome.drafts, outcome.by_hand, self.choice.reason)
+        return Plan(outcome.name, outcome.drafts, outcome.by_hand, self.choice.reason, _risks(self.baseline, outcome))
 
     def to_json(self) -> dict[str, Any]:
         """Values that any JSON encoder takes; an infinite half-width becomes null."""
@@ -203,6 +208,13 @@ class Result:
 
     def __str__(self) -> str:
         return table(self)
+
+
+def _risks(base: Outcome, outcome: Outcome) -> tuple[str, ...]:
+    ends = [(r.limit, r.probability[-1], b.probability[-1]) for r, b in zip(outcome.limits, base.limits, strict=True)]
+    return tuple(
+        f"{limit} with P = {p:.2f}, left as it is with {before:.2f}" for limit, p, before in ends if p > before
+    )
 
 
 def digest(content: Mapping[str, Any]) -> str:

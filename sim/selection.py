@@ -43,6 +43,17 @@ class Contest:
     budget: int = REPLICATIONS_MAX
     confidence: float = CONFIDENCE
 
+    def check(self, options: int) -> None:
+        """
+        Raises:
+            BadRequest: among so many options nothing can be selected so.
+        """
+        if self.method not in METHODS:
+            raise BadRequest(f"method {self.method!r}", f"one of {', '.join(METHODS)}")
+        check_selection(options, self.delta if self.method == "kn" else 1.0, self.confidence)
+        if self.method == "ocba":
+            check_budget(options, self.budget)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -116,14 +127,10 @@ def check_contest(job: Job, asked: Contest) -> None:
         LimitExceeded: too much memory.
     """
     count = len(job.scenarios)
-    if asked.method not in METHODS:
-        raise BadRequest(f"method {asked.method!r}", f"one of {', '.join(METHODS)}")
+    asked.check(count)
     check(job, Question(BATCH, goal=asked.goal, kpis=(asked.goal.kpi,)), OPTIONS_MAX - 1)
-    check_selection(count, asked.delta if asked.method == "kn" else 1.0, asked.confidence)
     most = COMPILED_MAX if job.where is Where.THREADS else REPLICATIONS_MAX
-    if asked.method == "ocba":
-        check_budget(count, asked.budget)
-        most *= count
+    most *= count if asked.method == "ocba" else 1
     if not 1 <= asked.budget <= most:
         raise BadRequest(f"a budget of {asked.budget}", f"take 1 … {most}")
 

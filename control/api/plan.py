@@ -15,8 +15,11 @@ from twin.plant import Plant
 WAIT_S = 86_400.0  # past its moment: a plant's clock may stand still for a while
 
 
-def plan_of(run: Run, plant: Plant) -> WhatIfPlan:
+def plan_of(run: Run, plant: Plant, now_ms: float, clock_s: float | None) -> WhatIfPlan:
     """
+    Args:
+        clock_s: what the plant's own clock shows; None: it has none, or nobody can tell.
+
     Raises:
         NotFound: it is not done, or it failed. BadRequest: nobody said what is better.
     """
@@ -28,10 +31,17 @@ def plan_of(run: Run, plant: Plant) -> WhatIfPlan:
     # A search has its comparison inside.
     made = run.result.get("result", run.result)
     drafts = enumerate(plan["drafts"], 1)
+    commands = [_command(run.id, n, draft, plan["reason"], made, plant) for n, draft in drafts]
     return WhatIfPlan(
         run.id, plan["scenario"], plan["reason"], made["taken_at"] / 1e6,
-        [_command(run.id, n, draft, plan["reason"], made, plant) for n, draft in drafts], list(plan["by_hand"]),
+        commands, list(plan["by_hand"]), list(plan["risks"]), any(_overdue(c, now_ms, clock_s) for c in commands),
     )  # fmt: skip
+
+
+def _overdue(command: CommandRequest, now_ms: float, clock_s: float | None) -> bool:
+    if command.at_plant_s is not None:
+        return clock_s is not None and clock_s > command.at_plant_s
+    return isinstance(command.at, float) and now_ms > command.at
 
 
 def _command(

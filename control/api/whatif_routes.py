@@ -56,7 +56,8 @@ async def whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
 
 
 async def whatif_plan(parts: Parts, call: Call) -> wire.WhatIfPlan:
-    return plan_of(parts.whatifs.get(call.path["id"]), parts.plant)
+    run, clock_s = parts.whatifs.get(call.path["id"]), parts.live.clock_s()
+    return plan_of(run, parts.plant, parts.clock() / 1e6, clock_s)
 
 
 async def cancel_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:

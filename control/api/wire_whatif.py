@@ -109,7 +109,9 @@ class WhatIfPlan(msgspec.Struct, frozen=True):
     Each goes to POST /api/v1/commands as it is, and meets there what every command meets. Its key is the what-if's, so
     that submitting it twice is one command. `scenario` is `baseline`, and there are none, when nothing is better than
     leaving the plant as it is; `by_hand` is what no point of the plant takes. `taken` is the moment of the state that
-    the what-if started from: times are counted from there, on the plant's own clock if it has one.
+    the what-if started from: times are counted from there, on the plant's own clock if it has one. `risks` are limits
+    that it makes more likely to be passed. `overdue`: the moment of a step is past, so that it is no longer what was
+    simulated: ask again.
     """
 
     id: str
@@ -118,3 +120,5 @@ class WhatIfPlan(msgspec.Struct, frozen=True):
     taken: float
     commands: list[CommandRequest]
     by_hand: list[str]
+    risks: list[str]
+    overdue: bool

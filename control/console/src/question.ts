@@ -72,7 +72,8 @@ export function requestOf(a: Asked): WhatIfRun["request"] {
 export function exampleRanges(writable: readonly PointInfo[]): string[] {
   return writable
     .filter((p) => p.type !== "boolean" && p.type !== "enum" && p.low !== null && p.high !== null && p.high > p.low)
-    .slice(0, 2)
+    .toSorted((p, q) => Number(q.type === "integer") - Number(p.type === "integer"))
+    .slice(0, 3)
     .map((p) => {
       const quarter = (p.high! - p.low!) / 4;
       const [low, high] = [p.low! + quarter, p.high! - quarter].map((x) => (p.type === "integer" ? Math.round(x) : Number(x.toPrecision(3))));
@@ -91,8 +92,8 @@ export function figuresOf(told: readonly string[], points: readonly PointInfo[])
 
 /** How long it still takes, in words; a ranking may end before, a precision may ask for more. */
 export function leftWords(run: WhatIfRun): string {
-  if (run.left_s === null || run.left_s === undefined) return "";
-  const s = Math.ceil(run.left_s);
+  const s = Math.ceil(run.left_s ?? 0);
+  if (s <= 0) return "";
   const length = s < 60 ? `${s} s` : `${Math.ceil(s / 60)} min`;
   return run.kind === "rank" ? `at most ${length} left` : run.request.kind === "compare" && run.request.until ? `at least ${length} left` : `about ${length} left`;
 }

@@ -53,5 +53,5 @@ export function readOptimum(content: Record<string, unknown>): Optimum {
 export function sureWords(ranking: Ranking): string {
   const share = `${Math.round(ranking.p_correct * 100)} %`;
   if (!ranking.resolved) return ranking.method === "ocba" ? `P(correct) about ${share}: less than asked for` : "its budget ended it before it was sure";
-  return ranking.method === "ocba" ? `P(correct) about ${share}, estimated` : `P(correct) at least ${share}`;
+  return ranking.method === "ocba" ? `P(correct) about ${share}, estimated` : `selected with ${share} confidence`;
 }

@@ -34,14 +34,14 @@ test("results of another form are refused, not half drawn", () => {
 
 test("a ranking says how sure it is, and by what right", () => {
   const ranking = readRanking({ options: [{ name: "a" }], method: "kn", resolved: true, p_correct: 0.95 });
-  expect(sureWords(ranking)).toBe("P(correct) at least 95 %");
+  expect(sureWords(ranking)).toBe("selected with 95 % confidence");
   expect(sureWords({ ...ranking, method: "ocba", p_correct: 0.97 })).toContain("estimated");
   expect(sureWords({ ...ranking, resolved: false })).toContain("budget");
 });
 
 test("a step that a plan has not is never made up", () => {
   const command = { key: "whatif-x-1", point: "crew.size", value: 2 };
-  const plan = { id: "x", scenario: "a", reason: "", taken: 0, commands: [command], by_hand: [] };
+  const plan = { id: "x", scenario: "a", reason: "", taken: 0, commands: [command], by_hand: [], risks: [], overdue: false };
   expect(stepOf(plan, 1)).toBe(command);
   expect(() => stepOf(plan, 2)).toThrow(/no step 2/);
 });

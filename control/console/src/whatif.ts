@@ -53,6 +53,7 @@ export interface Plan {
   drafts: { point: string; value: number; at_s: number }[];
   by_hand: string[];
   reason: string;
+  risks: string[];
 }
 
 export interface Result {

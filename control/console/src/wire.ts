@@ -992,7 +992,7 @@ export interface WhatIfRun {
   left_s?: number | null;
 }
 
-/** GET /api/v1/whatif/{id}/plan: the best of a what-if as commands, none of them submitted. Each goes to POST /api/v1/commands as it is, and meets there what every command meets. Its key is the what-if's, so that submitting it twice is one command. `scenario` is `baseline`, and there are none, when nothing is better than leaving the plant as it is; `by_hand` is what no point of the plant takes. `taken` is the moment of the state that the what-if started from: times are counted from there, on the plant's own clock if it has one. */
+/** GET /api/v1/whatif/{id}/plan: the best of a what-if as commands, none of them submitted. Each goes to POST /api/v1/commands as it is, and meets there what every command meets. Its key is the what-if's, so that submitting it twice is one command. `scenario` is `baseline`, and there are none, when nothing is better than leaving the plant as it is; `by_hand` is what no point of the plant takes. `taken` is the moment of the state that the what-if started from: times are counted from there, on the plant's own clock if it has one. `risks` are limits that it makes more likely to be passed. `overdue`: the moment of a step is past, so that it is no longer what was simulated: ask again. */
 export interface WhatIfPlan {
   id: string;
   scenario: string;
@@ -1000,6 +1000,8 @@ export interface WhatIfPlan {
   taken: number;
   commands: CommandRequest[];
   by_hand: string[];
+  risks: string[];
+  overdue: boolean;
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;

@@ -80,6 +80,9 @@ export function percent(share: number | undefined): string {
   return `${Math.round(share * 100)} %`;
 }
 
+/** A confidence, as it was asked for: `95 %`, `99.5 %`. */
+export const percentWords = (share: number): string => `${Math.round(share * 1000) / 10} %`;
+
 /** The value alone, without its unit; booleans in the words of what they say. */
 export function valueWords(point: PointInfo, value: number, text: string | undefined): string {
   if (text !== undefined) return text;
