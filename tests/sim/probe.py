@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.kernel import compiler
 from sim.kernel.printer import printed
-from sim.kernel.program import Program
+from sim.kernel.program import OWN, Program
 from sim.kernel.world import Packed
 
 KINDS: Mapping[str, list[Any]] = {
@@ -44,7 +44,7 @@ def made_parameters(function: Any) -> list[tuple[str, str]]:
 
 
 def _callable(engine: Any, name: str, kinds: list[list[Any]]) -> Callable[..., None]:
-    native = ctypes.CFUNCTYPE(None, *[k for kind in kinds for k in kind])(engine.get_function_address(name))
+    native = ctypes.CFUNCTYPE(None, *[k for kind in kinds for k in kind])(engine.get_function_address(OWN + name))
 
     def call(*given: Any) -> None:
         flat: list[Any] = []
