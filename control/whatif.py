@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from control.asking import Asking, Work
+from control.asking import Asking, Kind, Work
+from control.compiled import begin_kernel
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
@@ -40,9 +41,11 @@ class State(StrEnum):
 @dataclass(slots=True)
 class Run:
     """One what-if. `asked` is the request as it came, shown with the answer; `snapshot` where it starts; `left_s` how long
-    it still takes at its pace, as far as it is planned now."""
+    it still takes at its pace, as far as it is planned now: a ranking or a search may end before."""
 
     id: str
+    kind: Kind
+    about: str
     asked: Any
     started_at: int
     snapshot: Snapshot | None = None
@@ -65,9 +68,10 @@ class WhatIfs:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Warm the workers, then hold the tasks of all experiments until cancelled."""
+        """Warm the workers, have the kernel made, then hold the tasks of all experiments until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
+                await asyncio.to_thread(begin_kernel, self._live.plant)
                 await asyncio.to_thread(self._runner.warm)
                 await asyncio.Event().wait()
         finally:
@@ -92,10 +96,10 @@ class WhatIfs:
         snapshot = self._live.snapshot() if start is None else start
         self._checked += 1
         try:
-            work = await asyncio.to_thread(asking, Now(self._live.plant, snapshot))
+            work = await asyncio.to_thread(asking.prepare, Now(self._live.plant, snapshot))
         finally:
             self._checked -= 1
-        run = Run(self._new_id(), request, self._clock(), snapshot)
+        run = Run(self._new_id(), asking.kind, asking.about, request, self._clock(), snapshot)
         self._runs[run.id] = run
         for old in self.all()[SNAPSHOTS_KEPT:]:
             old.snapshot = None

@@ -108,6 +108,9 @@ class LayoutMover:
                 return found
             case "timer":
                 return {tie.point: glance.age(tie.target) / tie.factor}
+            case "figure" if tie.shown:
+                states = self._names.modes[tie.target]
+                return {tie.point: tie.shown[states.index(glance.state(tie.target))]}
             case "queue":
                 return {tie.point: glance.number(f"{tie.target}.level") / tie.factor}
         return {tie.point: glance.number(tie.target) / tie.factor}

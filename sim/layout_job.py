@@ -56,13 +56,27 @@ HELD: Mapping[int, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a point of the plant shows of a layout.
+
+    Attributes:
+        reading: point = that figure * factor.
+        states: where the figure is a state: what the point shows for each of its numbers; empty otherwise.
+    """
+
+    reading: str
+    factor: float = 1.0
+    states: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """Where the replications start: fresh, or from the state of a plant.
 
     Attributes:
         states: a state for each replication; the layout's own when None.
         hash: of what the states were made of.
-        reads: point of the plant -> reading of the layout, and what that is multiplied by.
+        reads: point of the plant -> what it shows.
         sets: points that interventions may set.
         settings: their values at the start, in the plant's units, to be put back.
     """
@@ -72,7 +86,7 @@ class Beginning:
     states: States | None = None
     taken_at: int = 0
     clock_s: float = 0.0
-    reads: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    reads: Mapping[str, Shown] = field(default_factory=dict)
     sets: Mapping[str, Setting] = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
 
@@ -147,7 +161,7 @@ class LayoutJob:
         run = self._compiled if self.backend == COMPILED else self._interpreted
         found = [run(arm, first, count, states) for arm in self._arms]
         samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
-        return Block(first, samples * self._scales, figures / self._divisors, backend=self.backend)
+        return Block(first, self._told_by_points(samples), figures / self._divisors, backend=self.backend)
 
     def asking(self, scenarios: Sequence[Scenario]) -> LayoutJob:
         return dataclasses.replace(self, scenarios=tuple(scenarios))
@@ -185,12 +199,19 @@ class LayoutJob:
 
     @cached_property
     def _watched(self) -> tuple[Reading, ...]:
-        return tuple(self._names.reading(self.begin.reads.get(name, (name, 1.0))[0]) for name in self.outputs)
+        return tuple(self._names.reading(shown.reading) for shown in self._shown)
 
     @cached_property
-    def _scales(self) -> NDArray[np.float32]:
-        """Of each output, shape (P,)."""
-        return np.array([self.begin.reads.get(name, ("", 1.0))[1] for name in self.outputs], np.float32)
+    def _shown(self) -> tuple[Shown, ...]:
+        return tuple(self.begin.reads.get(name, Shown(name)) for name in self.outputs)
+
+    def _told_by_points(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples (…, P) of the layout's figures as the points show them."""
+        scaled = samples * np.array([shown.factor for shown in self._shown], np.float32)
+        for p, shown in enumerate(self._shown):
+            if shown.states:
+                scaled[..., p] = np.array(shown.states, np.float32)[samples[..., p].astype(np.intp)]
+        return scaled
 
     @property
     def horizon(self) -> float:
