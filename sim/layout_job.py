@@ -385,9 +385,10 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
     if target is None:
         known = (*names.targets, *job.begin.sets)
         raise BadRequest(f"nothing that can be set is called {name!r}", nearest(name, known) or "see the layout")
-    if (step.verb is Verb.RUN) is not (target.kind == COMMAND):
-        fix = f"write run {step.point}" if target.kind == COMMAND else f"write {step.point}=value"
-        raise BadRequest(f"{place} is {'a' if target.kind == COMMAND else 'no'} command", fix)
+    if (step.verb is Verb.RUN) is not target.runs:
+        fix = f"write run {step.point}" if target.runs else f"write {step.point}=value"
+        kind = "no command" if not target.runs else "a command" if target.kind == COMMAND else "a timer"
+        raise BadRequest(f"{place} is {kind}", fix)
     if step.verb is Verb.RUN:
         return names.act(at, name)
     value = step.value

@@ -27,15 +27,18 @@ from sim.kernel.rules import (
     plan,
     recapacitate,
     resume,
+    running,
     shift,
     signal,
     start,
+    stop,
     touch,
     uniform,
 )
 from sim.kernel.world import NEVER, World
 
 COMMAND = 7  # the kind of intervention that runs a handler
+EXPIRE = 8  # the kind that lets a timer fire now
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
 
@@ -97,7 +100,7 @@ def begin(w: World, fresh: int) -> None:
 
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
     """What a scenario does: 0 a number, 1 a state, 2 units of a resource, 3 units more or less, 4 a signal, 5 a
-    level's ceiling or a buffer's, 6 parts or content. Commands are the caller's."""
+    level's ceiling or a buffer's, 6 parts or content. Commands and timers are the caller's."""
     if kind == 0:
         assign(w, c, at, x)
         settle_all(w)
@@ -119,6 +122,14 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
             splash(w, at, x - level(w, at))
         else:
             shift(w, at, x - w.amount[at])
+
+
+def expire(w: World, k: int) -> int:
+    """A timer that runs, or stands still at its gate, fires now: its handler. Of one that was not started, LOOK."""
+    if not running(w, k):
+        return LOOK
+    stop(w, k)
+    return w.slot_handler[k]
 
 
 def earliest(w: World) -> int:
@@ -239,6 +250,8 @@ def run(
                     w.traced += 1
                 if what[i, 0] == COMMAND:
                     h = what[i, 2]
+                elif what[i, 0] == EXPIRE:
+                    h = expire(w, what[i, 2])
                 else:
                     intervene(w, what[i, 0], c, what[i, 2], value[i])
                 i += 1

@@ -3,6 +3,7 @@
 M3.cycle.mean   a parameter of a distribution      P1.rate      a number            M5.health    a state
 crew.capacity   units of a resource                B1.capacity  of a buffer, tank   T1.level     what it holds
 demand          a signal                           P1.switch_off                    a command
+M3.fail        a timer, to fire now
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Act
-from sim.kernel.loop import COMMAND
+from sim.kernel.loop import COMMAND, EXPIRE
 from sim.layout import UNLIMITED, Entity, Placed
 from sim.spec import POSITIVE, Level, Misspelt, Resource, Signal
 from twin.nearest import nearest
@@ -38,6 +39,11 @@ class Target:
     values: tuple[str, ...] = ()
     least: float = -math.inf
     positive: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is run, a command or a timer that fires now, and takes no value."""
+        return self.kind in (COMMAND, EXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,9 @@ class Names:
             for position, value in enumerate(state.values):
                 at = self.assembly.world.spent_base[i] + position
                 self.readings[f"{name}.{value}"] = Reading(SPENT, at, "time")
+        for timer in kind.timers:
+            if kind.timed(timer) is not None:
+                self.targets[f"{placed.name}.{timer.name}"] = Target(EXPIRE, c, self.assembly.slot(placed, timer))
         for handler in kind.handlers:
             if handler.trigger.kind == "command":
                 self.targets[f"{placed.name}.{handler.name}"] = Target(COMMAND, c, handler.number)
