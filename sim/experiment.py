@@ -15,7 +15,7 @@ from sim.kpi import values
 from sim.question import Precision, Question, asked_as, check
 from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
-from sim.scenario import Limit, Scenario, Verb
+from sim.scenario import Limit, Scenario
 from sim.statistics import QUANTILES, Difference, fan, half_width, paired_difference, violated_by, wilson
 from sim.versions import versions
 
@@ -140,8 +140,7 @@ def _outcome(
 
 def _drafts(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     drafts, by_hand = [], []
-    for step in scenario.interventions:
-        made = job.draft(step.point, step.value) if step.verb is Verb.SET else None
+    for step, made in zip(scenario.interventions, job.drafts(scenario), strict=True):
         if made is None:
             by_hand.append(str(step))
         else:

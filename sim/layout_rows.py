@@ -264,9 +264,7 @@ class _Sheet:
         elif not known.values and not known.runs and is_number(value):
             made[meant] = (target, float(value))
         else:
-            wanted = (
-                "a command" if known.runs else f"{target}={known.values[0] if known.values else 'number'}"
-            )
+            wanted = "a command" if known.runs else f"{target}={known.values[0] if known.values else 'number'}"
             self.wrong(place, f"{target}={value}", f"write {wanted}")
 
     def _unknown(self, place: str, row: Mapping[str, Any]) -> None:
