@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from control.asking import Kind
 from control.live import LiveTwin
 from control.whatif import WhatIfs
 from protocols.believe import Unbelievable, twin_value
@@ -134,6 +135,8 @@ class Branches:
         run = self._whatifs.get(identity)
         if run.result is None or run.snapshot is None:
             raise NotFound(f"what-if {identity} has no result to look into", "it must be done, and among the newest")
+        if run.kind is not Kind.COMPARE:
+            raise NotFound(f"what-if {identity} has no scenarios to look into", "compare them: it keeps what they did")
         outcomes = run.result["outcomes"]
         found = [o for n, o in enumerate(outcomes) if scenario in (str(n), o["name"])]
         if not found:

@@ -29,6 +29,7 @@ from control.cli_lookahead import lookahead_app
 from control.cli_model import model_app, said
 from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
+from control.cli_whatif import whatif_app
 from control.client import Client
 from control.compiled import prepare
 from control.errors import codes, words
@@ -58,6 +59,7 @@ app.command()(restore)
 app.command()(fleet)
 app.add_typer(twin_app, name="twin")
 app.add_typer(graph_app, name="graph")
+app.add_typer(whatif_app, name="whatif")
 app.add_typer(certs_app, name="certs")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -192,55 +194,6 @@ def query(
     show.table(found["columns"], found["rows"], "no rows")
     if found["truncated"]:
         show.err.print(f"only the first {len(found['rows'])} rows; ask for more with --limit")
-
-
-@app.command()
-def whatif(
-    scenarios: Annotated[
-        list[str], typer.Argument(help="Such as 'pump_335.status=off for 4h'; or: replay FILE, to run a result again.")
-    ],
-    horizon: Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")] = "4h",
-    limit: Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")] = None,
-    kpi: Annotated[
-        list[str] | None, typer.Option(help="Figures by name, such as 'tank_1.level.mean' or 'first(tank_1.level<3)'.")
-    ] = None,
-    goal: Annotated[str, typer.Option(help="Tell the best: 'max tank_1.level.min' or 'min energy_kwh'.")] = "",
-    replications: Annotated[int, typer.Option(help="Paired replications; the first ones with --until.")] = 64,
-    until: Annotated[
-        str, typer.Option(help="Double the replications until differences are so narrow: 'energy_kwh±5' (or +/-).")
-    ] = "",
-    replications_max: Annotated[int, typer.Option(help="Where --until gives up.")] = 1024,
-    confidence: Annotated[float, typer.Option(help="Of every interval.")] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the same state, question and seed give the same answer.")] = 1,
-    branch: Annotated[str, typer.Option(help="Start from this branch instead of now.")] = "",
-    plant: Annotated[
-        str, typer.Option(help="Of a result to replay: the plant's folder, or a shipped one's name.")
-    ] = "",
-    data: Data = None,
-    json_: Json = False,
-) -> None:
-    """What happens if …, from the plant's state right now. Ctrl-C cancels.
-
-    `whatif replay FILE` runs what `whatif … --json` wrote again, from the state and question in the file, without a
-    server. It says whether the result is the same bit for bit (exit code 0) or what differs (exit code 3).
-    """
-    from control.cli_replay import REPLAY, replay_file
-    from twin.when import parse_duration_s
-
-    if scenarios[0] == REPLAY:
-        replay_file(scenarios[1:], plant, json_)
-    client = Client(data_folder(data))
-    body = {
-        "scenarios": scenarios, "horizon_s": parse_duration_s(horizon, "--horizon"), "limits": limit or [],
-        "replications": replications, "seed": seed, "branch": branch, "kpis": kpi or [], "goal": goal,
-        "until": until, "replications_max": replications_max, "confidence": confidence,
-    }  # fmt: skip
-    run = client.post("/whatif", body)
-    run = client.followed("/whatif", run, "simulating")
-    if run["state"] != "done":
-        show.err.print(f"{run['state']}: {run['error']}")
-        raise typer.Exit(1)
-    show.as_json(run) if json_ else show.whatif(run["result"])
 
 
 @audit_app.command("verify")

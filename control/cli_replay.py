@@ -12,15 +12,13 @@ from control import show
 from control.places import plant_folder
 from twin.errors import BadRequest
 
-REPLAY = "replay"  # no scenario is called so: one sets something
 BYTES_MAX = 1 << 30  # of a result; the largest has some 10 MB
 DIFFERS = 3  # exit code: verification failed
 
 
-def replay_file(words: list[str], plant: str, json_: bool) -> None:
+def replay_file(file: Path, plant: str, json_: bool) -> None:
     """
     Args:
-        words: the file's name, nothing else.
         plant: folder or name of a shipped one; the result's own plant when empty.
 
     Raises:
@@ -30,9 +28,7 @@ def replay_file(words: list[str], plant: str, json_: bool) -> None:
     from sim.replay import is_of_plant, replay
     from sim.runner import Runner
 
-    if len(words) != 1:
-        raise BadRequest(f"replay of {len(words)} files", "name one file that whatif --json wrote")
-    content = _result(Path(words[0]))
+    content = _result(file)
     made = read_plant(plant_folder(plant), {}) if is_of_plant(content) and plant else None
     runner = Runner(2)
     try:

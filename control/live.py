@@ -155,6 +155,13 @@ class LiveTwin:
     def snapshot(self) -> Snapshot:
         return self.table.snapshot(self.feed.epoch, self.feed.seq, self._clock())
 
+    def clock_s(self) -> float | None:
+        """What the plant's own clock shows; None when it has none, or nobody can tell."""
+        point, columns = self.plant.point_of_name.get(self.plant.clock or ""), self.table.columns
+        if point is None or not quality.is_good(int(columns.quality[point.id])):
+            return None
+        return float(columns.value[point.id])
+
     def _requalify(self, ids: NDArray[np.int32], code: int) -> None:
         """Same value, same source time, other quality; points never read stay as they are."""
         columns = self.table.columns

@@ -358,13 +358,7 @@ class Lookout:
 
     def _clock_s(self) -> float | None:
         """The plant's own time; None while it cannot be read."""
-        name, columns = self._live.plant.clock, self._live.table.columns
-        if not name:
-            return self._clock() / 1e9
-        point = self._live.plant.point_of_name.get(name)
-        if point is None or not is_good(int(columns.quality[point.id])):
-            return None
-        return float(columns.value[point.id])
+        return self._live.clock_s() if self._live.plant.clock else self._clock() / 1e9
 
     async def _keep(self, alarm: Alarm) -> None:
         """Durably; the ledger and everybody hear of it when it is predicted and when it ends, not of new words."""

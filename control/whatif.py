@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from control.asking import Asking, Work
+from control.asking import Asking, Kind, Work
 from control.compiled import begin_kernel
 from control.errors import words
 from control.live import LiveTwin
@@ -41,9 +41,11 @@ class State(StrEnum):
 @dataclass(slots=True)
 class Run:
     """One what-if. `asked` is the request as it came, shown with the answer; `snapshot` where it starts; `left_s` how long
-    it still takes at its pace, as far as it is planned now."""
+    it still takes at its pace, as far as it is planned now: a ranking or a search may end before."""
 
     id: str
+    kind: Kind
+    about: str
     asked: Any
     started_at: int
     snapshot: Snapshot | None = None
@@ -94,10 +96,10 @@ class WhatIfs:
         snapshot = self._live.snapshot() if start is None else start
         self._checked += 1
         try:
-            work = await asyncio.to_thread(asking, Now(self._live.plant, snapshot))
+            work = await asyncio.to_thread(asking.prepare, Now(self._live.plant, snapshot))
         finally:
             self._checked -= 1
-        run = Run(self._new_id(), request, self._clock(), snapshot)
+        run = Run(self._new_id(), asking.kind, asking.about, request, self._clock(), snapshot)
         self._runs[run.id] = run
         for old in self.all()[SNAPSHOTS_KEPT:]:
             old.snapshot = None

@@ -13,7 +13,7 @@ from sim.kernel.assembly import assemble
 from sim.kernel.interpreter import Interpreter
 from sim.kernel.names import Names
 from sim.layout_model import ELSE, Setting, Tie
-from sim.live import read_layout_model
+from sim.layout_rows import read_layout_model
 from twin.plant import Plant
 from twin.points import Point
 from twin.quality import GOOD

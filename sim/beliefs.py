@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,11 +18,48 @@ Belief = Distribution | tuple[float, float]
 """A distribution of a parameter, or its 10 and 90 % quantiles (between and beyond them: uniform)."""
 
 
+_RANGE = re.compile(r"\s*(?P<name>[A-Za-z]\w*(?:\.\w+)*)\s*=\s*(?P<low>\S+?)\s*\.\.\s*(?P<high>\S+)\s*", re.ASCII)
+
+
+def parse_range(text: str) -> tuple[str, str, str]:
+    """`filler.mtbf.mean=20..40`: the name and both ends, which are finite numbers, as they were written.
+
+    Raises:
+        BadRequest: not of that form.
+    """
+    match = _RANGE.fullmatch(text)
+    if match is None or not (_finite(match["low"]) and _finite(match["high"])):
+        raise BadRequest(f"range {text!r} is not understood", "write NAME=LOW..HIGH, such as filler.mtbf.mean=20..40")
+    return match["name"], match["low"], match["high"]
+
+
+def parse_beliefs(texts: Sequence[str]) -> dict[str, Belief]:
+    """Of each parameter its 10 and 90 % quantiles, as `parse_range` reads them.
+
+    Raises:
+        BadRequest: not of that form, the wrong way round, or a parameter comes twice.
+    """
+    found: dict[str, Belief] = {}
+    for text in texts:
+        name, low, high = parse_range(text)
+        if name in found:
+            raise BadRequest(f"{name} has two ranges", "give it one")
+        found[name] = float(low), float(high)
+        quantile(found[name], 0.5)
+    return found
+
+
+def _finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def quantile(belief: Belief, p: float) -> float:
     """The number that is not exceeded with probability p."""
     if isinstance(belief, Distribution):
-        a, b, c = (*belief.numbers, 0.0, 0.0)[:3]
-        return inverse(belief.kind, a, b, c, 1 - p)
+        return inverse(*belief.law, 1 - p)
     low, high = belief
     if not low <= high:
         raise BadRequest(f"a belief of {low:g} … {high:g}", "give the 10 % quantile, then the 90 % quantile")

@@ -124,13 +124,13 @@ def _outcome(
     job: Job, asked: Question, block: Block, s: int, kpis: Mapping[str, Sequence[NDArray[np.float64]]]
 ) -> Outcome:
     scenario = job.scenarios[s]
-    drafts, by_hand = _drafts(job, scenario)
+    drafts, by_hand = drafts_of(job, scenario)
     sampled = {name: block.samples[s, :, :, c].astype(np.float64) for c, name in enumerate(job.outputs)}
     return Outcome(
         name=scenario.name,
         interventions=scenario.interventions,
         fans={name: _rows(fan(each)) for name, each in sampled.items()},
-        kpis={name: _figure(arms[s]) for name, arms in kpis.items()},
+        kpis={name: figure_of(arms[s]) for name, arms in kpis.items()},
         differences={n: paired_difference(a[s], a[0], asked.confidence) for n, a in kpis.items()} if s else {},
         limits=tuple(_risk(x, sampled[x.point], asked.confidence) for x in asked.limits),
         drafts=drafts,
@@ -138,7 +138,8 @@ def _outcome(
     )
 
 
-def _drafts(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+def drafts_of(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+    """The commands that a scenario is to the plant, and what of it no command can do."""
     drafts, by_hand = [], []
     for step, made in zip(scenario.interventions, job.drafts(scenario), strict=True):
         if made is None:
@@ -175,7 +176,8 @@ def _rows(samples: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in samples.tolist())
 
 
-def _figure(samples: NDArray[np.float64]) -> Figure:
+def figure_of(samples: NDArray[np.float64]) -> Figure:
+    """Of one scenario, (replications,)."""
     return Figure(float(samples.mean()), tuple(np.quantile(samples, QUANTILES).tolist()))
 
 

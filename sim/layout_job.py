@@ -20,20 +20,17 @@ from sim.kernel import loop
 from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
-from sim.kernel.loop import COMMAND
-from sim.kernel.names import (
+from sim.kernel.loop import (
     ADD_CAPACITY,
+    COMMAND,
     FIRST,
     SET_AMOUNT,
     SET_CAPACITY,
     SET_CEILING,
     SET_NUMBER,
     SET_SIGNAL,
-    Names,
-    Reading,
-    Target,
-    trajectory_readings,
 )
+from sim.kernel.names import Names, Reading, Target, trajectory_readings
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
@@ -131,11 +128,18 @@ class LayoutJob:
 
     @property
     def origin(self) -> Origin:
-        b = self.begin
         return Origin(
-            b.plant, b.taken_at, b.clock_s, b.hash, self.model_hash, self.backend, self.why, self.kernel_hash, self.base,
-            self.layout.unit_s,
-        )  # fmt: skip
+            plant=self.begin.plant,
+            taken_at=self.begin.taken_at,
+            clock_s=self.begin.clock_s,
+            state_hash=self.begin.hash,
+            model_hash=self.model_hash,
+            backend=self.backend,
+            why=self.why,
+            kernel_hash=self.kernel_hash,
+            base=self.base,
+            time_s=self.layout.unit_s,
+        )
 
     @cached_property
     def where(self) -> Where:
@@ -325,12 +329,22 @@ def layout_job(
         why = f"{why}; {importable(layout)}"
     made_of = layout_hash(layout)
     job = LayoutJob(
-        layout, begin if begin.hash else dataclasses.replace(begin, hash=made_of), (BASELINE, *scenarios),
-        tuple(dict.fromkeys([*asked, *read.outputs])), read.figures, horizon_s,
-        horizon_s / SAMPLES if sample_every_s is None else sample_every_s, seed, chosen.name, why,
-        "" if chosen.kernel is None else chosen.kernel.hash, model_hash or made_of, units or {},
-        {"layout": record(layout)} if base is None else base, waits=chosen.waits,
-    )  # fmt: skip
+        layout,
+        begin if begin.hash else dataclasses.replace(begin, hash=made_of),
+        scenarios=(BASELINE, *scenarios),
+        outputs=tuple(dict.fromkeys([*asked, *read.outputs])),
+        figures=read.figures,
+        horizon_s=horizon_s,
+        sample_every_s=horizon_s / SAMPLES if sample_every_s is None else sample_every_s,
+        seed=seed,
+        backend=chosen.name,
+        why=why,
+        kernel_hash="" if chosen.kernel is None else chosen.kernel.hash,
+        model_hash=model_hash or made_of,
+        units=units or {},
+        base={"layout": record(layout)} if base is None else base,
+        waits=chosen.waits,
+    )
     job.check()
     return job
 

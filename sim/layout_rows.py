@@ -12,7 +12,8 @@ from typing import Any
 
 from sim.kernel.assembly import assemble
 from sim.kernel.chance import EXPONENTIAL
-from sim.kernel.names import AMOUNT, FLOW, LENT, NUMBER, Names
+from sim.kernel.loop import AMOUNT, FLOW, LENT, NUMBER
+from sim.kernel.names import Names
 from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
 from sim.layout_model import ELSE, SOURCE_TIME, STATIONARY, LayoutModel, Setting, Tie, Unmeasured
@@ -29,7 +30,7 @@ from sim.layout_words import (
     values_hint,
 )
 from sim.resume import resume_of
-from sim.spec import Distribution, Misspelt, Opaque, Timer
+from sim.spec import Buffer, Distribution, Level, Misspelt, Opaque, Resource, Signal, Timer
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
 from twin.points import Point
@@ -331,8 +332,7 @@ class _Sheet:
     def _counted(self, target: str) -> bool:
         """Whether it counts whole things."""
         name = target.rpartition(".")[0]
-        kind = next((e.kind.__name__ for e in self.names.assembly.layout.entities if e.name == name), "")
-        return kind in ("Buffer", "Resource")
+        return any(e.name == name and e.kind in (Buffer, Resource) for e in self.names.assembly.layout.entities)
 
     def of_kind(self, kind: str) -> list[str]:
         """The names of all that a row of that kind may tell."""
@@ -375,9 +375,9 @@ def _check_known(sheet: _Sheet, table: Mapping[str, Any]) -> None:
                 u.kind == "queue" and u.target == e.name for u in sheet.unmeasured
             ):
                 sheet.wrong("model", f"nothing tells what is in {e.name}", "[[model.unmeasured]] with queue and like")
-        elif e.kind.__name__ in ("Buffer", "Level"):
+        elif e.kind in (Buffer, Level):
             needs("field", f"{e.name}.level", e.name)
-        elif e.kind.__name__ == "Signal":
+        elif e.kind is Signal:
             needs("field", e.name, e.name)
     for component in layout.components:
         _check_timers(sheet, component, told)

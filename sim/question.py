@@ -92,8 +92,11 @@ class Question:
         return tuple(dict.fromkeys([*(self.kpis or usual(job.outputs, job.figures)), *self.named]))
 
 
-def check(job: Job, asked: Question) -> None:
+def check(job: Job, asked: Question, scenarios_max: int = SCENARIOS_MAX) -> None:
     """
+    Args:
+        scenarios_max: besides the baseline.
+
     Raises:
         BadRequest: a limit of this module is exceeded, or a figure is unknown.
         LimitExceeded: too much memory.
@@ -109,8 +112,8 @@ def check(job: Job, asked: Question) -> None:
     most = COMPILED_MAX if job.where is Where.THREADS else REPLICATIONS_MAX
     if not 1 <= asked.replications <= most:
         raise BadRequest(f"{asked.replications} replications", f"take 1 … {most}")
-    if len(job.scenarios) - 1 > SCENARIOS_MAX:
-        raise BadRequest(f"{len(job.scenarios) - 1} scenarios", f"take at most {SCENARIOS_MAX}, or rank them")
+    if len(job.scenarios) - 1 > scenarios_max:
+        raise BadRequest(f"{len(job.scenarios) - 1} scenarios", _fewer(scenarios_max))
     if len({s.name for s in job.scenarios}) < len(job.scenarios):
         raise BadRequest("two scenarios have one name", f"name them apart; {BASELINE.name!r} is taken")
     if len(job.outputs) > OUTPUTS_MAX or len(told) > FIGURES_MAX or not told:
@@ -121,6 +124,11 @@ def check(job: Job, asked: Question) -> None:
     if asked.precision is not None:
         _check_precision(asked.precision, most)
     _check_memory(job, asked)
+
+
+def _fewer(scenarios_max: int) -> str:
+    compared = scenarios_max == SCENARIOS_MAX
+    return f"take at most {scenarios_max}" + (", or rank them: `twinloop whatif rank`" if compared else "")
 
 
 def _check_precision(precision: Precision, most: int) -> None:

@@ -21,6 +21,9 @@ Sample = Callable[[Sequence[int], int, int], NDArray[np.float64]]
 """(options, first replication, count) -> observations, shape (options, count); larger is better. One replication may
 share its chance among options: KN gains from it, OCBA is conservative then."""
 
+Spent = Callable[[int, int], None]
+"""(replications so far, at most so many): both procedures may end before."""
+
 START = 32  # replications of every option before anything is dropped: variances must be known somewhat
 BATCH = 32  # replications at a time: a kernel's threads want some
 OPTIONS_MAX = 200
@@ -49,7 +52,7 @@ class Selection:
 
 def kn(
     sample: Sample, options: int, delta: float, *, confidence: float = 0.95, start: int = START, batch: int = BATCH,
-    most: int = 100_000,
+    most: int = 100_000, spent: Spent | None = None,
 ) -> Selection:  # fmt: skip
     """Drops options as soon as they are clearly not the best; right with the confidence in the indifference zone.
 
@@ -57,7 +60,7 @@ def kn(
         delta: a smaller difference is nobody's concern.
         most: replications of one option.
     """
-    _check(options, delta, confidence, start)
+    check_selection(options, delta, confidence, start)
     eta = 0.5 * ((2 * (1 - confidence) / (options - 1)) ** (-2 / (start - 1)) - 1)
     h2 = 2 * eta * (start - 1)
     alive = list(range(options))
@@ -74,12 +77,20 @@ def kn(
             means = tuple((sums / counts).tolist())
             return Selection("kn", best, means, tuple(counts.tolist()), tuple(alive), confidence, done)
         if pending.shape[1] == 0:
+            if spent is not None:
+                spent(int(counts.sum()), int(counts.sum()) + _left_at_most(alive, bound, r, most))
             pending = np.full((options, batch), np.nan)
             pending[alive] = sample(alive, r, batch)
         sums[alive] += pending[alive, 0]
         counts[alive] += 1
         pending = pending[:, 1:]
         r += 1
+
+
+def _left_at_most(alive: Sequence[int], bound: NDArray[np.float64], r: int, most: int) -> int:
+    """Replications until the triangular region closes over those that are left: when nothing more is dropped before."""
+    last = min(float(max(bound[i, j] for i in alive for j in alive)), most)
+    return len(alive) * max(0, min(most, math.floor(last) + 1) - r)
 
 
 def _screened(
@@ -102,16 +113,16 @@ def _variances_of_differences(seen: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def ocba(
-    sample: Sample, options: int, *, budget: int, start: int = START, batch: int = BATCH, confidence: float = 0.95
-) -> Selection:
+    sample: Sample, options: int, *, budget: int, start: int = START, batch: int = BATCH, confidence: float = 0.95,
+    spent: Spent | None = None,
+) -> Selection:  # fmt: skip
     """Spends a budget of replications where they help most to tell the best; ends early at the confidence.
 
     Args:
         budget: replications of all options together.
     """
-    _check(options, 1.0, confidence, start)
-    if budget < options * start:
-        raise BadRequest(f"a budget of {budget}", f"at least {start} replications for each of {options} options")
+    check_selection(options, 1.0, confidence, start)
+    check_budget(options, budget, start)
     seen = [list(row) for row in sample(range(options), 0, start)]
     while True:
         means = np.array([np.mean(s) for s in seen])
@@ -120,6 +131,8 @@ def ocba(
         best = int(means.argmax())
         p_correct = _approximately_correct(means, variances, counts, best)
         left = budget - int(counts.sum())
+        if spent is not None:
+            spent(budget - left, budget)
         if p_correct >= confidence or left <= 0:
             told = tuple(means.tolist()), tuple(counts.tolist())
             return Selection("ocba", best, *told, tuple(range(options)), p_correct, p_correct >= confidence)
@@ -152,7 +165,20 @@ def _approximately_correct(
     return max(0.0, 1.0 - float(wrong.sum()))
 
 
-def _check(options: int, delta: float, confidence: float, start: int) -> None:
+def check_budget(options: int, budget: int, start: int = START) -> None:
+    """
+    Raises:
+        BadRequest: it does not suffice for a first look at every option.
+    """
+    if budget < options * start:
+        raise BadRequest(f"a budget of {budget}", f"at least {start} replications for each of {options} options")
+
+
+def check_selection(options: int, delta: float, confidence: float, start: int = START) -> None:
+    """
+    Raises:
+        BadRequest: with these nothing can be selected.
+    """
     if not 2 <= options <= OPTIONS_MAX:
         raise BadRequest(f"{options} options", f"rank 2 … {OPTIONS_MAX}")
     if not delta > 0:

@@ -120,12 +120,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Draft commands for somebody to approve, and why; what is `by_hand` no command can do."""
+    """Draft commands for somebody to approve, and why; what is `by_hand` no command can do.
+
+    Attributes:
+        risks: the limits that it makes more likely to be passed, in words: a goal does not look at them.
+    """
 
     scenario: str
     drafts: tuple[Draft, ...]
     by_hand: tuple[str, ...]
     reason: str
+    risks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +196,25 @@ class Result:
         if not self.choice.resolved:
             return Plan(BASELINE.name, (), (), self.choice.reason)
         outcome = next(o for o in self.outcomes if o.name == self.choice.name)
-        return Plan(outcome.name, outcome.drafts, outcome.by_hand, self.choice.reason)
+        return Plan(outcome.name, outcome.drafts, outcome.by_hand, self.choice.reason, _risks(self.baseline, outcome))
 
     def to_json(self) -> dict[str, Any]:
         """Values that any JSON encoder takes; an infinite half-width becomes null."""
-        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = plain(dataclasses.asdict(self))
+        content["plan"] = None if self.choice is None else plain(dataclasses.asdict(self.best()))
         content["quantiles"] = list(QUANTILES)
         content["digest"] = digest(content)
         return content
 
     def __str__(self) -> str:
         return table(self)
+
+
+def _risks(base: Outcome, outcome: Outcome) -> tuple[str, ...]:
+    ends = [(r.limit, r.probability[-1], b.probability[-1]) for r, b in zip(outcome.limits, base.limits, strict=True)]
+    return tuple(
+        f"{limit} with P = {p:.2f}, left as it is with {before:.2f}" for limit, p, before in ends if p > before
+    )
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -257,11 +270,12 @@ def _row(result: Result, outcome: Outcome, name: str, figure: Figure) -> str:
     return "{:>13.5g}{:>+13.4g}{:>13.3g}{:>13.2f}".format(*numbers) + verdict
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Values that any JSON encoder takes; what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.beliefs import Belief, quantile, spread
-from sim.experiment import replicate
+from sim.experiment import Progress, figure_of, replicate
 from sim.job import Block, Job
 from sim.kernel.world import Packed
 from sim.kpi import values
 from sim.layout_job import LayoutJob, States
-from sim.question import Question
+from sim.provenance import Provenance, provenance
+from sim.question import Question, check
+from sim.result import Figure, plain
 from sim.runner import Runner
-from sim.scenario import BASELINE, Intervention, Scenario
+from sim.scenario import Intervention, Scenario
 from sim.statistics import CONFIDENCE, Difference, paired_difference
 from sim.whatif import Base, job_of, lent
 from twin.errors import BadRequest
 
 PARAMETERS_MAX = 50
+REPLICATIONS = 256  # a tornado shows what is large: its bars need no narrow intervals
 LOW, HIGH = 0.1, 0.9  # quantiles of a tornado's ends
 
 
@@ -43,25 +48,108 @@ class Bar:
         return abs(self.high.mean - self.low.mean)
 
 
+@dataclass(frozen=True, slots=True)
+class Tornado:
+    """Which parameters matter to a figure.
+
+    Attributes:
+        base: the figure with everything left as it is.
+        bars: one for each parameter, the widest first.
+    """
+
+    kpi: str
+    base: Figure
+    bars: tuple[Bar, ...]
+    replications: int
+    confidence: float
+    made: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """Values that any JSON encoder takes; an infinite half-width becomes null."""
+        content = dataclasses.asdict(self)
+        told: dict[str, Any] = plain({**content.pop("made"), **content})
+        return told
+
+    def __str__(self) -> str:
+        """One line a parameter: its ends, and what they do to the figure."""
+        wide = max([9, *(len(bar.parameter) for bar in self.bars)]) + 2
+        lines = [f"{self.kpi}, left as it is: {self.base.mean:.5g}"]
+        lines += [f"{b.parameter:{wide}}{_end(b.low_value, b.low)}   {_end(b.high_value, b.high)}" for b in self.bars]
+        return "\n".join(lines)
+
+
+def _end(value: float, told: Difference) -> str:
+    return f"{value:>10.5g}: {told.mean:>+10.4g} ± {told.half_width:<8.3g}" + ("" if told.resolved else " not resolved")
+
+
 def tornado(
-    base: Base, beliefs: Mapping[str, Belief], kpi: str, *, horizon: str | float, replications: int = 256,
-    seed: int = 1, confidence: float = CONFIDENCE, runner: Runner | None = None, **asked: Any,
-) -> tuple[Bar, ...]:  # fmt: skip
-    """One bar for each parameter, the widest first.
+    base: Base, beliefs: Mapping[str, Belief], kpi: str, *, horizon: str | float, replications: int = REPLICATIONS,
+    seed: int = 1, confidence: float = CONFIDENCE, runner: Runner | None = None, progress: Progress | None = None,
+    cancel: threading.Event | None = None, **asked: Any,
+) -> Tornado:  # fmt: skip
+    """Each parameter alone at its 10 and 90 % quantile.
 
     Args:
         asked: more of `sim.whatif.job_of`.
     """
+    swung = ends(beliefs)
+    question = Question(replications, kpis=(kpi,), confidence=confidence)
+    job = job_of(base, arms(swung), question, horizon=horizon, seed=seed, **asked)
+    with lent(runner) as hired:
+        return swing(job, swung, question, hired, progress=progress, cancel=cancel)
+
+
+Ends = Mapping[str, tuple[float, float]]
+"""Parameter -> its 10 and its 90 % quantile."""
+
+
+def ends(beliefs: Mapping[str, Belief]) -> Ends:
+    """
+    Raises:
+        BadRequest: too few or too many parameters.
+    """
     _check(beliefs)
-    ends = {name: (quantile(b, LOW), quantile(b, HIGH)) for name, b in beliefs.items()}
-    arms = [_setting({name: value}, f"{name}={value:g}") for name, pair in ends.items() for value in pair]
-    job = job_of(base, (), Question(kpis=(kpi,)), horizon=horizon, seed=seed, **asked)
-    found = _sampled(job.asking([BASELINE, *arms]), kpi, replications, runner)
-    bars = []
-    for k, (name, (low, high)) in enumerate(ends.items()):
-        told = (paired_difference(found[1 + 2 * k + end], found[0], confidence) for end in (0, 1))
-        bars.append(Bar(name, low, high, *told))
-    return tuple(sorted(bars, key=lambda bar: -bar.width))
+    return {name: (quantile(b, LOW), quantile(b, HIGH)) for name, b in beliefs.items()}
+
+
+def arms(swung: Ends) -> tuple[Scenario, ...]:
+    """The scenarios of a tornado: two a parameter."""
+    return tuple(
+        _setting({n: value}, f"{n}={value:g} ({end})")
+        for n, pair in swung.items()
+        for end, value in zip("-+", pair, strict=True)
+    )
+
+
+def check_tornado(job: Job, asked: Question) -> None:
+    """
+    Raises:
+        BadRequest, LimitExceeded: as `sim.question.check`; a tornado has more scenarios.
+    """
+    check(job, asked, 2 * PARAMETERS_MAX)
+
+
+def swing(
+    job: Job, swung: Ends, asked: Question, runner: Runner, *, progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Tornado:  # fmt: skip
+    """The tornado of a job whose scenarios are the `arms` of `swung`. Blocks for its whole time.
+
+    Args:
+        asked: of its figures the first is told.
+
+    Raises:
+        as `sim.experiment.answer`.
+    """
+    begun = time.perf_counter()
+    check_tornado(job, asked)
+    (kpi, *_), block = asked.kpis, replicate(job, asked, runner, progress, cancel)[0]
+    found = [values(job, block, s, kpi) for s in range(len(job.scenarios))]
+    told = iter(paired_difference(each, found[0], asked.confidence) for each in found[1:])
+    bars = [Bar(name, low, high, next(told), next(told)) for name, (low, high) in swung.items()]
+    made = provenance(job, block.backend, time.perf_counter() - begun)
+    ordered = tuple(sorted(bars, key=lambda bar: -bar.width))
+    return Tornado(kpi, figure_of(found[0]), ordered, block.replications, asked.confidence, made)
 
 
 @dataclass(frozen=True, slots=True)

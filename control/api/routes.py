@@ -24,13 +24,10 @@ from control.api import (
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
-from control.asking import comparison
+from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
 from control.evidence import KINDS
 from control.questions import Question
-from control.whatif import Run
-from sim.question import parse_precision
-from sim.whatif import question
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
@@ -105,34 +102,6 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
         [v if is_good(q) and v is not None else None for _, v, q in rows],
         [q for _, _, q in rows],
     )
-
-
-def _run(run: Run, whole: bool) -> wire.WhatIfRun:
-    result = run.result if whole else None
-    return wire.WhatIfRun(
-        run.id, run.state.value, run.progress, run.started_at / 1e6, run.asked, result, run.error, run.left_s
-    )
-
-
-async def start_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
-    asked: wire.WhatIfRequest = call.body
-    until = parse_precision(asked.until, asked.replications_max) if asked.until else None
-    told = question(asked.kpis, until, asked.goal, asked.limits, asked.replications, asked.confidence)
-    asking = comparison(asked.scenarios, asked.horizon_s, asked.seed, told)
-    start = parts.branches.get(asked.branch).snapshot() if asked.branch else None
-    return _run(await parts.whatifs.start(asked, asking, start), whole=True)
-
-
-async def whatifs(parts: Parts, _: Call) -> list[wire.WhatIfRun]:
-    return [_run(r, whole=False) for r in parts.whatifs.all()]
-
-
-async def whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
-    return _run(parts.whatifs.get(call.path["id"]), whole=True)
-
-
-async def cancel_whatif(parts: Parts, call: Call) -> wire.WhatIfRun:
-    return _run(parts.whatifs.cancel(call.path["id"]), whole=False)
 
 
 async def audit(parts: Parts, call: Call) -> wire.AuditHead:
@@ -334,19 +303,7 @@ ROUTES: tuple[Route, ...] = (
         "What was predicted of a command, and how it fared",
         wire_prediction.PredictionRecord,
     ),
-    Route(
-        "POST",
-        f"{API}/whatif",
-        start_whatif,
-        "Start a what-if from now",
-        wire.WhatIfRun,
-        wire.WhatIfRequest,
-        status=202,
-        act=Act.SIMULATE,
-    ),
-    Route("GET", f"{API}/whatif", whatifs, "What-ifs, newest first, without results", list[wire.WhatIfRun]),
-    Route("GET", f"{API}/whatif/{{id}}", whatif, "One what-if and its result", wire.WhatIfRun),
-    Route("DELETE", f"{API}/whatif/{{id}}", cancel_whatif, "Cancel a what-if", wire.WhatIfRun, act=Act.SIMULATE),
+    *WHATIF_ROUTES,
     Route(
         "GET",
         f"{API}/lookahead",

@@ -318,44 +318,6 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: str = ""
 
 
-class WhatIfRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`.
-
-    It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as
-    `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved.
-    `until`, such as `tank_1.level.min±0.05`: replications are doubled until every half-width is that narrow, or there
-    are `replications_max`; the result's `stopped` says which.
-    """
-
-    scenarios: list[str]
-    horizon_s: float = 4 * 3600.0
-    limits: list[str] = []
-    replications: int = 64
-    seed: int = 1
-    branch: str = ""
-    kpis: list[str] = []
-    goal: str = ""
-    until: str = ""
-    replications_max: int = 1024
-    confidence: float = 0.95
-
-
-class WhatIfRun(msgspec.Struct, frozen=True):
-    """State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed.
-
-    `left_s` is how long it still takes at its pace, null while nobody can tell.
-    """
-
-    id: str
-    state: str
-    progress: float
-    started: float
-    request: WhatIfRequest
-    result: dict[str, Any] | None
-    error: str | None
-    left_s: float | None = None
-
-
 class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands.
 

@@ -9,9 +9,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire, wire_command, wire_lease, wire_lookahead, wire_prediction
+from control.api import wire, wire_command, wire_lease, wire_lookahead, wire_prediction, wire_whatif
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
+MODULES = (wire, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif)
 _NAMES: dict[Any, str] = {
     str: "string",
     float: "number",
@@ -25,9 +26,7 @@ _NAMES: dict[Any, str] = {
 
 def typescript() -> str:
     """The whole file."""
-    structs = [
-        s for module in (wire, wire_command, wire_lease, wire_prediction, wire_lookahead) for s in _messages(module)
-    ]
+    structs = [s for module in MODULES for s in _messages(module)]
     parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
     parts += [_interface(s) for s in structs]
     for name in ("ClientMessage", "ServerMessage"):

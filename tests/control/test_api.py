@@ -168,22 +168,56 @@ def test_a_whatif_from_a_plant_that_is_not_live_is_refused_with_the_list(client:
     assert "tank_3.level" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ({"scenarios": []}, "no scenario"),
-        ({"scenarios": ["pump_335.status"]}, "pump_335.status"),
-        ({"scenarios": ["pump_335.status=off"], "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
-        ({"scenarios": ["pump_335.status=off"], "horizon_s": -1}, "horizon of -1"),
-        ({"scenarios": ["pump_335.status=off"], "seed": -1}, "seed"),
-        ({"scenarios": ["pump_335.status=off"], "goal": "less energy"}, "goal 'less energy'"),
-        ({"scenarios": ["pump_335.status=off"], "until": "energy_kwh"}, "precision 'energy_kwh'"),
-    ],
-)
-def test_a_whatif_that_cannot_be_read_says_where(client: Client, body: dict[str, Any], said: str) -> None:
+OFF = ["pump_335.status=off"]
+LESS = "min energy_kwh"
+BAD_WHATIFS = [
+    ("", {"scenarios": []}, "no scenario"),
+    ("", {"scenarios": ["pump_335.status"]}, "pump_335.status"),
+    ("", {"scenarios": OFF, "limits": ["tank_1.level=3"]}, "tank_1.level=3"),
+    ("", {"scenarios": OFF, "horizon_s": -1}, "horizon of -1"),
+    ("", {"scenarios": OFF, "seed": -1}, "seed"),
+    ("", {"scenarios": OFF, "goal": "less energy"}, "goal 'less energy'"),
+    ("", {"scenarios": OFF, "until": "energy_kwh"}, "precision 'energy_kwh'"),
+    ("", {"scenarios": OFF, "kind": "rank"}, "Invalid value 'rank'"),
+    ("/rank", {"scenarios": [], "goal": LESS}, "no scenario"),
+    ("/rank", {"scenarios": OFF}, "missing required field `goal`"),
+    ("/rank", {"scenarios": OFF, "goal": "less energy"}, "goal 'less energy'"),
+    ("/rank", {"scenarios": OFF, "goal": LESS, "method": "kno"}, "Invalid enum value 'kno'"),
+    ("/rank", {"scenarios": OFF, "goal": LESS}, "an indifference of 0"),
+    ("/rank", {"scenarios": OFF, "goal": LESS, "delta": -1}, "an indifference of -1"),
+    ("/rank", {"scenarios": OFF, "goal": LESS, "delta": 1, "confidence": 1}, "confidence 1"),
+    ("/rank", {"scenarios": OFF, "goal": LESS, "method": "ocba", "budget": 10}, "a budget of 10"),
+    ("/rank", {"scenarios": OFF * 200, "goal": LESS, "delta": 1}, "201 options"),
+    ("/rank", {"scenarios": OFF, "goal": LESS, "delta": 1, "horizon_s": 0}, "horizon of 0"),
+    ("/tornado", {"ranges": [], "kpi": "energy_kwh"}, "0 parameters"),
+    ("/tornado", {"ranges": ["pump_10.speed"], "kpi": "energy_kwh"}, "range 'pump_10.speed'"),
+    ("/tornado", {"ranges": ["pump_10.speed=nan..3"], "kpi": "energy_kwh"}, "pump_10.speed=nan..3"),
+    ("/tornado", {"ranges": ["pump_10.speed=90..60"], "kpi": "energy_kwh"}, "90 … 60"),
+    ("/tornado", {"ranges": ["pump_10.speed=6..9", "pump_10.speed=6..9"], "kpi": "energy_kwh"}, "two ranges"),
+    ("/tornado", {"ranges": [f"p{n}.speed=1..2" for n in range(51)], "kpi": "energy_kwh"}, "51 parameters"),
+    ("/optimise", {"ranges": [], "goal": LESS}, "0 decisions"),
+    ("/optimise", {"ranges": ["pump_10.speed=60"], "goal": LESS}, "range 'pump_10.speed=60'"),
+    ("/optimise", {"ranges": ["pump_10.speed=90..60"], "goal": LESS}, "from 90 to 60"),
+    ("/optimise", {"ranges": ["pump_10.speed=6..9"], "goal": LESS, "trials": 0}, "0 trials"),
+    ("/optimise", {"ranges": ["pump_10.speed=6..9"], "goal": LESS, "risk": 1}, "a risk of 1"),
+    ("/optimise", {"ranges": ["pump_10.speed=6..9"], "goal": LESS, "limits": ["tank"]}, "'tank'"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "said"), BAD_WHATIFS)
+def test_a_whatif_that_cannot_be_read_says_where(client: Client, path: str, body: dict[str, Any], said: str) -> None:
     with pytest.raises(errors.BadRequest) as caught:
-        client.post("/whatif", body)
+        client.post(f"/whatif{path}", body)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["get", "delete"])
+@pytest.mark.parametrize("path", ["nothing", "rank"])
+def test_a_whatif_that_there_is_not_says_so(client: Client, verb: str, path: str) -> None:
+    with pytest.raises(errors.NotFound, match=f"no what-if '{path}'"):
+        getattr(client, verb)(f"/whatif/{path}")
+    with pytest.raises(errors.NotFound, match=f"no what-if '{path}'"):
+        client.get(f"/whatif/{path}/plan")
 
 
 def test_sql_reads_every_table_and_nothing_else(client: Client) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from control.asking import Kind
 from control.branches import BRANCHES_MAX, Branches
 from control.live import LiveTwin
 from control.whatif import Run, State, WhatIfs
@@ -143,7 +144,7 @@ async def test_a_what_if_is_a_branch_at_every_moment_it_simulated(bench: Bench) 
     bench.read("pump.status", 1.0)
     fan = [[40.0, 20.0], [45.0, 25.0], [50.0, 30.0], [55.0, 35.0], [60.0, 40.0]]
     outcomes = [{"name": "baseline", "fans": {}}, {"name": "slow", "fans": {"pump.speed": fan}}]
-    run = Run("run", None, bench.clock.now, bench.live.snapshot(), State.DONE)
+    run = Run("run", Kind.COMPARE, "", None, bench.clock.now, bench.live.snapshot(), State.DONE)
     run.result = {"times_s": [0.0, 3600.0], "outcomes": outcomes}
     bench.whatifs._runs["run"] = run
     assert bench.value("run/1", after="+30m") == (40.0, "UncertainSimulatedValue")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sim.ranking import Sample, allocation, kn, ocba
-from sim.selection import select
+from sim.runner import Cancelled
+from sim.selection import Ranked, select
 from sim.streams import stream
-from sim.whatif import Runner, Scenario
+from sim.whatif import Runner, Scenario, compare
 from tests.sim.layouts import line10
 from twin.errors import BadRequest
 
@@ -103,3 +107,69 @@ def test_the_best_of_six_crews_and_speeds_is_found(method: str) -> None:
 def test_a_selection_that_makes_no_sense_is_refused(options: int, delta: float, confidence: float) -> None:
     with pytest.raises(BadRequest):
         kn(normal([0.0] * 3, [1.0] * 3, 1), options, delta, confidence=confidence)
+
+
+def ranked(runner: Runner, *, delta: float = 2.0, method: str = "kn", **more: Any) -> Ranked:
+    options: list[Scenario | str] = [
+        Scenario("slower").set("M1.speed", 0.5),
+        Scenario("crew +1").add("crew.capacity", 1),
+        "M2.speed=1.3",
+    ]
+    return select(
+        line10(machines=4, crew=1), options, goal="max parts", horizon="4h", delta=delta, method=method, runner=runner,
+        backend="kernel", **more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    made = Runner(2)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("method", "budget"), [("kn", 4096), ("ocba", 800)])
+def test_progress_never_goes_back_and_never_passes_what_is_planned(runner: Runner, method: str, budget: int) -> None:
+    heard: list[tuple[int, int]] = []
+    found = ranked(runner, method=method, budget=budget, progress=lambda done, planned: heard.append((done, planned)))
+    shares = [done / planned for done, planned in heard]
+    assert shares == sorted(shares) and shares[0] > 0 and shares[-1] <= 1
+    assert all(planned >= sum(found.selection.counts) for _, planned in heard[-1:])
+
+
+def test_a_ranking_that_is_cancelled_ends_at_the_next_block(runner: Runner) -> None:
+    cancel = threading.Event()
+    with pytest.raises(Cancelled):
+        ranked(runner, delta=0.001, cancel=cancel, progress=lambda *_: cancel.set())
+
+
+def test_a_ranking_as_json_has_the_best_first_and_what_it_came_from(runner: Runner) -> None:
+    told = ranked(runner).to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["options"][0]["name"] == told["best"] and told["options"][-1]["name"] == "slower"
+    assert not told["options"][-1]["survived"] and told["backend"] == "kernel" and len(told["state_hash"]) == 64
+    assert sum(o["replications"] for o in told["options"]) == told["replications"]
+
+
+def test_of_a_layout_nothing_of_a_plan_is_a_command(runner: Runner) -> None:
+    plan = ranked(runner).plan
+    assert plan.scenario != "baseline" and plan.drafts == () and len(plan.by_hand) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "delta", "why"), [(["M1.speed=0.5"], 2.0, "left as it is"), (["M1.speed=1.0"], 5.0, "left as it is")]
+)
+def test_a_plan_does_nothing_where_the_base_is_as_good(
+    runner: Runner, options: list[str], delta: float, why: str
+) -> None:
+    found = select(
+        line10(machines=3), options, goal="max parts", horizon="4h", delta=delta, runner=runner, backend="kernel"
+    )
+    assert found.plan.scenario == "baseline" and not found.plan.by_hand
+    assert found.selection.best != 0 or why in found.plan.reason
+
+
+def test_more_than_eight_are_told_to_be_ranked(runner: Runner) -> None:
+    with pytest.raises(BadRequest, match="9 scenarios") as caught:
+        compare(line10(machines=2), [f"M1.speed=1.{n}" for n in range(9)], horizon="1h", runner=runner)
+    assert "whatif rank" in caught.value.hint

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from sim.beliefs import quantile, spread
+from sim.beliefs import parse_beliefs, quantile, spread
+from sim.runner import Cancelled
 from sim.sensitivity import split_of, tornado, variance_split
 from sim.spec import Exponential, Uniform
 from sim.whatif import Runner
@@ -26,7 +29,7 @@ def test_the_parameter_that_matters_most_is_on_top(runner: Runner) -> None:
     beliefs = {"M2.cycle.mean": (0.8, 1.6), "M3.mttr.mean": (7.0, 9.0), "M1.speed": (1.0, 1.0)}
     bars = tornado(
         line10(machines=4), beliefs, "parts", horizon="4h", replications=200, runner=runner, backend="kernel"
-    )
+    ).bars
     assert [bar.parameter for bar in bars] == ["M2.cycle.mean", "M3.mttr.mean", "M1.speed"]
     assert bars[0].low.mean > 0 > bars[0].high.mean and bars[0].low.resolved and bars[0].high.resolved
     assert (bars[2].low.mean, bars[2].high.mean, bars[2].low.resolved) == (0.0, 0.0, False)
@@ -66,3 +69,43 @@ def test_draws_of_beliefs_cover_every_stratum() -> None:
 def test_a_belief_the_wrong_way_round_is_refused() -> None:
     with pytest.raises(BadRequest, match="10 % quantile"):
         quantile((2.0, 1.0), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("M1.speed", "is not understood"),
+        ("M1.speed=1", "is not understood"),
+        ("M1.speed=1..inf", "is not understood"),
+        ("M1.speed=a..b", "is not understood"),
+        ("=1..2", "is not understood"),
+        ("M1.speed=2..1", "2 … 1"),
+    ],
+)
+def test_a_range_that_cannot_be_says_what_to_write(text: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=said):
+        parse_beliefs([text])
+
+
+def test_ranges_are_read_as_quantiles() -> None:
+    assert parse_beliefs(["M1.speed=0.8..1.2", " a_b.c = -1e3 .. 2 "]) == {"M1.speed": (0.8, 1.2), "a_b.c": (-1e3, 2.0)}
+
+
+def test_a_tornado_tells_its_progress_can_be_cancelled_and_is_json(runner: Runner) -> None:
+    heard: list[tuple[int, int]] = []
+    asked = {"horizon": "2h", "replications": 64, "runner": runner, "backend": "kernel"}
+    beliefs = {"M1.speed": (0.8, 1.2)}
+    found = tornado(line10(machines=2), beliefs, "parts", progress=lambda *told: heard.append(told), **asked)  # type: ignore[arg-type]
+    assert heard[-1] == (64, 64)
+    told = found.to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert (told["kpi"], told["bars"][0]["low_value"], len(told["model_hash"])) == ("parts", 0.8, 64)
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        tornado(line10(machines=2), beliefs, "parts", cancel=cancel, **asked)  # type: ignore[arg-type]
+
+
+def test_a_parameter_that_there_is_not_is_named(runner: Runner) -> None:
+    with pytest.raises(BadRequest, match=r"M1\.spede"):
+        tornado(line10(machines=2), {"M1.spede": (1.0, 2.0)}, "parts", horizon="1h", runner=runner, backend="kernel")

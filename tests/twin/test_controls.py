@@ -198,9 +198,9 @@ def test_a_limit_takes_numbers_and_yes_or_no_but_no_words(tmp_path: Path) -> Non
     plant = load(tmp_path / "one", ahead.format("tank_b.valve_open>0"))
     assert plant.lookahead is not None
     assert (plant.lookahead.limits, plant.lookahead.counters) == (("tank_b.valve_open>0",), ("tank.rate",))
-    with pytest.raises(BadPlant, match="pump.mode is of type enum; limit points that are numbers, or on and off"):
+    with pytest.raises(BadPlant, match=r"pump.mode is of type enum; limit points that are numbers, or on and off"):
         load_plant(machine.write_machine(tmp_path, machine.PLANT + ahead.format("pump.mode<1")), RULES)
-    with pytest.raises(BadPlant, match="'tank.rat' is no point.*did you mean tank.rate"):
+    with pytest.raises(BadPlant, match=r"'tank.rat' is no point.*did you mean tank.rate"):
         load(tmp_path / "two", ahead.format("tank.level<1").replace("tank.rate", "tank.rat"))
 
 

@@ -1,7 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
   AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfRequest, WhatIfRun, Who,
+  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -46,7 +46,10 @@ export const releaseLease = (id: string): Promise<LeaseRecord> => call("POST", `
 
 export const whatIfs = (): Promise<WhatIfRun[]> => call("GET", "/whatif");
 export const whatIf = (id: string): Promise<WhatIfRun> => call("GET", `/whatif/${part(id)}`);
-export const startWhatIf = (request: WhatIfRequest): Promise<WhatIfRun> => call("POST", "/whatif", request);
+export const startWhatIf = (request: WhatIfRun["request"]): Promise<WhatIfRun> =>
+  call("POST", request.kind === "compare" ? "/whatif" : `/whatif/${request.kind}`, request);
+/** The best of it as commands: nothing is submitted by asking. */
+export const whatIfPlan = (id: string): Promise<WhatIfPlan> => call("GET", `/whatif/${part(id)}/plan`);
 export const cancelWhatIf = (id: string): Promise<unknown> => call("DELETE", `/whatif/${part(id)}`);
 
 export const lookahead = (): Promise<LookaheadState> => call("GET", "/lookahead");

@@ -20,7 +20,7 @@ export interface LinkState {
 }
 
 /** Progress of a what-if as an event tells it; the run itself is fetched. */
-export type WhatIfNews = Pick<WhatIfRun, "id" | "state" | "progress">;
+export type WhatIfNews = Pick<WhatIfRun, "id" | "state" | "progress" | "left_s">;
 export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
 
 const RETRY_MS = 2_000;

@@ -1,4 +1,5 @@
 // The shape of a what-if's result (sim/result.py, Result.to_json) and what is read out of it; nothing else knows it.
+import type { CommandRequest, WhatIfPlan } from "./wire";
 
 /** Rows of a fan, in this order. */
 export const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95] as const;
@@ -31,6 +32,30 @@ export interface Outcome {
   limits: LimitRisk[];
 }
 
+/** The best option; `resolved`: better than the baseline beyond chance. */
+export interface Choice {
+  name: string;
+  goal: Goal;
+  p_better: number;
+  resolved: boolean;
+  rivals: string[];
+  reason: string;
+}
+
+export interface Goal {
+  kpi: string;
+  sense: "max" | "min";
+}
+
+/** Draft commands for the best option; none when the plant may be left as it is. */
+export interface Plan {
+  scenario: string;
+  drafts: { point: string; value: number; at_s: number }[];
+  by_hand: string[];
+  reason: string;
+  risks: string[];
+}
+
 export interface Result {
   taken_at: number;
   clock_s: number;
@@ -45,6 +70,9 @@ export interface Result {
   units: Record<string, string>;
   outcomes: Outcome[];
   wall_s: number;
+  confidence: number;
+  choice: Choice | null;
+  plan: Plan | null;
 }
 
 /** The result of a run; throws when it is not of the shape, so that no half picture is drawn. */
@@ -60,6 +88,21 @@ export function readResult(content: Record<string, unknown>): Result {
     }
   }
   return result;
+}
+
+/** One step of a plan, from 1; throws when it has none of that number. */
+export function stepOf(plan: WhatIfPlan, step: number): CommandRequest {
+  const found = plan.commands[step - 1];
+  if (found === undefined) throw new Error(`What-if ${plan.id} has no step ${step} to be commanded.`);
+  return found;
+}
+
+/** Names of the figures that a result tells, of whatever kind it is. */
+export function figuresTold(content: Record<string, unknown> | null): string[] {
+  const outcomes = content?.["outcomes"];
+  const first: unknown = Array.isArray(outcomes) ? outcomes[0] : undefined;
+  const kpis = first === undefined ? undefined : (first as Partial<Outcome>).kpis;
+  return kpis === undefined ? [] : Object.keys(kpis);
 }
 
 export const baselineOf = (result: Result): Outcome => result.outcomes[0]!;

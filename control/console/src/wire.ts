@@ -255,33 +255,6 @@ export interface Reason {
   reason?: string;
 }
 
-/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved. `until`, such as `tank_1.level.min±0.05`: replications are doubled until every half-width is that narrow, or there are `replications_max`; the result's `stopped` says which. */
-export interface WhatIfRequest {
-  scenarios: string[];
-  horizon_s?: number;
-  limits?: string[];
-  replications?: number;
-  seed?: number;
-  branch?: string;
-  kpis?: string[];
-  goal?: string;
-  until?: string;
-  replications_max?: number;
-  confidence?: number;
-}
-
-/** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. `left_s` is how long it still takes at its pace, null while nobody can tell. */
-export interface WhatIfRun {
-  id: string;
-  state: string;
-  progress: number;
-  started: number;
-  request: WhatIfRequest;
-  result: Record<string, unknown> | null;
-  error: string | null;
-  left_s?: number | null;
-}
-
 /** POST /api/v1/query: one SELECT over twins, relationships, points, history, dead_letters, commands. `points` is the twin now; with `at` (and `known`) as it was at a past moment (as it was known at another), with `branch` as it is in a branch. */
 export interface QueryRequest {
   sql: string;
@@ -947,6 +920,88 @@ export interface ForecastScore {
 export interface LookaheadScores {
   summary: LookaheadSummary;
   scores: ForecastScore[];
+}
+
+/** POST /api/v1/whatif. Scenarios as people write them: `pump_335.status=off for 4h`; limits: `tank_1.level<3`. It starts from now, or from a branch. `kpis`: figures by name instead of the usual ones. `goal`, such as `min energy_kwh`: the result's `choice` is the best scenario; its outcome's `drafts` are commands to be approved. `until`, such as `tank_1.level.min±0.05`: replications are doubled until every half-width is that narrow, or there are `replications_max`; the result's `stopped` says which. */
+export interface WhatIfRequest {
+  kind: "compare";
+  scenarios: string[];
+  horizon_s?: number;
+  limits?: string[];
+  replications?: number;
+  seed?: number;
+  branch?: string;
+  kpis?: string[];
+  goal?: string;
+  until?: string;
+  replications_max?: number;
+  confidence?: number;
+}
+
+/** POST /api/v1/whatif/rank: which of up to 199 scenarios, or the plant left as it is, serves the goal best. `kn` drops clear losers as it goes and is right with the confidence if the best is `delta` better than all others; `budget` is at most so many replications of one. `ocba` spends `budget` replications on all together where they tell most, and estimates how sure it is. */
+export interface RankRequest {
+  kind: "rank";
+  scenarios: string[];
+  goal: string;
+  horizon_s?: number;
+  method?: "kn" | "ocba";
+  delta?: number;
+  budget?: number;
+  confidence?: number;
+  seed?: number;
+  branch?: string;
+}
+
+/** POST /api/v1/whatif/tornado: what each parameter alone does to a figure at its low and at its high end. `ranges` are texts such as `filler.mtbf.mean=20..40`: what is believed of a parameter, its 10 and 90 % quantiles. */
+export interface TornadoRequest {
+  kind: "tornado";
+  ranges: string[];
+  kpi: string;
+  horizon_s?: number;
+  replications?: number;
+  confidence?: number;
+  seed?: number;
+  branch?: string;
+}
+
+/** POST /api/v1/whatif/optimise: which values, each within its range, serve the goal best from now on. `ranges` are texts: `crew.size=1..3` are whole numbers, `pump_10.speed=60.0..100` any between. A trial of `replications` in which a limit is passed more often than `risk` is not taken. The winner is then compared with the plant left as it is, on chance that the search never saw. */
+export interface OptimiseRequest {
+  kind: "optimise";
+  ranges: string[];
+  goal: string;
+  horizon_s?: number;
+  limits?: string[];
+  risk?: number;
+  trials?: number;
+  replications?: number;
+  seed?: number;
+  branch?: string;
+}
+
+/** State of one what-if: `running`, `done`, `failed` or `cancelled`; `result` when done, `error` when failed. `about` is what was asked, in one line. `left_s` is how long it still takes at its pace, null while nobody can tell; `rank` may end long before, and `until` may double what is planned. */
+export interface WhatIfRun {
+  id: string;
+  kind: "compare" | "rank" | "tornado" | "optimise";
+  about: string;
+  state: string;
+  progress: number;
+  started: number;
+  request: WhatIfRequest | RankRequest | TornadoRequest | OptimiseRequest;
+  result: Record<string, unknown> | null;
+  error: string | null;
+  left_s?: number | null;
+}
+
+/** GET /api/v1/whatif/{id}/plan: the best of a what-if as commands, none of them submitted. Each goes to POST /api/v1/commands as it is, and meets there what every command meets. Its key is the what-if's, so that submitting it twice is one command. `scenario` is `baseline`, and there are none, when nothing is better than leaving the plant as it is; `by_hand` is what no point of the plant takes. `taken` is the moment of the state that the what-if started from: times are counted from there, on the plant's own clock if it has one. `risks` are limits that it makes more likely to be passed. `overdue`: the moment of a step is past, so that it is no longer what was simulated: ask again. */
+export interface WhatIfPlan {
+  id: string;
+  scenario: string;
+  reason: string;
+  taken: number;
+  commands: CommandRequest[];
+  by_hand: string[];
+  risks: string[];
+  overdue: boolean;
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;

@@ -23,6 +23,13 @@ export function dateTime(ms: number, now: number = Date.now()): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${wallTime(ms)}`;
 }
 
+/** The moment that a command waits for, on the plant's own clock or on the wall's. */
+export function timeWords(moment: { at?: number | string | null; at_plant_s?: number | null }): string {
+  if (typeof moment.at_plant_s === "number") return `${plantTime(moment.at_plant_s)} of the plant's clock`;
+  if (typeof moment.at === "number") return dateTime(moment.at);
+  return moment.at ?? "";
+}
+
 /** A length of time, coarse: `0.4 s`, `12 s`, `3 min`, `2 h 05`, `4 d`. */
 export function duration(ms: number): string {
   const s = Math.max(0, ms) / 1000;
@@ -72,6 +79,9 @@ export function percent(share: number | undefined): string {
   if (share > 0 && share < 0.01) return "<1 %";
   return `${Math.round(share * 100)} %`;
 }
+
+/** A confidence, as it was asked for: `95 %`, `99.5 %`. */
+export const percentWords = (share: number): string => `${Math.round(share * 1000) / 10} %`;
 
 /** The value alone, without its unit; booleans in the words of what they say. */
 export function valueWords(point: PointInfo, value: number, text: string | undefined): string {
