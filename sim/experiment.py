@@ -15,7 +15,7 @@ from sim.kpi import values
 from sim.question import Precision, Question, asked_as, check
 from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
-from sim.scenario import Limit, Scenario, Verb
+from sim.scenario import Limit, Scenario
 from sim.statistics import QUANTILES, Difference, ever, fan, half_width, paired_difference, wilson
 from sim.versions import versions
 
@@ -141,8 +141,7 @@ def _outcome(
 def drafts_of(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     """The commands that a scenario is to the plant, and what of it no command can do."""
     drafts, by_hand = [], []
-    for step in scenario.interventions:
-        made = job.draft(step.point, step.value) if step.verb is Verb.SET else None
+    for step, made in zip(scenario.interventions, job.drafts(scenario), strict=True):
         if made is None:
             by_hand.append(str(step))
         else:

@@ -118,6 +118,23 @@ def test_what_is_no_result_is_refused(broken: dict[str, Any], runner: Runner) ->
         replay(broken, runner)
 
 
+def test_one_more_of_a_crew_becomes_a_command_to_the_point_that_sets_it(runner: Runner) -> None:
+    plant = read_plant(plant_folder("bottling"), {})
+    now = Now(plant, observe(plant, LayoutMover(plant, 1), 1800.0, 1_700_000_000_000_000_000))
+    ask: dict[str, Any] = {"horizon": "1h", "replications": 8, "runner": runner}
+    options = ["crew.size+=1 at 10m for 20m; crew.size+=2 at 40m", "crew.capacity+=1 at 10m", "filler.speed=1.2"]
+    point, layout, speed = compare(now, [*options, "crew.size=2 at 10m"], **ask).scenarios[:3]
+    told = [(d.point, d.value, d.at_s) for d in point.drafts]
+    assert told == [("crew.size", 2.0, 600.0), ("crew.size", 1.0, 1800.0), ("crew.size", 3.0, 2400.0)]
+    assert point.by_hand == layout.by_hand == speed.by_hand == ()
+    assert [(d.point, d.value) for d in layout.drafts] == [("crew.size", 2.0)]
+    assert [(d.point, round(d.value, 9)) for d in speed.drafts] == [("filler.command.MachSpeed", 6.0)]
+    same = compare(now, ["crew.size+=1 at 10m", "crew.capacity+=1 at 10m", "crew.size=2 at 10m"], **ask).scenarios
+    assert same[0].kpis == same[1].kpis == same[2].kpis, "three ways to say it"
+    with pytest.raises(BadRequest, match="take 0 … 6"):
+        compare(now, ["crew.size+=6"], **ask)
+
+
 def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) -> None:
     plant = read_plant(plant_folder("bottling"), {})
     mover = LayoutMover(plant, 1)
