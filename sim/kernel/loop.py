@@ -38,9 +38,10 @@ from sim.kernel.rules import (
 )
 from sim.kernel.world import LEVEL, NEVER, RESOURCE, World
 
-SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(9)
+SET_NUMBER, SET_STATE, SET_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(8)
 """Kinds of interventions; the last two run a handler, and let a timer fire."""
-AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
+ADDED = 8  # on top of a kind that sets: added to what is there then
+AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW, USED = range(12)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
@@ -88,7 +89,9 @@ def begin(w: World, fresh: int) -> None:
                 start(w, k, draw(w, w.slot_draw[k], w.slot_draw_at[k]))
         for j in range(len(w.starts)):
             enqueue(w, w.starts[j])
-    if fresh > 0:  # going on exactly keeps the predicted crossings bit for bit
+    if fresh > 0:  # going on exactly keeps the predicted crossings and the statistics bit for bit
+        for e in range(len(w.offered)):
+            w.offered[e] = -w.capacity[e] * w.now
         settle_all(w)
     for c in range(len(w.queued)):
         if w.queued[c] == 0:
@@ -96,8 +99,24 @@ def begin(w: World, fresh: int) -> None:
             enqueue(w, c * TRACE_BASE)
 
 
+def present(w: World, kind: int, at: int) -> float:
+    """What an intervention of that kind would set, as it is now."""
+    if kind == SET_NUMBER:
+        return w.number[at]
+    if kind == SET_CAPACITY:
+        return float(w.capacity[at])
+    if kind == SET_CEILING:
+        return w.ceiling[at]
+    if w.entity_kind[at] == LEVEL:
+        return level(w, at)
+    return w.amount[at]
+
+
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
     """What a scenario does; COMMAND and EXPIRE are the caller's."""
+    if kind >= ADDED:
+        kind -= ADDED
+        x += present(w, kind, at)
     if kind == SET_NUMBER:
         assign(w, c, at, x)
         settle_all(w)
@@ -106,8 +125,6 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
         gates(w, c, at)
     elif kind == SET_CAPACITY:
         recapacitate(w, at, int(x))
-    elif kind == ADD_CAPACITY:
-        recapacitate(w, at, w.capacity[at] + int(x))
     elif kind == SET_SIGNAL:
         signal(w, at, x)
     elif kind == SET_CEILING:
@@ -181,6 +198,9 @@ def read(w: World, kind: int, at: int, when: float) -> float:
         return float(w.mode[at])
     if kind == LENT:
         return float(w.capacity[at] - w.free[at])
+    if kind == USED:
+        offered = w.offered[at] + w.capacity[at] * when
+        return w.area[at] / offered if offered > 0.0 else 0.0
     return w.wish[at] * w.share[w.transfer_src[at]]
 
 

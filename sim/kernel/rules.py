@@ -255,6 +255,7 @@ def recapacitate(w: World, e: int, capacity: int) -> None:
     """Another number of units; lent ones stay lent."""
     w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
     w.since[e] = w.now
+    w.offered[e] -= (capacity - w.capacity[e]) * w.now
     w.free[e] += capacity - w.capacity[e]
     w.capacity[e] = capacity
     lend(w, e)
