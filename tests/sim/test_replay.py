@@ -83,7 +83,7 @@ def test_a_replay_that_differs_says_what(runner: Runner) -> None:
     again = replay(content, runner)
     assert not again.same
     told = "\n".join(again.differences)
-    assert "model_hash" in told and "numpy: 1.0 then" in told and "baseline, parts" in told
+    assert "model_hash" in told and "numpy: 1.0 then" in told and "outcomes.0.kpis.parts.mean" in told
 
 
 def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
@@ -91,6 +91,25 @@ def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
     content["outcomes"][1]["kpis"]["parts"]["mean"] += 1e-9
     again = replay(content, runner)
     assert not again.same and "parts" in again.differences[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "forged"),
+    [
+        (("choice", "name"), "B2"), (("choice", "p_better"), 1.0), (("choice",), None), (("confidence",), 0.99),
+        (("seed",), 7), (("quantiles",), []), (("state_hash",), "0" * 64), (("digest",), ""), (("plan", "name"), "x"),
+        (("outcomes", 1, "differences", "parts", "mean"), 999.0), (("outcomes", 1, "fans", "B2.level", 0, 3), -1.0),
+        (("outcomes", 1, "limits", 0, "probability", 2), 0.5), (("clock_s",), 1.0), (("surplus",), 1),
+    ],
+)  # fmt: skip
+def test_nothing_that_a_result_says_can_be_forged(runner: Runner, place: tuple[Any, ...], forged: Any) -> None:
+    content = a_line(runner)
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = forged
+    again = replay(content, runner)
+    assert not again.same and any(".".join(map(str, place)) in d for d in again.differences)
 
 
 @pytest.mark.parametrize("broken", [{}, {"question": {}}, {"question": 1, "base": {"layout": []}}])
