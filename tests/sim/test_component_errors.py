@@ -366,7 +366,7 @@ def test_who_has_no_unit_cannot_give_back_anothers() -> None:
 
 def test_who_has_two_units_gives_back_both() -> None:
     steps = [(1.0, "A.asks", 0.0), (2.0, "A.asks", 0.0), (3.0, "A.gives", 0.0), (4.0, "A.gives", 0.0)]
-    run = interpreted(two_borrowers(), 10.0, acts=acts_of(two_borrowers(), steps))
+    run = interpreted(two_borrowers(), 10.0, acts=acts_of(two_borrowers(), steps), types=types())
     assert run.world.free[0] == 2
 
 
