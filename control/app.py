@@ -12,7 +12,7 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,24 +24,19 @@ from control import certs, metrics
 from control.accounts import Accounts
 from control.api.http import application
 from control.api.part import Parts, PlantShown
-from control.backup import Backups
+from control.books import Books, open_books
 from control.branches import Branches
 from control.client import SERVER_FILE
-from control.command_store import CommandStore
-from control.evidence import Evidence
-from control.graph import LiveGraph, recover
+from control.graph import LiveGraph
 from control.graph_runs import Imports
-from control.graph_store import GRAPH_FILE, GraphStore
 from control.groups import Groups
 from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
-from control.lookahead_store import LookaheadStore
 from control.lookout import Lookout
 from control.northbound import Northbound, Sources
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOOKAHEAD_FILE, PKI, PREDICTIONS_FILE, only_one
+from control.places import PKI, only_one
 from control.plants import read_plant
-from control.prediction_store import PredictionStore
 from control.preflight import Preflight
 from control.questions import Questions
 from control.runtime import CommandRuntime
@@ -50,11 +45,7 @@ from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
 from protocols.link import Clock, Link
 from sim.runner import Runner
-from twin.edit import fitting
 from twin.errors import Unavailable
-from twin.history import History
-from twin.store import Store
-from twin.upkeep import Upkeep
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5  # what clients get to finish their requests
@@ -83,116 +74,121 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
     os.umask(0o077)  # whatever is made below the data folder is its owner's
     plant = read_plant(config.plant, config.endpoints, config.serve)
     clock: Clock = time.time_ns
-    # Milliseconds: browsers hold whole numbers up to 2^53 only.
-    epoch = clock() // 1_000_000
     with contextlib.ExitStack() as closing:
         listener = closing.enter_context(_listen(config.host, config.port))
         closing.enter_context(only_one(config.data))  # second: a port in use leaves no folder behind
+        books = open_books(config.data, plant, clock, closing)
+        server = _server(config, books, clock, closing)
         host, port = listener.getsockname()[:2]
-        url = f"http://{host}:{port}"
-        loop = asyncio.get_running_loop()
-
-        def told_of_anchor() -> None:
-            loop.call_soon_threadsafe(announce_anchor)
-
-        store = Store(config.data / HISTORY_FILE)
-        closing.callback(store.close)
-        evidence = Evidence(config.data / LEDGER, plant.id, clock, told_of_anchor)
-        closing.callback(evidence.close)
-        evidence.catch_up(store)
-        upkeep = Upkeep(plant.retention, clock, evidence.record_retention)
-        graph_store = GraphStore(config.data / GRAPH_FILE)
-        closing.callback(graph_store.close)
-        plant, set_aside = fitting(plant, graph_store.additions())
-        history = History(store, plant.points.column("name").to_pylist(), evidence.record_batch, upkeep)
-        closing.callback(history.close)
-        recover(graph_store, history, evidence)
-        live = LiveTwin(plant, epoch, history, clock)
-        current = plant.points.current
-        last = store.latest(dict(zip(current.words("name"), current.ids.tolist(), strict=True)), clock())
-        if last is not None:
-            live.restore(last)
-        live.begin()
-        live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
-
-        def announce_anchor() -> None:
-            reach = evidence.reach()
-            body = {"size": reach.recorded, "checkpointed": reach.checkpointed, "anchored": reach.anchored}
-            live.feed.announce("audit", clock(), body)
-
-        command_store = CommandStore(config.data / COMMANDS_FILE)
-        closing.callback(command_store.close)
-        backups = Backups(config.data, history, evidence)
-        closing.callback(backups.close)
-        prediction_store = PredictionStore(config.data / PREDICTIONS_FILE)
-        closing.callback(prediction_store.close)
-        runner = Runner(config.workers)
-        preflight = Preflight(live, runner, prediction_store, evidence, clock)
-        links: dict[str, Link] = {}
-        commands = CommandRuntime(live, links, command_store, evidence, clock, _identity, preflight)
-        chance = random.Random(secrets.randbits(64))
-        live.on_link_change = commands.link_changed
-        for device in plant.devices:
-            points = plant.points_of_device(device.id)
-            links[device.id] = PROTOCOLS[device.protocol].link(device, points, live, clock, chance, config.data / PKI)
-        whatifs = WhatIfs(live, runner, clock, _identity)
-        lookahead_store = LookaheadStore(config.data / LOOKAHEAD_FILE)
-        closing.callback(lookahead_store.close)
-
-        def busy() -> str:
-            if preflight.busy:
-                return "a command is being predicted"
-            return "a what-if is running" if whatifs.busy else ""
-
-        lookout = Lookout(live, runner, lookahead_store, evidence, clock, _identity, busy)
-        branches = Branches(live, whatifs, clock)
-        questions = Questions(live, store, commands, branches)
-        closing.callback(questions.close)
-        graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
-        closing.callback(graph.close)
-        imports = Imports(live, graph, clock, _identity)
-        accounts = Accounts(config.data, clock)
-        sources = Sources(live, store, commands, accounts, evidence, clock, _identity)
-        northbound = Northbound(plant.servings, sources, config.data / PKI)
-        identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.standing)
-        watch = metrics.LoopWatch()
-        parts = Parts(
-            graph=graph, imports=imports, questions=questions, branches=branches, live=live, store=store,
-            evidence=evidence, commands=commands, leases=Leases(commands, command_store, clock, _identity),
-            groups=Groups(commands, command_store, _identity), preflight=preflight, lookout=lookout, whatifs=whatifs,
-            identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=backups, clock=clock,
-            new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
-        )  # fmt: skip
-        names = frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"})
-        web = _web(application(parts, metrics.registry(live, evidence, watch, lookout, northbound.figures), names))
-        served = await northbound.start()
-        evidence.record("server.start", {"version": VERSION, "plant": plant.id, "epoch": epoch})
-        whole: tuple[Coroutine[Any, Any, None], ...] = (
-            commands.run(),
-            preflight.run(commands.get),
-            whatifs.run(),
-            lookout.run(),
-            imports.run(),
-            northbound.run(),
-            watch.run(),
-            certs.watch(config.data / PKI, clock),
-            _sweep(live),
-            *(link.run() for link in links.values()),
-        )
+        web = _web(server, frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"}))
+        served = await server.northbound.start()
+        epoch = server.parts.live.feed.epoch
+        books.evidence.record("server.start", {"version": VERSION, "plant": books.plant.id, "epoch": epoch})
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part) for part in whole]
+            running = [tasks.create_task(part) for part in _running(server, config.data / PKI, clock)]
             serving = tasks.create_task(web.serve(sockets=[listener]))
+            url = f"http://{host}:{port}"
             _write_server_file(config.data, url)
             closing.enter_context(lasting())
-            ready(url, f"{url}/login?token={identity.login_link()}", served)
+            ready(url, f"{url}/login?token={server.parts.identity.login_link()}", served)
             await stop.wait()
             web.should_exit = True
-            await asyncio.to_thread(questions.close)  # before clients' time is over: a statement may run for 20 s
+            await asyncio.to_thread(server.parts.questions.close)  # before clients' time is over: they last up to 20 s
             await serving
             for task in running:
                 task.cancel()
-        evidence.record("server.stop", {"epoch": epoch})
+        books.evidence.record("server.stop", {"epoch": epoch})
         (config.data / SERVER_FILE).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Everything made, nothing of it running yet."""
+
+    parts: Parts
+    links: Mapping[str, Link]
+    northbound: Northbound
+    watch: metrics.LoopWatch
+
+
+def _server(config: Config, books: Books, clock: Clock, closing: contextlib.ExitStack) -> _Server:
+    evidence, pki = books.evidence, config.data / PKI
+    live = _live(books, clock)
+    runner = Runner(config.workers)
+    preflight = Preflight(live, runner, books.predictions, evidence, clock)
+    links = _links(live, clock, pki)
+    commands = CommandRuntime(live, links, books.commands, evidence, clock, _identity, preflight)
+    live.on_link_change = commands.link_changed
+    whatifs = WhatIfs(live, runner, clock, _identity)
+
+    def busy() -> str:
+        if preflight.busy:
+            return "a command is being predicted"
+        return "a what-if is running" if whatifs.busy else ""
+
+    branches = Branches(live, whatifs, clock)
+    questions = Questions(live, books.store, commands, branches)
+    closing.callback(questions.close)
+    graph = LiveGraph(live, books.graph, evidence, clock, books.set_aside)
+    closing.callback(graph.close)
+    accounts = Accounts(config.data, clock)
+    identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.standing)
+    sources = Sources(live, books.store, commands, accounts, evidence, clock, _identity)
+    parts = Parts(
+        graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
+        store=books.store, evidence=evidence, commands=commands,
+        leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
+        preflight=preflight, lookout=Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy),
+        whatifs=whatifs, identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=books.backups,
+        clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
+    )  # fmt: skip
+    return _Server(parts, links, Northbound(live.plant.servings, sources, pki), metrics.LoopWatch())
+
+
+def _live(books: Books, clock: Clock) -> LiveTwin:
+    """The twin as history left it, its audited points and what was anchored told on."""
+    evidence = books.evidence
+    # Milliseconds: browsers hold whole numbers up to 2^53 only.
+    live = LiveTwin(books.plant, clock() // 1_000_000, books.history, clock)
+    if (last := books.newest(clock)) is not None:
+        live.restore(last)
+    live.begin()
+    live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
+
+    def announce() -> None:
+        reach = evidence.reach()
+        body = {"size": reach.recorded, "checkpointed": reach.checkpointed, "anchored": reach.anchored}
+        live.feed.announce("audit", clock(), body)
+
+    loop = asyncio.get_running_loop()
+    evidence.on_anchor = lambda: loop.call_soon_threadsafe(announce)
+    return live
+
+
+def _links(live: LiveTwin, clock: Clock, pki: Path) -> dict[str, Link]:
+    """One for each device."""
+    plant, chance = live.plant, random.Random(secrets.randbits(64))
+    return {
+        device.id: PROTOCOLS[device.protocol].link(device, plant.points_of_device(device.id), live, clock, chance, pki)
+        for device in plant.devices
+    }
+
+
+def _running(server: _Server, pki: Path, clock: Clock) -> Sequence[Coroutine[Any, Any, None]]:
+    """What goes on as long as the server."""
+    parts = server.parts
+    return (
+        parts.commands.run(),
+        parts.preflight.run(parts.commands.get),
+        parts.whatifs.run(),
+        parts.lookout.run(),
+        parts.imports.run(),
+        server.northbound.run(),
+        server.watch.run(),
+        certs.watch(pki, clock),
+        _sweep(parts.live),
+        *(link.run() for link in server.links.values()),
+    )
 
 
 VERSION = version("twinloop")
@@ -224,10 +220,14 @@ class _Web(uvicorn.Server):
         yield
 
 
-def _web(app: Any) -> _Web:
+def _web(server: _Server, names: frozenset[str]) -> _Web:
+    """The web server, which answers to these names only."""
+    parts = server.parts
+    figures = server.northbound.figures
+    registry = metrics.registry(parts.live, parts.evidence, server.watch, parts.lookout, figures)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio", ws_per_message_deflate=False,
-        server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
+        application(parts, registry, names), log_config=None, access_log=False, lifespan="off",
+        ws="websockets-sansio", ws_per_message_deflate=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)
 

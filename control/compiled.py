@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from twin.plant import Plant
+
 FOLDERS = ("twin", "protocols", "sim")
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +56,21 @@ def load_kernel() -> None:
     from sim.kernel.ensemble import warm
 
     warm(LIBRARY)
+
+
+def begin_kernel(plant: Plant) -> None:
+    """Load the kernel of a plant's own components, or have it compiled meanwhile: the first what-if soon finds it.
+
+    What the model has wrong the what-ifs say.
+    """
+    if plant.model.get("kind") != "layout":
+        return
+    from sim.backend import choose
+    from sim.layout_rows import parse_layout_model
+
+    model, _ = parse_layout_model(plant)
+    if model is not None:
+        choose(model.layout)
 
 
 def main() -> None:

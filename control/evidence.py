@@ -87,12 +87,12 @@ def unrecorded(log: Log, store: Store) -> list[Batch]:
 class Evidence:
     """The server's ledger: one log, one writer thread, one anchoring thread."""
 
-    def __init__(self, directory: Path, plant_id: str, clock: Clock, on_anchor: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, plant_id: str, clock: Clock) -> None:
         self.log = Log.open(directory, f"twinloop.local/{plant_id}")
         self.writer = LogWriter(self.log)
         self.anchorer = Anchorer(directory)
         self._clock = clock
-        self._on_anchor = on_anchor
+        self.on_anchor: Callable[[], object] = lambda: None  # told on the anchoring thread
         self._held: deque[Batch] = deque()
         self._stop = threading.Event()
         self._anchor_failure: str | None = None
@@ -234,4 +234,4 @@ class Evidence:
         if self._anchor_failure is not None:
             log.info("anchoring works again")
         self._anchor_failure = None
-        self._on_anchor()
+        self.on_anchor()

@@ -71,7 +71,7 @@ class Futures:
             oldest = next(iter(self._pending.values()))
             why = f"forecasts_overflow: {PENDING_MAX} newer ones wait for their horizon"
             await self._settle(unscored(oldest, why, self._clock()))
-        self._pending[made.id] = replace(made, fans={})
+        self._pending[made.id] = replace(made, fans={}, drawn={})
         self._stored_s = made.clock_s
 
     async def _score(self, identity: str, made: Forecast, now: int) -> None:

@@ -11,49 +11,49 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from control.lookahead import Alarm, Expected, Forecast, Status, beyond
+from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Expected, Forecast, Status, beyond, unpacked
 from control.observed import KNOWN_SHARE, Track, first_change, plant_clock, since_start, widened
 from control.score import Bin, Outcome, bins_of
 from sim.scenario import parse_limit
-from sim.statistics import QUANTILES
 
 LEADS = (0.25, 0.5, 0.75, 1.0)  # of the horizon: how good a forecast is depends on how far it looks
 PIT_BINS = 10
-LEVELS = 200  # quantiles that CRPS is summed over; the closed form of a normal is met to 0.1 %
-_TAU = (np.arange(LEVELS) + 0.5) / LEVELS  # (M,)
-_Z, _KNOTS = special.ndtri(_TAU), special.ndtri(np.array(QUANTILES))
-_BAND_50, _BAND_90 = ((QUANTILES.index(a), QUANTILES.index(b)) for a, b in ((0.25, 0.75), (0.05, 0.95)))
+BANDS = ((0.25, 0.75), (0.05, 0.95))
 
 
-# --- one band against one reading ----------------------------------------------------------------------------------------
+# --- one distribution against one reading --------------------------------------------------------------------------------
 
 
-def quantiles(fan: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The whole distribution that a fan stands for: (5, K) -> (M, K), its quantiles at the M levels.
+def crps(drawn: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Continuous ranked probability score (Matheson and Winkler, 1976) in the values' unit: (M, K), (K,) -> (K,).
 
-    Straight between and beyond the five in units of a normal's quantiles: of a normal nothing is lost.
+    Twice the pinball loss, averaged over SCORED_LEVELS; of one number the absolute error. It takes counts, and yes or no
+    as 1 and 0, as it takes what is continuous: of a probability it is the Brier score.
     """
-    row = np.clip(np.searchsorted(_KNOTS, _Z) - 1, 0, len(_KNOTS) - 2)  # (M,)
-    share = (_Z - _KNOTS[row]) / (_KNOTS[row + 1] - _KNOTS[row])
-    return np.asarray(fan[row] + share[:, None] * (fan[row + 1] - fan[row]), np.float64)
+    over, levels = values - drawn, SCORED_LEVELS[:, None]  # (M, K)
+    return np.asarray(2 * np.maximum(levels * over, (levels - 1) * over).mean(axis=0), np.float64)
 
 
-def crps(fan: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Continuous ranked probability score (Matheson and Winkler, 1976) in the values' unit: (5, K), (K,) -> (K,).
+def transform(
+    drawn: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where in its distribution each value lay, from and to, 0 … 1: (M, K), (K,) -> two (K,).
 
-    Twice the pinball loss, averaged over all levels; of one number the absolute error.
+    The probability integral transform of counts is no number but spread evenly between P(below) and P(below or equal):
+    only so is it even when forecasts are honest (Czado, Gneiting and Held, 2009). Of a value between two quantiles it is
+    known only to lie between their levels.
     """
-    over = values - quantiles(fan)  # (M, K)
-    loss = np.maximum(_TAU[:, None] * over, (_TAU[:, None] - 1) * over)
-    return np.asarray(2 * loss.mean(axis=0), np.float64)
+    below, up_to = (drawn < values).mean(axis=0), (drawn <= values).mean(axis=0)
+    between = np.where(below == up_to, 0.5 / SCORED, 0.0)
+    return np.maximum(0.0, below - between), np.minimum(1.0, up_to + between)
 
 
-def transform(fan: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability integral transform: where in its distribution each value lay, 0 … 1; even when forecasts are honest."""
-    drawn = quantiles(fan)
-    return np.asarray((drawn < values).mean(axis=0) + 0.5 * (drawn == values).mean(axis=0), np.float64)
+def within(places: tuple[NDArray[np.float64], NDArray[np.float64]], low: float, high: float) -> NDArray[np.float64]:
+    """How much of each place of `transform` lies between two probabilities: shares, (K,)."""
+    begin, end = places
+    overlap = np.clip(np.minimum(end, high) - np.maximum(begin, low), 0.0, None)
+    return np.asarray(overlap / np.maximum(end - begin, 1e-12), np.float64)
 
 
 # --- one forecast --------------------------------------------------------------------------------------------------------
@@ -64,13 +64,15 @@ class LeadScore:
     """One output over a quarter of the horizon: sums over its good readings.
 
     Attributes:
-        inside_50, inside_90: of the readings, in the band, widened by the instrument's noise.
-        crps, persistence: of the forecast, and of "it stays as it was" (the absolute error).
+        inside_50, inside_90: of the readings, in the central band, widened by the instrument's noise; one that is equal
+            to many futures lies partly in it.
+        crps, persistence: of the forecast, and of "it stays as it was" (the absolute error); of a counter: of "it goes
+            on as before".
     """
 
     readings: int = 0
-    inside_50: int = 0
-    inside_90: int = 0
+    inside_50: float = 0.0
+    inside_90: float = 0.0
     crps: float = 0.0
     persistence: float = 0.0
 
@@ -82,7 +84,7 @@ class PointScore:
     point: str
     unit: str
     leads: tuple[LeadScore, ...]
-    pit: tuple[int, ...]
+    pit: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
     seconds = forecast.clock_s + np.array(forecast.times_s)[rows]
     moments, heard = clock.moments(seconds), clock.heard(seconds, forecast.times_s[1])
     read = {
-        name: np.where(heard, since_start(forecast, name, tracks).in_force(moments), np.nan) for name in forecast.fans
+        name: np.where(heard, since_start(forecast, name, tracks).in_force(moments), np.nan) for name in forecast.drawn
     }
     return Score(
         forecast.id,
@@ -150,28 +152,34 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
         why,
         now,
         until_s,
-        # Without a reading at the start there is nothing to be better than.
+        # Without a reading at the start, or a counter's pace before it, there is nothing to be better than.
         tuple(
-            _point(forecast, n, v, rows, read[n]) for n, v in forecast.started.items() if v is not None and n in read
+            _point(forecast, n, v, pace, rows, read[n])
+            for n, v in forecast.started.items()
+            if v is not None and n in read and (pace := forecast.paces.get(n, 0.0)) is not None
         ),
         tuple(found for x in forecast.limits for found in _limit(forecast, x, rows, read)),
     )
 
 
-def _point(forecast: Forecast, name: str, started: float, rows: list[int], read: NDArray[np.float64]) -> PointScore:
-    fan = widened(np.array(forecast.fans[name])[:, rows], forecast.noise.get(name, 0.0))  # (5, K)
+def _point(
+    forecast: Forecast, name: str, started: float, pace: float, rows: list[int], read: NDArray[np.float64]
+) -> PointScore:
+    drawn = unpacked(forecast.drawn[name])[:, rows]  # (M, K)
     known = np.isfinite(read)
-    fan, values = fan[:, known], read[known]
-    lead = np.array(forecast.times_s)[rows][known] / forecast.horizon_s
-    loss, stays = crps(fan, values), np.abs(values - started)
-    inside = [(fan[low] <= values) & (values <= fan[high]) for low, high in (_BAND_50, _BAND_90)]
+    drawn, values = widened(drawn, forecast.noise.get(name, 0.0), SCORED_LEVELS)[:, known], read[known]
+    ahead_s = np.array(forecast.times_s)[rows][known]
+    lead = ahead_s / forecast.horizon_s
+    loss, rival = crps(drawn, values), np.abs(values - started - pace * ahead_s)
+    places = transform(drawn, values)
+    inside = [within(places, low, high) for low, high in BANDS]
     leads = []
     for low, high in pairwise((0.0, *LEADS)):
         mine = (low < lead) & (lead <= high + 1e-9)
-        sums = [float(x[mine].sum()) for x in (loss, stays)]
-        leads.append(LeadScore(int(mine.sum()), int(inside[0][mine].sum()), int(inside[1][mine].sum()), *sums))
-    pit = np.histogram(transform(fan, values), PIT_BINS, (0.0, 1.0))[0] if len(values) else np.zeros(PIT_BINS)
-    return PointScore(name, forecast.units.get(name, ""), tuple(leads), tuple(int(n) for n in pit))
+        leads.append(LeadScore(int(mine.sum()), *(float(x[mine].sum()) for x in (*inside, loss, rival))))
+    edges = pairwise(np.linspace(0.0, 1.0, PIT_BINS + 1))
+    pit = tuple(round(float(within(places, low, high).sum()), 6) for low, high in edges)
+    return PointScore(name, forecast.units.get(name, ""), tuple(leads), pit)
 
 
 def _limit(
@@ -226,7 +234,8 @@ class LimitSkill:
     """Probabilities of limits that were kept at the start.
 
     Attributes:
-        brier: mean square error; `persistence` of "it is kept"; skill is 1 - brier / persistence.
+        brier: mean square error; `base` of always saying of each limit how often it was passed by then, known only
+            afterwards; skill is 1 - brier / base.
         reliability, resolution, uncertainty: brier = reliability - resolution + uncertainty, but for what lies within
             bins (Murphy, 1973). Small reliability: what is called 30 % happens in 30 %.
         bins: predicted probability against what happened.
@@ -235,7 +244,7 @@ class LimitSkill:
     count: int
     passed: int
     brier: float | None
-    persistence: float | None
+    base: float | None
     skill: float | None
     reliability: float | None
     resolution: float | None
@@ -325,18 +334,27 @@ def _limit_skill(found: Sequence[LimitScore]) -> LimitSkill:
     came = np.array([x.passed for x in found], np.float64)
     rate = float(came.mean())
     bins = bins_of(list(zip(said.tolist(), came.tolist(), strict=True)))
-    brier = float(((said - came) ** 2).mean())
+    brier, base = float(((said - came) ** 2).mean()), _base_rates(found)
     return LimitSkill(
         len(found),
         int(came.sum()),
         brier,
-        rate,  # (0 - o)² on average
-        1 - brier / rate if rate > 0 else None,
+        base,
+        1 - brier / base if base > 0 else None,
         sum(b.count * (b.predicted - b.violated) ** 2 for b in bins) / len(found),
         sum(b.count * (b.violated - rate) ** 2 for b in bins) / len(found),
         rate * (1 - rate),
         bins,
     )
+
+
+def _base_rates(found: Sequence[LimitScore]) -> float:
+    """Brier score of each limit's own rate by each lead: limits that differ are no skill (Hamill and Juras, 2006)."""
+    came: dict[tuple[str, float], list[bool]] = {}
+    for x in found:
+        came.setdefault((x.limit, x.lead), []).append(x.passed)
+    rates = [(len(each), sum(each) / len(each)) for each in came.values()]
+    return sum(count * rate * (1 - rate) for count, rate in rates) / len(found)
 
 
 def _alarm_skill(alarms: Sequence[Alarm]) -> AlarmSkill:

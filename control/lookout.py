@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,18 +23,32 @@ import numpy as np
 from control.errors import words
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.lookahead import Alarm, Alarms, Forecast, Shelf, Status, forecast_of, sample_every_s, seed_of, sentence
+from control.lookahead import (
+    Alarm,
+    Alarms,
+    Forecast,
+    Shelf,
+    Status,
+    forecast_of,
+    packed,
+    sample_every_s,
+    seed_of,
+    sentence,
+)
 from control.lookahead_audit import LookaheadLetters
 from control.lookahead_futures import Futures
+from control.lookahead_rival import Paces
 from control.lookahead_score import Score, Summary, summary
 from control.lookahead_store import LookaheadStore
 from control.outbox import Outbox
 from control.sight import held, values
 from protocols.link import Clock
+from sim.experiment import conclude, replicate
 from sim.plant_model import noise, read_plant_model
+from sim.question import check
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
-from sim.whatif import Now, compare
+from sim.whatif import Now, job_of, question
 from twin.columns import Snapshot
 from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
 from twin.lookahead import Lookahead
@@ -98,6 +113,7 @@ class Lookout:
         self._refused = False
         self._limits: tuple[Limit, ...] = tuple(parse_limit(x) for x in (self.asked.limits if self.asked else ()))
         self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
+        self._paces = Paces(self.asked.counters if self.asked else (), (self.asked or Lookahead()).horizon_s)
         self._shelves: dict[str, Shelf] = {}
         self._said = State.OFF
         self._settable: tuple[Plant, list[str]] | None = None
@@ -284,15 +300,22 @@ class Lookout:
     def _simulate(self, asked: Lookahead, plant: Plant, snapshot: Snapshot, cancel: threading.Event) -> Forecast:
         """On a thread."""
         identity = self._new_id()
-        result = compare(
-            Now(plant, snapshot), horizon=asked.horizon_s, every=sample_every_s(asked.horizon_s), seed=seed_of(identity),
-            replications=asked.replications, limits=self._limits, runner=self._runner, cancel=cancel,
+        begun = time.perf_counter()
+        ahead = question(limits=self._limits, replications=asked.replications)
+        job = job_of(
+            Now(plant, snapshot), (), ahead, horizon=asked.horizon_s, every=sample_every_s(asked.horizon_s),
+            seed=seed_of(identity),
         )  # fmt: skip
+        check(job, ahead)
+        block, stopped = replicate(job, ahead, self._runner, cancel=cancel)
+        result = replace(conclude(job, ahead, block, stopped), wall_s=time.perf_counter() - begun)
+        drawn = {name: packed(block.samples[0, :, :, p]) for p, name in enumerate(job.outputs)}
         started = values(plant, list(result.units), snapshot)
         told = held(plant, self._held_names(plant), snapshot)
-        made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)))
-        # A plant without a clock of its own lives in our time.
-        return made if plant.clock else replace(made, clock_s=made.made_at / 1e9)
+        made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)), drawn)
+        if not plant.clock:  # it lives in our time
+            made = replace(made, clock_s=made.made_at / 1e9)
+        return replace(made, paces=self._paces.look(made.clock_s, started))
 
     def _held_names(self, plant: Plant) -> list[str]:
         """Settable points, at most HELD_MAX: looked up once for each edit of the plant."""

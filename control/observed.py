@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,12 +137,16 @@ def first_change(
     return min(found, default=None)
 
 
-def widened(fan: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """The quantiles of a reading where `fan` has those of the true value: (5, K) -> (5, K).
+def widened(
+    fan: NDArray[np.float64], noise: float, levels: Sequence[float] | NDArray[np.float64] = QUANTILES
+) -> NDArray[np.float64]:
+    """The quantiles of a reading where `fan` has those of the true value, at these levels: (M, K) -> (M, K).
 
     Exact where both are Gaussian; else right for a wide fan and for a wide noise.
     """
-    median = fan[len(fan) // 2]
-    reach = special.ndtri(np.array(QUANTILES))[:, None] * noise  # (5, 1)
+    if noise <= 0.0:
+        return fan
+    median = (fan[(len(fan) - 1) // 2] + fan[len(fan) // 2]) / 2
+    reach = special.ndtri(np.asarray(levels))[:, None] * noise  # (M, 1)
     away = fan - median
     return np.asarray(median + np.sign(reach + away) * np.hypot(away, reach), np.float64)

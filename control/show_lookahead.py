@@ -90,14 +90,14 @@ def track(found: Mapping[str, Any]) -> None:
         for lead in (*p["leads"], {**p["whole"], "lead": 1.0} if len(p["leads"]) > 1 else p["whole"])
         if lead["readings"]
     ]  # fmt: skip
-    columns = ("point", "up to", "readings", "in 50 %", "in 90 %", "CRPS", "no change", "skill")
+    columns = ("point", "up to", "readings", "in 50 %", "in 90 %", "CRPS", "rival", "skill")
     show.table(columns, rows, "no forecast has met its future yet")
     limits, ended = found["limits"], found["alarms"]
     if limits["count"]:
         skill = "" if limits["skill"] is None else f", skill {limits['skill']:.2f}"
         show.out.print(
             f"limits: Brier {limits['brier']:.3f} over {limits['count']} ({limits['passed']} passed), "
-            f"'it is kept' {limits['persistence']:.3f}{skill}, reliability {limits['reliability']:.3f}"
+            f"their base rates {limits['base']:.3f}{skill}, reliability {limits['reliability']:.3f}"
         )
         for b in limits["bins"]:
             show.out.print(

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from control.asking import Asking, Kind, Work
+from control.compiled import begin_kernel
 from control.errors import words
 from control.live import LiveTwin
 from protocols.link import Clock
@@ -67,9 +68,10 @@ class WhatIfs:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
-        """Warm the workers, then hold the tasks of all experiments until cancelled."""
+        """Warm the workers, have the kernel made, then hold the tasks of all experiments until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
+                await asyncio.to_thread(begin_kernel, self._live.plant)
                 await asyncio.to_thread(self._runner.warm)
                 await asyncio.Event().wait()
         finally:

@@ -13,7 +13,7 @@ from sim.kernel.assembly import assemble
 from sim.kernel.interpreter import Interpreter
 from sim.kernel.names import Names
 from sim.layout_model import ELSE, Setting, Tie
-from sim.live import read_layout_model
+from sim.layout_rows import read_layout_model
 from twin.plant import Plant
 from twin.points import Point
 from twin.quality import GOOD
@@ -108,6 +108,9 @@ class LayoutMover:
                 return found
             case "timer":
                 return {tie.point: glance.age(tie.target) / tie.factor}
+            case "figure" if tie.shown:
+                states = self._names.modes[tie.target]
+                return {tie.point: tie.shown[states.index(glance.state(tie.target))]}
             case "queue":
                 return {tie.point: glance.number(f"{tie.target}.level") / tie.factor}
         return {tie.point: glance.number(tie.target) / tie.factor}

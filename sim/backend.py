@@ -6,11 +6,13 @@ import logging
 import threading
 from dataclasses import dataclass
 
+from sim.apart import compile_apart
 from sim.components.library import kernel_types
 from sim.kernel.compiler import Kernel, is_kept
 from sim.kernel.ensemble import warm
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
+from sim.layout_record import importable
 from sim.spec import ComponentType, Misspelt
 
 KERNELS_MAX = 64  # sets of component types of one process; the oldest is loaded again from disk
@@ -44,7 +46,8 @@ _LOCK = threading.Lock()
 def choose(layout: Layout, want: str = "auto") -> Backend:
     """The backend for a layout.
 
-    A kernel that was never compiled on this machine is compiled by a thread, and SimPy answers meanwhile.
+    A kernel that was never compiled on this machine is compiled meanwhile, and SimPy answers: by a process of its own, or
+    by a thread where another process would not find the components' classes.
 
     Args:
         want: `auto`; `kernel` waits for the compiler (some seconds for a new type); `simpy`.
@@ -68,7 +71,7 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
         return Backend(None, f"{reason}")
     if want == COMPILED or kept:
         return Backend(_load(types))
-    _compile_meanwhile(types)
+    _compile_meanwhile(types, apart=not importable(layout))
     return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)
 
 
@@ -86,9 +89,11 @@ def _load(types: tuple[ComponentType, ...]) -> Kernel:
     return made
 
 
-def _compile_meanwhile(types: tuple[ComponentType, ...]) -> None:
+def _compile_meanwhile(types: tuple[ComponentType, ...], *, apart: bool) -> None:
     def work() -> None:
         try:
+            if apart:
+                compile_apart(types)
             _load(types)
         finally:
             _compiling.pop(types, None)

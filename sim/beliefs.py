@@ -59,8 +59,7 @@ def _finite(text: str) -> bool:
 def quantile(belief: Belief, p: float) -> float:
     """The number that is not exceeded with probability p."""
     if isinstance(belief, Distribution):
-        a, b, c = (*belief.numbers, 0.0, 0.0)[:3]
-        return inverse(belief.kind, a, b, c, 1 - p)
+        return inverse(*belief.law, 1 - p)
     low, high = belief
     if not low <= high:
         raise BadRequest(f"a belief of {low:g} … {high:g}", "give the 10 % quantile, then the 90 % quantile")

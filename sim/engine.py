@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sim.demand import sample_multipliers
 from sim.epanet import Hydraulics, LinkInput
 from sim.job import Block, Origin, Where, times_s
-from sim.model import QUANTITIES, Model
+from sim.model import Model
 from sim.scenario import Scenario
 from sim.start import StartState
 from sim.streams import stream
@@ -167,25 +167,14 @@ class Replication:
         self._water.set_link(channel.id, changed)
 
     def _sampler(self) -> Iterator[Any]:
-        readers = _readers(self._job, self._water)
+        channels = [self._job.model.reads[name] for name in self._job.outputs]
+        gauges = self._water.gauges({column: (c.element, c.id, c.quantity) for column, c in enumerate(channels)})
+        factors = np.array([c.factor for c in channels])
         for row, at_s in enumerate(self._times_s):
             yield self._env.timeout(float(at_s) - self._env.now)
             yield self._env.timeout(0)  # after everything else that happens at this moment
             self._water.advance(self._env.now)
             self._water.solve()
-            for element, code, indexes, columns, factors in readers:
-                self._samples[row, columns] = self._water.read(element, indexes, code) * factors
-
-
-def _readers(job: WaterJob, water: Hydraulics) -> list[tuple[str, int, list[int], list[int], NDArray[np.float64]]]:
-    """Per quantity: element kind, code, EPANET indexes, output columns, factors to the twin's units."""
-    grouped: dict[tuple[str, int], list[int]] = {}
-    channels = [job.model.reads[name] for name in job.outputs]
-    for column, channel in enumerate(channels):
-        grouped.setdefault((channel.element, QUANTITIES[channel.element][channel.quantity]), []).append(column)
-    readers = []
-    for (element, code), columns in grouped.items():
-        ids = [channels[c].id for c in columns]
-        indexes = water.nodes(ids) if element == "node" else water.links(ids)
-        readers.append((element, code, indexes, columns, np.array([channels[c].factor for c in columns])))
-    return readers
+            for gauge in gauges:
+                numbers = self._water.read(gauge.element, gauge.indexes, gauge.code)
+                self._samples[row, gauge.places] = numbers * factors[gauge.places]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sim.kernel import loop, rules
 from sim.kernel.interpreter import Interpreter
-from sim.kernel.names import SET_CAPACITY, SET_CEILING, Names
+from sim.kernel.loop import SET_CAPACITY, SET_CEILING
+from sim.kernel.names import Names
 from sim.kernel.world import NEVER
 
 

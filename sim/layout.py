@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sim.component_type import component_type
 from sim.spec import (
     Buffer,
     Component,
@@ -28,7 +29,6 @@ from sim.spec import (
     Signal,
     State,
     Transfer,
-    component_type,
     finite,
 )
 from twin.nearest import nearest
@@ -91,7 +91,7 @@ class Layout:
     def buffer(self, name: str, capacity: float = UNLIMITED, level: float = 0.0, *, items: int = 0) -> Entity:
         """Parts, counted; with `items`, a queue of numbers, at most so many."""
         self._foreign(name)
-        _numbers(name, capacity=capacity, level=level, items=items)
+        _check_finite(name, capacity=capacity, level=level, items=items)
         if not 0 <= level <= capacity:
             raise Misspelt(f"buffer {name}: level {level:g} of {capacity:g}", "0 <= level <= capacity")
         if items < 0 or items != int(items):
@@ -103,7 +103,7 @@ class Layout:
     def resource(self, name: str, capacity: int) -> Entity:
         """Units that are lent."""
         self._foreign(name)
-        _numbers(name, capacity=capacity)
+        _check_finite(name, capacity=capacity)
         if capacity < 0 or capacity != int(capacity):
             raise Misspelt(f"resource {name}: capacity {capacity:g}", "a whole number, 0 or more")
         return self._entity(name, Resource, capacity, 0.0)
@@ -111,7 +111,7 @@ class Layout:
     def tank(self, name: str, level: float, capacity: float, floor: float = 0.0) -> Entity:
         """A level with limits: an empty one gives only what comes in, a full one spills; both are counted."""
         self._foreign(name)
-        _numbers(name, level=level, capacity=capacity, floor=floor)
+        _check_finite(name, level=level, capacity=capacity, floor=floor)
         if not floor <= level <= capacity:
             raise Misspelt(f"tank {name}: level {level:g}", f"{floor:g} <= level <= {capacity:g}")
         return self._entity(name, Level, capacity, level, floor)
@@ -119,13 +119,13 @@ class Layout:
     def level(self, name: str, level: float) -> Entity:
         """A level without limits: a temperature, a position."""
         self._foreign(name)
-        _numbers(name, level=level)
+        _check_finite(name, level=level)
         return self._entity(name, Level, UNLIMITED, level, -UNLIMITED)
 
     def signal(self, name: str, value: float = 0.0) -> Entity:
         """A number that one sets and others see."""
         self._foreign(name)
-        _numbers(name, value=value)
+        _check_finite(name, value=value)
         return self._entity(name, Signal, UNLIMITED, value, -UNLIMITED)
 
     def add(
@@ -237,22 +237,27 @@ class Layout:
             self._inside.setdefault(".".join(parts[:end]), set()).add(parts[end])
 
 
-def _numbers(name: str, **given: object) -> None:
+def _check_finite(name: str, **given: object) -> None:
     for key, number in given.items():
         if not finite(number):
             raise Misspelt(f"{name}: {key} {number!r}", "give a finite number")
 
 
 def _value(place: str, known: Field, value: object) -> float | Distribution | str:
-    if isinstance(known, Number) and finite(value):
-        return float(value)  # type: ignore[arg-type]
-    if isinstance(known, Distribution) and isinstance(value, Distribution):
-        return value
-    if isinstance(known, State) and value in known.values:
-        return str(value)
-    expected = {Number: "a finite number", Distribution: "a distribution"}
-    hint = next((h for sort, h in expected.items() if isinstance(known, sort)), "")
-    raise Misspelt(f"{place} = {value!r}", hint or (f"one of {known.values}" if isinstance(known, State) else ""))
+    hint = ""
+    if isinstance(known, Number):
+        if finite(value):
+            return float(value)
+        hint = "a finite number"
+    elif isinstance(known, Distribution):
+        if isinstance(value, Distribution):
+            return value
+        hint = "a distribution"
+    elif isinstance(known, State):
+        if value in known.values:
+            return str(value)
+        hint = f"one of {known.values}"
+    raise Misspelt(f"{place} = {value!r}", hint)
 
 
 def stream_name(*names: str) -> tuple[int, int]:

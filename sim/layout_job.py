@@ -20,20 +20,17 @@ from sim.kernel import loop
 from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
-from sim.kernel.loop import COMMAND
-from sim.kernel.names import (
+from sim.kernel.loop import (
     ADD_CAPACITY,
+    COMMAND,
     FIRST,
     SET_AMOUNT,
     SET_CAPACITY,
     SET_CEILING,
     SET_NUMBER,
     SET_SIGNAL,
-    Names,
-    Reading,
-    Target,
-    trajectory_readings,
 )
+from sim.kernel.names import Names, Reading, Target, trajectory_readings
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
@@ -59,13 +56,27 @@ HELD: Mapping[int, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a point of the plant shows of a layout.
+
+    Attributes:
+        reading: point = that figure * factor.
+        states: where the figure is a state: what the point shows for each of its numbers; empty otherwise.
+    """
+
+    reading: str
+    factor: float = 1.0
+    states: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """Where the replications start: fresh, or from the state of a plant.
 
     Attributes:
         states: a state for each replication; the layout's own when None.
         hash: of what the states were made of.
-        reads: point of the plant -> reading of the layout, and what that is multiplied by.
+        reads: point of the plant -> what it shows.
         sets: points that interventions may set.
         settings: their values at the start, in the plant's units, to be put back.
     """
@@ -75,7 +86,7 @@ class Beginning:
     states: States | None = None
     taken_at: int = 0
     clock_s: float = 0.0
-    reads: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    reads: Mapping[str, Shown] = field(default_factory=dict)
     sets: Mapping[str, Setting] = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
 
@@ -116,11 +127,18 @@ class LayoutJob:
 
     @property
     def origin(self) -> Origin:
-        b = self.begin
         return Origin(
-            b.plant, b.taken_at, b.clock_s, b.hash, self.model_hash, self.backend, self.why, self.kernel_hash, self.base,
-            self.layout.unit_s,
-        )  # fmt: skip
+            plant=self.begin.plant,
+            taken_at=self.begin.taken_at,
+            clock_s=self.begin.clock_s,
+            state_hash=self.begin.hash,
+            model_hash=self.model_hash,
+            backend=self.backend,
+            why=self.why,
+            kernel_hash=self.kernel_hash,
+            base=self.base,
+            time_s=self.layout.unit_s,
+        )
 
     @cached_property
     def where(self) -> Where:
@@ -143,7 +161,7 @@ class LayoutJob:
         run = self._compiled if self.backend == COMPILED else self._interpreted
         found = [run(arm, first, count, states) for arm in self._arms]
         samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
-        return Block(first, samples * self._scales, figures / self._divisors, backend=self.backend)
+        return Block(first, self._told_by_points(samples), figures / self._divisors, backend=self.backend)
 
     def asking(self, scenarios: Sequence[Scenario]) -> LayoutJob:
         return dataclasses.replace(self, scenarios=tuple(scenarios))
@@ -181,12 +199,19 @@ class LayoutJob:
 
     @cached_property
     def _watched(self) -> tuple[Reading, ...]:
-        return tuple(self._names.reading(self.begin.reads.get(name, (name, 1.0))[0]) for name in self.outputs)
+        return tuple(self._names.reading(shown.reading) for shown in self._shown)
 
     @cached_property
-    def _scales(self) -> NDArray[np.float32]:
-        """Of each output, shape (P,)."""
-        return np.array([self.begin.reads.get(name, ("", 1.0))[1] for name in self.outputs], np.float32)
+    def _shown(self) -> tuple[Shown, ...]:
+        return tuple(self.begin.reads.get(name, Shown(name)) for name in self.outputs)
+
+    def _told_by_points(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples (…, P) of the layout's figures as the points show them."""
+        scaled = samples * np.array([shown.factor for shown in self._shown], np.float32)
+        for p, shown in enumerate(self._shown):
+            if shown.states:
+                scaled[..., p] = np.array(shown.states, np.float32)[samples[..., p].astype(np.intp)]
+        return scaled
 
     @property
     def horizon(self) -> float:
@@ -304,12 +329,22 @@ def layout_job(
         why = f"{why}; {importable(layout)}"
     made_of = layout_hash(layout)
     job = LayoutJob(
-        layout, begin if begin.hash else dataclasses.replace(begin, hash=made_of), (BASELINE, *scenarios),
-        tuple(dict.fromkeys([*asked, *read.outputs])), read.figures, horizon_s,
-        horizon_s / SAMPLES if sample_every_s is None else sample_every_s, seed, chosen.name, why,
-        "" if chosen.kernel is None else chosen.kernel.hash, model_hash or made_of, units or {},
-        {"layout": record(layout)} if base is None else base, waits=chosen.waits,
-    )  # fmt: skip
+        layout,
+        begin if begin.hash else dataclasses.replace(begin, hash=made_of),
+        scenarios=(BASELINE, *scenarios),
+        outputs=tuple(dict.fromkeys([*asked, *read.outputs])),
+        figures=read.figures,
+        horizon_s=horizon_s,
+        sample_every_s=horizon_s / SAMPLES if sample_every_s is None else sample_every_s,
+        seed=seed,
+        backend=chosen.name,
+        why=why,
+        kernel_hash="" if chosen.kernel is None else chosen.kernel.hash,
+        model_hash=model_hash or made_of,
+        units=units or {},
+        base={"layout": record(layout)} if base is None else base,
+        waits=chosen.waits,
+    )
     job.check()
     return job
 

@@ -37,6 +37,7 @@ class Tie:
         sd: standard deviation of the measurement, in the layout's unit.
         age: of a state: the point that tells for how long it is so, or SOURCE_TIME; "" when nothing does.
         age_factor: layout's time = that point * age_factor.
+        shown: of a figure that is a state: its number -> what the point shows; empty otherwise.
     """
 
     point: str
@@ -47,6 +48,7 @@ class Tie:
     sd: float = 0.0
     age: str = ""
     age_factor: float = 1.0
+    shown: tuple[float, ...] = ()
 
     def state(self, said: float | str) -> str | None:
         """The state that a reading means; None when the map does not say."""

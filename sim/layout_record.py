@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim import spec
+from sim.component_type import component_type
+from sim.kernel.syntax import class_text
 from sim.layout import Entity, Layout, Placed
-from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque, component_type
+from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque
 from sim.travel import is_found, is_own_file
 
-KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.ENTITIES}
+KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.SHARED}
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {d.__name__: d for d in Distribution.__subclasses__()}
 
 
@@ -84,7 +86,7 @@ def importable(layout: Layout) -> str:
 
 def _text(cls: type) -> str:
     try:
-        return inspect.getsource(cls)
+        return class_text(cls)
     except (OSError, TypeError):
         functions = [f for f in vars(cls).values() if inspect.isfunction(f)]
         return "".join(f"{f.__qualname__}{f.__code__.co_code.hex()}{f.__code__.co_consts!r}" for f in functions)

@@ -12,8 +12,8 @@ from typing import Any
 
 from sim.kernel.assembly import assemble
 from sim.kernel.chance import EXPONENTIAL
-from sim.kernel.loop import COMMAND
-from sim.kernel.names import AMOUNT, FLOW, LENT, NUMBER, Names
+from sim.kernel.loop import AMOUNT, COMMAND, FLOW, LENT, NUMBER
+from sim.kernel.names import Names
 from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
 from sim.layout_model import ELSE, SOURCE_TIME, STATIONARY, LayoutModel, Setting, Tie, Unmeasured
@@ -30,7 +30,7 @@ from sim.layout_words import (
     values_hint,
 )
 from sim.resume import resume_of
-from sim.spec import Distribution, Misspelt, Opaque, Timer
+from sim.spec import Buffer, Distribution, Level, Misspelt, Opaque, Resource, Signal, Timer
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
 from twin.points import Point
@@ -123,7 +123,11 @@ class _Sheet:
     def followed(self) -> dict[str, Tie]:
         """By point, the rows of which the layout has a figure at any moment."""
         known = self.names.readings
-        return {t.point: t for t in self.ties if t.target in known and known[t.target].kind in SHOWN and not t.map}
+        return {
+            t.point: t
+            for t in self.ties
+            if t.target in known and (t.shown or (known[t.target].kind in SHOWN and not t.map))
+        }
 
     def _rows(self, table: Mapping[str, Any], section: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each row, once for each name in its `for`, the star in its texts replaced by it."""
@@ -152,6 +156,8 @@ class _Sheet:
         sd = limited(row, "sd", place, 0.0, 1e12, self.mistakes, 0.0)
         if kind == "state":
             self._state(place, row, point, target)
+        elif kind == "figure" and "map" in row:
+            self._shown(place, row, point, target)
         elif self._target(place, kind, target):
             if factor == 0.0 or (point.type not in ("double", "integer", "boolean", "enum")):
                 self.wrong(place, f"{point.name} is no number", "read a number, and give a factor other than 0")
@@ -187,6 +193,31 @@ class _Sheet:
             given = None if told is None else self._time(place, told)
             factor = 1.0 if given is None else given
         self.ties.append(Tie(point.name, target, "state", map=made, age=age, age_factor=factor))
+
+    def _shown(self, place: str, row: Mapping[str, Any], point: Point, target: str) -> None:
+        """What the point shows in each value of a state: for what-ifs to follow, not to start from."""
+        if not self._target(place, "state", target):
+            return
+        words, values = row["map"], self.names.modes[target]
+        if not isinstance(words, dict):
+            self.wrong(place, f"map is {words!r}", f'write map = {{ {values[-1]} = true, "*" = false }}')
+            return
+        made = {}
+        for value, said in words.items():
+            word = str(said).lower() if isinstance(said, bool) else str(said)
+            number = meaning(point, word)
+            if value != ELSE and value not in values:
+                self.wrong(place, f"{target} is never {value!r}", f"one of {', '.join(values)}")
+            elif not isinstance(number, float):
+                self.wrong(place, f"{point.name} is never {said!r}", values_hint(point))
+            else:
+                made[value] = number
+        silent = [value for value in values if value not in made and ELSE not in made]
+        if silent:
+            self.wrong(place, f"map says nothing of {', '.join(silent)}", f'add them, or "{ELSE}" for all others')
+            return
+        shown = tuple(made[value] if value in made else made[ELSE] for value in values)
+        self.ties.append(Tie(point.name, target, "figure", shown=shown))
 
     def _setting(self, place: str, row: Mapping[str, Any]) -> None:
         point = self._point(place, row.get("point"))
@@ -303,8 +334,7 @@ class _Sheet:
     def _counted(self, target: str) -> bool:
         """Whether it counts whole things."""
         name = target.rpartition(".")[0]
-        kind = next((e.kind.__name__ for e in self.names.assembly.layout.entities if e.name == name), "")
-        return kind in ("Buffer", "Resource")
+        return any(e.name == name and e.kind in (Buffer, Resource) for e in self.names.assembly.layout.entities)
 
     def of_kind(self, kind: str) -> list[str]:
         """The names of all that a row of that kind may tell."""
@@ -347,9 +377,9 @@ def _check_known(sheet: _Sheet, table: Mapping[str, Any]) -> None:
                 u.kind == "queue" and u.target == e.name for u in sheet.unmeasured
             ):
                 sheet.wrong("model", f"nothing tells what is in {e.name}", "[[model.unmeasured]] with queue and like")
-        elif e.kind.__name__ in ("Buffer", "Level"):
+        elif e.kind in (Buffer, Level):
             needs("field", f"{e.name}.level", e.name)
-        elif e.kind.__name__ == "Signal":
+        elif e.kind is Signal:
             needs("field", e.name, e.name)
     for component in layout.components:
         _check_timers(sheet, component, told)

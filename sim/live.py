@@ -12,10 +12,9 @@ from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.names import Names
 from sim.kernel.world import Packed, pack
 from sim.layout import Layout
-from sim.layout_model import SOURCE_TIME, LayoutModel, Tie, Unmeasured
-from sim.layout_rows import read_layout_model
+from sim.layout_model import SOURCE_TIME, LayoutModel, Tie
 from sim.settling import Settler, Told
-from sim.spec import ComponentType
+from sim.spec import Buffer, ComponentType
 from sim.told import NUMBERS, flaws, refuse, rows_hash
 from sim.unknown import Chance
 from twin.columns import Snapshot
@@ -145,12 +144,9 @@ def _impossible(assembly: Assembly, names: Names, tie: Tie, number: float) -> st
         return "" if -0.5 <= number < size + 0.5 else f"{tie.target} holds 0 … {size}"
     owner, _, what = tie.target.rpartition(".")
     entity = next((e for e in assembly.layout.entities if e.name == owner), None)
-    if entity is not None and what == "level" and entity.kind.__name__ == "Buffer":
+    if entity is not None and what == "level" and entity.kind is Buffer:
         if not -0.5 <= number < entity.capacity + 0.5:
             return f"{owner} holds 0 … {entity.capacity:g}"
     elif entity is not None and what == "capacity" and number < 0:
         return f"{tie.target} is 0 or more"
     return ""
-
-
-__all__ = ["FRESH", "LayoutModel", "LayoutStart", "Unmeasured", "read_layout_model", "start"]

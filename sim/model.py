@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim.epanet import LINK_QUANTITIES, NODE_QUANTITIES
+from sim.epanet import QUANTITIES
 from sim.epanet import network_ids as _network_ids
 from twin.errors import BadRequest
 from twin.plant import Plant, nearest
@@ -17,7 +17,6 @@ from twin.points import Point
 from twin.units import UNITS as KNOWN_UNITS
 from twin.units import conversion
 
-QUANTITIES: Mapping[str, Mapping[str, int]] = {"node": NODE_QUANTITIES, "link": LINK_QUANTITIES}
 INPUTS: Mapping[str, tuple[str, ...]] = {"node": ("level",), "link": ("status", "speed")}
 """What can be given to an element at the start; links take theirs at any time."""
 # The network's own units, as symbols of twin.units.

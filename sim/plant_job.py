@@ -12,7 +12,7 @@ from sim.components.library import kernel_types
 from sim.engine import ENERGY, WaterJob
 from sim.job import Job
 from sim.kpi import needed
-from sim.layout_job import Beginning, layout_job
+from sim.layout_job import Beginning, Shown, layout_job
 from sim.layout_rows import read_layout_model
 from sim.live import start, start_points
 from sim.model import Model, read_model
@@ -82,7 +82,7 @@ def _of_layout(
     model = read_layout_model(plant)
     begun = start(plant, model, snapshot, kernel_types(model.layout))
     scenarios = [_coded(plant, scenario) for scenario in scenarios]
-    reads = {name: (tie.target, 1 / tie.factor) for name, tie in model.reads.items()}
+    reads = {name: Shown(tie.target, 1 / tie.factor, tie.shown) for name, tie in model.reads.items()}
     begin = Beginning(
         plant.id, begun.hash, partial(begun.sample, seed), begun.taken_at, begun.clock_s, reads, model.sets, begun.settings
     )  # fmt: skip

@@ -5,21 +5,22 @@ Must not know points or snapshots; the rules of the kernel take over when the st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.chance import EXPONENTIAL
 from sim.kernel.handles import instances
-from sim.kernel.names import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL, Names
+from sim.kernel.loop import SET_AMOUNT, SET_CAPACITY, SET_CEILING, SET_NUMBER, SET_SIGNAL
+from sim.kernel.names import Names
 from sim.kernel.rules import TRACE_BASE
 from sim.kernel.world import Packed, pack, unpack
 from sim.layout import Placed
 from sim.layout_model import Unmeasured
 from sim.resume import Going, Loan, Resume, resume_of
-from sim.spec import Buffer, Condition, Distribution, Level, Resource
-from sim.unknown import Chance, Law, law_of
+from sim.spec import Buffer, Condition, Distribution, Law, Level, Resource
+from sim.unknown import Chance
 
 
 @dataclass(slots=True)
@@ -81,9 +82,9 @@ class Settler:
     def __init__(
         self, assembly: Assembly, names: Names, base: Packed, told: Told, unmeasured: Sequence[Unmeasured]
     ) -> None:
-        self._assembly, self._names, self._told = assembly, names, told
-        self._unmeasured = {(u.kind, u.target): u for u in unmeasured}
-        self._resumes = [(c, resume_of(c.type.cls)) for c in assembly.layout.components]
+        self.assembly, self.names, self.told = assembly, names, told
+        self.unmeasured = {(u.kind, u.target): u for u in unmeasured}
+        self.resumes = [(c, resume_of(c.type.cls)) for c in assembly.layout.components]
         self._base = base
         state = _State(base, self)
         state.tell()
@@ -110,7 +111,7 @@ class Settler:
         """What follows from the state, set by the components themselves."""
         world = unpack(packed)
         kept = list(world.queue), world.tail, list(world.queued)
-        bound = Assembly(self._assembly.layout, world, self._assembly.places, self._assembly.first_saturation)
+        bound = replace(self.assembly, world=world)
         components = instances(bound, lambda: None)
         for placed, then in thens:
             then(components[placed.number])
@@ -118,30 +119,6 @@ class Settler:
         world.queue, world.tail, world.queued = kept
         world.head = 0
         return pack(world)
-
-    # --- what a state needs to know of the plant ---------------------------------------------------------------------
-
-    @property
-    def assembly(self) -> Assembly:
-        return self._assembly
-
-    @property
-    def names(self) -> Names:
-        return self._names
-
-    @property
-    def told(self) -> Told:
-        return self._told
-
-    @property
-    def resumes(self) -> Sequence[tuple[Placed, Resume]]:
-        return self._resumes
-
-    def unmeasured(self, kind: str, target: str) -> Unmeasured | None:
-        return self._unmeasured.get((kind, target))
-
-    def all_unmeasured(self) -> Iterator[Unmeasured]:
-        yield from self._unmeasured.values()
 
 
 class _Columns:
@@ -177,16 +154,16 @@ class _State:
         for name, (number, sd) in told.fields.items():
             if sd > 0:
                 self._assign(name, number + sd * chance.normal(name))
-        for unknown in self._of.all_unmeasured():
+        for unknown in self._of.unmeasured.values():
             like = unknown.like
             if unknown.kind == "state" and not isinstance(like, Distribution | str):
                 self._enter(unknown.target, chance.pick(unknown.target, like))
             elif unknown.kind == "field" and isinstance(like, Distribution):
-                self._assign(unknown.target, chance.draw(unknown.target, law_of(like)))
+                self._assign(unknown.target, chance.draw(unknown.target, like.law))
             elif unknown.kind == "queue" and isinstance(like, Distribution):
                 count = told.queues.get(unknown.target, 0)
                 drawn = count if unknown.last is None else min(count, unknown.last)
-                numbers = sorted(chance.draw(unknown.target, law_of(like), n) for n in range(drawn))
+                numbers = sorted(chance.draw(unknown.target, like.law, n) for n in range(drawn))
                 self._fill(unknown.target, [0.0] * (count - drawn) + numbers)
 
     def follows(self) -> tuple[list[_Age], Thens]:
@@ -232,11 +209,11 @@ class _State:
         w, k = self.w, self._of.assembly.slot(component, going.timer)
         a, b, c = (float(x) for x in w.number[w.slot_draw_at[k] : w.slot_draw_at[k] + 3])
         age = _Age(k, f"{component.name}.{going.timer.name}", (int(w.draw_kind[w.slot_draw[k]]), a, b, c))
-        told, unknown = self._of.told.timers, self._of.unmeasured("timer", age.name)
+        told, unknown = self._of.told.timers, self._of.unmeasured.get(("timer", age.name))
         if age.name in told:
             return replace(age, known=told[age.name])
         if unknown is not None:
-            return replace(age, like=law_of(unknown.like)) if isinstance(unknown.like, Distribution) else age
+            return replace(age, like=unknown.like.law) if isinstance(unknown.like, Distribution) else age
         return replace(age, known=0.0) if age.law[0] == EXPONENTIAL else self._worked(component, going, age)
 
     def _worked(self, component: Placed, going: Going, age: _Age) -> _Age:

@@ -6,14 +6,14 @@ on SimPy and, translated, in the compiled kernel. docs/components.md is the guid
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, overload
 
+from sim.kernel.chance import CONSTANT, EXPONENTIAL, LOG_LOGISTIC, LOG_NORMAL, TRIANGULAR, UNIFORM, WEIBULL
 from sim.travel import packed
 from twin.errors import BadRequest
 
@@ -30,7 +30,7 @@ class Misspelt(BadRequest):
     """A component, a layout or a question about it is not what it should be; the message names place and fix."""
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether it is a number, of Python or numpy, and finite."""
     return isinstance(value, Real) and math.isfinite(value)
 
@@ -110,11 +110,15 @@ class Var(Number):
     """A number that the component itself changes."""
 
 
+Law = tuple[int, float, float, float]
+"""Kind and parameters of a distribution."""
+
+
 class Distribution(Field):
     """A distribution of a component; it owns a random stream, named after the component and itself.
 
     Attributes:
-        kind: number of the inverse survival function in `sim.kernel.chance`.
+        kind: as `sim.kernel.chance.inverse` takes it.
         keys: names of its parameters.
     """
 
@@ -142,6 +146,12 @@ class Distribution(Field):
         rising = [named[key] for key in ("low", "mode", "high") if key in named]
         return "" if rising == sorted(rising) else f"{' <= '.join(k for k in cls.keys)} must hold"
 
+    @property
+    def law(self) -> Law:
+        """As the functions of `sim.kernel.chance` take it."""
+        a, b, c = (*self.numbers, *[0.0] * (DRAW_NUMBERS - len(self.numbers)))
+        return self.kind, a, b, c
+
     if TYPE_CHECKING:
 
         def draw(self) -> float:
@@ -154,43 +164,43 @@ POSITIVE = frozenset({"mean", "scale", "shape", "median"})
 class Exponential(Distribution):
     """Exponential with a mean: times between failures of no age."""
 
-    kind, keys = 0, ("mean",)
+    kind, keys = EXPONENTIAL, ("mean",)
 
 
 class Constant(Distribution):
     """Always the same."""
 
-    kind, keys = 1, ("value",)
+    kind, keys = CONSTANT, ("value",)
 
 
 class Uniform(Distribution):
     """Anything from `low` to `high`, equally likely."""
 
-    kind, keys = 2, ("low", "high")
+    kind, keys = UNIFORM, ("low", "high")
 
 
 class Weibull(Distribution):
     """Weibull with scale and shape: wear (shape > 1) or infant mortality (shape < 1)."""
 
-    kind, keys = 3, ("scale", "shape")
+    kind, keys = WEIBULL, ("scale", "shape")
 
 
 class LogLogistic(Distribution):
     """Log-logistic with scale (its median) and shape: repairs, of which a few last very long."""
 
-    kind, keys = 4, ("scale", "shape")
+    kind, keys = LOG_LOGISTIC, ("scale", "shape")
 
 
 class LogNormal(Distribution):
     """Log-normal with its median and the standard deviation of its logarithm: work of people."""
 
-    kind, keys = 5, ("median", "sigma")
+    kind, keys = LOG_NORMAL, ("median", "sigma")
 
 
 class Triangular(Distribution):
     """Triangular from `low` over `mode` to `high`: what somebody estimates."""
 
-    kind, keys = 6, ("low", "mode", "high")
+    kind, keys = TRIANGULAR, ("low", "mode", "high")
 
 
 class Timer(Field):
@@ -247,15 +257,15 @@ class Signal:
     """A number that one component sets and others see: `value`."""
 
 
-ENTITIES: Mapping[type, int] = {Buffer: 0, Resource: 1, Level: 2, Signal: 3}
+SHARED = (Buffer, Resource, Level, Signal)
 
 
 class Port(Field):
     """A tie to something shared. An optional one may stay free: ask `connected`."""
 
     def __init__(self, to: type, *, optional: bool = False) -> None:
-        if not isinstance(to, type) or to not in ENTITIES:
-            raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in ENTITIES)}")
+        if to not in SHARED:
+            raise Misspelt(f"Port({to!r})", f"to one of {', '.join(t.__name__ for t in SHARED)}")
         self.to, self.optional = to, optional
 
     if TYPE_CHECKING:
@@ -315,7 +325,6 @@ class Trigger:
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Sort = TypeVar("Sort", bound=Field)
 
 
 def _marked(trigger: Trigger) -> Callable[[Function], Function]:
@@ -449,7 +458,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentType:
-    """A component class, taken apart. Two classes of one name from one file are the same type."""
+    """A component class, taken apart by `sim.component_type`. Two classes of one name from one file are the same type."""
 
     cls: type[Component]
     fields: Mapping[str, Field]
@@ -494,96 +503,7 @@ class ComponentType:
 
     def timed(self, field: Field) -> Handler | None:
         """What a timer or a loan runs."""
-        kinds = ("timer", "grant")
-        found = (h for h in self.handlers if h.trigger.kind in kinds and h.trigger.field is not None)
-        return next((h for h in found if h.trigger.field is not None and h.trigger.field.name == field.name), None)
-
-
-_TYPES: dict[type, ComponentType] = {}  # one for each class of this process
-
-
-def component_type(cls: type[Component]) -> ComponentType:
-    """The class taken apart and checked, once.
-
-    Raises:
-        Misspelt: fields and handlers do not fit together.
-    """
-    if cls not in _TYPES:
-        _TYPES[cls] = _taken_apart(cls)
-    return _TYPES[cls]
-
-
-def _taken_apart(cls: type[Component]) -> ComponentType:
-    members = dict(_members(cls))
-    fields = {name: value for name, value in members.items() if isinstance(value, Field)}
-    marked = [(n, f) for n, f in members.items() if isinstance(getattr(f, "__trigger__", None), Trigger)]
-    found = ComponentType(
-        cls, fields, _sorted_out(fields, State), _sorted_out(fields, Number), _sorted_out(fields, Distribution),
-        _sorted_out(fields, Timer), _sorted_out(fields, Port), _sorted_out(fields, Transfer),
-        tuple(Handler(number, name, f.__trigger__, f) for number, (name, f) in enumerate(marked, 1)),
-    )  # fmt: skip
-    for sort in (found.states, found.numbers, found.chances, found.timers, found.ports, found.transfers):
-        for index, each in enumerate(sort):
-            if each.index not in (-1, index):
-                raise Misspelt(f"{cls.__name__}.{each.name}", "a field belongs to one type; declare it anew in each")
-            each.index = index
-    _check(found)
-    _check_handlers(found)
-    return found
-
-
-def _sorted_out(fields: Mapping[str, Field], sort: type[Sort]) -> tuple[Sort, ...]:
-    return tuple(v for v in fields.values() if isinstance(v, sort))
-
-
-def _members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Of the class and those it inherits from, oldest first; a name declared anew keeps its place."""
-    seen: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        seen.update(vars(base))
-    yield from seen.items()
-
-
-def _check(found: ComponentType) -> None:
-    for handler in found.handlers:
-        place = f"{found.name}.{handler.name}"
-        field = handler.trigger.field
-        for used in (field, handler.trigger.threshold):
-            _check_own(found, used, place)
-        if isinstance(field, Port):
-            needed = Level if handler.trigger.kind == "crossing" else Resource
-            if field.to is not needed:
-                raise Misspelt(f"{place} needs a Port({needed.__name__}), {field.name} goes to a {field.to.__name__}")
-        if handler.trigger.kind != "process" and len(inspect.signature(handler.function).parameters) != 1:
-            raise Misspelt(f"{place} takes more than the component", "write def name(self)")
-    for timer in found.timers:
-        for part in (timer.chance, timer.speed, timer.gate.state if timer.gate else None):
-            _check_own(found, part, f"{found.name}.{timer.name}")
-        for value in timer.gate.values if timer.gate else ():
-            if value not in found.states[found.at(timer.gate.state)].values:  # type: ignore[union-attr]
-                raise Misspelt(f"{found.name}.{timer.name} waits for {value!r}", f"{timer.gate.state.name} has it not")  # type: ignore[union-attr]
-    for transfer in found.transfers:
-        for port in (transfer.src, transfer.dst):
-            _check_own(found, port, f"{found.name}.{transfer.name}")
-
-
-def _check_handlers(found: ComponentType) -> None:
-    """What would never run, or run other than it reads."""
-    taken: dict[tuple[str, str], str] = {}
-    for handler in found.handlers:
-        place, kind, field = f"{found.name}.{handler.name}", handler.trigger.kind, handler.trigger.field
-        if inspect.isgeneratorfunction(handler.function) != (kind == "process"):
-            fix = "write yield in it" if kind == "process" else "mark it @process, or start a Timer and write @on(it)"
-            raise Misspelt(f"{place} {'does not wait' if kind == 'process' else 'waits in the middle'}", fix)
-        if field is not None and kind in ("timer", "grant"):
-            other = taken.setdefault((kind, field.name), handler.name)
-            if other != handler.name:
-                raise Misspelt(f"{place} and {other} are both @on({field.name})", "write one handler")
-    marked = {name for base in found.cls.__mro__ for name, f in vars(base).items() if hasattr(f, "__trigger__")}
-    for name in sorted(marked - {h.name for h in found.handlers}):
-        raise Misspelt(f"{found.name}.{name} replaces a handler without a mark", "write @on, @when, … above it again")
-
-
-def _check_own(found: ComponentType, used: Field | None, place: str) -> None:
-    if used is not None and type(found.fields.get(used.name)) is not type(used):
-        raise Misspelt(f"{place} uses {used.name or 'a field'} of another type", "declare it in this one")
+        for handler in (*self.of("timer"), *self.of("grant")):
+            if handler.trigger.field is not None and handler.trigger.field.name == field.name:
+                return handler
+        return None

@@ -1,6 +1,10 @@
 """Named counter-based random streams: a draw depends on seed, name and replication only; must not know what is drawn.
 
 Adding a component or a replication never changes another's draws, so scenarios share common random numbers.
+
+There is a second door to chance, `sim.kernel.chance`: one uniform a draw, in arithmetic that the kernel compiles, for what
+runs in both backends. Here are numpy's generators, whole vectors of any distribution at once: for EPANET's demand and for
+noise of simulated devices, which no kernel runs.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def packed(kind: ComponentType) -> tuple[Any, ...]:
     """What pickle keeps of a type."""
     module = kind.cls.__module__
     if not is_own_file(module):
-        from sim.spec import component_type
+        from sim.component_type import component_type
 
         return component_type, (kind.cls,)
     return unpacked, (module, kind.cls.__qualname__, str(sys.modules[module].__file__))
@@ -31,8 +31,8 @@ def unpacked(module: str, name: str, file: str) -> ComponentType:
     Raises:
         BadRequest: the file is another one by now.
     """
+    from sim.component_type import component_type
     from sim.layout_file import load
-    from sim.spec import component_type
 
     if module not in sys.modules and load(Path(file).parent, Path(file).name).module.__name__ != module:
         raise BadRequest(f"{file} was changed meanwhile", "ask again")

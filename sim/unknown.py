@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kernel.chance import CONSTANT, inverse, normal_quantile, survival
+from sim.kernel.chance import CONSTANT, inverse, normal_quantile, philox, survival, unit
 from sim.layout import stream_name
-from sim.spec import DRAW_NUMBERS, Distribution
+from sim.spec import Law
 
 AGES = 400  # points of the table of an age's distribution: errors of some 1e-4 of the mean
 BLOCK = 256  # replications whose draws of one name are made at once: some 1 µs each instead of 20
 BLOCKS_MAX = 2048  # of 8 kB each: of a hundred names over five thousand replications
-# Philox4x32-10, as in sim.kernel.chance.
-WORD, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-STEPS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 TAIL = 1e-9  # of a lifetime that the table leaves out
-
-Law = tuple[int, float, float, float]
-"""Kind and parameters of a distribution, as `sim.kernel.chance` takes them."""
-
-
-def law_of(like: Distribution) -> Law:
-    """The distribution as numbers."""
-    a, b, c = (*like.numbers, *[0.0] * (DRAW_NUMBERS - len(like.numbers)))
-    return like.kind, a, b, c
 
 
 class Chance:
@@ -75,17 +63,12 @@ class Chance:
 
 @lru_cache(maxsize=BLOCKS_MAX)
 def _uniforms(seed: int, name: str, count: int, block: int) -> list[float]:
-    """The uniforms of BLOCK replications, as `philox` and `unit` of `sim.kernel.chance` give them one by one."""
+    """The uniforms of BLOCK replications."""
     low, high = stream_name(name, "start")
-    a, b, c, d = (np.full(BLOCK, word, np.uint64) for word in (count, low, block * BLOCK, high))
-    c += np.arange(BLOCK, dtype=np.uint64)
-    one, two = np.uint64(seed & 0xFFFFFFFF), np.uint64(seed >> 32)
-    for _ in range(10):
-        p, q = MULTIPLIERS[0] * a, MULTIPLIERS[1] * c
-        a, b, c, d = (q >> HALF) ^ b ^ one, q & WORD, (p >> HALF) ^ d ^ two, p & WORD
-        one, two = (one + STEPS[0]) & WORD, (two + STEPS[1]) & WORD
-    words = ((a >> np.uint64(6)) << np.uint64(26)) | (b >> np.uint64(6))
-    found: list[float] = ((words.astype(np.float64) + 0.5) * 2.0**-52).tolist()
+    replications: Any = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.uint64)
+    a, b, _, _ = philox(count, low, replications, high, seed & 0xFFFFFFFF, seed >> 32)
+    uniforms: Any = unit(a, b)
+    found: list[float] = uniforms.tolist()
     return found
 
 

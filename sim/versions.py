@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from importlib import metadata
 
-PACKAGES = ("twinloop", "numpy", "numba", "simpy", "wntr")
+PACKAGES = ("twinloop", "numpy", "llvmlite", "simpy", "wntr")
 
 
 @lru_cache(maxsize=1)

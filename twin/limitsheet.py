@@ -27,6 +27,6 @@ def check_limits(sheet: Sheet, points: Mapping[str, Point], table: str, index: i
         if point is None:
             fix = nearest(name, points) or "name a point"
             sheet.mistake(table, index, "limits", f"limit {text!r}: {name!r} is no point", fix)
-        elif point.type not in ("double", "integer"):
+        elif point.type not in ("double", "integer", "boolean"):
             what = f"limit {text!r}: {name} is of type {point.type}"
-            sheet.mistake(table, index, "limits", what, "limit points that are numbers")
+            sheet.mistake(table, index, "limits", what, "limit points that are numbers, or on and off as 1 and 0")

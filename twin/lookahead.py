@@ -16,6 +16,7 @@ class Lookahead:
         p_min: probability that a limit is passed within the horizon from which an alarm is predicted.
         p_clear: below it a predicted alarm is taken back; between both it stays what it is.
         limits: conditions that should not come to hold, such as `tank_1.level<3`.
+        counters: points that only count up: a forecast of them must beat "it goes on as before", not "it stays".
     """
 
     every_s: float = 60.0
@@ -24,3 +25,4 @@ class Lookahead:
     p_min: float = 0.5
     p_clear: float = 0.2
     limits: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()

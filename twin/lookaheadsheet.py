@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from twin.errors import BadRequest
 from twin.limitsheet import check_limits
 from twin.lookahead import Lookahead
+from twin.nearest import nearest
 from twin.points import Point
 from twin.rules import Setting
 from twin.sheet import Sheet
@@ -24,6 +25,7 @@ LOOKAHEAD: Mapping[str, Setting] = {
     "p_min": Setting(float, DEFAULT.p_min, "probability from which an alarm is predicted, above 0", 0.01, 1),
     "p_clear": Setting(float, DEFAULT.p_clear, "probability below which it is taken back, below p_min", 0, 1),
     "limits": Setting(list, None, 'what should not come to hold: ["tank_1.level<1"]'),
+    "counters": Setting(list, None, 'points that only count up: ["line.packed"]'),
 }
 
 
@@ -43,6 +45,10 @@ def read_lookahead(sheet: Sheet, points: Mapping[str, Point], others: Iterable[s
     limits = tuple(dict.fromkeys(others if asked["limits"] is None else asked["limits"]))
     if asked["limits"] is not None:
         check_limits(sheet, points, "lookahead", 0, limits)
+    counters = tuple(dict.fromkeys(asked["counters"] or ()))
+    for name in counters:
+        if name not in points:
+            _wrong(sheet, "counters", f"{name!r} is no point", nearest(str(name), points) or "name a point")
     if len(limits) > LIMITS_MAX:
         _wrong(sheet, "limits", f"{len(limits)} limits", f"at most {LIMITS_MAX}: name those that people would act on")
     if not asked["p_clear"] < asked["p_min"]:
@@ -52,7 +58,8 @@ def read_lookahead(sheet: Sheet, points: Mapping[str, Point], others: Iterable[s
         _wrong(sheet, "", "the plant has no [model] to look ahead with", "add [model], or remove [lookahead]")
     if len(sheet.mistakes.found) > before:
         return DEFAULT  # the plant is not loaded
-    return Lookahead(every_s, horizon_s, asked["replications"], asked["p_min"], asked["p_clear"], limits)
+    chances = asked["p_min"], asked["p_clear"]
+    return Lookahead(every_s, horizon_s, asked["replications"], *chances, limits, counters)
 
 
 def _span_s(sheet: Sheet, key: str, text: str, low: float, high: float, form: str) -> float:

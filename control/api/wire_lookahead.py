@@ -142,7 +142,10 @@ class LookaheadState(msgspec.Struct, frozen=True):
 
 
 class LeadSkill(msgspec.Struct, frozen=True):
-    """Over one quarter of the horizon, up to `lead` of it: means. `skill` is 1 - crps / persistence."""
+    """Over one quarter of the horizon, up to `lead` of it: means. `persistence`: of "it stays as it was", of a counter of
+
+    "it goes on as before"; `skill` is 1 - crps / persistence.
+    """
 
     lead: float
     readings: int
@@ -164,12 +167,15 @@ class PointSkill(msgspec.Struct, frozen=True):
 
 
 class LimitSkill(msgspec.Struct, frozen=True):
-    """Probabilities of limits. `persistence` is the Brier score of "it is kept"; `skill` 1 - brier / persistence."""
+    """Probabilities of limits. `base` is the Brier score of always saying of each how often it was passed; `skill`
+
+    1 - brier / base.
+    """
 
     count: int
     passed: int
     brier: float | None
-    persistence: float | None
+    base: float | None
     skill: float | None
     reliability: float | None
     resolution: float | None

@@ -17,6 +17,7 @@ from sim.spec import (
     Condition,
     Constant,
     Hazard,
+    Level,
     LogNormal,
     Param,
     Port,
@@ -36,6 +37,7 @@ MACHINES = ("filler", "labeller", "packer")
 CONVEYORS = ("conveyor_1", "conveyor_2")
 DESIGN_SPEED = 5.0  # crates a minute
 TRANSIT_S = 30.0
+SHIFT_S = 8 * 3600.0
 SUPPLY = 1e15  # empty crates: more than are ever used
 
 
@@ -46,7 +48,7 @@ class PackMachine(Component):
     life = Weibull(5400.0, 2.0)  # of work since it was last repaired or maintained
     repair, service = LogNormal(600.0, 0.5), Triangular(240.0, 300.0, 420.0)
     inspection = Uniform(0.0, 1.0)
-    inp, out, crew = Port(Buffer), Port(Buffer), Port(Resource)
+    inp, out, crew, behind = Port(Buffer), Port(Buffer), Port(Resource), Port(Level, optional=True)
     work = State("idle", "busy", "done")
     health = State("up", "broken", "repair", "due", "service")
     order = State("run", "stop")
@@ -67,6 +69,8 @@ class PackMachine(Component):
         self.out.put(1)
         self.made += 1
         self.work = "idle"
+        if self.behind.connected:
+            self.behind.take(1)
 
     @when(lambda m: m.work == "idle" and m.health == "up" and m.order == "run" and m.inp.level >= 1)
     def load(self) -> None:
@@ -125,12 +129,36 @@ class PackMachine(Component):
             self.crew.request()
 
 
-def layout(crew: int = 1, belt: int = 12, table: int = 10, reject: float = 0.01) -> Layout:
+class ShiftPlan(Component):
+    """The board at the end of the line: what the shift should have packed by now, less what it has."""
+
+    length = Constant(SHIFT_S)
+    behind = Port(Level)
+    rate, known = Param(0.0), Var(0.0)  # crates an hour
+    shift = Hazard(length)
+    resume = Resume(going=(Going(shift),))
+
+    @when(lambda p: p.known != p.rate)
+    def planned(self) -> None:
+        self.known = self.rate
+        self.behind.flow = self.rate / 3600.0
+
+    @on(shift)
+    def ends(self) -> None:
+        if self.behind.level > 0:
+            self.behind.take(self.behind.level)
+        else:
+            self.behind.put(-self.behind.level)
+        self.shift.start()
+
+
+def layout(crew: int = 1, belt: int = 12, table: int = 10, reject: float = 0.01, plan: float = 210.0) -> Layout:
     """Empty crates without end; filled, carried, labelled, carried, packed.
 
     Args:
         belt: crates that fit on each conveyor; table: crates on the accumulation table at its end.
         reject: share of crates that the labeller takes out.
+        plan: crates an hour that the line should pack.
     """
     line = Layout("bottling", "s")
     people = line.resource("crew", int(crew))
@@ -139,7 +167,9 @@ def layout(crew: int = 1, belt: int = 12, table: int = 10, reject: float = 0.01)
     tables = [line.buffer(f"table_{n}", table) for n in (1, 2)]
     line.add(PackMachine, "filler", inp=supply, out=infeed[0], crew=people)
     line.add(PackMachine, "labeller", inp=tables[0], out=infeed[1], crew=people, reject=reject)
-    line.add(PackMachine, "packer", inp=tables[1], out=packed, crew=people)
+    behind = line.level("behind", 0.0)
+    line.add(PackMachine, "packer", inp=tables[1], out=packed, crew=people, behind=behind)
+    line.add(ShiftPlan, "plan", behind=behind, rate=plan)
     for name, before, after in zip(CONVEYORS, infeed, tables, strict=True):
         line.add(Conveyor, name, inp=before, out=after, transit=Constant(TRANSIT_S), places=float(belt))
     return line

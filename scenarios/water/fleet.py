@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.mover import Measured
-from sim.epanet import Hydraulics, LinkInput
-from sim.model import QUANTITIES, Channel, read_model
+from sim.epanet import QUANTITIES, Hydraulics, LinkInput
+from sim.model import Channel, read_model
 from sim.streams import stream
 from twin.plant import Plant
 from twin.points import Point

@@ -35,7 +35,7 @@ def _passing(v: Valve) -> None:
     v.line.rate = v.rate if v.position == "open" else 0.0
 
 
-def _ticking(c: Pipe | Heater | Battery) -> None:
+def _ticking(c: Stepwise) -> None:
     c.tick.start(0.0)  # what flows between two steps is set anew at once
 
 
@@ -132,16 +132,10 @@ class Valve(Component):
         self.line.rate = 0.0
 
 
-class Pipe(Component):
-    """Runs from the higher level to the lower one, `coefficient` times the root of their difference, set every `step`.
-
-    The levels are heights. Between two steps the flow is constant: the error shrinks in proportion to the step.
-    """
+class Stepwise(Component):
+    """What flows is set every `step`, in a handler of `@on(Stepwise.tick)` that starts `tick` again; constant between."""
 
     step = Constant(1.0)
-    src, dst = Port(Level), Port(Level)
-    coefficient = Param(1.0)
-    forth, back = Transfer(src, dst), Transfer(dst, src)
     tick = Timer(step)
     resume = Resume(then=_ticking)
 
@@ -149,7 +143,18 @@ class Pipe(Component):
     def begin(self) -> None:
         self.tick.start(0.0)
 
-    @on(tick)
+
+class Pipe(Stepwise):
+    """Runs from the higher level to the lower one, `coefficient` times the root of their difference, set every `step`.
+
+    The levels are heights. Between two steps the flow is constant: the error shrinks in proportion to the step.
+    """
+
+    src, dst = Port(Level), Port(Level)
+    coefficient = Param(1.0)
+    forth, back = Transfer(src, dst), Transfer(dst, src)
+
+    @on(Stepwise.tick)
     def adjust(self) -> None:
         head = self.src.level - self.dst.level
         self.forth.rate = self.coefficient * math.sqrt(max(head, 0.0))
@@ -157,22 +162,15 @@ class Pipe(Component):
         self.tick.start()
 
 
-class Heater(Component):
+class Heater(Stepwise):
     """A thermostat: heats `temperature` between `low` and `high` against losses to `ambient`, set every `step`."""
 
-    step = Constant(1.0)
     temperature = Port(Level)
     power, losses, ambient = Param(2.0), Param(0.05), Param(20.0)
     low, high = Param(58.0), Param(62.0)
     heat = State("off", "on")
-    tick = Timer(step)
-    resume = Resume(then=_ticking)
 
-    @at_start
-    def begin(self) -> None:
-        self.tick.start(0.0)
-
-    @on(tick)
+    @on(Stepwise.tick)
     def adjust(self) -> None:
         gain = self.power if self.heat == "on" else 0.0
         self.temperature.flow = gain - self.losses * (self.temperature.level - self.ambient)
@@ -208,21 +206,14 @@ class Demand(Component):
         self.next.start()
 
 
-class Battery(Component):
+class Battery(Stepwise):
     """Charges from a surplus and serves a load: the signed power of `net`, limited by `power`, with losses in charging."""
 
-    step = Constant(1.0)
     charge = Port(Level)
     load, supply = Param(1.0), Param(0.0)
     power, efficiency = Param(5.0), Param(0.9)
-    tick = Timer(step)
-    resume = Resume(then=_ticking)
 
-    @at_start
-    def begin(self) -> None:
-        self.tick.start(0.0)
-
-    @on(tick)
+    @on(Stepwise.tick)
     def adjust(self) -> None:
         net = max(-self.power, min(self.power, self.supply - self.load))
         self.charge.flow = net * self.efficiency if net > 0 else net

@@ -6,10 +6,11 @@ one made for its types only (measured).
 
 from __future__ import annotations
 
+from sim.component_type import component_type
 from sim.components.fluid import Battery, Demand, Heater, Pipe, Pump, Valve
 from sim.components.line import Batch, Conveyor, Machine, Sink, Source
 from sim.layout import Layout
-from sim.spec import Component, ComponentType, component_type
+from sim.spec import Component, ComponentType
 
 SHIPPED: tuple[type[Component], ...] = (
     Batch, Battery, Conveyor, Demand, Heater, Machine, Pipe, Pump, Sink, Source, Valve,

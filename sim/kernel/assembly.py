@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.kernel.levels import CEILING, FLOOR
 from sim.kernel.rules import TRACE_BASE
 from sim.kernel.source import watched
-from sim.kernel.world import NEVER, World
+from sim.kernel.world import BUFFER, LEVEL, NEVER, RESOURCE, SIGNAL, World
 from sim.layout import UNLIMITED, Layout, Placed, stream_name
-from sim.spec import DRAW_NUMBERS, ENTITIES, ComponentType, Distribution, Hazard, Level, Resource, State, Timer
+from sim.spec import (
+    Buffer,
+    ComponentType,
+    Distribution,
+    Hazard,
+    Level,
+    Resource,
+    Signal,
+    State,
+    Timer,
+)
 
 SCANNED_MAX = 96  # slots: with more, a tournament finds the next event faster than looking at all (measured: some 100)
 WAITING_MIN = 8  # places in the queue of a resource, beyond those that its ports need
 REQUESTS_EACH = 4  # requests that one component has open at a resource
+KINDS: Mapping[type, int] = {Buffer: BUFFER, Resource: RESOURCE, Level: LEVEL, Signal: SIGNAL}
 
 
 @dataclass(slots=True)
@@ -85,7 +96,7 @@ def _entities(layout: Layout, w: World) -> None:
             if port.to is Resource and placed.ports[port.name] >= 0:
                 waits[placed.ports[port.name]] += REQUESTS_EACH
     for e, waiting in zip(layout.entities, waits, strict=True):
-        w.entity_kind.append(ENTITIES[e.kind])
+        w.entity_kind.append(KINDS[e.kind])
         w.amount.append(e.level)
         w.floor.append(e.floor)
         w.ceiling.append(e.capacity)
@@ -147,7 +158,7 @@ def _fields(w: World, placed: Placed) -> None:
     for chance in placed.type.chances:
         given = placed.values.get(chance.name, chance)
         assert isinstance(given, Distribution)
-        w.number.extend([*given.numbers, *[0.0] * (DRAW_NUMBERS - len(given.numbers))])
+        w.number.extend(given.law[1:])
         w.draw_kind.append(given.kind)
         low, high = stream_name(placed.name, chance.name)
         w.draw_name_low.append(low)

@@ -7,15 +7,17 @@ One uniform a draw through the inverse survival function gives common random num
 from __future__ import annotations
 
 import math
+import operator
 
-U64 = int  # in the kernel an unsigned word of 64 bits
+U64 = operator.pos  # in the kernel an unsigned word of 64 bits; here it changes nothing
 
 EXPONENTIAL, CONSTANT, UNIFORM, WEIBULL, LOG_LOGISTIC, LOG_NORMAL, TRIANGULAR = range(7)
+"""Kinds of distributions; their parameters a, b and c are in the order of `sim.spec`."""
 TINY = 2.0**-52
 
 
 def philox(x0: int, x1: int, x2: int, x3: int, k0: int, k1: int) -> tuple[int, int, int, int]:
-    """Four words of 32 bits from a counter of four and a key of two."""
+    """Four words of 32 bits from a counter of four and a key of two; of arrays of uint64, word by word."""
     low = U64(0xFFFFFFFF)
     half = U64(32)
     a = U64(x0)
@@ -37,23 +39,23 @@ def philox(x0: int, x1: int, x2: int, x3: int, k0: int, k1: int) -> tuple[int, i
 
 
 def unit(high: int, low: int) -> float:
-    """In (0, 1), 52 bits, never an end of it."""
-    return (float(((high >> U64(6)) << U64(26)) | (low >> U64(6))) + 0.5) * 2.220446049250313e-16
+    """In (0, 1), 52 bits, never an end of it; of arrays too."""
+    return ((((high >> U64(6)) << U64(26)) | (low >> U64(6))) + 0.5) * 2.220446049250313e-16
 
 
 def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
     """What is exceeded with probability `u`."""
-    if kind == 0:
+    if kind == EXPONENTIAL:
         return -a * math.log(u)
-    if kind == 1:
+    if kind == CONSTANT:
         return a
-    if kind == 2:
+    if kind == UNIFORM:
         return b - (b - a) * u
-    if kind == 3:
+    if kind == WEIBULL:
         return a * math.pow(-math.log(u), 1.0 / b)
-    if kind == 4:
+    if kind == LOG_LOGISTIC:
         return a * math.pow((1.0 - u) / u, 1.0 / b)
-    if kind == 5:
+    if kind == LOG_NORMAL:
         return a * math.exp(-b * normal_quantile(u))
     # A triangle: above its mode when less than the right part of it is asked for.
     if c - a <= 0.0:
@@ -66,17 +68,17 @@ def inverse(kind: int, a: float, b: float, c: float, u: float) -> float:
 
 def survival(kind: int, a: float, b: float, c: float, x: float) -> float:
     """Probability of more than `x`, x >= 0."""
-    if kind == 0:
+    if kind == EXPONENTIAL:
         return math.exp(-x / a)
-    if kind == 1:
+    if kind == CONSTANT:
         return 1.0 if x < a else 0.0
-    if kind == 2:
+    if kind == UNIFORM:
         return 1.0 if x <= a else 0.0 if x >= b else (b - x) / (b - a)
-    if kind == 3:
+    if kind == WEIBULL:
         return math.exp(-math.pow(x / a, b))
-    if kind == 4:
+    if kind == LOG_LOGISTIC:
         return 1.0 / (1.0 + math.pow(x / a, b))
-    if kind == 5:
+    if kind == LOG_NORMAL:
         if x <= 0.0 or b <= 0.0:
             return 1.0 if x < a else 0.0
         return 0.5 * math.erfc(math.log(x / a) / b / 1.4142135623730951)
@@ -91,7 +93,7 @@ def survival(kind: int, a: float, b: float, c: float, x: float) -> float:
 
 def remaining(kind: int, a: float, b: float, c: float, age: float, u: float) -> float:
     """How much longer, exceeded with probability `u`, when `age` has passed already; 0 past the longest possible."""
-    if kind == 0:
+    if kind == EXPONENTIAL:
         return inverse(kind, a, b, c, u)  # no age
     alive = survival(kind, a, b, c, age)
     if alive <= 0.0:

@@ -29,6 +29,7 @@ from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematic
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
 from sim.kernel.program import LIBRARY, SYMBOL, Program
+from sim.kernel.syntax import parsed
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
 from sim.spec import ComponentType
@@ -189,7 +190,7 @@ def _source(module: ModuleType) -> str:
 
 
 def _functions(text: str) -> list[ast.FunctionDef]:
-    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return [node for node in parsed(text).body if isinstance(node, ast.FunctionDef)]
 
 
 @cache

@@ -13,16 +13,17 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sim.kernel.translation import (
+from sim.kernel.subset import (
     ARGUMENTS,
     CHECKED,
     COMPARES,
     MATH,
     PLAIN_CALLS,
     WHOLE_CALLS,
-    CannotCompile,
     truthful,
 )
+from sim.kernel.syntax import parsed
+from sim.kernel.translation import CannotCompile
 
 OPERATORS = {**CHECKED, ast.Pow: "math_pow"}
 PLAIN = (ast.Add, ast.Sub, ast.Mult)
@@ -37,7 +38,7 @@ def own_function(name: str, function: Callable[..., Any]) -> ast.FunctionDef:
     """
     file, first = inspect.getsourcefile(function), function.__code__.co_firstlineno
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        tree = parsed(textwrap.dedent(inspect.getsource(function))).body[0]
     except (OSError, SyntaxError) as missing:
         raise CannotCompile(
             f"the function {function.__name__} has no text of its own", "write def, in a file"
@@ -61,13 +62,13 @@ def own_function(name: str, function: Callable[..., Any]) -> ast.FunctionDef:
         decorator_list=[], returns=ast.Name("float"),
     )  # fmt: skip
     # Through its text: places in the user's file would mean nothing there.
-    printed = ast.parse(ast.unparse(ast.fix_missing_locations(made))).body[0]
+    printed = parsed(ast.unparse(ast.fix_missing_locations(made))).body[0]
     assert isinstance(printed, ast.FunctionDef)
     return printed
 
 
-TURNS = ast.parse("turns = 0").body
-TURN = ast.parse("""
+TURNS = parsed("turns = 0").body
+TURN = parsed("""
 turns += 1
 if turns > CALL_TURNS_MAX:
     fail(w, TURNS_WITHOUT_END, 0)

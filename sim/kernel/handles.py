@@ -253,7 +253,7 @@ class TransferHandle:
     @property
     def flow(self) -> float:
         self._tied()
-        return loop.read(self._w, 10, self._x, self._w.now)
+        return loop.read(self._w, loop.FLOW, self._x, self._w.now)
 
     def _tied(self) -> None:
         if not all(rules.tied(self._w, p) for p in self._ports):

@@ -50,7 +50,7 @@ class _Calendar(list[float]):
 
     planned: Callable[[int], None]
 
-    def __setitem__(self, k, when):  # type: ignore[no-untyped-def]
+    def __setitem__(self, k: int, when: float) -> None:  # type: ignore[override]
         super().__setitem__(k, when)
         if when < NEVER:
             self.planned(k)

@@ -19,6 +19,7 @@ from sim.kernel.rules import (
     TOO_MANY_EVENTS,
     TRACE_BASE,
     assign,
+    contest,
     draw,
     enqueue,
     enter,
@@ -33,9 +34,12 @@ from sim.kernel.rules import (
     touch,
     uniform,
 )
-from sim.kernel.world import NEVER, World
+from sim.kernel.world import LEVEL, NEVER, RESOURCE, World
 
-COMMAND = 7  # the kind of intervention that runs a handler
+SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND = range(8)
+"""Kinds of interventions."""
+AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
+"""Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
 
@@ -69,12 +73,7 @@ def redraw(w: World) -> None:
 def wind(w: World) -> None:
     """Let the tournament tell the earliest slot, whatever was written to `due`."""
     for j in range(w.calendar_size - 1, 0, -1):
-        a = w.winner[2 * j]
-        b = w.winner[2 * j + 1]
-        if b < 0 or (a >= 0 and w.due[a] <= w.due[b]):
-            w.winner[j] = a
-        else:
-            w.winner[j] = b
+        contest(w, j)
 
 
 def begin(w: World, fresh: int) -> None:
@@ -96,26 +95,25 @@ def begin(w: World, fresh: int) -> None:
 
 
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
-    """What a scenario does: 0 a number, 1 a state, 2 units of a resource, 3 units more or less, 4 a signal, 5 a
-    level's ceiling or a buffer's, 6 parts or content. Commands are the caller's."""
-    if kind == 0:
+    """What a scenario does; a COMMAND is the caller's."""
+    if kind == SET_NUMBER:
         assign(w, c, at, x)
         settle_all(w)
-    elif kind == 1:
+    elif kind == SET_STATE:
         enter(w, at, int(x))
         gates(w, c, at)
-    elif kind == 2:
+    elif kind == SET_CAPACITY:
         recapacitate(w, at, int(x))
-    elif kind == 3:
+    elif kind == ADD_CAPACITY:
         recapacitate(w, at, w.capacity[at] + int(x))
-    elif kind == 4:
+    elif kind == SET_SIGNAL:
         signal(w, at, x)
-    elif kind == 5:
+    elif kind == SET_CEILING:
         w.ceiling[at] = x
         settle_all(w)
         touch(w, at)
-    elif kind == 6:
-        if w.entity_kind[at] == 2:
+    elif kind == SET_AMOUNT:
+        if w.entity_kind[at] == LEVEL:
             splash(w, at, x - level(w, at))
         else:
             shift(w, at, x - w.amount[at])
@@ -137,9 +135,9 @@ def earliest(w: World) -> int:
 def finish(w: World) -> None:
     """Let every statistic tell of now."""
     for e in range(len(w.amount)):
-        if w.entity_kind[e] == 2:
+        if w.entity_kind[e] == LEVEL:
             catch_up(w, e)
-        elif w.entity_kind[e] == 1:
+        elif w.entity_kind[e] == RESOURCE:
             w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
         else:
             w.area[e] += w.amount[e] * (w.now - w.since[e])
@@ -150,29 +148,28 @@ def finish(w: World) -> None:
 
 
 def read(w: World, kind: int, at: int, when: float) -> float:
-    """A figure at a moment not before the last event: 0 an amount, 1 a number, 2 how often, 3 when first, 4 time in a
-    state, 5 integral, 6 short, 7 spilt, 8 a state, 9 units lent, 10 flow of a transfer."""
-    if kind == 0:
-        if w.entity_kind[at] == 2:
+    """A figure at a moment not before the last event."""
+    if kind == AMOUNT:
+        if w.entity_kind[at] == LEVEL:
             return w.amount[at] + w.rate[at] * (when - w.since[at])
         return w.amount[at]
-    if kind == 1:
+    if kind == NUMBER:
         return w.number[at]
-    if kind == 2:
+    if kind == COUNT:
         return float(w.count[at])
-    if kind == 3:
+    if kind == FIRST:
         return w.first[at]
-    if kind == 4:
+    if kind == SPENT:
         return w.spent[at]
-    if kind == 5:
+    if kind == AREA:
         return w.area[at]
-    if kind == 6:
+    if kind == SHORT:
         return w.short[at] + w.unserved[at] * (when - w.since[at])
-    if kind == 7:
+    if kind == SPILT:
         return w.spilt[at] + w.spilling[at] * (when - w.since[at])
-    if kind == 8:
+    if kind == MODE:
         return float(w.mode[at])
-    if kind == 9:
+    if kind == LENT:
         return float(w.capacity[at] - w.free[at])
     return w.wish[at] * w.share[w.transfer_src[at]]
 

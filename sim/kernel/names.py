@@ -13,14 +13,30 @@ from dataclasses import dataclass, field
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Act
-from sim.kernel.loop import COMMAND
+from sim.kernel.loop import (
+    ADD_CAPACITY,
+    AMOUNT,
+    AREA,
+    COMMAND,
+    COUNT,
+    FIRST,
+    FLOW,
+    LENT,
+    MODE,
+    NUMBER,
+    SET_AMOUNT,
+    SET_CAPACITY,
+    SET_CEILING,
+    SET_NUMBER,
+    SET_SIGNAL,
+    SET_STATE,
+    SHORT,
+    SPENT,
+    SPILT,
+)
 from sim.layout import UNLIMITED, Entity, Placed
 from sim.spec import POSITIVE, Level, Misspelt, Resource, Signal
 from twin.nearest import nearest
-
-# Kinds of `rules.intervene` and of `rules.read`.
-SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT = range(7)
-AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
 
 
 @dataclass(frozen=True, slots=True)

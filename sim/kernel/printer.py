@@ -18,6 +18,7 @@ from sim.kernel.program import (
     Value,
     column_of,
 )
+from sim.kernel.syntax import loaded
 from sim.kernel.world import COLUMNS
 
 
@@ -68,8 +69,7 @@ class _Printer(Expressions):
             case ast.Assign(targets=[target]):
                 self.store(target, self.value(node.value))
             case ast.AugAssign():
-                loaded = ast.parse(ast.unparse(node.target), mode="eval").body
-                self.store(node.target, self.arithmetic(ast.BinOp(loaded, node.op, node.value)))
+                self.store(node.target, self.arithmetic(ast.BinOp(loaded(node.target), node.op, node.value)))
             case ast.If():
                 self.branch(node)
             case ast.While():

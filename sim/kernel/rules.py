@@ -254,6 +254,16 @@ def recapacitate(w: World, e: int, capacity: int) -> None:
 # --- timers and states -----------------------------------------------------------------------------------------------
 
 
+def contest(w: World, j: int) -> None:
+    """The earlier of the two slots below a node of the tournament goes on; of two at one moment the first."""
+    a = w.winner[2 * j]
+    b = w.winner[2 * j + 1]
+    if b < 0 or (a >= 0 and w.due[a] <= w.due[b]):
+        w.winner[j] = a
+    else:
+        w.winner[j] = b
+
+
 def plan(w: World, k: int, when: float) -> None:
     """Slot `k` fires at that moment; with many slots the winners above it are looked at again."""
     w.due[k] = when
@@ -261,12 +271,7 @@ def plan(w: World, k: int, when: float) -> None:
     if n > 0:
         j = (k + n) >> 1
         while j > 0:
-            a = w.winner[2 * j]
-            b = w.winner[2 * j + 1]
-            if b < 0 or (a >= 0 and w.due[a] <= w.due[b]):
-                w.winner[j] = a
-            else:
-                w.winner[j] = b
+            contest(w, j)
             j >>= 1
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from sim.kernel.syntax import parsed
 from sim.spec import Buffer, ComponentType, Level, Misspelt, Opaque, Resource, Signal, Transfer
 
 SEEN: dict[type, tuple[str, ...]] = {Buffer: ("level", "space", "first"), Resource: ("free",), Signal: ("value",)}
@@ -47,7 +48,7 @@ def source(function: Callable[..., Any]) -> Source:
         file = inspect.getsourcefile(function) or ""
     except (OSError, TypeError) as missing:
         raise Misspelt(f"{function.__qualname__} has no source text", "write it into a file") from missing
-    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    tree = parsed(textwrap.dedent("".join(lines))).body[0]
     if not isinstance(tree, ast.FunctionDef):
         raise Misspelt(f"{function.__qualname__} is no plain function", "write def name(self)")
     return Source(tree, _guard(function, tree), file, first)

@@ -1,7 +1,7 @@
 """From a component's handlers to one function of the rules' restricted Python; what cannot be says where and why.
 
-Allowed in a handler: if/else, `for … in range(…)`, assignments to fields and local names, arithmetic, comparisons, the
-functions of `math` below, functions of the user's own module, and the operations of fields and ports.
+Allowed in a handler: if/else, `for … in range(…)`, assignments to fields and local names, functions of the user's own
+module, and what the tables of `sim.kernel.subset` hold.
 """
 
 from __future__ import annotations
@@ -10,36 +10,41 @@ import ast
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sim.kernel.source import Source, source
+from sim.kernel.source import source
+from sim.kernel.subset import (
+    ARGUMENTS,
+    CALLS,
+    CHECKED,
+    COMPARES,
+    MATH,
+    OPERATORS,
+    PLAIN_CALLS,
+    READS,
+    WHOLE_CALLS,
+    WRITES,
+    offer,
+    sort_of,
+    truthful,
+)
+from sim.kernel.syntax import loaded
 from sim.spec import (
     Buffer,
     ComponentType,
     Distribution,
     Field,
     Handler,
-    Level,
     Misspelt,
     Number,
     Opaque,
     Port,
-    Resource,
-    Signal,
     State,
     Timer,
     Transfer,
 )
-
-OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
-CHECKED = {ast.Div: "divided", ast.FloorDiv: "floored", ast.Mod: "modulo"}
-COMPARES = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-MATH = ("sqrt", "exp", "log", "sin", "cos", "tan", "atan", "tanh", "pow", "floor", "ceil", "fabs")
-ARGUMENTS = {"pow": 2}  # of those that take other than one
-PLAIN_CALLS = {"min": range(2, 9), "max": range(2, 9), "abs": range(1, 2), "float": range(1, 2)}
-WHOLE_CALLS = {"int": "trunc", "round": "round"}
 
 
 class CannotCompile(Misspelt):
@@ -98,27 +103,18 @@ BASES = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
 class _Writer:
     """Writes one handler."""
 
-    kind: ComponentType
-    handler: Handler
-    functions: dict[str, Callable[..., Any]]
-    names: dict[str, str] = field(default_factory=dict)  # local name -> its name in the kernel
-    _source: Source | None = None
-    _me: str = ""
-    _in_guard: bool = False
-
-    @property
-    def source(self) -> Source:
-        if self._source is None:
-            try:
-                self._source = source(self.handler.function)
-            except Misspelt as missing:
-                raise CannotCompile(str(missing)) from missing
-            self._me = self._source.tree.args.args[0].arg
-        return self._source
+    def __init__(self, kind: ComponentType, handler: Handler, functions: dict[str, Callable[..., Any]]) -> None:
+        self.kind, self.handler, self.functions = kind, handler, functions
+        try:
+            self.source = source(handler.function)
+        except Misspelt as missing:
+            raise CannotCompile(str(missing)) from missing
+        self.names: dict[str, str] = {}  # local name -> its name in the kernel
+        self._me = self.source.tree.args.args[0].arg
+        self._in_guard = False
 
     def guard(self) -> str:
         guard = self.source.guard
@@ -290,9 +286,9 @@ class _Writer:
             fix = f'compare it with a name: {ast.unparse(node)} == "{known.values[0]}"'
             raise self.bad(node, f"the state {known.name} stands where a number should", fix)
         owner = self.field_of(node.value)
-        form = READS.get((_sort(owner), node.attr)) if owner is not None else None
+        form = READS.get((sort_of(owner), node.attr)) if owner is not None else None
         if form is None or owner is None:
-            raise self.bad(node, f"{ast.unparse(node)} cannot be read", _offer(owner, READS))
+            raise self.bad(node, f"{ast.unparse(node)} cannot be read", offer(owner, READS))
         port = f"pb + {self.kind.at(owner)}" if isinstance(owner, Port) else ""
         return self.guarded(owner, node.attr, form.format(e=self.at(owner), p=port))
 
@@ -368,7 +364,7 @@ class _Writer:
                 assert node.value is not None
                 self.assign(target, self.value_of(target, node.value), out)
             case ast.AugAssign():
-                old = ast.BinOp(_loaded(node.target), node.op, node.value)
+                old = ast.BinOp(ast.copy_location(loaded(node.target), node.target), node.op, node.value)
                 self.assign(node.target, self.expression(ast.copy_location(old, node)), out)
             case ast.Expr(value=ast.Call()):
                 assert isinstance(node.value, ast.Call)
@@ -451,9 +447,9 @@ class _Writer:
                 out(f"w.number[{self.at(known)}] = checked(w, {value})")
         else:
             owner = self.field_of(target.value) if isinstance(target, ast.Attribute) else None
-            form = WRITES.get((_sort(owner), target.attr)) if isinstance(target, ast.Attribute) else None
+            form = WRITES.get((sort_of(owner), target.attr)) if isinstance(target, ast.Attribute) else None
             if form is None or owner is None:
-                raise self.bad(target, f"{ast.unparse(target)} cannot be set", _offer(owner, WRITES))
+                raise self.bad(target, f"{ast.unparse(target)} cannot be set", offer(owner, WRITES))
             port = f"pb + {self.kind.at(owner)}" if isinstance(owner, Port) else ""
             self.perform(owner, form.format(e=self.at(owner), p=port, x=value), out)
 
@@ -479,9 +475,9 @@ class _Writer:
             if owner.chance is None:
                 raise self.bad(node, f"{owner.name} has no distribution", "start it with a time")
             given = [self.draw(owner.chance)]
-        form = CALLS.get((_sort(owner), name, len(given)))
+        form = CALLS.get((sort_of(owner), name, len(given)))
         if form is None:
-            known = sorted({n for sort, n, _ in CALLS if sort is _sort(owner)})
+            known = sorted({n for sort, n, _ in CALLS if sort is sort_of(owner)})
             raise self.bad(node, f"{owner.name} has no {name}({', '.join('…' for _ in given)})", f"it has {known}")
         if isinstance(owner, Port) and name == "request":
             granted = self.kind.timed(owner)
@@ -489,63 +485,3 @@ class _Writer:
                 raise self.bad(node, f"{owner.name}.request() has no handler", f"write one with @on({owner.name})")
             given = [f"c * TRACE_BASE + {granted.number}"]
         self.perform(owner, form.format(*given, e=self.at(owner)), out)
-
-
-READS: dict[tuple[type | None, str], str] = {
-    (Buffer, "level"): "w.amount[{e}]",
-    (Buffer, "space"): "(w.ceiling[{e}] - w.amount[{e}])",
-    (Buffer, "first"): "front(w, {e})",
-    (Level, "level"): "level(w, {e})",
-    (Level, "space"): "(w.ceiling[{e}] - level(w, {e}))",
-    (Level, "flow"): "w.flow[{p}]",
-    (Resource, "free"): "float(w.free[{e}])",
-    (Signal, "value"): "w.amount[{e}]",
-    (Transfer, "rate"): "w.wish[{e}]",
-    (Transfer, "flow"): "read(w, 10, {e}, w.now)",
-    (Timer, "running"): "running(w, {e})",
-    **{(sort, "connected"): "({e} >= 0)" for sort in (Buffer, Level, Resource, Signal)},
-}
-WRITES: dict[tuple[type | None, str], str] = {
-    (Level, "flow"): "give(w, {p}, {x})",
-    (Signal, "value"): "signal(w, {e}, checked(w, {x}))",
-    (Transfer, "rate"): "transfer(w, {e}, {x})",
-}
-CALLS: dict[tuple[type | None, str, int], str] = {
-    (Buffer, "put", 1): "put(w, {e}, {0})",
-    (Buffer, "take", 1): "take(w, {e}, {0})",
-    (Buffer, "push", 1): "push(w, {e}, {0})",
-    (Buffer, "pop", 0): "pop(w, {e})",
-    (Level, "put", 1): "pour(w, {e}, {0})",
-    (Level, "take", 1): "drain(w, {e}, {0})",
-    (Resource, "request", 0): "request(w, {e}, {0})",
-    (Resource, "release", 0): "release(w, {e})",
-    (Timer, "start", 1): "start(w, {e}, {0})",
-    (Timer, "stop", 0): "stop(w, {e})",
-}
-
-
-def _sort(known: Field | None) -> type | None:
-    """What the table's rows are about: what a port leads to, or the sort of field."""
-    if isinstance(known, Port):
-        return known.to
-    return Timer if isinstance(known, Timer) else Transfer if isinstance(known, Transfer) else None
-
-
-def truthful(node: ast.expr) -> bool:
-    """Whether an expression is true or false and nothing else: there `and` and `or` give no number."""
-    if isinstance(node, ast.BoolOp):
-        return all(map(truthful, node.values))
-    negated = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
-    named = isinstance(node, ast.Attribute) and node.attr in ("connected", "running")
-    return negated or named or isinstance(node, ast.Compare) or isinstance(getattr(node, "value", None), bool)
-
-
-def _offer(owner: Field | None, rows: Iterable[tuple[type | None, str]]) -> str:
-    """What can be asked of that sort of field; "" when it is no field."""
-    known = sorted(name for sort, name in rows if owner is not None and sort is _sort(owner))
-    return f"of {owner.name} there is {', '.join(known)}" if owner is not None and known else ""
-
-
-def _loaded(target: ast.expr) -> ast.expr:
-    copied = ast.parse(ast.unparse(target), mode="eval").body
-    return ast.copy_location(copied, target)

@@ -22,6 +22,8 @@ StateFloat: TypeAlias = float
 
 NEVER = 1e300
 """A moment that does not come; finite, so that differences stay numbers."""
+BUFFER, RESOURCE, LEVEL, SIGNAL = range(4)
+"""What an entity is."""
 
 
 class World:
@@ -53,7 +55,7 @@ class World:
     slot_auto: PlanInts  # 1 for a hazard: it starts by itself
     # --- ports and what they lead to (entity e)
     port: PlanInts  # -1: not connected
-    entity_kind: PlanInts
+    entity_kind: PlanInts  # BUFFER, …
     watch_from: PlanInts  # e -> components whose rules look at it
     watchers: PlanInts
     given_from: PlanInts  # e -> ports that contribute to it

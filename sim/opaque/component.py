@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
+from sim.component_type import component_type
 from sim.kernel.faults import Fault
 from sim.opaque.stepper import Model, StepFailed, Stepper, Wanted
 from sim.spec import (
@@ -31,7 +32,6 @@ from sim.spec import (
     Signal,
     Timer,
     at_start,
-    component_type,
     on,
     when,
 )

@@ -7,17 +7,16 @@ Variables: `node.ID.level|head|pressure|inflow|demand`, `link.ID.flow|status|spe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sim.epanet import LINK_QUANTITIES, NODE_QUANTITIES, Hydraulics, LinkInput, network_ids
+from sim.epanet import QUANTITIES, Hydraulics, LinkInput, network_ids
 from sim.opaque.replay import Replayed
 from sim.opaque.stepper import StepFailed, Stepper, Variables, Wanted
 from twin.errors import BadRequest
 
-QUANTITIES: Mapping[str, Mapping[str, int]] = {"node": NODE_QUANTITIES, "link": LINK_QUANTITIES}
 EARLY_S = 1e-6  # a moment that arithmetic put just before a whole second is that second
 IDLE_MAX = 4  # opened networks of one file that wait for the next replication: opening takes longer than a run
 ON = 0.5  # a status at or above it is open
@@ -84,7 +83,8 @@ class Network:
             self._water = Hydraulics(Path(model.network), model.step_s, model.powered)
         self._reads, self._begins = wanted.reads, wanted.begins
         self._links = sorted({_parts(name)[1] for name in wanted.reads if name.startswith("link.")})
-        self._groups = _groups(self._water, wanted.writes)
+        written = enumerate(wanted.writes)
+        self._gauges = self._water.gauges({place: _parts(name) for place, name in written if name != "energy"})
         self._energy_at = [i for i, name in enumerate(wanted.writes) if name == "energy"]
         self._outputs = [0.0] * len(wanted.writes)
         self._held: dict[str, LinkInput] = {}
@@ -115,8 +115,9 @@ class Network:
 
     def outputs(self) -> Sequence[float]:
         self._water.solve()
-        for element, code, indexes, places in self._groups:
-            for place, number in zip(places, self._water.read(element, indexes, code), strict=True):
+        for gauge in self._gauges:
+            numbers = self._water.read(gauge.element, gauge.indexes, gauge.code)
+            for place, number in zip(gauge.places, numbers, strict=True):
                 self._outputs[place] = float(number)
         for place in self._energy_at:
             self._outputs[place] = self._water.energy_kwh
@@ -134,17 +135,3 @@ def _parts(name: str) -> tuple[str, str, str]:
     element, _, rest = name.partition(".")
     identity, _, quantity = rest.rpartition(".")
     return element, identity, quantity
-
-
-def _groups(water: Hydraulics, names: Sequence[str]) -> list[tuple[str, int, list[int], list[int]]]:
-    """Per quantity: element, EPANET's code, indexes and the places of their numbers among the outputs."""
-    grouped: dict[tuple[str, int], list[int]] = {}
-    for place, name in enumerate(names):
-        if name != "energy":
-            element, _, quantity = _parts(name)
-            grouped.setdefault((element, QUANTITIES[element][quantity]), []).append(place)
-    found = []
-    for (element, code), places in grouped.items():
-        ids = [_parts(names[p])[1] for p in places]
-        found.append((element, code, water.nodes(ids) if element == "node" else water.links(ids), places))
-    return found

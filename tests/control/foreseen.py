@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
-from control.lookahead import Alarms, Expected, Forecast, expected
+import numpy as np
+
+from control.lookahead import SCORED_LEVELS, Alarms, Expected, Forecast, expected, packed
 from control.observed import Held
 from control.prediction import Fan
 from sim.result import LimitRisk
 from sim.scenario import Limit
+from sim.statistics import QUANTILES
 from tests.control.predicted import CLOCK_S, LEVEL, MADE_AT, PUMP, TIMES_S
 from twin.lookahead import Lookahead
 
@@ -19,6 +22,12 @@ ASKED = Lookahead(every_s=1.0, horizon_s=400.0, p_min=0.5, p_clear=0.2, limits=(
 
 def flat(*rows: float) -> Fan:
     return tuple((row,) * len(TIMES_S) for row in rows)
+
+
+def drawn(*rows: float) -> bytes:
+    """Futures with these 5, 25, 50, 75, 95 % quantiles at any time, evenly between them."""
+    futures = np.interp(SCORED_LEVELS, QUANTILES, rows)
+    return packed(np.repeat(futures[:, None], len(TIMES_S), axis=1))
 
 
 def risk(*by: float, limit: Limit = LOW) -> LimitRisk:
@@ -36,7 +45,7 @@ def forecast(probability: float = 0.0, at_s: float = 0.0, **more: object) -> For
         id="f1", made_at=MADE_AT + int(at_s / 10 * 1e9), clock_s=CLOCK_S + at_s, horizon_s=400.0, replications=100,
         seed=7, took_s=0.1, backend="b", state_hash="s", model_hash="m", limits=(likely(probability, CLOCK_S + at_s),),
         held={PUMP: Held(1.0, 0.0)}, started={LEVEL: 6.0}, noise={}, units={LEVEL: "m"}, times_s=TIMES_S,
-        fans={LEVEL: flat(1.0, 2.0, 3.0, 4.0, 5.0)},
+        fans={LEVEL: flat(1.0, 2.0, 3.0, 4.0, 5.0)}, drawn={LEVEL: drawn(1.0, 2.0, 3.0, 4.0, 5.0)},
     )  # fmt: skip
     return replace(made, **more)  # type: ignore[arg-type]
 

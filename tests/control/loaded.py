@@ -54,7 +54,7 @@ async def at_work(folder: Path, plant_folder: Path) -> AsyncIterator[Loaded]:
         on_disk = CommandStore(folder / "commands.sqlite")
         closing.callback(on_disk.close)
         store = closing.enter_context(Store(folder / "history.duckdb"))
-        evidence = Evidence(folder / "ledger", plant.id, time.time_ns, lambda: None)
+        evidence = Evidence(folder / "ledger", plant.id, time.time_ns)
         closing.push_async_callback(asyncio.to_thread, evidence.close)
         history = History(store, [p.name for p in plant.points], evidence.record_batch)
         closing.push_async_callback(asyncio.to_thread, history.close)

@@ -126,7 +126,7 @@ async def bench(data: Path, pump: Pump) -> AsyncIterator[Bench]:
     data.mkdir(parents=True, exist_ok=True)
     described = plant(pump.served.endpoint)
     with Store(data / "history.duckdb") as history_store, CommandLike(data) as store:
-        evidence = Evidence(data / "ledger", "test", time.time_ns, lambda: None)
+        evidence = Evidence(data / "ledger", "test", time.time_ns)
         history = History(history_store, [p.name for p in described.points], evidence.record_batch)
         live = LiveTwin(described, 1, history, time.time_ns)
         links: dict[str, Link] = {}

@@ -195,7 +195,7 @@ async def works(
         closing.callback(commands_on_disk.close)
         closing.push_async_callback(plc.served.stop)
         store = closing.enter_context(Store(data / "history.duckdb"))
-        evidence = Evidence(data / "ledger", "works", time.time_ns, lambda: None)
+        evidence = Evidence(data / "ledger", "works", time.time_ns)
         closing.push_async_callback(asyncio.to_thread, evidence.close)
         history = History(store, [p.name for p in plant.points], evidence.record_batch)
         closing.push_async_callback(asyncio.to_thread, history.close)

@@ -79,7 +79,7 @@ async def running(folder: Path, plant: str = PLANT) -> AsyncIterator[Running]:
     store = GraphStore(data / "graph.sqlite")
     made, aside = fitting(load_plant(write(folder / "plant", plant), RULES), store.additions())
     with Store(data / "history.duckdb") as history_store:
-        evidence = Evidence(data / "ledger", "depot", time.time_ns, lambda: None)
+        evidence = Evidence(data / "ledger", "depot", time.time_ns)
         history = History(history_store, made.points.column("name").to_pylist(), evidence.record_batch)
         recover(store, history, evidence)
         live = LiveTwin(made, 1, history, time.time_ns)

@@ -21,7 +21,7 @@ from twin.upkeep import Upkeep
 @pytest.fixture
 def parts(tmp_path: Path) -> Iterator[tuple[Store, Evidence]]:
     """Three recorded batches."""
-    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns)
     with Store(tmp_path / "history.duckdb") as store:
         history = History(store, ["a.x", "b.y"], evidence.record_batch)
         for n in range(3):
@@ -69,7 +69,7 @@ def test_a_batch_that_a_crash_kept_from_the_ledger_waits_and_is_caught_up(tmp_pa
         history = History(store, ["a.x"], lambda _: None)  # the crash: committed, never recorded
         history.record(Readings.of([0], [1.0], 1))
         history.close()
-        evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+        evidence = Evidence(tmp_path / "ledger", "test", time.time_ns)
         before = check_history(store, [])
         assert (before["batches"], before["waiting"], before["ok"]) == (0, 1, True)
         assert evidence.catch_up(store) == 1
@@ -95,7 +95,7 @@ def test_batches_that_were_let_go_on_record_have_expired_and_all_others_are_miss
 
 
 def test_the_server_puts_a_loss_on_record_before_it_happens(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns)
     with Store(tmp_path / "history.duckdb") as store:
         now = [0]
         upkeep = Upkeep(Retention(raw=HOUR_NS), lambda: now[0], evidence.record_retention)
@@ -117,6 +117,6 @@ def test_the_server_puts_a_loss_on_record_before_it_happens(tmp_path: Path) -> N
 
 
 def test_a_loss_that_cannot_be_put_on_record_does_not_happen(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns, lambda: None)
+    evidence = Evidence(tmp_path / "ledger", "test", time.time_ns)
     evidence.close()
     assert not evidence.record_retention(Expiry(0, 2, 3, 6, 2, 2))

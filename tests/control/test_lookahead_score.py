@@ -8,30 +8,40 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from control.lookahead import Alarm, Said, Status
+from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Said, Status, packed, unpacked
+from control.lookahead_rival import Paces
 from control.lookahead_score import (
-    PIT_BINS,
     LimitScore,
     Score,
     crps,
-    quantiles,
     score,
     summary,
     transform,
     unscored,
+    within,
 )
 from control.score import Outcome
-from sim.statistics import QUANTILES
 from tests.control.foreseen import forecast
 from tests.control.predicted import CLOCK_S, LEVEL, PUMP, at, clock_to, track
 
 NOW = at(1000)
-Z = special.ndtri(np.array(QUANTILES))
+Z = special.ndtri(SCORED_LEVELS)
 
 
 def normal(mean: float | np.ndarray, sd: float | np.ndarray) -> np.ndarray:
-    """The fan of normals: (5, K)."""
+    """The quantiles of normals: (M, K)."""
     return np.asarray(np.atleast_1d(mean) + np.multiply.outer(Z, np.atleast_1d(sd)))
+
+
+def counted(futures: np.ndarray) -> np.ndarray:
+    """The quantiles that are kept of futures (R, K): (M, K)."""
+    return unpacked(packed(futures))
+
+
+def tenths(drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many values lie in each tenth of their forecast."""
+    places = transform(drawn, values)
+    return np.array([within(places, k / 10, (k + 1) / 10).sum() for k in range(10)])
 
 
 def scored(level: object, clock: object = None, pump: object = None, **more: object) -> Score:
@@ -48,12 +58,34 @@ def test_the_crps_of_a_normal_is_its_closed_form(away: float) -> None:
     sd, mean = 0.7, 4.0
     exact = sd * (away * (2 * stats.norm.cdf(away) - 1) + 2 * stats.norm.pdf(away) - 1 / math.sqrt(math.pi))
     (found,) = crps(normal(mean, sd), np.array([mean + sd * away]))
-    assert found == pytest.approx(exact, rel=2e-3)
+    assert found == pytest.approx(exact, rel=0.015)
 
 
 def test_the_crps_of_one_number_is_the_absolute_error() -> None:
-    fan = np.full((5, 2), 3.0)
-    assert crps(fan, np.array([5.0, 2.5])).tolist() == pytest.approx([2.0, 0.5])
+    drawn = np.full((SCORED, 2), 3.0)
+    assert crps(drawn, np.array([5.0, 2.5])).tolist() == pytest.approx([2.0, 0.5])
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.85])
+def test_the_crps_of_yes_or_no_is_the_brier_score(p: float) -> None:
+    futures = np.repeat((np.arange(200) < 200 * p)[:, None], 2, axis=1).astype(np.float64)
+    assert crps(counted(futures), np.array([1.0, 0.0])) == pytest.approx([(1 - p) ** 2, p**2], abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["counts", "empty or full", "waiting times"])
+def test_the_crps_of_two_hundred_futures_is_kept_by_their_quantiles(kind: str) -> None:
+    """Against the formula of the empirical distribution: mean |X - y| - mean |X - X'| / 2."""
+    chance, found, exact = np.random.default_rng(3), 0.0, 0.0
+    draw = {
+        "counts": lambda n: chance.poisson(3, n).astype(float),
+        "empty or full": lambda n: 10.0 * (chance.random(n) < 0.7),
+        "waiting times": lambda n: chance.gamma(2, 1, n),
+    }[kind]
+    for _ in range(300):
+        x, y = draw(200), draw(1)
+        found += float(crps(np.quantile(x, SCORED_LEVELS, method="inverted_cdf")[:, None], y)[0])
+        exact += float(np.abs(x - y).mean() - np.abs(x[:, None] - x).mean() / 2)
+    assert found == pytest.approx(exact, rel=0.01)
 
 
 def test_an_honest_forecast_has_the_smallest_crps() -> None:
@@ -63,20 +95,26 @@ def test_an_honest_forecast_has_the_smallest_crps() -> None:
     assert min(mean_of, key=lambda sd: mean_of[sd]) == 1.0
 
 
-def test_quantiles_of_a_normal_are_all_found_from_five() -> None:
-    tau = (np.arange(200) + 0.5) / 200
-    assert quantiles(normal(2.0, 3.0))[:, 0] == pytest.approx(2.0 + 3.0 * special.ndtri(tau), abs=1e-9)
-
-
 def test_honest_forecasts_give_an_even_transform_and_too_narrow_ones_a_trough() -> None:
     chance = np.random.default_rng(2)
     mean, sd = chance.normal(0, 5, 5_000), chance.uniform(0.5, 2, 5_000)
     values = chance.normal(mean, sd)
-    honest = np.histogram(transform(normal(mean, sd), values), PIT_BINS, (0, 1))[0]
-    assert stats.chisquare(honest).pvalue > 0.01
-    narrow = np.histogram(transform(normal(mean, sd / 2), values), PIT_BINS, (0, 1))[0]
+    assert stats.chisquare(tenths(normal(mean, sd), values)).pvalue > 0.01
+    narrow = tenths(normal(mean, sd / 2), values)
     assert stats.chisquare(narrow).pvalue < 1e-9
-    assert narrow[0] + narrow[-1] > 2 * honest[0] + 2 * honest[-1] - 500
+    assert narrow[0] + narrow[-1] > 1_500
+
+
+def test_honest_forecasts_of_counts_lie_in_their_bands_as_often_as_said() -> None:
+    chance = np.random.default_rng(4)
+    mean = chance.uniform(0.05, 3, 5_000)
+    drawn, values = counted(chance.poisson(mean, (200, 5_000))), chance.poisson(mean).astype(np.float64)
+    assert tenths(drawn, values) / 5_000 == pytest.approx(np.full(10, 0.1), abs=0.02)
+    places = transform(drawn, values)
+    assert within(places, 0.05, 0.95).mean() == pytest.approx(0.9, abs=0.01)
+    assert within(places, 0.25, 0.75).mean() == pytest.approx(0.5, abs=0.02)
+    closed = (drawn[1] <= values) & (values <= drawn[-2])
+    assert closed.mean() > 0.94, "a closed band of counts holds more than it says"
 
 
 # --- one forecast --------------------------------------------------------------------------------------------------------
@@ -88,7 +126,7 @@ def test_readings_are_counted_in_both_bands_by_how_far_ahead_they_were() -> None
     (tank,) = found.points
     assert [(x.readings, x.inside_50, x.inside_90) for x in tank.leads] == [(1, 1, 1), (1, 0, 1), (1, 0, 0), (1, 1, 1)]
     assert [x.persistence for x in tank.leads] == [2.5, 1.5, 0.5, 3.0]  # from the 6 m at the start
-    assert sum(tank.pit) == 4 and tank.pit[-1] == 1, "5.5 m lay above its band"
+    assert sum(tank.pit) == pytest.approx(4) and tank.pit[-1] == 1, "5.5 m lay above its band"
 
 
 def test_bad_readings_and_times_in_which_nobody_listened_never_score() -> None:
@@ -101,6 +139,27 @@ def test_bad_readings_and_times_in_which_nobody_listened_never_score() -> None:
 
 def test_an_output_that_was_not_good_at_the_start_is_not_scored() -> None:
     assert scored(track((50, 3.0)), started={LEVEL: None}).points == ()
+
+
+def test_a_counter_must_be_foreseen_better_than_that_it_goes_on_as_before() -> None:
+    risen = track((50, 6.5), (150, 7.5), (250, 8.5), (350, 9.5))
+    (stays,) = scored(risen).points
+    (goes_on,) = scored(risen, paces={LEVEL: 0.01}).points
+    assert [x.persistence for x in stays.leads] == [0.5, 1.5, 2.5, 3.5]
+    assert [x.persistence for x in goes_on.leads] == pytest.approx([0.5, 0.5, 0.5, 0.5])
+    assert [x.crps for x in stays.leads] == [x.crps for x in goes_on.leads]
+    assert scored(risen, paces={LEVEL: None}).points == (), "its pace before was not known"
+
+
+def test_the_pace_of_a_counter_is_told_over_the_last_horizon() -> None:
+    paces = Paces(["line.packed"], 400.0)
+    told = [paces.look(100.0 * k, {"line.packed": float(k * k)})["line.packed"] for k in range(8)]
+    assert told[0] is None
+    assert told[1:] == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.10])
+    assert paces.look(800.0, {"line.packed": 3.0})["line.packed"] is None, "it began anew"
+    assert paces.look(810.0, {"line.packed": None})["line.packed"] is None
+    assert paces.look(890.0, {"line.packed": 4.0})["line.packed"] is None, "less than a quarter of a horizon was seen"
+    assert paces.look(900.0, {"line.packed": 4.0})["line.packed"] == pytest.approx(0.01)
 
 
 def test_a_command_ends_the_comparison_for_the_forecast_knew_of_none() -> None:
@@ -150,8 +209,8 @@ def test_the_brier_score_falls_into_reliability_resolution_and_uncertainty() -> 
     found = summary(0, [limits_of(*[(0.1, False)] * 9, (0.1, True), *[(0.9, True)] * 9, (0.9, False))], []).limits
     assert (found.count, found.passed) == (20, 10)
     assert found.brier == pytest.approx(0.09)
-    assert found.persistence == pytest.approx(0.5), "'it is kept' is wrong every second time"
-    assert found.skill == pytest.approx(1 - 0.09 / 0.5)
+    assert found.base == pytest.approx(0.25)
+    assert found.skill == pytest.approx(1 - 0.09 / 0.25)
     assert found.reliability == pytest.approx(0.0) and found.uncertainty == pytest.approx(0.25)
     assert found.resolution == pytest.approx(0.16)
     assert [b.count for b in found.bins] == [10, 10]
@@ -159,7 +218,17 @@ def test_the_brier_score_falls_into_reliability_resolution_and_uncertainty() -> 
     assert [b.violated for b in found.bins] == pytest.approx([0.1, 0.9])
 
 
-def test_a_forecast_that_is_sure_and_wrong_is_worse_than_persistence() -> None:
+def test_that_one_limit_is_passed_and_another_is_not_is_no_skill() -> None:
+    often, never = (
+        Score("f", 0, Outcome.SCORED, "", 0, limits=tuple(LimitScore(name, 1.0, p, came) for came in came_s))
+        for name, p, came_s in (("a<1", 0.5, (True, False)), ("b<1", 0.0, (False, False)))
+    )
+    found = summary(0, [often, never], []).limits
+    assert found.resolution == pytest.approx(0.0625), "which limit it is tells something"
+    assert found.brier == found.base == 0.125 and found.skill == 0.0, "nothing more was known of each"
+
+
+def test_a_forecast_that_is_sure_and_wrong_is_worse_than_the_base_rate() -> None:
     found = summary(0, [limits_of((1.0, False), (1.0, False), (0.0, True))], []).limits
     assert found.brier == 1.0 and found.skill is not None and found.skill < 0
     assert found.reliability == pytest.approx(1.0)

@@ -186,7 +186,7 @@ async def test_a_fault_of_the_model_ends_no_server(tmp_path: Path, monkeypatch: 
     async with works(tmp_path) as plant:
         ask(plant)
         with monkeypatch.context() as patched:
-            patched.setattr(module, "compare", broken)
+            patched.setattr(module, "job_of", broken)
             async with looking(plant, tmp_path) as made:
                 await until(lambda: made.turns.failed, lambda n: n >= 2)  # type: ignore[operator]
                 assert "something went wrong" in made.why and made.state is State.WAITING

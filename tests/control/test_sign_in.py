@@ -22,7 +22,7 @@ PASSWORD = "eleven pumps"
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Iterator[Evidence]:
-    made = Evidence(tmp_path / "ledger", "works", time.time_ns, lambda: None)
+    made = Evidence(tmp_path / "ledger", "works", time.time_ns)
     yield made
     made.close()
 

@@ -105,7 +105,7 @@ async def works(data: Path) -> AsyncIterator[Works]:
     plant = read_plant(WATER, {})
     store = PredictionStore(data / "predictions.sqlite")
     with Store(data / "history.duckdb") as history_store:
-        evidence = Evidence(data / "ledger", "test", lambda: NOW, lambda: None)
+        evidence = Evidence(data / "ledger", "test", lambda: NOW)
         history = History(history_store, plant.points.column("name").to_pylist(), evidence.record_batch)
         made: Works
         live = LiveTwin(plant, 1, history, lambda: made.now)

@@ -6,7 +6,7 @@ import random
 
 from sim.components.fluid import Battery, Demand, Heater, Pipe, Pump, Valve
 from sim.components.line import Batch, Conveyor, Machine, Sink, Source
-from sim.layout import Layout
+from sim.layout import Entity, Layout
 from sim.spec import Constant, Distribution, Exponential, LogLogistic, LogNormal, Triangular, Uniform, Weibull
 
 
@@ -53,7 +53,7 @@ def random_plant(seed: int) -> Layout:
     return plant
 
 
-def _random_line(plant: Layout, chance: random.Random, crew) -> None:  # type: ignore[no-untyped-def]
+def _random_line(plant: Layout, chance: random.Random, crew: Entity) -> None:
     buffer = plant.buffer("B0", chance.randint(1, 20))
     plant.add(Source, "source", out=buffer, between=_time(chance, 1.0))
     for i in range(1, chance.randint(2, 6)):
@@ -72,7 +72,7 @@ def _random_line(plant: Layout, chance: random.Random, crew) -> None:  # type: i
     plant.add(Sink, "sink", inp=buffer, between=_time(chance, 0.5))
 
 
-def _random_tanks(plant: Layout, chance: random.Random, crew) -> None:  # type: ignore[no-untyped-def]
+def _random_tanks(plant: Layout, chance: random.Random, crew: Entity) -> None:
     src = plant.tank("T0", chance.uniform(0, 90), 100)
     plant.add(Demand, "well", tank=src, size=_time(chance, 3.0), sign=1.0)
     for i in range(1, chance.randint(2, 5)):

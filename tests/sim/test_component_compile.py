@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from sim.component_type import component_type
 from sim.kernel.assembly import assemble
 from sim.kernel.compiler import kernel_of
 from sim.kernel.interpreter import Interpreter
@@ -25,7 +26,6 @@ from sim.spec import (
     Timer,
     Var,
     at_start,
-    component_type,
     process,
     when,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.component_type import component_type
 from sim.components.fluid import Pump
 from sim.components.line import Conveyor, Machine
 from sim.kernel.assembly import assemble
@@ -34,7 +35,6 @@ from sim.spec import (
     Uniform,
     Var,
     Weibull,
-    component_type,
     crosses,
     on,
     process,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.component_type import component_type
 from sim.components.fluid import Demand, Valve
 from sim.components.line import Sink, Source
 from sim.kernel.assembly import assemble
@@ -31,7 +32,6 @@ from sim.spec import (
     Var,
     at_start,
     command,
-    component_type,
     on,
     when,
 )

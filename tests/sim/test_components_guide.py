@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from sim import spec
+from sim.component_type import component_type
 from sim.components.library import SHIPPED
 from sim.kernel.faults import WORDS
 from sim.kernel.rules import RULES_MAX, TURNS_MAX
-from sim.kernel.translation import CALLS, MATH, READS, WRITES
+from sim.kernel.subset import CALLS, MATH, READS, WRITES
 from sim.layout import Layout
-from sim.spec import Component, Distribution, Items, Transfer, component_type
+from sim.spec import Component, Distribution, Items, Transfer
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "components.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n((?:(?!```).*\n)*)```\n\n```text\n((?:(?!```).*\n)*)```", GUIDE, re.MULTILINE)
@@ -60,7 +61,7 @@ def test_every_distribution_is_explained_with_its_parameters() -> None:
 
 def test_every_word_of_the_specification_is_explained() -> None:
     words = [name for name, value in vars(spec).items() if isinstance(value, type) and issubclass(value, spec.Field)]
-    words += [t.__name__ for t in spec.ENTITIES]
+    words += [t.__name__ for t in spec.SHARED]
     words += ["@on", "@when", "@crosses", "@at_start", "@command", "@process"]
     missing = [w for w in words if w not in ("Field", "Distribution", "Number") and f"`{w}" not in GUIDE]
     assert not missing

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sim.component_type import component_type
 from sim.layout import Layout
-from sim.spec import component_type
 from tests.sim.kernels import acts_of, outcomes
 from tests.sim.probe import compiled_functions
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sim.component_type import component_type
 from sim.components.library import SHIPPED
 from sim.kernel.assembly import assemble
 from sim.kernel.interpreter import Act
@@ -29,7 +30,6 @@ from sim.spec import (
     Triangular,
     Uniform,
     Weibull,
-    component_type,
 )
 from tests.sim.kernels import outcomes
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.statistics import fan, half_width, paired_difference, violated_by, wilson
+from sim.statistics import Difference, fan, half_width, paired_difference, violated_by, wilson
 
 
 def test_a_fan_of_evenly_spread_trajectories_has_evenly_spread_quantiles() -> None:
@@ -54,5 +54,5 @@ def test_the_t_interval_holds_the_true_difference_19_times_in_20() -> None:
     assert np.mean(held) == pytest.approx(0.95, abs=0.02)
 
 
-def _experiment(chance: np.random.Generator):  # type: ignore[no-untyped-def]
+def _experiment(chance: np.random.Generator) -> Difference:
     return paired_difference(0.3 + chance.standard_normal(20), np.zeros(20))

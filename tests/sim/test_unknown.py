@@ -8,7 +8,7 @@ import pytest
 from sim.kernel.chance import philox, unit
 from sim.layout import stream_name
 from sim.spec import Constant, Distribution, Exponential, LogLogistic, LogNormal, Triangular, Uniform, Weibull
-from sim.unknown import Chance, law_of
+from sim.unknown import Chance
 
 LAWS: list[tuple[Distribution, float, float]] = [
     # A lifetime, its mean, and its mean square.
@@ -31,13 +31,13 @@ def test_draws_are_those_of_the_kernels_generator(replication: int, seed: int, c
 
 @pytest.mark.parametrize(("like", "mean", "square"), LAWS)
 def test_the_mean_age_is_half_the_mean_square_over_the_mean(like: Distribution, mean: float, square: float) -> None:
-    ages = np.array([Chance(1, r).age("x", law_of(like)) for r in range(8000)])
+    ages = np.array([Chance(1, r).age("x", like.law) for r in range(8000)])
     assert ages.mean() == pytest.approx(square / mean / 2, abs=4 * ages.std() / 8000**0.5)
 
 
 @pytest.mark.parametrize("like", [*(law for law, _, _ in LAWS), LogLogistic(2.0, 3.0)])
 def test_an_age_lies_in_the_range_it_is_known_to_lie_in(like: Distribution) -> None:
-    ages = [Chance(1, r).age("x", law_of(like), 0.3, 0.9) for r in range(500)]
+    ages = [Chance(1, r).age("x", like.law, 0.3, 0.9) for r in range(500)]
     assert 0.3 <= min(ages) < 0.4
     assert 0.8 < max(ages) <= 0.9
 

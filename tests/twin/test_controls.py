@@ -191,6 +191,19 @@ def test_a_stop_names_the_value_of_an_enum(tmp_path: Path) -> None:
     assert plant.controls.stops == (Stop("quiet", "quiet", (("pump.mode", 4.0),)),)
 
 
+def test_a_limit_takes_numbers_and_yes_or_no_but_no_words(tmp_path: Path) -> None:
+    ahead = MODEL + '[lookahead]\nlimits = ["{}"]\ncounters = ["tank.rate"]\n'
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    plant = load(tmp_path / "one", ahead.format("tank_b.valve_open>0"))
+    assert plant.lookahead is not None
+    assert (plant.lookahead.limits, plant.lookahead.counters) == (("tank_b.valve_open>0",), ("tank.rate",))
+    with pytest.raises(BadPlant, match=r"pump.mode is of type enum; limit points that are numbers, or on and off"):
+        load_plant(machine.write_machine(tmp_path, machine.PLANT + ahead.format("pump.mode<1")), RULES)
+    with pytest.raises(BadPlant, match=r"'tank.rat' is no point.*did you mean tank.rate"):
+        load(tmp_path / "two", ahead.format("tank.level<1").replace("tank.rate", "tank.rat"))
+
+
 def test_a_plant_that_asks_for_nothing_lets_every_command_through(tmp_path: Path) -> None:
     plant = load(tmp_path, "")
     assert plant.controls == NO_CONTROLS
@@ -271,7 +284,6 @@ MISTAKES = [
         "limits",
         "limit 'tank.levl<1': 'tank.levl' is no point; did you mean tank.level",
     ),
-    (RULE + 'limits = ["tank.valve<1"]\n', "limits", "tank.valve is of type boolean; limit points that are numbers"),
     (RULE + "selct = true\n", "selct", "a policy has no setting 'selct'; did you mean select"),
     ('[[pacing]]\ndevices = ["plk"]\ngap_s = 1\n', "devices", "'plk' is no device; did you mean plc"),
     ('[[pacing]]\ndevices = ["x*"]\ngap_s = 1\n', "devices", "'x*' matches no device"),

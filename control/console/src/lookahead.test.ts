@@ -43,8 +43,8 @@ test("what became of a predicted alarm never looks better than it was", () => {
 
 test("a forecast that is no better than no change is called that", () => {
   const whole = { lead: 1, readings: 9, coverage_50: 0.4, coverage_90: 0.8, crps: 0.02, persistence: 0.01, skill: -1 };
-  expect(pointWords({ point: "p", unit: "m", whole, leads: [], pit: [] } as PointSkill)).toContain("no better than saying that nothing changes");
-  const none: LimitSkill = { count: 0, passed: 0, brier: null, persistence: null, skill: null, reliability: null, resolution: null, uncertainty: null, bins: [] };
+  expect(pointWords({ point: "p", unit: "m", whole, leads: [], pit: [] } as PointSkill)).toContain("no better than without a forecast");
+  const none: LimitSkill = { count: 0, passed: 0, brier: null, base: null, skill: null, reliability: null, resolution: null, uncertainty: null, bins: [] };
   expect(limitWords(none)).toContain("yet");
   expect(limitWords({ ...none, count: 26, passed: 2, brier: 0.011, skill: 0.85 })).toBe(
     "26 probabilities, of which 2 came true: Brier score 0.011, 85 % nearer than saying that nothing changes.",

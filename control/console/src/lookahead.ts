@@ -72,8 +72,8 @@ export function endWords(alarm: PredictedAlarm): string {
 
 export function skillWords(skill: number | null): string {
   if (skill === null) return "nothing changed: no forecast could be better";
-  if (skill <= 0) return "no better than saying that nothing changes";
-  return `${percent(skill)} nearer than saying that nothing changes`;
+  if (skill <= 0) return "no better than without a forecast";
+  return `${percent(skill)} nearer than without a forecast`;
 }
 
 export function pointWords(p: PointSkill): string {

@@ -851,7 +851,7 @@ export interface LookaheadState {
   shelves: ShelfRecord[];
 }
 
-/** Over one quarter of the horizon, up to `lead` of it: means. `skill` is 1 - crps / persistence. */
+/** Over one quarter of the horizon, up to `lead` of it: means. `persistence`: of "it stays as it was", of a counter of "it goes on as before"; `skill` is 1 - crps / persistence. */
 export interface LeadSkill {
   lead: number;
   readings: number;
@@ -871,12 +871,12 @@ export interface PointSkill {
   pit: number[];
 }
 
-/** Probabilities of limits. `persistence` is the Brier score of "it is kept"; `skill` 1 - brier / persistence. */
+/** Probabilities of limits. `base` is the Brier score of always saying of each how often it was passed; `skill` 1 - brier / base. */
 export interface LimitSkill {
   count: number;
   passed: number;
   brier: number | null;
-  persistence: number | null;
+  base: number | null;
   skill: number | null;
   reliability: number | null;
   resolution: number | null;
