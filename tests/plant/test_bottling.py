@@ -21,7 +21,7 @@ def test_the_line_comes_up_a_what_if_starts_from_it_and_a_stopped_filler_starves
         made.start_any_fleet(["bottling", "--speed", f"{SPEED:g}", "--free-ports", "--seed", "3"])
         client = made.start_server("bottling")
         points, good = until(lambda: live(client), lambda found: found[0] == found[1])
-        assert points == good == 56
+        assert points == good == 62
 
         asked = {"scenarios": ["crew.size=2"], "horizon_s": 14_400, "replications": 32, "seed": 5}
         run = client.followed("/whatif", client.post("/whatif", asked), "simulating")
