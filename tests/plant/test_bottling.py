@@ -68,6 +68,13 @@ def _ask_more_than_pairs(client: Client) -> None:
     found = _done(client, "/optimise", ranges=["labeller.reject=0.0..0.5"], goal="max line.packed.final", trials=6,
                   replications=8)  # fmt: skip
     assert found["trials"] == 6 and 0 <= found["decisions"]["labeller.reject"] <= 0.5
+    long = {"scenarios": ["crew.size=3"], "goal": "max line.packed.final", "delta": 1e-6, "budget": 100_000}
+    begun = client.post("/whatif/rank", long)
+    heard = until(lambda: client.get(f"/whatif/{begun['id']}"), lambda r: r["left_s"] is not None)
+    assert 0 < heard["progress"] < 1 and heard["left_s"] > 0
+    client.delete(f"/whatif/{begun['id']}")
+    ended = until(lambda: client.get(f"/whatif/{begun['id']}"), lambda r: r["state"] != "running")
+    assert (ended["state"], ended["result"]) == ("cancelled", None)
     assert {run["kind"] for run in client.get("/whatif")} == {"compare", "rank", "tornado", "optimise"}
     with pytest.raises(BadRequest, match=r"crew\.size=9"):
         client.post("/whatif/tornado", {"ranges": ["crew.size=1..9"], "kpi": "line.packed.final"})
