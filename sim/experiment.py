@@ -15,8 +15,8 @@ from sim.kpi import values
 from sim.question import Precision, Question, asked_as, check
 from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
-from sim.scenario import Limit, Scenario, Verb
-from sim.statistics import QUANTILES, Difference, fan, half_width, paired_difference, violated_by, wilson
+from sim.scenario import Limit, Scenario
+from sim.statistics import QUANTILES, Difference, ever, fan, half_width, paired_difference, wilson
 from sim.versions import versions
 
 Progress = Callable[[int, int], None]
@@ -141,8 +141,7 @@ def _outcome(
 def drafts_of(job: Job, scenario: Scenario) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     """The commands that a scenario is to the plant, and what of it no command can do."""
     drafts, by_hand = [], []
-    for step in scenario.interventions:
-        made = job.draft(step.point, step.value) if step.verb is Verb.SET else None
+    for step, made in zip(scenario.interventions, job.drafts(scenario), strict=True):
         if made is None:
             by_hand.append(str(step))
         else:
@@ -183,7 +182,7 @@ def figure_of(samples: NDArray[np.float64]) -> Figure:
 
 
 def _risk(limit: Limit, samples: NDArray[np.float64], confidence: float) -> LimitRisk:
-    hits = violated_by(samples, limit.sign, limit.value).sum(axis=0).tolist()
+    hits = ever(limit.passed(samples)).sum(axis=0).tolist()
     count = len(samples)
     intervals = [wilson(h, count, confidence) for h in hits]
     low, high = zip(*intervals, strict=True)

@@ -34,6 +34,7 @@ from sim.kernel.names import Names, Reading, Target, trajectory_readings
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
+from sim.layout_drafts import commands
 from sim.layout_file import files_of, load
 from sim.layout_record import importable, layout_hash, record
 from sim.opaque import together
@@ -150,10 +151,9 @@ class LayoutJob:
     def unit(self, name: str) -> str:
         return self.units.get(name, "")
 
-    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
+    def drafts(self, scenario: Scenario) -> Sequence[tuple[str, float] | None]:
         """Only what is tied to a point of the plant can become a command."""
-        number = self.begin.settings.get(point) if value is None else value
-        return None if point not in self.begin.sets or number is None or isinstance(number, str) else (point, number)
+        return commands(scenario, self.begin.sets, self.begin.settings)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""
@@ -385,11 +385,16 @@ def _acts(
     setting = job.begin.sets.get(step.point)
     if setting is None:
         return (_act(job, names, place, step, held),)
-    value = job.begin.settings.get(step.point) if step.value is None else step.value
-    if value is None:
-        raise BadRequest(f"{place} cannot be put back: its value is not measured", "leave `for` out")
-    if isinstance(value, str) or step.verb is not Verb.SET:
+    if isinstance(step.value, str) or step.verb is Verb.RUN or (step.verb is Verb.ADD and setting.map is not None):
         raise BadRequest(f"{place} can only be set to a number", f"write {step.point}=value")
+    value = job.begin.settings.get(step.point) if step.value is None else step.value
+    if step.verb is Verb.ADD and value is not None:
+        before = held.get(step.point, job.begin.settings.get(step.point))
+        value = None if before is None else before + value
+    if value is None:
+        what = "added to" if step.verb is Verb.ADD else "put back"
+        raise BadRequest(f"{place} cannot be {what}: its value is not measured", f"write {step.point}=value")
+    held[step.point] = value
     return setting.acts(names, step.at_s / job.layout.unit_s, value)
 
 
@@ -399,9 +404,10 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
     if target is None:
         known = (*names.targets, *job.begin.sets)
         raise BadRequest(f"nothing that can be set is called {name!r}", nearest(name, known) or "see the layout")
-    if (step.verb is Verb.RUN) is not (target.kind == COMMAND):
-        fix = f"write run {step.point}" if target.kind == COMMAND else f"write {step.point}=value"
-        raise BadRequest(f"{place} is {'a' if target.kind == COMMAND else 'no'} command", fix)
+    if (step.verb is Verb.RUN) is not target.runs:
+        fix = f"write run {step.point}" if target.runs else f"write {step.point}=value"
+        kind = "no command" if not target.runs else "a command" if target.kind == COMMAND else "a timer"
+        raise BadRequest(f"{place} is {kind}", fix)
     if step.verb is Verb.RUN:
         return names.act(at, name)
     value = step.value

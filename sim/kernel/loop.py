@@ -28,16 +28,18 @@ from sim.kernel.rules import (
     plan,
     recapacitate,
     resume,
+    running,
     shift,
     signal,
     start,
+    stop,
     touch,
     uniform,
 )
 from sim.kernel.world import LEVEL, NEVER, RESOURCE, World
 
-SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND = range(8)
-"""Kinds of interventions."""
+SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(9)
+"""Kinds of interventions; the last two run a handler, and let a timer fire."""
 AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
@@ -95,7 +97,7 @@ def begin(w: World, fresh: int) -> None:
 
 
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
-    """What a scenario does; a COMMAND is the caller's."""
+    """What a scenario does; COMMAND and EXPIRE are the caller's."""
     if kind == SET_NUMBER:
         assign(w, c, at, x)
         settle_all(w)
@@ -117,6 +119,14 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
             splash(w, at, x - level(w, at))
         else:
             shift(w, at, x - w.amount[at])
+
+
+def expire(w: World, k: int) -> int:
+    """A timer that runs, or stands still at its gate, fires now: its handler. Of one that was not started, LOOK."""
+    if not running(w, k):
+        return LOOK
+    stop(w, k)
+    return w.slot_handler[k]
 
 
 def earliest(w: World) -> int:
@@ -236,6 +246,8 @@ def run(
                     w.traced += 1
                 if what[i, 0] == COMMAND:
                     h = what[i, 2]
+                elif what[i, 0] == EXPIRE:
+                    h = expire(w, what[i, 2])
                 else:
                     intervene(w, what[i, 0], c, what[i, 2], value[i])
                 i += 1

@@ -3,6 +3,7 @@
 M3.cycle.mean   a parameter of a distribution      P1.rate      a number            M5.health    a state
 crew.capacity   units of a resource                B1.capacity  of a buffer, tank   T1.level     what it holds
 demand          a signal                           P1.switch_off                    a command
+M3.fail        a timer, to fire now
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sim.kernel.loop import (
     AREA,
     COMMAND,
     COUNT,
+    EXPIRE,
     FIRST,
     FLOW,
     LENT,
@@ -54,6 +56,11 @@ class Target:
     values: tuple[str, ...] = ()
     least: float = -math.inf
     positive: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is run, a command or a timer that fires now, and takes no value."""
+        return self.kind in (COMMAND, EXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,9 @@ class Names:
             for position, value in enumerate(state.values):
                 at = self.assembly.world.spent_base[i] + position
                 self.readings[f"{name}.{value}"] = Reading(SPENT, at, "time")
+        for timer in kind.timers:
+            if kind.timed(timer) is not None:
+                self.targets[f"{placed.name}.{timer.name}"] = Target(EXPIRE, c, self.assembly.slot(placed, timer))
         for handler in kind.handlers:
             if handler.trigger.kind == "command":
                 self.targets[f"{placed.name}.{handler.name}"] = Target(COMMAND, c, handler.number)
