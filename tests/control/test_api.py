@@ -216,8 +216,8 @@ def test_a_whatif_that_cannot_be_read_says_where(client: Client, path: str, body
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--horizon", "1h", "pump_335.status"], "scenario 'pump_335.status'"),  # without a word it compares
-        (["rnk", "pump_335.status=off"], "scenario 'rnk'"),
+        (["--horizon", "1h", "pump_335.status"], "'pump_335.status'"),  # without a word it compares
+        (["rnk", "pump_335.status=off"], "'rnk'"),
         (["rank", *OFF, "--goal", LESS, "--horizon", "soon"], "--horizon"),
         (["rank", *OFF, "--goal", LESS, "--delta", "-2"], "an indifference of -2"),
         (["tornado", "pump_10.speed=9..6", "--kpi", "energy_kwh"], "9 … 6"),
