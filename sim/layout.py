@@ -24,6 +24,7 @@ from sim.spec import (
     Misspelt,
     Number,
     Opaque,
+    Param,
     Port,
     Resource,
     Signal,
@@ -246,9 +247,12 @@ def _check_finite(name: str, **given: object) -> None:
 def _value(place: str, known: Field, value: object) -> float | Distribution | str:
     hint = ""
     if isinstance(known, Number):
-        if finite(value):
+        if not finite(value):
+            hint = "a finite number"
+        elif isinstance(known, Param) and not known.low <= float(value) <= known.high:
+            hint = f"{known.low:g} … {known.high:g}"
+        else:
             return float(value)
-        hint = "a finite number"
     elif isinstance(known, Distribution):
         if isinstance(value, Distribution):
             return value

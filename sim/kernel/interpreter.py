@@ -22,7 +22,7 @@ from sim.kernel.assembly import Assembly
 from sim.kernel.doubles import Doubles, Stopped, compilable, constants
 from sim.kernel.faults import broken, fault_of
 from sim.kernel.handles import instances
-from sim.kernel.loop import COMMAND
+from sim.kernel.loop import COMMAND, EXPIRE
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
 from sim.spec import ComponentType, Opaque
@@ -36,7 +36,7 @@ class Act:
     """One intervention, by number.
 
     Attributes:
-        kind, component, index, value: as `sim.kernel.loop.intervene` takes them, or COMMAND.
+        kind, component, index, value: as `sim.kernel.loop.intervene` takes them, COMMAND or EXPIRE.
     """
 
     at: float
@@ -258,6 +258,9 @@ class Interpreter:
             w.traced += 1
         if act.kind == COMMAND:
             self._step(act.component, act.index)
+            return
+        if act.kind == EXPIRE:
+            self._step(act.component, loop.expire(w, act.index))
             return
         self._busy = True
         loop.intervene(w, act.kind, act.component, act.index, act.value)

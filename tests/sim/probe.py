@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def compiled_functions(text: str) -> dict[str, Callable[..., None]]:
 
 def made_parameters(function: Any) -> list[tuple[str, str]]:
     """Names and sorts of the arguments."""
-    return [(a.arg, compiler.ast.unparse(a.annotation)) for a in function.args.args]
+    return [(a.arg, ast.unparse(a.annotation)) for a in function.args.args]
 
 
 def _callable(engine: Any, name: str, kinds: list[list[Any]]) -> Callable[..., None]:
