@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,7 @@ from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematic
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
 from sim.kernel.program import LIBRARY, OWN, SYMBOL, Program
+from sim.kernel.reach import numbers
 from sim.kernel.syntax import parsed
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
@@ -117,7 +118,12 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         CannotCompile: a type cannot; the message says where and why.
     """
     with _ONE_AT_A_TIME:
-        return _kernel(tuple(types))
+        return _kernel(tuple(types), constants_of(types))
+
+
+def constants_of(types: Sequence[ComponentType]) -> str:
+    """The numbers that the types' functions find outside their classes' text: they are constants of the kernel."""
+    return repr([sorted(found.items()) for kind in types if (found := numbers(kind))])
 
 
 def is_kept(types: Sequence[ComponentType]) -> bool:
@@ -133,8 +139,8 @@ def _translated(types: Sequence[ComponentType]) -> list[Translation]:
     return [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
 
 
-@cache
-def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
+@lru_cache(maxsize=64)  # sets of types of one process
+def _kernel(types: tuple[ComponentType, ...], _constants: str) -> Kernel:
     begun = time.perf_counter()
     translations = _translated(types)
     digest = _digest(translations)
