@@ -119,6 +119,8 @@ class Names:
         if not 0 <= at < math.inf:
             raise Misspelt(f"{name} at {at:g}", "a finite time from the start, 0 or more")
         if target.values:
+            if more:
+                raise Misspelt(f"{name} {value:+}", "a state cannot be added to: say which one comes")
             if value not in target.values:
                 raise Misspelt(f"{name} = {value!r}", f"one of {target.values}")
             return Act(at, target.kind, target.component, target.index, float(target.values.index(str(value))))
