@@ -308,6 +308,7 @@ def layout_job(
     units: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
     backend: str = "auto",
+    events_max: int = EVENTS_MAX,
 ) -> LayoutJob:
     """A job with its backend chosen and its names checked.
 
@@ -317,6 +318,7 @@ def layout_job(
         begin: fresh when None.
         model_hash: of a plant's model; the layout's own when empty.
         backend: as `sim.backend.choose` takes it.
+        events_max: of each replication; one that has more is stopped, and with it the question.
 
     Raises:
         BadRequest: an unknown name, a value that cannot be.
@@ -351,6 +353,7 @@ def layout_job(
         model_hash=model_hash or made_of,
         units=units or {},
         base={"layout": record(layout)} if base is None else base,
+        events_max=events_max,
         waits=chosen.waits,
     )
     job.check()

@@ -25,6 +25,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import halt
 from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematics, printer, program, rules, world
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
@@ -44,14 +45,14 @@ def replicate(
     w: World, ints: NDArray[np.int64], floats: NDArray[np.float64], first: int, last: int, offset: int, fresh: int,
     horizon: float, events_max: int, at: NDArray[np.float64], what: NDArray[np.int64], value: NDArray[np.float64],
     grid: NDArray[np.float64], watched: NDArray[np.int64], wanted: NDArray[np.int64], samples: NDArray[np.float32],
-    figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64],
+    figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64], flag: NDArray[np.int64],
 ) -> int:
     events = 0
     for r in range(first, last):
         restore(w, ints, floats, r % len(ints))
         w.replication = offset + r
         begin(w, fresh)
-        run(w, horizon, events_max, at, what, value, grid, watched, samples, r * len(grid))
+        run(w, horizon, events_max, at, what, value, grid, watched, samples, r * len(grid), flag)
         finish(w)
         for j in range(len(wanted)):
             figures[r, j] = read(w, wanted[j, 0], wanted[j, 1], w.now)
@@ -61,6 +62,8 @@ def replicate(
         faults[r, 3] = w.fault_handler
         times[r] = w.now
         events += w.events
+        if w.fault != 0:
+            break
     return events
 """
 _ONE_AT_A_TIME = threading.Lock()  # LLVM's contexts are not for two threads
@@ -95,12 +98,15 @@ class Kernel:
         self, state: Packed, ints: NDArray[np.int64], floats: NDArray[np.float64], numbers: Sequence[float],
         arrays: Sequence[NDArray[Any]],
     ) -> int:  # fmt: skip
-        """Run `replicate` of the program without the interpreter's lock; `state` is its working room."""
+        """Run `replicate` of the program without the interpreter's lock; `state` is its working room.
+
+        It stops at the first replication with a fault, and when the flag of this thread is raised.
+        """
         given: list[Any] = [a.ctypes.data for a in (state.plan, state.ints, state.floats)]
         for array in (ints, floats):
             given += _described(array)
         given += numbers
-        for array in arrays:
+        for array in (*arrays, halt.current()):
             given += _described(array)
         return self._function(*given)
 
@@ -147,7 +153,7 @@ def _kernel(types: tuple[ComponentType, ...], _constants: str) -> Kernel:
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
     array = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 10
+    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 11
     function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(OWN + EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
 

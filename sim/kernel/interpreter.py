@@ -17,6 +17,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim import halt
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly
 from sim.kernel.doubles import Doubles, Stopped, compilable, constants
@@ -28,7 +29,8 @@ from sim.kernel.world import NEVER, Packed, World, pack, unpack
 from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
 
-EVENTS_MAX = 50_000_000
+EVENTS_MAX = 50_000_000  # of one replication: some seconds of the kernel, and some minutes of SimPy
+SEEN_EVERY = 31  # and one: events between two looks at the flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Interpreter:
         self.env = simpy.Environment(w.now)
         self._events: list[simpy.Event | None] = [None] * len(w.due)
         self._events_max = events_max
+        self._flag = halt.current()
         calendar = _Calendar(w.due)
         calendar.planned = self._push
         w.due = calendar
@@ -139,6 +142,7 @@ class Interpreter:
 
         Raises:
             Fault: a component did what cannot be; the message names it.
+            Halted: the flag of the thread that made this was raised.
         """
         grid = np.empty(0) if grid is None else grid
         watched = np.empty((0, 2), np.int64) if watched is None else watched
@@ -161,6 +165,8 @@ class Interpreter:
         return samples
 
     def _check(self) -> None:
+        if self.world.fault == rules.HALTED:
+            raise halt.Halted
         if self.world.fault:
             raise fault_of(self.assembly, self.world)
 
@@ -276,7 +282,9 @@ class Interpreter:
         w.fault_component, w.fault_handler = c, h
         w.events += 1
         if w.events > self._events_max:
-            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
+            rules.fail(w, rules.TOO_MANY_EVENTS, self._events_max)
+        if w.events & SEEN_EVERY == 0 and self._flag[0]:
+            rules.fail(w, rules.HALTED, 0)
 
     # --- handlers ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sim.kernel.chance import remaining
 from sim.kernel.levels import catch_up, level, pass_crossing, settle_all, splash
 from sim.kernel.rules import (
+    HALTED,
     LOOK,
     STANDING_STILL,
     TOO_MANY_EVENTS,
@@ -44,6 +45,13 @@ ADDED = 8  # on top of a kind that sets: added to what is there then
 AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW, USED = range(12)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
+
+SEEN_EVERY = 1023  # and one: events between two looks at the flag, some 0.1 ms of the kernel
+
+
+def seen(flag: NDArray[np.int64]) -> int:
+    """A number that others write meanwhile."""
+    return int(flag[0])
 
 
 def note(w: World, c: int, h: int) -> None:
@@ -216,6 +224,7 @@ def run(
     watched: NDArray[np.int64],
     samples: NDArray[np.float32],
     row: int,
+    flag: NDArray[np.int64],
 ) -> None:
     """Everything up to and including the horizon.
 
@@ -224,6 +233,7 @@ def run(
         at, what, value: interventions in order: times (i,); kind, component, index (i, 3); values (i,).
         grid, watched: sample times (t,); kind and index (p, 2) as `read` takes them.
         samples: filled from its row `row` on, (…, p).
+        flag: (1,), seen every so many events; not 0 stops the run.
     """
     i = 0
     g = 0
@@ -254,7 +264,9 @@ def run(
             w.now = t
             w.events += 1
             if w.events > events_max:
-                fail(w, TOO_MANY_EVENTS, 0)
+                fail(w, TOO_MANY_EVENTS, events_max)
+            if w.events & SEEN_EVERY == 0 and seen(flag) != 0:
+                fail(w, HALTED, 0)
             if intervenes:
                 c = what[i, 1]
                 h = LOOK
