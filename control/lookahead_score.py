@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Expected, Forecast, Status, beyond, unpacked
+from control.lookahead import SCORED, SCORED_LEVELS, Expected, Forecast, beyond, unpacked
+from control.lookahead_alarms import Again, Alarm, Status
 from control.observed import KNOWN_SHARE, Track, first_change, plant_clock, since_start, widened
 from control.score import Bin, Outcome, bins_of
 from sim.scenario import parse_limit
@@ -258,6 +259,7 @@ class AlarmSkill:
 
     Attributes:
         missed: limits that were passed unforeseen.
+        again: further passings of limits that were quiet because they had come or were missed.
         lead_s: median time from being predicted to coming, in the plant's time.
         error_s: median of how far the time first said was off.
         inside: of those that came, within the 90 % interval first said.
@@ -270,6 +272,7 @@ class AlarmSkill:
     lead_s: float | None
     error_s: float | None
     inside: int
+    again: Again
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,4 +372,5 @@ def _alarm_skill(alarms: Sequence[Alarm]) -> AlarmSkill:
         float(np.median(leads)) if leads else None,
         float(np.median(errors)) if errors else None,
         sum(bool(a.inside) for a in alarms),
+        sum((a.again for a in alarms), Again()),
     )

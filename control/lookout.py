@@ -23,18 +23,8 @@ import numpy as np
 from control.errors import words
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.lookahead import (
-    Alarm,
-    Alarms,
-    Forecast,
-    Shelf,
-    Status,
-    forecast_of,
-    packed,
-    sample_every_s,
-    seed_of,
-    sentence,
-)
+from control.lookahead import Forecast, forecast_of, packed, sample_every_s, seed_of
+from control.lookahead_alarms import Alarm, Alarms, Quiet, Shelf, Status, sentence
 from control.lookahead_audit import LookaheadLetters
 from control.lookahead_futures import Futures
 from control.lookahead_rival import Paces
@@ -111,7 +101,8 @@ class Lookout:
         self.forecast: Forecast | None = None
         self.why = ""  # there is no newer forecast; "" when the last turn made one
         self._refused = False
-        self._limits: tuple[Limit, ...] = tuple(parse_limit(x) for x in (self.asked.limits if self.asked else ()))
+        limits = [parse_limit(x) for x in (self.asked.limits if self.asked else ())]
+        self._limits: tuple[Limit, ...] = tuple({str(limit): limit for limit in limits}.values())
         self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
         self._paces = Paces(self.asked.counters if self.asked else (), (self.asked or Lookahead()).horizon_s)
         self._shelves: dict[str, Shelf] = {}
@@ -153,6 +144,10 @@ class Lookout:
     @property
     def passed_now(self) -> list[str]:
         return self._alarms.passed_now
+
+    @property
+    def quiet(self) -> list[Quiet]:
+        return self._alarms.quiet
 
     @property
     def shelves(self) -> list[Shelf]:
@@ -362,7 +357,7 @@ class Lookout:
 
     async def _keep(self, alarm: Alarm) -> None:
         """Durably; the ledger and everybody hear of it when it is predicted and when it ends, not of new words."""
-        news = alarm.status is not Status.PREDICTED or alarm.first == alarm.last
+        news = alarm.is_news
         time = alarm.ended_at or self._clock()
         await self._on_disk(self._store.keep, alarm, (time, _text(_step(alarm))) if news else None)
         if news:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Said, Status, packed, unpacked
+from control.lookahead import SCORED, SCORED_LEVELS, packed, unpacked
+from control.lookahead_alarms import Again, Alarm, Said, Status
 from control.lookahead_rival import Paces
 from control.lookahead_score import (
     LimitScore,
@@ -257,3 +258,6 @@ def test_alarms_that_came_tell_how_early_they_were_known() -> None:
     found = summary(0, [], [Alarm("a", "x<1", s, said, said, 1, t) for s, t in ends]).alarms
     assert (found.came, found.cleared, found.missed, found.inside) == (2, 1, 1, 1)
     assert found.lead_s == 285.0 and found.error_s == pytest.approx(85.0)
+    more = [Alarm(s.value, "x<1", s, said, said, 1, 220.0, again=Again(2, 1, 3)) for s in (Status.CAME, Status.MISSED)]
+    found = summary(0, [], more).alarms
+    assert (found.came, found.missed, found.again) == (1, 1, Again(4, 2, 6)), "no passing is left out"

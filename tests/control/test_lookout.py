@@ -15,7 +15,7 @@ import pytest
 
 from control import lookout as module
 from control.evidence import LOOKAHEAD
-from control.lookahead import Alarm, Status
+from control.lookahead_alarms import Alarm, Status
 from control.lookahead_audit import check_steps, read_steps
 from control.lookahead_store import LookaheadStore
 from control.lookout import Lookout, State, forecast_body
