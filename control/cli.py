@@ -65,7 +65,9 @@ app.add_typer(certs_app, name="certs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
 Endpoint = Annotated[list[str] | None, typer.Option("--endpoint", help="Replace a device's endpoint: device=endpoint.")]
-PlantArgument = Annotated[str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water).")]
+PlantArgument = Annotated[
+    str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water, bottling).")
+]
 
 
 @app.command()

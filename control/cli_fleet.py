@@ -28,7 +28,7 @@ FAULTS_PER_MINUTE, FAULT_MINUTES = 6.0, 30.0
 
 
 def fleet(
-    plant: Annotated[str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water).")],
+    plant: Annotated[str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water, bottling).")],
     speed: Annotated[float, typer.Option(help="Seconds of plant time per second.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of noise and demand.")] = 1,
     start: Annotated[str | None, typer.Option(help="Plant time of day at the start, such as 6h or 14h30m.")] = None,

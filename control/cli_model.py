@@ -20,7 +20,9 @@ from twin.plant import Plant
 model_app = typer.Typer(no_args_is_help=True, help="Check DTDL documents; export models, graphs and descriptions.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-PlantOption = Annotated[str, typer.Option("--plant", help="Folder of a plant, or the name of a shipped one (water).")]
+PlantOption = Annotated[
+    str, typer.Option("--plant", help="Folder of a plant, or the name of a shipped one (water, bottling).")
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout when left out.")]
 FILES_MAX = 20_000  # documents checked at once: ten times the largest published ontology
 VALUES_MAX = 100_000  # points whose values are asked for in one query, its own limit

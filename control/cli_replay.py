@@ -51,7 +51,7 @@ def _result(file: Path) -> dict[str, Any]:
         raise BadRequest(f"{file} has more than {BYTES_MAX >> 20} MB", "name a file that whatif --json wrote")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, UnicodeDecodeError, RecursionError):
         raise BadRequest(f"{file} is no JSON document", "name a file that whatif --json wrote") from None
     found = content.get("result", content) if isinstance(content, dict) else None
     if not isinstance(found, dict):

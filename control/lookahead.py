@@ -169,7 +169,7 @@ def crossing_s(by: Sequence[float], times_s: Sequence[float], share: float) -> f
 
 
 def beyond(limit: Limit, value: float) -> bool:
-    return value < limit.value if limit.sign == "<" else value > limit.value
+    return bool(limit.passed(np.asarray(value)))
 
 
 def _short(value: float) -> float:

@@ -213,7 +213,7 @@ def _limit(
     started, values = forecast.started.get(limit.point), read.get(limit.point)
     if started is None or beyond(limit, started) or values is None:
         return []
-    passed = values < limit.value if limit.sign == "<" else values > limit.value
+    passed = limit.passed(values)
     scores = []
     for lead in LEADS:
         count = sum(forecast.times_s[k] <= lead * forecast.horizon_s + 1e-9 for k in rows)

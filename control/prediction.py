@@ -188,7 +188,7 @@ def prediction_of(
 def _risk(limit: Limit, n: int, done: Outcome, base: Outcome) -> Risk:
     with_, without = done.limits[n], base.limits[n]
     change = done.differences[f"{limit.point}.final"]
-    deeper = _resolved(change) * (-1.0 if limit.sign == "<" else 1.0)
+    deeper = _resolved(change) * (-1.0 if limit.downward else 1.0)
     # By the horizon both may be certain, and at a limit that is violated now both are so at once.
     key = (with_.probability[-1], sum(with_.probability), deeper)
     worse = key > (without.probability[-1], sum(without.probability), 0.0)

@@ -169,9 +169,9 @@ def _limit(prediction: Prediction, n: int, row: int, read: Mapping[str, NDArray[
     risk = prediction.risks[n]
     limit = parse_limit(risk.limit)
     values = read[limit.point]
-    beyond = values < limit.value if limit.sign == "<" else values > limit.value
+    beyond = limit.passed(values)
     started = prediction.started.get(limit.point)
-    at_start = started is not None and (started < limit.value if limit.sign == "<" else started > limit.value)
+    at_start = started is not None and bool(limit.passed(np.asarray(started)))
     violated: bool | None = bool(beyond.any()) or at_start
     if not violated and np.isfinite(values).mean() < KNOWN_SHARE:
         violated = None

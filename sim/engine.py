@@ -75,10 +75,12 @@ class WaterJob:
     def faster(self) -> WaterJob:
         return self
 
-    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
-        """Interventions are in the plant's points already."""
-        number = self.start.settings.get(point) if value is None else value
-        return None if number is None or isinstance(number, str) else (point, number)
+    def drafts(self, scenario: Scenario) -> Sequence[tuple[str, float] | None]:
+        """Interventions are in the plant's points already, and set them only."""
+        values = [
+            (s.point, self.start.settings.get(s.point) if s.value is None else s.value) for s in scenario.interventions
+        ]
+        return [None if value is None or isinstance(value, str) else (point, value) for point, value in values]
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""

@@ -110,12 +110,8 @@ class Job(Protocol):
     def faster(self) -> Job:
         """The same replications on something faster that has become ready; itself when there is nothing."""
 
-    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
-        """The plant's point and value that an intervention is a command to; None when it is none.
-
-        Args:
-            value: None for what was there at the start.
-        """
+    def drafts(self, scenario: Scenario) -> Sequence[tuple[str, float] | None]:
+        """For each intervention the plant's point and the value that it is a command to; None when it is none."""
 
     def block(self, first: int, count: int) -> Block:
         """Replications `first` … `first + count - 1` of every scenario, each with the same chance in all scenarios."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim.job import Block, Job, sample_times_s
 from sim.scenario import Limit, parse_limit
-from sim.statistics import violated_by
+from sim.statistics import ever
 from twin.errors import BadRequest
 from twin.nearest import nearest
 
@@ -75,7 +75,7 @@ def values(job: Job, block: Block, scenario: int, kpi: str) -> NDArray[np.float6
         return found
     if _FIRST.fullmatch(kpi):
         limit = _limit(kpi)
-        passed = violated_by(_samples(job, block, scenario, limit.point), limit.sign, limit.value)
+        passed = ever(limit.passed(_samples(job, block, scenario, limit.point)))
         times = sample_times_s(job) / job.origin.time_s
         never = job.horizon_s / job.origin.time_s
         return np.where(passed[:, -1], times[passed.argmax(axis=1)], never)

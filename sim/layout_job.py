@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
 from sim.kernel.loop import (
-    ADD_CAPACITY,
+    ADDED,
     COMMAND,
     FIRST,
     SET_AMOUNT,
@@ -34,6 +35,7 @@ from sim.kernel.names import Names, Reading, Target, trajectory_readings
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.kpi import needed
 from sim.layout import Layout
+from sim.layout_drafts import commands
 from sim.layout_file import files_of, load
 from sim.layout_record import importable, layout_hash, record
 from sim.opaque import together
@@ -53,6 +55,8 @@ HELD: Mapping[int, str] = {
     SET_NUMBER: "number", SET_CAPACITY: "capacity", SET_SIGNAL: "amount", SET_CEILING: "ceiling", SET_AMOUNT: "amount",
 }  # fmt: skip
 """Kind of intervention -> the column of the world that it sets."""
+FIXED = (SET_NUMBER, SET_CAPACITY, SET_CEILING)
+"""Those that nothing but an intervention changes, as a rule: what they will be is known before the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,9 @@ class LayoutJob:
     def unit(self, name: str) -> str:
         return self.units.get(name, "")
 
-    def draft(self, point: str, value: float | str | None) -> tuple[str, float] | None:
+    def drafts(self, scenario: Scenario) -> Sequence[tuple[str, float] | None]:
         """Only what is tied to a point of the plant can become a command."""
-        number = self.begin.settings.get(point) if value is None else value
-        return None if point not in self.begin.sets or number is None or isinstance(number, str) else (point, number)
+        return commands(scenario, self.begin.sets, self.begin.settings)
 
     def block(self, first: int, count: int) -> Block:
         """Replications of every scenario, each with the same chance in all scenarios."""
@@ -190,12 +193,17 @@ class LayoutJob:
         return Names(assemble(self.layout, seed=self.seed))
 
     @cached_property
+    def _first(self) -> World:
+        """As the first replication starts."""
+        return self._names.assembly.world if self.begin.states is None else unpack(self._state(0))
+
+    @cached_property
     def _readings(self) -> tuple[Reading, ...]:
         return tuple(self._names.reading(name) for name in self.figures)
 
     @cached_property
     def _divisors(self) -> NDArray[np.float64]:
-        return np.array([self._names.divisor(r, self.horizon) for r in self._readings])
+        return np.array([self.horizon if r.mean else 1.0 for r in self._readings])
 
     @cached_property
     def _watched(self) -> tuple[Reading, ...]:
@@ -367,12 +375,25 @@ def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
     names = Names(assembly)
     held: dict[str, float] = {}
     acts = []
-    for step in scenario.interventions:
-        for act in _acts(job, names, scenario, step, held):
-            # From nothing, what holds from the start holds for the first draws too.
-            if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
-                acts.append(act)
+    for _, steps in groupby(scenario.interventions, key=lambda step: step.at_s):
+        for step in steps:
+            for act in _acts(job, names, scenario, step, held):
+                # From nothing, what holds from the start holds for the first draws too.
+                if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
+                    acts.append(act)
+        _check_laws(job, names, scenario, held)
     return Arm(assembly, pack(assembly.world), acts)
+
+
+def _check_laws(job: LayoutJob, names: Names, scenario: Scenario, held: Mapping[str, float]) -> None:
+    """Distributions of which parameters were set must still be some."""
+    for law, kind in dict.fromkeys(names.laws[name] for name in held if name in names.laws):
+        keys = [f"{law}.{key}" for key in kind.keys]
+        numbers = tuple(held.get(key, float(job._first.number[names.targets[key].index])) for key in keys)
+        problem = kind.problem(numbers)
+        if problem:
+            told = f"{kind.__name__}({', '.join(f'{x:g}' for x in numbers)})"
+            raise BadRequest(f"scenario {scenario.name!r}: {law} would be {told}", problem)
 
 
 def _acts(
@@ -380,16 +401,23 @@ def _acts(
 ) -> Sequence[Act]:
     """What an intervention does; `held` keeps what was set before, by name."""
     place = f"scenario {scenario.name!r}: {step.point}"
+    if step.ends and step.at_s >= job.horizon_s:
+        return ()
     if not 0 <= step.at_s < job.horizon_s:
         raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
     setting = job.begin.sets.get(step.point)
     if setting is None:
         return (_act(job, names, place, step, held),)
-    value = job.begin.settings.get(step.point) if step.value is None else step.value
-    if value is None:
-        raise BadRequest(f"{place} cannot be put back: its value is not measured", "leave `for` out")
-    if isinstance(value, str) or step.verb is not Verb.SET:
+    if isinstance(step.value, str) or step.verb is Verb.RUN or (step.verb is Verb.ADD and setting.map is not None):
         raise BadRequest(f"{place} can only be set to a number", f"write {step.point}=value")
+    value = job.begin.settings.get(step.point) if step.value is None else step.value
+    if step.verb is Verb.ADD and value is not None:
+        before = held.get(step.point, job.begin.settings.get(step.point))
+        value = None if before is None else before + value
+    if value is None:
+        what = "added to" if step.verb is Verb.ADD else "put back"
+        raise BadRequest(f"{place} cannot be {what}: its value is not measured", f"write {step.point}=value")
+    held[step.point] = value
     return setting.acts(names, step.at_s / job.layout.unit_s, value)
 
 
@@ -399,17 +427,21 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
     if target is None:
         known = (*names.targets, *job.begin.sets)
         raise BadRequest(f"nothing that can be set is called {name!r}", nearest(name, known) or "see the layout")
-    if (step.verb is Verb.RUN) is not (target.kind == COMMAND):
-        fix = f"write run {step.point}" if target.kind == COMMAND else f"write {step.point}=value"
-        raise BadRequest(f"{place} is {'a' if target.kind == COMMAND else 'no'} command", fix)
+    if (step.verb is Verb.RUN) is not target.runs:
+        fix = f"write run {step.point}" if target.runs else f"write {step.point}=value"
+        kind = "no command" if not target.runs else "a command" if target.kind == COMMAND else "a timer"
+        raise BadRequest(f"{place} is {kind}", fix)
     if step.verb is Verb.RUN:
         return names.act(at, name)
-    value = step.value
-    if step.verb is Verb.ADD and target.kind == SET_CAPACITY:
-        return names.act(at, name, float(value or 0.0), more=True)
-    if step.verb is Verb.ADD or value is None:
-        first = _held(job._names.assembly.world, target, place)
-        value = first if value is None else held.get(name, first) + float(value)
+    first = held.get(name)
+    if first is None and (step.verb is Verb.ADD or step.value is None):
+        first = _held(job._first, target, place)
+    if step.verb is Verb.ADD and first is not None:
+        held[name] = first + float(step.value or 0.0)
+        if target.kind in FIXED and target.problem(held[name]):
+            raise BadRequest(f"{place} would be {held[name]:g}, it is {first:g} before", target.problem(held[name]))
+        return names.act(at, name, float(step.value or 0.0), more=True)
+    value = _held(job._first, target, place) if step.value is None else step.value
     value = state_of(value, target.values) if target.values else value
     if isinstance(value, float):
         held[name] = value
@@ -425,12 +457,13 @@ def _held(world: World, target: Target, place: str) -> float:
 
 def _preset(world: World, act: Act) -> bool:
     """Whether it could be set before the first event."""
-    if act.kind not in (SET_NUMBER, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING):
+    kind = act.kind % ADDED
+    if kind not in (*FIXED, SET_SIGNAL):
         return False
-    column = getattr(world, HELD[SET_CAPACITY if act.kind == ADD_CAPACITY else act.kind])
-    if act.kind in (SET_CAPACITY, ADD_CAPACITY):
-        units = int(act.value) + (column[act.index] if act.kind == ADD_CAPACITY else 0)
-        column[act.index] = world.free[act.index] = max(0, units)
+    column = getattr(world, HELD[kind])
+    value = act.value + (column[act.index] if act.kind >= ADDED else 0.0)
+    if kind == SET_CAPACITY:
+        column[act.index] = world.free[act.index] = int(value)
     else:
-        column[act.index] = act.value
+        column[act.index] = value
     return True

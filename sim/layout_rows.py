@@ -12,7 +12,7 @@ from typing import Any
 
 from sim.kernel.assembly import assemble
 from sim.kernel.chance import EXPONENTIAL
-from sim.kernel.loop import AMOUNT, COMMAND, FLOW, LENT, NUMBER
+from sim.kernel.loop import AMOUNT, FLOW, LENT, NUMBER
 from sim.kernel.names import Names
 from sim.layout import Layout, Placed
 from sim.layout_file import SHOWS, LayoutFile, load
@@ -258,16 +258,14 @@ class _Sheet:
     ) -> None:
         """One entry of the map of a setting: a command, or `target=value`."""
         known = self.names.targets[target]
-        if known.kind == COMMAND and not equals:
+        if known.runs and not equals:
             made[meant] = (target, 0.0)
         elif known.values and value in known.values:
             made[meant] = (target, value)
-        elif not known.values and known.kind != COMMAND and is_number(value):
+        elif not known.values and not known.runs and is_number(value):
             made[meant] = (target, float(value))
         else:
-            wanted = (
-                "a command" if known.kind == COMMAND else f"{target}={known.values[0] if known.values else 'number'}"
-            )
+            wanted = "a command" if known.runs else f"{target}={known.values[0] if known.values else 'number'}"
             self.wrong(place, f"{target}={value}", f"write {wanted}")
 
     def _unknown(self, place: str, row: Mapping[str, Any]) -> None:
@@ -342,7 +340,7 @@ class _Sheet:
         if kind == "state":
             return list(names.modes)
         if kind == "field":
-            return [n for n, t in names.targets.items() if t.kind != COMMAND and not t.values]
+            return [n for n, t in names.targets.items() if not t.runs and not t.values]
         if kind == "queue":
             return [e.name for e in layout.entities if e.size]
         if kind == "figure":

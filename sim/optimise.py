@@ -178,8 +178,8 @@ def _score(
     """How well the job's only scenario serves the goal; None when it passes a limit too often."""
     block, _ = replicate(job, Question(wanted.replications), runner, progress, cancel)
     for limit in wanted.limits:
-        extreme = values(job, block, 0, f"{limit.point}.{'min' if limit.sign == '<' else 'max'}")
-        passed = extreme < limit.value if limit.sign == "<" else extreme > limit.value
+        extreme = values(job, block, 0, f"{limit.point}.{'min' if limit.downward else 'max'}")
+        passed = limit.passed(extreme)
         if float(passed.mean()) > wanted.risk:
             return None
     return wanted.goal.sign * float(values(job, block, 0, wanted.goal.kpi).mean())

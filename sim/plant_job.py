@@ -12,6 +12,7 @@ from sim.components.library import kernel_types
 from sim.engine import ENERGY, WaterJob
 from sim.job import Job
 from sim.kpi import needed
+from sim.layout_drafts import commands
 from sim.layout_job import Beginning, Shown, layout_job
 from sim.layout_rows import read_layout_model
 from sim.live import start, start_points
@@ -87,9 +88,9 @@ def _of_layout(
         plant.id, begun.hash, partial(begun.sample, seed), begun.taken_at, begun.clock_s, reads, model.sets, begun.settings
     )  # fmt: skip
     for scenario in scenarios:
-        for step in scenario.interventions:
-            if step.point in plant.point_of_name and isinstance(step.value, float):
-                _check_range(plant.point(step.point), step.value, f"scenario {scenario.name!r}: {step.point}")
+        for step, told in zip(scenario.interventions, commands(scenario, model.sets, begun.settings), strict=True):
+            if told is not None and told[0] == step.point:  # by its layout's name one may ask for more than there is
+                _check_range(plant.point(told[0]), told[1], f"scenario {scenario.name!r}: {step.point}")
     return layout_job(
         model.layout, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=sample_every_s,
         outputs=model.outputs if outputs is None else outputs, kpis=asked.named, limits=asked.limits, begin=begin,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from sim.experiment import answer
@@ -13,14 +14,15 @@ from sim.layout_job import layout_job
 from sim.layout_record import restored
 from sim.plant_job import plant_job, snapshot_of_base
 from sim.question import Precision, Question
-from sim.result import Goal, Result, Sense, digest
+from sim.result import Goal, Result, Sense
 from sim.runner import Runner
 from sim.scenario import Intervention, Scenario, Verb, parse_limit
 from twin.errors import BadRequest
 from twin.plant import Plant
 
-DIFFERENCES_MAX = 20  # figures named one by one: more say no more
-HASHES = ("state_hash", "model_hash", "kernel_hash")
+DIFFERENCES_MAX = 20  # values named one by one: more say no more
+SHOWN_MAX = 40  # letters of a value
+FREE = frozenset({"wall_s", "backend", "why", "versions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Replay:
     """A question asked again.
 
     Attributes:
-        same: bit for bit.
-        differences: of hashes, versions and figures, in words; versions may differ where the bits do not.
+        same: everything that the result says, bit for bit; FREE says how it was run.
+        differences: by their place; versions may differ where the bits do not.
     """
 
     result: Result
@@ -50,14 +52,17 @@ def replay(content: Mapping[str, Any], runner: Runner, plant: Plant | None = Non
     try:
         asked = _asked(content["question"])
         job = _job(content, asked, plant, backend)
-    except (KeyError, TypeError, ValueError) as missing:
+        versions = content["versions"].items()
+    except (AttributeError, KeyError, TypeError, ValueError) as missing:
         raise BadRequest(
             f"this is no result of a what-if: {missing!r}", "give a file that whatif --json wrote"
         ) from None
     made = answer(job, asked, runner)
-    again = made.to_json()
-    same = digest(again) == digest(content)
-    return Replay(made, same, tuple(_differences(content, again, same)))
+    again = json.loads(json.dumps(made.to_json()))  # enums and tuples as a file has them
+    if not all((content.get("kernel_hash"), again["kernel_hash"])):
+        again["kernel_hash"] = content.get("kernel_hash")  # SimPy has no kernel, and the same bits
+    found = tuple(islice(_differences(content, again), DIFFERENCES_MAX))
+    return Replay(made, not found, (*_versions(dict(versions), again["versions"]), *found))
 
 
 def is_of_plant(content: Mapping[str, Any]) -> bool:
@@ -90,32 +95,30 @@ def _asked(q: Mapping[str, Any]) -> Question:
 
 
 def _scenario(each: Mapping[str, Any]) -> Scenario:
-    steps = (Intervention(i["at_s"], i["point"], i["value"], Verb(i["verb"])) for i in each["interventions"])
+    steps = (Intervention(i["at_s"], i["point"], i["value"], Verb(i["verb"]), i["ends"]) for i in each["interventions"])
     return Scenario(each["name"], tuple(steps))
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], same: bool) -> list[str]:
-    found = [f"{name}: {old[name][:12]} then, {new[name][:12]} now" for name in HASHES if _differ(old, new, name)]
-    versions = {**old["versions"], **new["versions"]}
-    for name in versions:
-        then, now = old["versions"].get(name, "none"), new["versions"].get(name, "none")
-        if then != now:
-            found.append(f"{name}: {then} then, {now} now")
-    return found if same else [*found, *_figures(old, new)]
+def _differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
+    """Every value that is not the same to the last bit, by its place in the result."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            if place or key not in FREE:
+                yield from _differences(old.get(key), new.get(key), f"{place}.{key}" if place else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        inner = (_differences(then, now, f"{place}.{n}") for n, (then, now) in enumerate(zip(old, new, strict=True)))
+        rows = bool(old) and isinstance(old[0], Mapping)
+        yield from islice(chain.from_iterable(inner), None if rows else 1)  # of a curve the first place says enough
+    elif old != new or type(old) is not type(new):
+        yield f"{place}: {_short(old)} then, {_short(new)} now"
 
 
-def _differ(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:
-    """Another backend has no kernel, and the same bits."""
-    return old[name] != new[name] and (name != "kernel_hash" or all((old[name], new[name])))
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
-def _figures(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    if old["replications"] != new["replications"]:
-        return [f"replications: {old['replications']} then, {new['replications']} now"]
-    found = []
-    for then, now in zip(old["outcomes"], new["outcomes"], strict=True):
-        for name, figure in then["kpis"].items():
-            mean = now["kpis"].get(name, {"mean": math.nan})["mean"]
-            if mean != figure["mean"]:
-                found.append(f"{then['name']}, {name}: {figure['mean']!r} then, {mean!r} now")
-    return found[:DIFFERENCES_MAX] or ["quantiles, intervals or probabilities over time"]
+def _versions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for name in dict.fromkeys([*old, *new]):
+        if old.get(name) != new.get(name):
+            yield f"{name}: {old.get(name, 'none')} then, {new.get(name, 'none')} now"

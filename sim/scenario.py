@@ -6,10 +6,15 @@ In a script: `Scenario("crew +1").add("crew.capacity", 1).at("2h", "M5.health", 
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from twin.errors import BadRequest
 from twin.when import parse_duration_s
@@ -27,6 +32,9 @@ _WHEN = re.compile(r"(at|for)\s+(\S+)")
 _LIMIT = re.compile(rf"\s*(?P<point>{_POINT})\s*(?P<sign><=|>=|<|>)\s*(?P<value>\S+)\s*", re.ASCII)
 FORM = "point=value [at 30m] [for 2h], several joined with ;"
 Value = float | str
+PASSED: Mapping[str, Callable[[Any, float], Any]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 
 
 class Verb(StrEnum):
@@ -44,12 +52,14 @@ class Intervention:
     Attributes:
         point: a point of the plant, or a name in the layout.
         value: a number or the name of a state; None puts back what was there at the start.
+        ends: one that lasted ends; beyond the horizon it never comes.
     """
 
     at_s: float
     point: str
     value: Value | None
     verb: Verb = Verb.SET
+    ends: bool = False
 
     def __str__(self) -> str:
         at = f" at {self.at_s:g}s" if self.at_s else ""
@@ -85,6 +95,8 @@ class Scenario:
         return self._with(when, command, 0.0, Verb.RUN, "")
 
     def _with(self, when: str, point: str, value: Value, verb: Verb, lasting: str) -> Scenario:
+        if not isinstance(when, str) or not isinstance(lasting, str):
+            raise BadRequest(f"scenario {self.name!r}: {point} at {when!r}", "write times as texts: '2h', '90s'")
         at_s = parse_duration_s(when, f"scenario {self.name!r}: {point}")
         number = float(value) if isinstance(value, int | float) else value
         steps = [*self.interventions, Intervention(at_s, point, number, verb)]
@@ -98,11 +110,25 @@ BASELINE = Scenario("baseline")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A condition that should not come to hold: `Limit("tank_1.level", "<", 3.0)` is violated below 3."""
+    """A condition that should not come to hold: `Limit("tank_1.level", "<", 3.0)` is passed below 3.
+
+    Attributes:
+        sign: of PASSED.
+    """
 
     point: str
     sign: str
     value: float
+
+    @property
+    def downward(self) -> bool:
+        """Whether it is passed by falling."""
+        return self.sign.startswith("<")
+
+    def passed(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """By which of the values, the same shape; never by NaN."""
+        found: NDArray[np.bool_] = PASSED[self.sign](values, self.value)
+        return found
 
     def __str__(self) -> str:
         return f"{self.point}{self.sign}{self.value:g}"
@@ -135,7 +161,7 @@ def parse_limit(text: str) -> Limit:
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise BadRequest(f"limit {text!r} is not understood", "write point<value or point>value: tank_1.level<3")
-    return Limit(match["point"], match["sign"][0], _limit_value(match["value"], f"limit {text!r}"))
+    return Limit(match["point"], match["sign"], _limit_value(match["value"], f"limit {text!r}"))
 
 
 def _limit_value(text: str, place: str) -> float:
@@ -179,8 +205,8 @@ def _interventions(part: str, number: int) -> list[Intervention]:
 
 def _end(step: Intervention, lasting_s: float) -> Intervention:
     if step.verb is Verb.ADD and isinstance(step.value, float):
-        return replace(step, at_s=step.at_s + lasting_s, value=-step.value)
-    return replace(step, at_s=step.at_s + lasting_s, value=None)
+        return replace(step, at_s=step.at_s + lasting_s, value=-step.value, ends=True)
+    return replace(step, at_s=step.at_s + lasting_s, value=None, ends=True)
 
 
 def _value(text: str, place: str) -> Value:

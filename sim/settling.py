@@ -190,6 +190,8 @@ class _State:
             free = int(capacity) - len(surely)
             having = [r for r in rest if not r.loan.told][: max(0, free)]
             holders.update((r.component.number, r.loan.port.name) for r in (*surely, *having))
+            for r in (*surely, *having):
+                self.w.held[self.w.hold_base[e] + r.component.number] += 1
             self._queue(e, free - len(having), [r for r in rest if r not in having])
         return holders
 
@@ -255,6 +257,7 @@ class _State:
         for request in given:  # read a moment before they got it
             w.queue[int(w.tail[0]) & (len(w.queue) - 1)] = request.item
             w.tail[0] += 1
+            w.held[w.hold_base[e] + request.component.number] += 1
         w.free[e] = free - len(given)
         rest = rest[: int(w.wait_size[e])]
         w.wait[w.wait_base[e] : w.wait_base[e] + len(rest)] = [r.item for r in rest]

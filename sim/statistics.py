@@ -20,7 +20,7 @@ class Difference:
     Attributes:
         mean: of the differences.
         half_width: of the mean's t interval; infinite with a single pair.
-        p_greater: share of pairs in which the scenario's figure is greater, ties counting half.
+        p_greater: share of pairs in which the scenario's figure is greater; pairs that tie are shared evenly.
         resolved: whether the interval excludes 0.
     """
 
@@ -66,8 +66,7 @@ def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float
     return low, high
 
 
-def violated_by(samples: NDArray[np.float64], sign: str, value: float) -> NDArray[np.bool_]:
-    """Whether a limit has been violated up to each time: (replications, times) -> the same shape."""
-    beyond = samples < value if sign == "<" else samples > value
-    reached: NDArray[np.bool_] = np.logical_or.accumulate(beyond, axis=1)
+def ever(passed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a limit has been passed up to each time: (replications, times) -> the same shape."""
+    reached: NDArray[np.bool_] = np.logical_or.accumulate(passed, axis=1)
     return reached

@@ -109,6 +109,9 @@ def question(
     Raises:
         BadRequest: a text that is not understood.
     """
+    for name, given in (("kpis", kpis), ("limits", limits)):
+        if isinstance(given, str):
+            raise BadRequest(f"{name}={given!r}", "give a list of texts")
     parsed = tuple(parse_limit(limit) if isinstance(limit, str) else limit for limit in limits)
     wanted = parse_goal(goal) if goal else None
     precision = parse_precision(until) if isinstance(until, str) else until
@@ -132,7 +135,7 @@ def job_of(
     Raises:
         BadRequest, Refused: as `compare`.
     """
-    if not 0 <= seed <= SEED_MAX:
+    if not isinstance(seed, int) or not 0 <= seed <= SEED_MAX:
         raise BadRequest(f"seed {seed}", f"take 0 … {SEED_MAX}")
     scenarios = tuple(parse_scenario(o) if isinstance(o, str) else o for o in options)
     unit_s = base.unit_s if isinstance(base, Layout) else 1.0
@@ -157,6 +160,8 @@ def span_s(span: str | float, unit_s: float, what: str) -> float:
     Raises:
         BadRequest: no positive time.
     """
+    if not isinstance(span, str | int | float):
+        raise BadRequest(f"{what} of {span!r}", "a positive time such as 8h, or a number")
     found = parse_duration_s(span, what) if isinstance(span, str) else float(span) * unit_s
     if not found > 0:
         raise BadRequest(f"{what} of {span}", "a positive time such as 8h")

@@ -103,7 +103,7 @@ def _entities(layout: Layout, w: World) -> None:
         w.capacity.append(int(e.capacity) if e.kind is Resource else 0)
         w.free.append(int(e.capacity) if e.kind is Resource else 0)
         w.share.append(1.0)
-        for column in (w.rate, w.since, w.area, w.unserved, w.spilling, w.short, w.spilt):
+        for column in (w.rate, w.since, w.area, w.offered, w.unserved, w.spilling, w.short, w.spilt):
             column.append(0.0)
         for counts in (w.wait_head, w.wait_count, w.ring_head, w.settling):
             counts.append(0)
@@ -111,6 +111,8 @@ def _entities(layout: Layout, w: World) -> None:
         w.ring_base.append(len(w.ring))
         w.ring_size.append(e.size)
         w.ring.extend([*e.items, *[0.0] * (e.size - len(e.items))])
+        w.hold_base.append(len(w.held))
+        w.held.extend([0] * (len(layout.components) if e.kind is Resource else 0))
         w.wait_base.append(len(w.wait))
         w.wait_size.append(waiting + WAITING_MIN if e.kind is Resource else 0)
         w.wait.extend([0] * w.wait_size[-1])

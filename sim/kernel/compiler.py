@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematics, printer, program, rules, world
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
-from sim.kernel.program import LIBRARY, SYMBOL, Program
+from sim.kernel.program import LIBRARY, OWN, SYMBOL, Program
 from sim.kernel.syntax import parsed
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
@@ -142,7 +142,7 @@ def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
     kinds: list[Any] = [ctypes.c_void_p] * 3
     array = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
     kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 10
-    function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(EXPORTED))
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(OWN + EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
 
 

@@ -33,6 +33,7 @@ WORDS: Mapping[int, tuple[str, str]] = {
     ),
     rules.NEGATIVE_RATE: ("set {transfer} to a negative rate", "turn the Transfer round instead"),
     rules.TOO_MANY_EVENTS: ("ran past the limit of events", "shorten the horizon or slow the plant down"),
+    rules.NOT_HELD: ("released a unit of {entity} that it does not have", "release once for each loan"),
     rules.RELEASED_TWICE: ("released more units of {entity} than it has", "release once for each loan"),
     rules.NEGATIVE_SPEED: ("let {slot} run at a negative speed", "speeds are 0 or more"),
     rules.NEGATIVE_AMOUNT: ("put or took a negative amount at {entity}", "take instead of putting a negative amount"),

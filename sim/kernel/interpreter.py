@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly
+from sim.kernel.doubles import Doubles, Stopped, compilable, constants
 from sim.kernel.faults import broken, fault_of
-from sim.kernel.handles import Stopped, instances
-from sim.kernel.loop import COMMAND
+from sim.kernel.handles import instances
+from sim.kernel.loop import COMMAND, EXPIRE
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
-from sim.spec import Opaque
+from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
 
 EVENTS_MAX = 50_000_000
@@ -35,7 +36,7 @@ class Act:
     """One intervention, by number.
 
     Attributes:
-        kind, component, index, value: as `sim.kernel.loop.intervene` takes them, or COMMAND.
+        kind, component, index, value: as `sim.kernel.loop.intervene` takes them, COMMAND or EXPIRE.
     """
 
     at: float
@@ -88,8 +89,7 @@ class Interpreter:
         ]  # fmt: skip
         if fresh != 1:
             self._refuse_processes(exactly=fresh == 0)
-        self._handlers = [{h.number: self._turning(h.function) for h in kind.handlers} for kind in kinds]
-        self._rules = [[(h.number, h.trigger.guard, self._turning(h.function)) for h in kind.rules] for kind in kinds]
+        self._compute(kinds)
         for act in acts:
             self.plan(act)
         for k, when in enumerate(calendar):
@@ -104,6 +104,29 @@ class Interpreter:
         self._drain_soon()
         for component, handler in self._processes:
             self.env.process(handler.function(component, self.env))
+
+    def _compute(self, kinds: Sequence[ComponentType]) -> None:
+        """What the handlers and guards of each component are: in doubles where the kernel could run them."""
+        doubles = Doubles(self.world)
+        self._handlers: list[dict[int, Callable[..., Any]]] = []
+        self._rules: list[list[tuple[int, Callable[..., Any], Callable[..., Any]]]] = []
+        made: dict[ComponentType, tuple[dict[int, Any], list[Any]]] = {}
+        for component, kind in zip(self.components, kinds, strict=True):
+            if compilable(kind):
+                vars(component).update(constants(kind))
+            if kind not in made:
+                made[kind] = self._functions(kind, doubles)
+            handlers, guards = made[kind]
+            self._handlers.append(handlers)
+            self._rules.append(guards)
+
+    def _functions(self, kind: ComponentType, doubles: Doubles) -> tuple[dict[int, Any], list[Any]]:
+        """Handlers by their numbers; rules as number, guard and handler."""
+        if compilable(kind):
+            handlers = {h.number: doubles.handler(h) for h in kind.handlers}
+            return handlers, [(h.number, doubles.guard(h), handlers[h.number]) for h in kind.rules]
+        handlers = {h.number: self._turning(h.function) for h in kind.handlers}
+        return handlers, [(h.number, h.trigger.guard, handlers[h.number]) for h in kind.rules]
 
     def plan(self, act: Act) -> None:
         """An intervention to come, or at this very moment."""
@@ -236,6 +259,9 @@ class Interpreter:
         if act.kind == COMMAND:
             self._step(act.component, act.index)
             return
+        if act.kind == EXPIRE:
+            self._step(act.component, loop.expire(w, act.index))
+            return
         self._busy = True
         loop.intervene(w, act.kind, act.component, act.index, act.value)
         self._busy = False
@@ -308,7 +334,6 @@ class Interpreter:
     def _fires(self, component: object, c: int) -> bool:
         self.world.fault_handler = LOOK
         for number, guard, function in self._rules[c]:
-            assert guard is not None
             if guard(component):
                 loop.note(self.world, c, number)
                 function(component)

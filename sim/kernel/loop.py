@@ -28,17 +28,20 @@ from sim.kernel.rules import (
     plan,
     recapacitate,
     resume,
+    running,
     shift,
     signal,
     start,
+    stop,
     touch,
     uniform,
 )
 from sim.kernel.world import LEVEL, NEVER, RESOURCE, World
 
-SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND = range(8)
-"""Kinds of interventions."""
-AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
+SET_NUMBER, SET_STATE, SET_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(8)
+"""Kinds of interventions; the last two run a handler, and let a timer fire."""
+ADDED = 8  # on top of a kind that sets: added to what is there then
+AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW, USED = range(12)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
@@ -86,7 +89,9 @@ def begin(w: World, fresh: int) -> None:
                 start(w, k, draw(w, w.slot_draw[k], w.slot_draw_at[k]))
         for j in range(len(w.starts)):
             enqueue(w, w.starts[j])
-    if fresh > 0:  # going on exactly keeps the predicted crossings bit for bit
+    if fresh > 0:  # going on exactly keeps the predicted crossings and the statistics bit for bit
+        for e in range(len(w.offered)):
+            w.offered[e] = -w.capacity[e] * w.now
         settle_all(w)
     for c in range(len(w.queued)):
         if w.queued[c] == 0:
@@ -94,8 +99,24 @@ def begin(w: World, fresh: int) -> None:
             enqueue(w, c * TRACE_BASE)
 
 
+def present(w: World, kind: int, at: int) -> float:
+    """What an intervention of that kind would set, as it is now."""
+    if kind == SET_NUMBER:
+        return w.number[at]
+    if kind == SET_CAPACITY:
+        return float(w.capacity[at])
+    if kind == SET_CEILING:
+        return w.ceiling[at]
+    if w.entity_kind[at] == LEVEL:
+        return level(w, at)
+    return w.amount[at]
+
+
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
-    """What a scenario does; a COMMAND is the caller's."""
+    """What a scenario does; COMMAND and EXPIRE are the caller's."""
+    if kind >= ADDED:
+        kind -= ADDED
+        x += present(w, kind, at)
     if kind == SET_NUMBER:
         assign(w, c, at, x)
         settle_all(w)
@@ -104,8 +125,6 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
         gates(w, c, at)
     elif kind == SET_CAPACITY:
         recapacitate(w, at, int(x))
-    elif kind == ADD_CAPACITY:
-        recapacitate(w, at, w.capacity[at] + int(x))
     elif kind == SET_SIGNAL:
         signal(w, at, x)
     elif kind == SET_CEILING:
@@ -117,6 +136,14 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
             splash(w, at, x - level(w, at))
         else:
             shift(w, at, x - w.amount[at])
+
+
+def expire(w: World, k: int) -> int:
+    """A timer that runs, or stands still at its gate, fires now: its handler. Of one that was not started, LOOK."""
+    if not running(w, k):
+        return LOOK
+    stop(w, k)
+    return w.slot_handler[k]
 
 
 def earliest(w: World) -> int:
@@ -171,6 +198,9 @@ def read(w: World, kind: int, at: int, when: float) -> float:
         return float(w.mode[at])
     if kind == LENT:
         return float(w.capacity[at] - w.free[at])
+    if kind == USED:
+        offered = w.offered[at] + w.capacity[at] * when
+        return w.area[at] / offered if offered > 0.0 else 0.0
     return w.wish[at] * w.share[w.transfer_src[at]]
 
 
@@ -236,6 +266,8 @@ def run(
                     w.traced += 1
                 if what[i, 0] == COMMAND:
                     h = what[i, 2]
+                elif what[i, 0] == EXPIRE:
+                    h = expire(w, what[i, 2])
                 else:
                     intervene(w, what[i, 0], c, what[i, 2], value[i])
                 i += 1

@@ -31,6 +31,7 @@ NEGATIVE_AMOUNT = 14
 UNCONNECTED = 15
 NUMBERS_ONLY = 16
 TURNS_WITHOUT_END = 17
+NOT_HELD = 18
 
 LARGEST = 1.7976931348623157e308
 TURNS_MAX = 1000  # turns of a loop in a handler: it runs at every event
@@ -216,7 +217,9 @@ def lend(w: World, e: int) -> None:
     w.since[e] = w.now
     while w.free[e] > 0 and w.wait_count[e] > 0:
         w.free[e] -= 1
-        enqueue(w, w.wait[w.wait_base[e] + w.wait_head[e]])
+        item = w.wait[w.wait_base[e] + w.wait_head[e]]
+        w.held[w.hold_base[e] + item // TRACE_BASE] += 1
+        enqueue(w, item)
         w.wait_head[e] = (w.wait_head[e] + 1) % w.wait_size[e]
         w.wait_count[e] -= 1
     touch(w, e)
@@ -233,7 +236,13 @@ def request(w: World, e: int, item: int) -> None:
 
 
 def release(w: World, e: int) -> None:
-    """Give a unit back."""
+    """Give a unit back, which whoever's handler runs must have; of SimPy's own processes nobody knows who they are."""
+    if w.current >= 0:
+        h = w.hold_base[e] + w.current
+        if w.held[h] <= 0:
+            fail(w, NOT_HELD, e)
+        else:
+            w.held[h] -= 1
     w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
     w.since[e] = w.now
     w.free[e] += 1
@@ -246,6 +255,7 @@ def recapacitate(w: World, e: int, capacity: int) -> None:
     """Another number of units; lent ones stay lent."""
     w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
     w.since[e] = w.now
+    w.offered[e] -= (capacity - w.capacity[e]) * w.now
     w.free[e] += capacity - w.capacity[e]
     w.capacity[e] = capacity
     lend(w, e)

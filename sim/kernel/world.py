@@ -71,6 +71,7 @@ class World:
     ring_size: PlanInts
     wait_base: PlanInts  # e -> first place of those who wait for it
     wait_size: PlanInts
+    hold_base: PlanInts  # resource -> first of its components' loans
     transfer_src: PlanInts
     transfer_dst: PlanInts
     # --- chance and statistics
@@ -114,6 +115,7 @@ class World:
     rate: StateFloats
     since: StateFloats  # the moment of which `amount` tells
     area: StateFloats  # integral of the amount over time
+    offered: StateFloats  # integral of a resource's units over time, less units * now
     unserved: StateFloats  # of the rates: what an empty level owes now
     spilling: StateFloats
     short: StateFloats  # what was owed, summed
@@ -123,6 +125,7 @@ class World:
     wish: StateFloats  # transfer -> wanted rate
     capacity: StateInts
     free: StateInts
+    held: StateInts  # hold_base[e] + c -> units of resource e that component c has
     wait_head: StateInts
     wait_count: StateInts
     wait: StateInts

@@ -35,7 +35,7 @@ from sim.spec import (
     on,
     when,
 )
-from tests.sim.kernels import Types, acts_of, outcomes
+from tests.sim.kernels import Types, acts_of, interpreted, outcomes
 from tests.sim.layouts import line10
 
 
@@ -261,7 +261,7 @@ class Hasty(Component):
 
 
 def types() -> Types:
-    kinds = (Wrong, Backwards, Slowing, Restless, Dividing, Echo, Hasty)
+    kinds = (Wrong, Backwards, Slowing, Restless, Dividing, Echo, Hasty, Borrower)
     return tuple(sorted(map(component_type, kinds), key=lambda t: t.cls.__qualname__))
 
 
@@ -305,7 +305,7 @@ FAULTS = {
     "makes_whole_of_infinity": "computed something that is no finite number",
     "waits_less_than_nothing": "started W.wait with a time that is negative or no number, at 1 min (give 0 or more)",
     "waits_no_time": "started W.wait with a time that is negative or no number",
-    "releases": "released more units of crew than it has, at 1 min (release once for each loan)",
+    "releases": "released a unit of crew that it does not have, at 1 min (release once for each loan)",
     "asks_for_ever": "asked crew for more units than can wait",
     "signals_no_number": "computed something that is no finite number",
     "flows_without_bound": "computed something that is no finite number",
@@ -326,6 +326,48 @@ def test_what_cannot_be_done_is_refused_with_component_handler_and_fix(name: str
 
 def test_every_command_of_the_wrong_component_is_tried() -> None:
     assert set(FAULTS) == {h.name for h in component_type(Wrong).of("command")}
+
+
+class Borrower(Component):
+    """Somebody who asks for a unit and gives one back when told to."""
+
+    hand = Port(Resource)
+    had = Var(0)
+
+    @on(hand)
+    def gets(self) -> None:
+        self.had += 1
+
+    @command
+    def asks(self) -> None:
+        self.hand.request()
+
+    @command
+    def gives(self) -> None:
+        self.hand.release()
+
+
+def two_borrowers() -> Layout:
+    made = Layout("yard", "min")
+    hand = made.resource("hand", 2)
+    for name in ("A", "B"):
+        made.add(Borrower, name, hand=hand)
+    return made
+
+
+def test_who_has_no_unit_cannot_give_back_anothers() -> None:
+    said = refusal(two_borrowers(), (1.0, "A.asks", 0.0), (2.0, "B.gives", 0.0))
+    assert re.match(
+        r"B \(Borrower\.gives, \S+test_component_errors\.py:\d+\) released a unit of hand that it does", said
+    )
+    said = refusal(two_borrowers(), (1.0, "A.asks", 0.0), (2.0, "A.gives", 0.0), (3.0, "A.gives", 0.0))
+    assert "A (Borrower.gives" in said and "at 3 min (release once for each loan)" in said
+
+
+def test_who_has_two_units_gives_back_both() -> None:
+    steps = [(1.0, "A.asks", 0.0), (2.0, "A.asks", 0.0), (3.0, "A.gives", 0.0), (4.0, "A.gives", 0.0)]
+    run = interpreted(two_borrowers(), 10.0, acts=acts_of(two_borrowers(), steps), types=types())
+    assert run.world.free[0] == 2
 
 
 def test_the_line_that_is_told_is_the_handlers() -> None:
@@ -450,8 +492,8 @@ def test_an_intervention_that_cannot_be_is_not_blamed_on_a_component() -> None:
         ("M3.speed", "fast", "M3.speed = 'fast' (give a finite number)"),
         ("M3.health", "broken", "M3.health = 'broken' (one of ('up', 'down'))"),
         ("M3.health", 1.0, "M3.health = 1.0 (one of ('up', 'down'))"),
-        ("crew.capacity", 1.5, "crew.capacity = 1.5 (a whole number, 0 or more)"),
-        ("crew.capacity", -1, "crew.capacity = -1 (a whole number, 0 or more)"),
+        ("crew.capacity", 1.5, "crew.capacity = 1.5 (a whole number of units)"),
+        ("crew.capacity", -1, "crew.capacity = -1 (give 0 or more)"),
         ("B1.capacity", -1.0, "B1.capacity = -1 (give 0 or more)"),
         ("B1.level", -1.0, "B1.level = -1 (give 0 or more)"),
     ],
@@ -470,9 +512,12 @@ def test_an_intervention_has_a_time(at: float) -> None:
         Names(assemble(line10())).act(at, "M3.speed", 1.0)
 
 
-def test_only_units_of_a_resource_are_added() -> None:
-    with pytest.raises(Misspelt, match="only units of a resource can be added"):
-        Names(assemble(line10())).act(1.0, "M3.speed", 1.0, more=True)
+def test_only_numbers_are_added_to_and_units_come_whole() -> None:
+    names = Names(assemble(line10()))
+    with pytest.raises(Misspelt, match=r"M3.health \+1.0 \(a state cannot be added to"):
+        names.act(1.0, "M3.health", 1.0, more=True)
+    with pytest.raises(Misspelt, match="a whole number of units"):
+        names.act(1.0, "crew.capacity", 0.5, more=True)
 
 
 def test_an_unknown_figure_is_told_with_the_nearest() -> None:

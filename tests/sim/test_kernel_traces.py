@@ -14,11 +14,13 @@ from tests.sim.layouts import line10, random_plant, three_tanks
 LINE_STEPS: list[Step] = [
     (100.0, "M3.cycle.mean", 2.0), (150.0, "crew.capacity", 3), (180.0, "M4.speed", 0.25), (200.0, "M5.health", "down"),
     (230.0, "M5.health", "up"), (250.0, "B2.capacity", 12), (260.0, "B2.level", 11), (280.0, "M4.speed", 0.0),
-    (300.0, "crew.capacity", 1), (320.0, "M4.speed", 1.5),
+    (300.0, "crew.capacity", 1), (320.0, "M4.speed", 1.5), (350.0, "M6.fail", 0), (350.5, "M6.fail", 0),
+    (350.5, "M7.job", 0), (360.0, "M8.fix", 0),
 ]  # fmt: skip
 TANK_STEPS: list[Step] = [
     (200.0, "P1.switch_off", 0), (300.0, "P2.high", 60.0), (400.0, "crew.capacity", 2), (500.0, "P1.rate", 8.0),
     (600.0, "T1.level", 3.0), (700.0, "P1.switch_on", 0), (800.0, "T2.capacity", 70.0),
+    (850.0, "P2.fail", 0),
 ]  # fmt: skip
 
 

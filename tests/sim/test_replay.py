@@ -83,7 +83,7 @@ def test_a_replay_that_differs_says_what(runner: Runner) -> None:
     again = replay(content, runner)
     assert not again.same
     told = "\n".join(again.differences)
-    assert "model_hash" in told and "numpy: 1.0 then" in told and "baseline, parts" in told
+    assert "model_hash" in told and "numpy: 1.0 then" in told and "outcomes.0.kpis.parts.mean" in told
 
 
 def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
@@ -93,10 +93,46 @@ def test_a_result_that_was_touched_is_found_out(runner: Runner) -> None:
     assert not again.same and "parts" in again.differences[0]
 
 
+@pytest.mark.parametrize(
+    ("place", "forged"),
+    [
+        (("choice", "name"), "B2"), (("choice", "p_better"), 1.0), (("choice",), None), (("confidence",), 0.99),
+        (("seed",), 7), (("quantiles",), []), (("state_hash",), "0" * 64), (("digest",), ""), (("plan", "name"), "x"),
+        (("outcomes", 1, "differences", "parts", "mean"), 999.0), (("outcomes", 1, "fans", "B2.level", 0, 3), -1.0),
+        (("outcomes", 1, "limits", 0, "probability", 2), 0.5), (("clock_s",), 1.0), (("surplus",), 1),
+    ],
+)  # fmt: skip
+def test_nothing_that_a_result_says_can_be_forged(runner: Runner, place: tuple[Any, ...], forged: Any) -> None:
+    content = a_line(runner)
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = forged
+    again = replay(content, runner)
+    assert not again.same and any(".".join(map(str, place)) in d for d in again.differences)
+
+
 @pytest.mark.parametrize("broken", [{}, {"question": {}}, {"question": 1, "base": {"layout": []}}])
 def test_what_is_no_result_is_refused(broken: dict[str, Any], runner: Runner) -> None:
     with pytest.raises(BadRequest, match="no result"):
         replay(broken, runner)
+
+
+def test_one_more_of_a_crew_becomes_a_command_to_the_point_that_sets_it(runner: Runner) -> None:
+    plant = read_plant(plant_folder("bottling"), {})
+    now = Now(plant, observe(plant, LayoutMover(plant, 1), 1800.0, 1_700_000_000_000_000_000))
+    ask: dict[str, Any] = {"horizon": "1h", "replications": 8, "runner": runner}
+    options = ["crew.size+=1 at 10m for 20m; crew.size+=2 at 40m", "crew.capacity+=1 at 10m", "filler.speed=1.2"]
+    point, layout, speed = compare(now, [*options, "crew.size=2 at 10m"], **ask).scenarios[:3]
+    told = [(d.point, d.value, d.at_s) for d in point.drafts]
+    assert told == [("crew.size", 2.0, 600.0), ("crew.size", 1.0, 1800.0), ("crew.size", 3.0, 2400.0)]
+    assert point.by_hand == layout.by_hand == speed.by_hand == ()
+    assert [(d.point, d.value) for d in layout.drafts] == [("crew.size", 2.0)]
+    assert [(d.point, round(d.value, 9)) for d in speed.drafts] == [("filler.command.MachSpeed", 6.0)]
+    same = compare(now, ["crew.size+=1 at 10m", "crew.capacity+=1 at 10m", "crew.size=2 at 10m"], **ask).scenarios
+    assert same[0].kpis == same[1].kpis == same[2].kpis, "three ways to say it"
+    with pytest.raises(BadRequest, match="take 0 … 6"):
+        compare(now, ["crew.size+=6"], **ask)
 
 
 def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) -> None:
