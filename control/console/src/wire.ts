@@ -851,7 +851,7 @@ export interface TurnsTaken {
   failed: number;
 }
 
-/** GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one. `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed already. `quiet`: those that were passed and have not been kept for `off_delay_s` since. */
+/** GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one. `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed already. `quiet`: those that were passed and have not been kept for `off_delay_s` since. `why` also says what is no longer as the newest forecast took it to be. */
 export interface LookaheadState {
   state: string;
   why: string;
