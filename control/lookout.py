@@ -9,7 +9,6 @@ import asyncio
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,29 +22,21 @@ import numpy as np
 from control.errors import words
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.lookahead import Forecast, forecast_of, packed, sample_every_s, seed_of
+from control.lookahead import Forecast
 from control.lookahead_alarms import Alarm, Alarms, Quiet, Shelf, Status, sentence
 from control.lookahead_audit import LookaheadLetters
 from control.lookahead_futures import Futures
-from control.lookahead_ground import Ground, ground
-from control.lookahead_rival import Paces
+from control.lookahead_ground import Ground
+from control.lookahead_look import Look, Made
 from control.lookahead_score import Score, Summary, summary
 from control.lookahead_store import LookaheadStore
 from control.outbox import Outbox
-from control.sight import held, values
 from protocols.link import Clock
-from sim.experiment import conclude, replicate
-from sim.job import Where
-from sim.plant_model import noise, read_plant_model, start_points
-from sim.question import check
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
-from sim.whatif import Now, job_of, question
-from twin.columns import Snapshot
 from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
 from twin.lookahead import Lookahead
 from twin.nearest import nearest
-from twin.plant import Plant
 from twin.quality import is_good
 
 LOOK_EVERY_S = 0.5  # how soon a limit that is passed, or a forecast that has come due, is seen
@@ -59,7 +50,6 @@ LIGHT_S = 0.5
 LIGHT_MAX_S = 2.0  # that even such a look goes on beside what people ask
 TIMEOUT_S = 120.0  # of one forecast: past it the workers are busy with something else, or a model is far too slow
 STALE_TURNS = 3  # a forecast older than so many turns is not of now
-HELD_MAX = 500  # settable points watched for commands that the forecast knew nothing of
 SUMMARY_MAX = 2_000  # newest scores and alarms that the track record is made of
 SHELVED_MAX_S = 86_400.0  # a day: what nobody wants to hear of for longer is no limit of the plant
 T = TypeVar("T")
@@ -91,15 +81,6 @@ class Turns:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A forecast, what it stands on, and whether threads made it."""
-
-    forecast: Forecast
-    ground: Ground
-    on_threads: bool
-
-
 class Lookout:
     """Owned by the event loop; one simulation at a time, in a thread of its own, on the workers that everybody shares.
 
@@ -111,7 +92,7 @@ class Lookout:
         self, live: LiveTwin, runner: Runner, store: LookaheadStore, evidence: Evidence, clock: Clock,
         new_id: Callable[[], str], busy: Callable[[], str],
     ) -> None:  # fmt: skip
-        self._live, self._runner, self._store, self._clock = live, runner, store, clock
+        self._live, self._store, self._clock = live, store, clock
         self._new_id, self._busy = new_id, busy
         self.asked = live.plant.lookahead
         self.turns = Turns()
@@ -124,11 +105,11 @@ class Lookout:
         self._light = False
         limits = [parse_limit(x) for x in (self.asked.limits if self.asked else ())]
         self._limits: tuple[Limit, ...] = tuple({str(limit): limit for limit in limits}.values())
-        self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
-        self._paces = Paces(self.asked.counters if self.asked else (), (self.asked or Lookahead()).horizon_s)
+        asked = self.asked or Lookahead()
+        self._alarms = Alarms(asked, self._limits, (), new_id)
+        self._look = Look(asked, self._limits, runner, new_id)
         self._shelves: dict[str, Shelf] = {}
         self._said = State.OFF
-        self._settable: tuple[Plant, list[str]] | None = None
         self._begun = clock()
         self._cancel = threading.Event()
         self._thread = ThreadPoolExecutor(1, "lookahead")
@@ -259,7 +240,7 @@ class Lookout:
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
-            await self._turn(asked)
+            await self._turn()
             took_s = loop.time() - begun
             missed = int(took_s / asked.every_s)
             self.turns.late += missed
@@ -278,14 +259,14 @@ class Lookout:
         waited_s = asyncio.get_running_loop().time() - begun
         await asyncio.sleep(min(longest_s, max(SOON_S, least_s)) - waited_s)
 
-    async def _turn(self, asked: Lookahead) -> None:
+    async def _turn(self) -> None:
         why, refused = "" if self._light else self._busy(), False
         if why:
             self.turns.yielded += 1
         else:
             try:
                 alone = not self._busy()
-                made = await self._simulated(asked)
+                made = await self._simulated()
                 if alone and not self._busy():
                     self._light = made.on_threads and made.forecast.took_s <= LIGHT_S
                 await self._take(made)
@@ -311,7 +292,7 @@ class Lookout:
         self._refused = refused or (self._refused and why != "")
         self._tell("turn")
 
-    async def _simulated(self, asked: Lookahead) -> Made:
+    async def _simulated(self) -> Made:
         """
         Raises:
             Cancelled: people asked for the workers. TwinloopError: there is no forecast; it says why.
@@ -319,7 +300,7 @@ class Lookout:
         loop = asyncio.get_running_loop()
         cancel = self._cancel = threading.Event()
         plant, snapshot = self._live.plant, self._live.snapshot()
-        work = loop.run_in_executor(self._thread, self._simulate, asked, plant, snapshot, cancel)
+        work = loop.run_in_executor(self._thread, self._look.make, plant, snapshot, cancel)
         work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it after a stop
         begun = loop.time()
         end = begun + TIMEOUT_S
@@ -337,40 +318,6 @@ class Lookout:
         # A model's own fault must not end the server that watches the plant.
         log.error("the look-ahead failed", exc_info=found)
         raise Unavailable("something went wrong inside the simulation", "the server's log has the details")
-
-    def _simulate(self, asked: Lookahead, plant: Plant, snapshot: Snapshot, cancel: threading.Event) -> Made:
-        """On a thread."""
-        identity = self._new_id()
-        begun = time.perf_counter()
-        ahead = question(limits=self._limits, replications=asked.replications)
-        job = job_of(
-            Now(plant, snapshot), (), ahead, horizon=asked.horizon_s, every=sample_every_s(asked.horizon_s),
-            seed=seed_of(identity),
-        )  # fmt: skip
-        check(job, ahead)
-        try:
-            block, stopped = replicate(job, ahead, self._runner, cancel=cancel)
-        except TwinloopError as error:  # the state was known: it is a component, or a worker, that failed
-            raise Unavailable(f"a replication failed: {error.message}", error.hint) from error
-        result = replace(conclude(job, ahead, block, stopped), wall_s=time.perf_counter() - begun)
-        drawn = {name: packed(block.samples[0, :, :, p]) for p, name in enumerate(job.outputs)}
-        started = values(plant, list(result.units), snapshot)
-        told = held(plant, self._held_names(plant), snapshot)
-        model = read_plant_model(plant)
-        made = forecast_of(identity, result, told, started, noise(model), drawn)
-        if not plant.clock:  # it lives in our time
-            made = replace(made, clock_s=made.made_at / 1e9)
-        made = replace(made, paces=self._paces.look(made.clock_s, started))
-        stands_on = ground(plant, start_points(plant, model), model.stale_after_s, told)
-        return Made(made, stands_on, job.faster().where is Where.THREADS)
-
-    def _held_names(self, plant: Plant) -> list[str]:
-        """Settable points, at most HELD_MAX: looked up once for each edit of the plant."""
-        if self._settable is None or self._settable[0] is not plant:
-            current = plant.points.current
-            rows = np.flatnonzero(current.flagged("writable"))[:HELD_MAX]
-            self._settable = plant, current.take(rows).words("name")
-        return self._settable[1]
 
     async def _take(self, made: Made) -> None:
         await self._futures.take(made.forecast)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from control import lookahead_look
 from control import lookout as module
 from control.evidence import LOOKAHEAD
 from control.lookahead_alarms import Alarm, Status
@@ -219,7 +220,7 @@ async def test_a_component_that_fails_is_a_failed_turn_and_no_unknown_state(
 
     async with works(tmp_path) as plant:
         ask(plant)
-        monkeypatch.setattr(module, "replicate", fails)
+        monkeypatch.setattr(lookahead_look, "replicate", fails)
         async with looking(plant, tmp_path) as made:
             await until(lambda: made.turns.failed, lambda n: n >= 1)  # type: ignore[operator]
             assert made.turns.refused == 0
@@ -252,7 +253,7 @@ async def test_a_fault_of_the_model_ends_no_server(tmp_path: Path, monkeypatch: 
     async with works(tmp_path) as plant:
         ask(plant)
         with monkeypatch.context() as patched:
-            patched.setattr(module, "job_of", broken)
+            patched.setattr(lookahead_look, "job_of", broken)
             async with looking(plant, tmp_path) as made:
                 await until(lambda: made.turns.failed, lambda n: n >= 2)  # type: ignore[operator]
                 assert "something went wrong" in made.why and made.state is State.WAITING
