@@ -45,14 +45,19 @@ def replicate(
     w: World, ints: NDArray[np.int64], floats: NDArray[np.float64], first: int, last: int, offset: int, fresh: int,
     horizon: float, events_max: int, at: NDArray[np.float64], what: NDArray[np.int64], value: NDArray[np.float64],
     grid: NDArray[np.float64], watched: NDArray[np.int64], wanted: NDArray[np.int64], samples: NDArray[np.float32],
-    figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64], flag: NDArray[np.int64],
+    images: NDArray[np.float64], limits: NDArray[np.int64], bounds: NDArray[np.float64], extremes: NDArray[np.float64],
+    passed: NDArray[np.float64], figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64],
+    flag: NDArray[np.int64],
 ) -> int:
     events = 0
     for r in range(first, last):
         restore(w, ints, floats, r % len(ints))
         w.replication = offset + r
         begin(w, fresh)
-        run(w, horizon, events_max, at, what, value, grid, watched, samples, r * len(grid), flag)
+        run(
+            w, horizon, events_max, at, what, value, grid, watched, samples, images, limits, bounds, extremes, passed, r,
+            flag,
+        )
         finish(w)
         for j in range(len(wanted)):
             figures[r, j] = read(w, wanted[j, 0], wanted[j, 1], w.now)
@@ -153,7 +158,7 @@ def _kernel(types: tuple[ComponentType, ...], _constants: str) -> Kernel:
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
     array = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 11
+    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 16
     function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(OWN + EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
 

@@ -25,6 +25,7 @@ from sim.kernel.faults import broken, fault_of
 from sim.kernel.handles import instances
 from sim.kernel.loop import COMMAND, EXPIRE
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
+from sim.kernel.watch import Seen
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
 from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
@@ -136,9 +137,13 @@ class Interpreter:
         self._at(act.at, 1, lambda event: self._act(act))
 
     def run(
-        self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+        self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None,
+        seen: Seen | None = None,
+    ) -> NDArray[np.float32]:  # fmt: skip
         """Everything up to and including the horizon; samples, shape (t, p).
+
+        Args:
+            seen: room of this replication for what is seen between events; it goes on where it was.
 
         Raises:
             Fault: a component did what cannot be; the message names it.
@@ -147,6 +152,7 @@ class Interpreter:
         grid = np.empty(0) if grid is None else grid
         watched = np.empty((0, 2), np.int64) if watched is None else watched
         samples = np.empty((len(grid), len(watched)), np.float32)
+        room = None if seen is None else seen.arrays
         g = 0
         while True:
             t = self.env.peek()
@@ -155,6 +161,8 @@ class Interpreter:
                 for p, (kind, at) in enumerate(watched):
                     samples[g, p] = loop.read(self.world, int(kind), int(at), float(grid[g]))
                 g += 1
+            if room is not None and self.world.now < min(t, horizon):
+                loop.observe(self.world, min(t, horizon), watched, *room, 0)
             if t > horizon:
                 break
             with suppress(Stopped):
