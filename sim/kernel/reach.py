@@ -122,7 +122,9 @@ def put_back(values: Mapping[tuple[str, str], Any]) -> None:
         thing: Any = sys.modules.get(module)
         for part in filter(None, qualname.split(".")):
             thing = getattr(thing, part, None)
-        if thing is not None and vars(thing).get(name, thing) != value:
+        now = thing if thing is None else vars(thing).get(name, thing)
+        # A default of a dataclass with slots is none of its class: there the name is the slot itself.
+        if thing is not None and isinstance(now, PLAIN) and now != value:
             setattr(thing, name, value)
 
 

@@ -26,7 +26,7 @@ PUMP = "pump_335.status"
     ],
 )
 def test_a_scenario_says_what_happens_when(text: str, steps: list[tuple[float, str, float | None]]) -> None:
-    assert list(parse_scenario(text).interventions) == [Intervention(*step) for step in steps]
+    assert list(parse_scenario(text).interventions) == [Intervention(*step, ends=step[2] is None) for step in steps]
 
 
 def test_a_scenario_sets_states_adds_units_and_runs_commands() -> None:
@@ -36,9 +36,9 @@ def test_a_scenario_sets_states_adds_units_and_runs_commands() -> None:
         Intervention(0.0, "demand", 3.0),
         Intervention(0.0, "crew.capacity", -1.0, Verb.ADD),
         Intervention(3600.0, "M5.health", "down"),
-        Intervention(3600.0, "demand", None),
+        Intervention(3600.0, "demand", None, ends=True),
         Intervention(7200.0, "P1.switch_off", 0.0, Verb.RUN),
-        Intervention(10_800.0, "crew.capacity", 1.0, Verb.ADD),
+        Intervention(10_800.0, "crew.capacity", 1.0, Verb.ADD, ends=True),
     )
 
 
@@ -96,7 +96,7 @@ def test_any_text_gives_a_scenario_or_a_bad_request(text: str) -> None:
     [
         ("tank_1.level<3", Limit("tank_1.level", "<", 3.0)),
         (" tank_1.level > 9.5 ", Limit("tank_1.level", ">", 9.5)),
-        ("tank_1.level<=3", Limit("tank_1.level", "<", 3.0)),
+        ("tank_1.level<=3", Limit("tank_1.level", "<=", 3.0)),
         ("tank_1.inflow<-20", Limit("tank_1.inflow", "<", -20.0)),
     ],
 )
