@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import sys
 import types
@@ -69,6 +70,8 @@ def _type(annotation: Any) -> str:
         return " | ".join(f'"{a}"' for a in args)
     if origin in (Union, types.UnionType):
         return " | ".join(_type(a) for a in args)
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        return " | ".join(f'"{e.value}"' for e in annotation)
     if annotation in _NAMES:
         return _NAMES[annotation]
     return str(annotation.__name__)

@@ -123,14 +123,23 @@ export interface ServingInfo {
   endpoint: string;
 }
 
-/** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout. */
+/** How a twin is drawn: its sign, the `point` it shows, and the values of that in which the sign is filled. `tank` and `belt` are filled as far as the value is in its range. */
+export interface MarkInfo {
+  shape: "tank" | "belt" | "machine" | "pump" | "station" | "source" | "people" | "flow" | "circle" | "dot";
+  point: number | null;
+  on: number[];
+}
+
+/** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout; `mark` is null outside the drawing. `kind_name`: what people call twins of its Interface. */
 export interface TwinInfo {
   id: string;
   interface: string;
   kind: string;
+  kind_name: string;
   name: string;
   x: number;
   y: number;
+  mark: MarkInfo | null;
 }
 
 export interface RelationshipInfo {
@@ -139,7 +148,12 @@ export interface RelationshipInfo {
   target: string;
 }
 
-/** `low`/`high` are absent when the range is open. What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a prediction (`preflight`: off, warn or refuse). */
+export interface ValueName {
+  value: number;
+  name: string;
+}
+
+/** `low`/`high` are absent when the range is open. `names` of an enum's or a boolean's values; none for others. `title`: what people call it, "" where its Interface does not say. What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a prediction (`preflight`: off, warn or refuse). */
 export interface PointInfo {
   id: number;
   name: string;
@@ -155,9 +169,11 @@ export interface PointInfo {
   approvals: number;
   approver: string;
   preflight: string;
+  title: string;
+  names: ValueName[];
 }
 
-/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. */
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. */
 export interface PlantInfo {
   id: string;
   name: string;
@@ -168,6 +184,7 @@ export interface PlantInfo {
   points: PointInfo[];
   clock: string | null;
   servings: ServingInfo[];
+  simulated: string[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
