@@ -56,6 +56,10 @@ class WaterJob:
         return (ENERGY,)
 
     @property
+    def limits(self) -> None:
+        return None
+
+    @property
     def where(self) -> Where:
         return Where.PROCESSES
 

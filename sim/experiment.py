@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.job import Block, Job, join, sample_times_s
-from sim.kpi import values
+from sim.kpi import passed_s, values
 from sim.question import Precision, Question, asked_as, check
 from sim.result import Choice, Draft, Figure, Goal, LimitRisk, Outcome, Result
 from sim.runner import Runner
 from sim.scenario import Limit, Scenario
-from sim.statistics import QUANTILES, Difference, ever, fan, half_width, paired_difference, wilson
+from sim.statistics import QUANTILES, Difference, fan, half_width, paired_difference, wilson
 from sim.versions import versions
 
 SAME_MIN = 1_000  # equal pairs before they are believed to be: what differs in 1 of 300 has shown by then (95 %)
@@ -136,7 +136,7 @@ def _outcome(
         fans={name: _rows(fan(each)) for name, each in sampled.items()},
         kpis={name: figure_of(arms[s], asked.confidence) for name, arms in kpis.items()},
         differences={n: paired_difference(a[s], a[0], asked.confidence) for n, a in kpis.items()} if s else {},
-        limits=tuple(_risk(x, sampled[x.point], asked.confidence) for x in asked.limits),
+        limits=tuple(_risk(job, block, s, x, asked.confidence) for x in asked.limits),
         drafts=drafts,
         by_hand=by_hand,
     )
@@ -186,9 +186,10 @@ def figure_of(samples: NDArray[np.float64], confidence: float) -> Figure:
     return Figure(float(samples.mean()), quantiles, half_width(samples, confidence))
 
 
-def _risk(limit: Limit, samples: NDArray[np.float64], confidence: float) -> LimitRisk:
-    hits = ever(limit.passed(samples)).sum(axis=0).tolist()
-    count = len(samples)
+def _risk(job: Job, block: Block, scenario: int, limit: Limit, confidence: float) -> LimitRisk:
+    passed = np.sort(passed_s(job, block, scenario, limit))
+    hits = np.searchsorted(passed, sample_times_s(job), side="right").tolist()
+    count = len(passed)
     intervals = [wilson(h, count, confidence) for h in hits]
     low, high = zip(*intervals, strict=True)
     return LimitRisk(str(limit), tuple(h / count for h in hits), low, high)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.scenario import Scenario
+from sim.scenario import Limit, Scenario
 
 SAMPLE_SLACK = 1e-9  # of a step: the horizon is a sample time when it is a whole number of steps, up to rounding
 
@@ -58,6 +58,9 @@ class Block:
         figures: shape (S, R, F), the job's figures.
         multiplier: the demand multiplier measured at the start, None where there is none.
         backend: what ran them; several, joined by +, when another took over.
+        extremes: the least and the most of each output at any moment, shape (S, R, P, 2); None where only samples tell.
+        passed: seconds after the start when each of the job's limits was first passed, inf never, shape (S, R, L); None
+            where only samples tell.
     """
 
     first: int
@@ -65,6 +68,8 @@ class Block:
     figures: NDArray[np.float64]
     multiplier: float | None = None
     backend: str = ""
+    extremes: NDArray[np.float64] | None = None
+    passed: NDArray[np.float64] | None = None
 
     @property
     def replications(self) -> int:
@@ -85,6 +90,10 @@ class Job(Protocol):
     @property
     def figures(self) -> tuple[str, ...]:
         """What is read at the horizon."""
+
+    @property
+    def limits(self) -> tuple[Limit, ...] | None:
+        """Whose first passing its blocks tell; None when they are samples only, which tell it of any limit."""
 
     @property
     def horizon_s(self) -> float: ...
@@ -133,4 +142,12 @@ def join(blocks: Iterable[Block]) -> Block:
     samples = np.concatenate([b.samples for b in ordered], axis=1)
     figures = np.concatenate([b.figures for b in ordered], axis=1)
     backends = dict.fromkeys(name for b in ordered for name in b.backend.split("+"))
-    return Block(ordered[0].first, samples, figures, ordered[0].multiplier, "+".join(backends))
+    return Block(
+        ordered[0].first, samples, figures, ordered[0].multiplier, "+".join(backends),
+        _joined([b.extremes for b in ordered]), _joined([b.passed for b in ordered]),
+    )  # fmt: skip
+
+
+def _joined(parts: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known, axis=1) if len(known) == len(parts) else None

@@ -1,8 +1,11 @@
 """Figures of a replication by their name: read at the horizon, or made of a trajectory; pure.
 
 parts   crew.utilisation   energy_kwh   what the job reads at the horizon
-T1.level.min .max .mean .final          of the sampled trajectory of T1.level
+T1.level.min .max                       the least and the most of T1.level at any moment
+T1.level.mean .final                    of its sampled trajectory
 first(T1.level<3)                       when the limit was first passed; the horizon where it was not
+
+A job that knows only samples, as that of a water network, tells all of them by its samples.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from numpy.typing import NDArray
 
 from sim.job import Block, Job, sample_times_s
 from sim.scenario import Limit, parse_limit
-from sim.statistics import ever
 from twin.errors import BadRequest
 from twin.nearest import nearest
 
@@ -26,6 +28,7 @@ OF_TRAJECTORY: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]
     "max": lambda s: s.max(axis=1),
     "mean": lambda s: s.mean(axis=1),
 }
+EXTREMES = ("min", "max")  # in the order of a block's `extremes`
 USUAL = ("final", "min")  # what is told of an output when nobody asks for figures
 _FIRST = re.compile(r"first\((.+)\)")
 
@@ -74,13 +77,25 @@ def values(job: Job, block: Block, scenario: int, kpi: str) -> NDArray[np.float6
         found: NDArray[np.float64] = block.figures[scenario, :, job.figures.index(kpi)]
         return found
     if _FIRST.fullmatch(kpi):
-        limit = _limit(kpi)
-        passed = ever(limit.passed(_samples(job, block, scenario, limit.point)))
-        times = sample_times_s(job) / job.origin.time_s
-        never = job.horizon_s / job.origin.time_s
-        return np.where(passed[:, -1], times[passed.argmax(axis=1)], never)
+        return np.minimum(passed_s(job, block, scenario, _limit(kpi)), job.horizon_s) / job.origin.time_s
     name, _, function = kpi.rpartition(".")
+    if block.extremes is not None and function in EXTREMES:
+        return block.extremes[scenario, :, job.outputs.index(name), EXTREMES.index(function)]
     return OF_TRAJECTORY[function](_samples(job, block, scenario, name))
+
+
+def passed_s(job: Job, block: Block, scenario: int, limit: Limit) -> NDArray[np.float64]:
+    """Seconds after the start when each replication first passed the limit, inf never, shape (R,): the moment itself, or the
+    first sample that shows it where the job knows only samples."""
+    if job.limits is not None and block.passed is not None:
+        return block.passed[scenario, :, job.limits.index(limit)]
+    shown = limit.passed(_samples(job, block, scenario, limit.point))  # (R, T)
+    return np.where(shown.any(axis=1), sample_times_s(job)[shown.argmax(axis=1)], np.inf)
+
+
+def limits_of(kpis: Iterable[str]) -> tuple[Limit, ...]:
+    """The limits inside `first(…)` figures."""
+    return tuple(_limit(kpi) for kpi in kpis if _FIRST.fullmatch(kpi))
 
 
 def _samples(job: Job, block: Block, scenario: int, output: str) -> NDArray[np.float64]:

@@ -22,9 +22,14 @@ from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
 from sim.kernel.loop import (
+    ABOVE,
     ADDED,
+    AT_LEAST,
+    AT_MOST,
+    BELOW,
     COMMAND,
     FIRST,
+    MODE,
     SET_AMOUNT,
     SET_CAPACITY,
     SET_CEILING,
@@ -32,8 +37,9 @@ from sim.kernel.loop import (
     SET_SIGNAL,
 )
 from sim.kernel.names import Names, Reading, Target, trajectory_readings
-from sim.kernel.world import Packed, World, pack, unpack
-from sim.kpi import needed
+from sim.kernel.watch import Seen, Watch
+from sim.kernel.world import NEVER, Packed, World, pack, unpack
+from sim.kpi import limits_of, needed
 from sim.layout import Layout
 from sim.layout_drafts import commands
 from sim.layout_file import files_of, load
@@ -57,6 +63,7 @@ HELD: Mapping[int, str] = {
 """Kind of intervention -> the column of the world that it sets."""
 FIXED = (SET_NUMBER, SET_CAPACITY, SET_CEILING)
 """Those that nothing but an intervention changes, as a rule: what they will be is known before the run."""
+SIGNS: Mapping[str, int] = {"<": BELOW, "<=": AT_MOST, ">": ABOVE, ">=": AT_LEAST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class LayoutJob:
     Attributes:
         scenarios: the baseline first.
         outputs, figures: names of readings that are sampled, and read at the horizon.
+        limits: of outputs; when each is first passed is told.
         backend, why, kernel_hash: as chosen.
         model_hash: of the layout.
         base: as in `sim.job.Origin`.
@@ -113,6 +121,7 @@ class LayoutJob:
     scenarios: tuple[Scenario, ...]
     outputs: tuple[str, ...]
     figures: tuple[str, ...]
+    limits: tuple[Limit, ...]
     horizon_s: float
     sample_every_s: float
     seed: int
@@ -163,8 +172,17 @@ class LayoutJob:
         states = [self._state(first + r) for r in range(count)] if self.begin.states is not None else []
         run = self._compiled if self.backend == COMPILED else self._interpreted
         found = [run(arm, first, count, states) for arm in self._arms]
-        samples, figures = np.stack([s for s, _ in found]), np.stack([f for _, f in found])
-        return Block(first, self._told_by_points(samples), figures / self._divisors, backend=self.backend)
+        samples, figures = np.stack([f.samples for f in found]), np.stack([f.figures for f in found])
+        since = np.stack([f.seen.passed for f in found]) - _now(states)  # (S, R, L)
+        return Block(
+            first,
+            self._told_by_points(samples),
+            figures / self._divisors,
+            backend=self.backend,
+            extremes=np.stack([f.seen.extremes for f in found]),
+            # A crossing is reckoned: it may round past the end.
+            passed=np.where(since < NEVER, np.clip(since * self.layout.unit_s, 0.0, self.horizon_s), np.inf),
+        )
 
     def asking(self, scenarios: Sequence[Scenario]) -> LayoutJob:
         return dataclasses.replace(self, scenarios=tuple(scenarios))
@@ -221,6 +239,21 @@ class LayoutJob:
                 scaled[..., p] = np.array(shown.states, np.float32)[samples[..., p].astype(np.intp)]
         return scaled
 
+    @cached_property
+    def _watch(self) -> Watch:
+        """The outputs as the points show them, and the limits."""
+        names = [
+            self._names.modes.get(s.reading, ()) if r.kind == MODE else ()
+            for s, r in zip(self._shown, self._watched, strict=True)
+        ]
+        images = np.zeros((len(names), max([1, *map(len, names)])))
+        for p, (shown, values) in enumerate(zip(self._shown, names, strict=True)):
+            images[p, 0] = shown.factor
+            if values:
+                images[p, : len(values)] = shown.states or shown.factor * np.arange(len(values))
+        limits = pairs([(self.outputs.index(x.point), SIGNS[x.sign]) for x in self.limits])
+        return Watch(images, limits, np.array([x.value for x in self.limits], np.float64))
+
     @property
     def horizon(self) -> float:
         """In the layout's unit."""
@@ -241,36 +274,35 @@ class LayoutJob:
         wanted = pairs([(r.kind, r.index) for r in self._readings])
         acts = [dataclasses.replace(a, at=a.at + now) for a in arm.acts] if now else arm.acts
         fresh = 1 if self.begin.states is None else 2
-        return Ask(now + self.horizon, wanted, now + self._grid, watched, acts, fresh, self.events_max)
+        return Ask(now + self.horizon, wanted, now + self._grid, watched, acts, fresh, self.events_max, self._watch)
 
-    def _compiled(
-        self, arm: Arm, first: int, count: int, states: Sequence[Packed]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _compiled(self, arm: Arm, first: int, count: int, states: Sequence[Packed]) -> Found:
         kernel = choose(self.layout, COMPILED).kernel
         assert kernel is not None
         ask = self._ask(arm, _now(states))
         runs = replicate(kernel, arm.assembly, ask, first, count, states=states or (arm.packed,))
-        return runs.samples, self._told(runs.figures)
+        return Found(runs.samples, self._told(runs.figures), runs.seen)
 
-    def _interpreted(
-        self, arm: Arm, first: int, count: int, states: Sequence[Packed]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _interpreted(self, arm: Arm, first: int, count: int, states: Sequence[Packed]) -> Found:
         ask = self._ask(arm, _now(states))
         samples = np.empty((count, len(self._grid), len(self.outputs)), np.float32)
         figures = np.empty((count, len(self.figures)))
+        seen = Seen.nothing(ask.watch, count)
         abreast = together.abreast(self.layout)
         for begin in range(0, count, abreast):
             rows = range(begin, min(count, begin + abreast))
             runs = [self._run(arm, ask, first + r, states[r] if states else arm.packed) for r in rows]
             try:
-                samples[rows.start : rows.stop] = together.run_together(runs, ask.horizon, ask.grid, ask.watched)
+                samples[rows.start : rows.stop] = together.run_together(
+                    runs, ask.horizon, ask.grid, ask.watched, seen.of(begin, len(rows))
+                )
                 for r, run in zip(rows, runs, strict=True):
                     loop.finish(run.world)
                     figures[r] = [loop.read(run.world, int(k), int(i), run.world.now) for k, i in ask.wanted]
             finally:
                 for run in runs:
                     run.close()
-        return samples, self._told(figures)
+        return Found(samples, self._told(figures), seen)
 
     def _run(self, arm: Arm, ask: Ask, replication: int, state: Packed) -> Interpreter:
         assembly = dataclasses.replace(arm.assembly, world=unpack(state))
@@ -308,6 +340,7 @@ def layout_job(
     units: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
     backend: str = "auto",
+    events_max: int = EVENTS_MAX,
 ) -> LayoutJob:
     """A job with its backend chosen and its names checked.
 
@@ -317,6 +350,7 @@ def layout_job(
         begin: fresh when None.
         model_hash: of a plant's model; the layout's own when empty.
         backend: as `sim.backend.choose` takes it.
+        events_max: of each replication; one that has more is stopped, and with it the question.
 
     Raises:
         BadRequest: an unknown name, a value that cannot be.
@@ -342,6 +376,7 @@ def layout_job(
         scenarios=(BASELINE, *scenarios),
         outputs=tuple(dict.fromkeys([*asked, *read.outputs])),
         figures=read.figures,
+        limits=tuple(dict.fromkeys([*limits, *limits_of(kpis)])),
         horizon_s=horizon_s,
         sample_every_s=horizon_s / SAMPLES if sample_every_s is None else sample_every_s,
         seed=seed,
@@ -351,6 +386,7 @@ def layout_job(
         model_hash=model_hash or made_of,
         units=units or {},
         base={"layout": record(layout)} if base is None else base,
+        events_max=events_max,
         waits=chosen.waits,
     )
     job.check()
@@ -364,6 +400,15 @@ class Arm:
     assembly: Assembly
     packed: Packed
     acts: Sequence[Act]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the replications of one arm gave: samples and figures of the layout, and what was seen between events."""
+
+    samples: NDArray[np.float32]
+    figures: NDArray[np.float64]
+    seen: Seen
 
 
 def _now(states: Sequence[Packed]) -> float:

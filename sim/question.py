@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim.job import Job, Where, sample_times_s
-from sim.kpi import needed, usual
+from sim.kpi import limits_of, needed, usual
 from sim.result import Goal
 from sim.scenario import BASELINE, Limit
 from sim.statistics import CONFIDENCE
@@ -107,6 +107,9 @@ def check(job: Job, asked: Question, scenarios_max: int = SCENARIOS_MAX) -> None
     """
     told = asked.figures(job)
     needed(told, job.figures, job.outputs)
+    for limit in (*asked.limits, *limits_of(told)):
+        if job.limits is not None and limit not in job.limits:
+            raise BadRequest(f"nothing looks at {limit} between samples", "name it where the job is made")
     if not 0 < job.horizon_s < math.inf:
         raise BadRequest(f"horizon of {job.horizon_s:g} s", "a positive time")
     if not job.horizon_s / SAMPLES_MAX <= job.sample_every_s <= job.horizon_s:
@@ -142,7 +145,7 @@ def _check_precision(precision: Precision, most: int) -> None:
 
 def _check_memory(job: Job, asked: Question) -> None:
     most = asked.replications if asked.precision is None else asked.precision.replications_max
-    numbers = len(sample_times_s(job)) * len(job.outputs) + len(job.figures)
+    numbers = (len(sample_times_s(job)) + 2) * len(job.outputs) + len(job.figures) + len(job.limits or ())
     needed = 8 * 2 * len(job.scenarios) * max(asked.replications, most) * numbers  # twice: joining copies
     if needed > MEMORY_MAX_BYTES:
         raise LimitExceeded(

@@ -64,9 +64,3 @@ def wilson(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float
     low = 0.0 if hits == 0 else max(0.0, centre - reach)
     high = 1.0 if hits == count else min(1.0, centre + reach)
     return low, high
-
-
-def ever(passed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether a limit has been passed up to each time: (replications, times) -> the same shape."""
-    reached: NDArray[np.bool_] = np.logical_or.accumulate(passed, axis=1)
-    return reached

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.halt import Halted
 from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.faults import fault
 from sim.kernel.interpreter import EVENTS_MAX, Act
+from sim.kernel.rules import HALTED
+from sim.kernel.watch import Seen, Watch
 from sim.kernel.world import Packed, pack
 from sim.layout import Layout
 from sim.spec import ComponentType
@@ -28,11 +31,13 @@ class Runs:
     Attributes:
         figures: at the horizon, shape (r, w), w as wanted.
         samples: shape (r, t, p), float32.
+        seen: between events, of all of them.
         events: of all of them.
     """
 
     figures: NDArray[np.float64]
     samples: NDArray[np.float32]
+    seen: Seen
     events: int
 
 
@@ -44,6 +49,7 @@ class Ask:
         wanted: kinds and indexes of figures, shape (w, 2), as `sim.kernel.loop.read` takes them.
         grid, watched: sample times (t,), kinds and indexes (p, 2).
         fresh: as `sim.kernel.loop.begin` takes it.
+        watch: what of `watched` is looked at between events too.
     """
 
     horizon: float
@@ -53,6 +59,7 @@ class Ask:
     acts: Sequence[Act] = ()
     fresh: int = 1
     events_max: int = EVENTS_MAX
+    watch: Watch = field(default_factory=Watch)
 
 
 def pairs(items: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
@@ -82,6 +89,7 @@ def replicate(
 
     Raises:
         Fault: in one of them a component did what cannot be; the earliest replication's is told.
+        Halted: the flag of this thread was raised.
     """
     begins = list(states) or [pack(assembly.world)]
     ints, floats = np.stack([s.ints for s in begins]), np.stack([s.floats for s in begins])
@@ -91,13 +99,14 @@ def replicate(
     value = np.array([a.value for a in acts], np.float64)
     figures = np.empty((count, len(ask.wanted)))
     samples = np.empty((count, len(ask.grid), len(ask.watched)), np.float32)
+    seen = Seen.nothing(ask.watch, count)
     faults, times = np.zeros((count, 4), np.int64), np.zeros(count)
 
     def work(span: tuple[int, int]) -> int:
         if cancel is not None and cancel.is_set():
             return 0
         numbers = (*span, first, ask.fresh, float(ask.horizon), ask.events_max)
-        arrays = (at, what, value, ask.grid, ask.watched, ask.wanted, samples, figures, faults, times)
+        arrays = (at, what, value, ask.grid, ask.watched, ask.wanted, samples, *seen.arrays, figures, faults, times)
         return kernel.replicate(begins[0].copy(), ints, floats, numbers, arrays)
 
     if threads <= 1:
@@ -109,5 +118,7 @@ def replicate(
     wrong = np.flatnonzero(faults[:, 0])
     if len(wrong):
         number, where, c, h = faults[wrong[0]].tolist()
+        if number == HALTED:
+            raise Halted
         raise fault(assembly, number, where, c, h, float(times[wrong[0]]))
-    return Runs(figures, samples, events)
+    return Runs(figures, samples, seen, events)

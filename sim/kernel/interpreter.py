@@ -17,6 +17,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim import halt
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly
 from sim.kernel.doubles import Doubles, Stopped, compilable, constants
@@ -24,11 +25,13 @@ from sim.kernel.faults import broken, fault_of
 from sim.kernel.handles import instances
 from sim.kernel.loop import COMMAND, EXPIRE
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
+from sim.kernel.watch import Seen
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
 from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
 
-EVENTS_MAX = 50_000_000
+EVENTS_MAX = 50_000_000  # of one replication: some seconds of the kernel, and some minutes of SimPy
+SEEN_EVERY = 31  # and one: events between two looks at the flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Interpreter:
         self.env = simpy.Environment(w.now)
         self._events: list[simpy.Event | None] = [None] * len(w.due)
         self._events_max = events_max
+        self._flag = halt.current()
         calendar = _Calendar(w.due)
         calendar.planned = self._push
         w.due = calendar
@@ -133,16 +137,22 @@ class Interpreter:
         self._at(act.at, 1, lambda event: self._act(act))
 
     def run(
-        self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
+        self, horizon: float, grid: NDArray[np.float64] | None = None, watched: NDArray[np.int64] | None = None,
+        seen: Seen | None = None,
+    ) -> NDArray[np.float32]:  # fmt: skip
         """Everything up to and including the horizon; samples, shape (t, p).
+
+        Args:
+            seen: room of this replication for what is seen between events; it goes on where it was.
 
         Raises:
             Fault: a component did what cannot be; the message names it.
+            Halted: the flag of the thread that made this was raised.
         """
         grid = np.empty(0) if grid is None else grid
         watched = np.empty((0, 2), np.int64) if watched is None else watched
         samples = np.empty((len(grid), len(watched)), np.float32)
+        room = None if seen is None else seen.arrays
         g = 0
         while True:
             t = self.env.peek()
@@ -151,6 +161,8 @@ class Interpreter:
                 for p, (kind, at) in enumerate(watched):
                     samples[g, p] = loop.read(self.world, int(kind), int(at), float(grid[g]))
                 g += 1
+            if room is not None and self.world.now < min(t, horizon):
+                loop.observe(self.world, min(t, horizon), watched, *room, 0)
             if t > horizon:
                 break
             with suppress(Stopped):
@@ -161,6 +173,8 @@ class Interpreter:
         return samples
 
     def _check(self) -> None:
+        if self.world.fault == rules.HALTED:
+            raise halt.Halted
         if self.world.fault:
             raise fault_of(self.assembly, self.world)
 
@@ -276,7 +290,9 @@ class Interpreter:
         w.fault_component, w.fault_handler = c, h
         w.events += 1
         if w.events > self._events_max:
-            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
+            rules.fail(w, rules.TOO_MANY_EVENTS, self._events_max)
+        if w.events & SEEN_EVERY == 0 and self._flag[0]:
+            rules.fail(w, rules.HALTED, 0)
 
     # --- handlers ----------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernel.chance import remaining
-from sim.kernel.levels import catch_up, level, pass_crossing, settle_all, splash
+from sim.kernel.levels import catch_up, level, pass_crossing, settle_all, splash, threshold
 from sim.kernel.rules import (
+    HALTED,
     LOOK,
     STANDING_STILL,
     TOO_MANY_EVENTS,
@@ -43,7 +44,17 @@ SET_NUMBER, SET_STATE, SET_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAN
 ADDED = 8  # on top of a kind that sets: added to what is there then
 AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW, USED = range(12)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
+BELOW, AT_MOST, ABOVE, AT_LEAST = range(4)
+"""Signs of limits."""
+ROUNDING = 1e-9  # of a level: so far past a threshold that is still to come it is not past it
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
+
+SEEN_EVERY = 1023  # and one: events between two looks at the flag, some 0.1 ms of the kernel
+
+
+def seen(flag: NDArray[np.int64]) -> int:
+    """A number that others write meanwhile."""
+    return int(flag[0])
 
 
 def note(w: World, c: int, h: int) -> None:
@@ -204,6 +215,81 @@ def read(w: World, kind: int, at: int, when: float) -> float:
     return w.wish[at] * w.share[w.transfer_src[at]]
 
 
+def held(w: World, e: int, when: float) -> float:
+    """A level at a moment up to the next event. Rounding never takes it past a threshold whose crossing is still to come."""
+    x = w.amount[e] + w.rate[e] * (when - w.since[e])
+    for j in range(w.cross_from[e], w.cross_from[e + 1]):
+        k = w.crossers[j]
+        if w.armed[k] == 1:
+            limit = threshold(w, k, e)
+            beyond = (x - limit) * w.slot_sign[k]
+            if beyond > 0.0 and beyond <= ROUNDING * (abs(w.amount[e]) + abs(limit)):
+                x = limit
+    return x
+
+
+def told(w: World, kind: int, at: int, when: float, images: NDArray[np.float64], p: int) -> float:
+    """A figure at a moment up to the next event, as its image tells it."""
+    if kind == MODE:
+        return float(images[p, w.mode[at]])
+    if kind == AMOUNT and w.entity_kind[at] == LEVEL:
+        return held(w, at, when) * float(images[p, 0])
+    return read(w, kind, at, when) * float(images[p, 0])
+
+
+def passes(x: float, sign: int, bound: float) -> bool:
+    """Whether a value passes a limit."""
+    if sign == BELOW:
+        return x < bound
+    if sign == AT_MOST:
+        return x <= bound
+    if sign == ABOVE:
+        return x > bound
+    return x >= bound
+
+
+def observe(
+    w: World,
+    end: float,
+    watched: NDArray[np.int64],
+    images: NDArray[np.float64],
+    limits: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+    extremes: NDArray[np.float64],
+    passed: NDArray[np.float64],
+    row: int,
+) -> None:
+    """What is watched, from now to a moment up to which nothing happens: levels move evenly, all else stays.
+
+    Cutting the time into more pieces changes no bit: a level's readings rise or fall from piece to piece, and when it passes
+    a limit is reckoned from its last change.
+
+    Args:
+        images, limits, bounds: as `sim.kernel.watch.Watch`.
+        extremes, passed: as `sim.kernel.watch.Seen`, (r * p, 2) and (r, l); `row` is the replication's.
+    """
+    for p in range(len(images)):
+        kind = watched[p, 0]
+        at = watched[p, 1]
+        n = row * len(images) + p
+        x = told(w, kind, at, w.now, images, p)
+        extremes[n, 0] = min(extremes[n, 0], x)
+        extremes[n, 1] = max(extremes[n, 1], x)
+        if kind == AMOUNT and w.entity_kind[at] == LEVEL:
+            x = told(w, kind, at, end, images, p)
+            extremes[n, 0] = min(extremes[n, 0], x)
+            extremes[n, 1] = max(extremes[n, 1], x)
+    for j in range(len(limits)):
+        if passed[row, j] >= NEVER:
+            p = limits[j, 0]
+            kind = watched[p, 0]
+            at = watched[p, 1]
+            if passes(told(w, kind, at, w.now, images, p), limits[j, 1], bounds[j]):
+                passed[row, j] = w.now
+            elif passes(told(w, kind, at, end, images, p), limits[j, 1], bounds[j]):  # only a level is another by then
+                passed[row, j] = w.since[at] + (bounds[j] / images[p, 0] - w.amount[at]) / w.rate[at]
+
+
 def run(
     w: World,
     dispatch: Callable[[World, int, int], None],
@@ -215,7 +301,13 @@ def run(
     grid: NDArray[np.float64],
     watched: NDArray[np.int64],
     samples: NDArray[np.float32],
+    images: NDArray[np.float64],
+    limits: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+    extremes: NDArray[np.float64],
+    passed: NDArray[np.float64],
     row: int,
+    flag: NDArray[np.int64],
 ) -> None:
     """Everything up to and including the horizon.
 
@@ -223,7 +315,9 @@ def run(
         dispatch: runs a handler of a component, then its rules; in the kernel it is the generated one.
         at, what, value: interventions in order: times (i,); kind, component, index (i, 3); values (i,).
         grid, watched: sample times (t,); kind and index (p, 2) as `read` takes them.
-        samples: filled from its row `row` on, (…, p).
+        samples: (r * t, p); filled for the replication `row`.
+        images, limits, bounds, extremes, passed: as `observe` takes them.
+        flag: (1,), seen every so many events; not 0 stops the run.
     """
     i = 0
     g = 0
@@ -245,8 +339,10 @@ def run(
                 t = at[i]
             while g < len(grid) and grid[g] <= t:
                 for p in range(len(watched)):
-                    samples[row + g, p] = read(w, watched[p, 0], watched[p, 1], grid[g])
+                    samples[row * len(grid) + g, p] = read(w, watched[p, 0], watched[p, 1], grid[g])
                 g += 1
+            if len(images) > 0 and w.now < t and w.now < horizon:
+                observe(w, min(t, horizon), watched, images, limits, bounds, extremes, passed, row)
             if t > horizon:
                 break
             if t > w.now:
@@ -254,7 +350,9 @@ def run(
             w.now = t
             w.events += 1
             if w.events > events_max:
-                fail(w, TOO_MANY_EVENTS, 0)
+                fail(w, TOO_MANY_EVENTS, events_max)
+            if w.events & SEEN_EVERY == 0 and seen(flag) != 0:
+                fail(w, HALTED, 0)
             if intervenes:
                 c = what[i, 1]
                 h = LOOK

@@ -32,6 +32,7 @@ UNCONNECTED = 15
 NUMBERS_ONLY = 16
 TURNS_WITHOUT_END = 17
 NOT_HELD = 18
+HALTED = 19  # somebody wants no more of it
 
 LARGEST = 1.7976931348623157e308
 TURNS_MAX = 1000  # turns of a loop in a handler: it runs at every event

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Interpreter
+from sim.kernel.watch import Seen
 from sim.layout import Layout
 from sim.opaque.component import Stepped
 from sim.opaque.network import Network
@@ -36,9 +37,13 @@ def stride(assembly: Assembly) -> float:
 
 
 def run_together(
-    runs: Sequence[Interpreter], horizon: float, grid: NDArray[np.float64], watched: NDArray[np.int64]
-) -> NDArray[np.float32]:
+    runs: Sequence[Interpreter], horizon: float, grid: NDArray[np.float64], watched: NDArray[np.int64],
+    seen: Seen | None = None,
+) -> NDArray[np.float32]:  # fmt: skip
     """Samples of all, shape (r, t, p), as each one's `run` would give them.
+
+    Args:
+        seen: room of all for what is seen between events.
 
     Raises:
         Fault: in one of them a component did what cannot be.
@@ -50,7 +55,7 @@ def run_together(
     while True:  # first to where they stand, so that all have begun
         upto = len(grid) if to >= horizon else int(np.searchsorted(grid, to, side="right"))
         for r, run in enumerate(runs):
-            samples[r, done:upto] = run.run(to, grid[done:upto], watched)
+            samples[r, done:upto] = run.run(to, grid[done:upto], watched, seen and seen.of(r))
         if to >= horizon:
             return samples
         to, done = min(horizon, to + step), upto

@@ -13,6 +13,7 @@ from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.faults import Fault, fault_of
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter, trace_of
 from sim.kernel.names import Names
+from sim.kernel.watch import Seen, Watch
 from sim.kernel.world import Packed, World, pack, unpack
 from sim.layout import Layout
 from sim.spec import ComponentType
@@ -48,7 +49,8 @@ def compiled(
         np.array([a.at for a in acts], np.float64),
         np.array([(a.kind, a.component, a.index) for a in acts], np.int64).reshape(-1, 3),
         np.array([a.value for a in acts], np.float64),
-        np.empty(0), none, none, np.empty((1, 0, 0), np.float32), np.empty((1, 0)), np.empty((1, 4), np.int64), np.empty(1),
+        np.empty(0), none, none, np.empty((1, 0, 0), np.float32),
+        *Seen.nothing(Watch(), 1).arrays, np.empty((1, 0)), np.empty((1, 4), np.int64), np.empty(1),
     )  # fmt: skip
     room = packed.copy()
     numbers = (0, 1, replication, fresh, horizon, events_max)

@@ -460,7 +460,7 @@ def test_a_line_without_any_time_is_stopped() -> None:
 def test_a_replication_that_runs_away_is_stopped_at_the_stated_limit() -> None:
     ours, reference = outcomes(line10(), 480.0, events_max=500)
     assert ours == reference
-    assert "ran past the limit of events" in ours.said
+    assert "ran past the limit of" in ours.said
     assert re.match(r"(M\d+ \(Machine)", ours.said)
 
 

@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.scenario import Limit
-from sim.statistics import Difference, ever, fan, half_width, paired_difference, wilson
+from sim.statistics import Difference, fan, half_width, paired_difference, wilson
 
 
 def test_a_fan_of_evenly_spread_trajectories_has_evenly_spread_quantiles() -> None:
@@ -41,12 +40,6 @@ def test_equal_runs_differ_by_nothing_and_say_so() -> None:
 )
 def test_wilsons_interval_has_its_published_values(hits: int, count: int, low: float, high: float) -> None:
     assert wilson(hits, count) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_a_limit_once_violated_stays_violated() -> None:
-    levels = np.array([[5.0, 2.0, 4.0], [5.0, 4.0, 3.0]])
-    assert ever(Limit("x", "<", 3.0).passed(levels)).tolist() == [[False, True, True], [False, False, False]]
-    assert ever(Limit("x", ">", 4.5).passed(levels)).all()
 
 
 def test_the_t_interval_holds_the_true_difference_19_times_in_20() -> None:

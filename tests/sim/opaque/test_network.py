@@ -14,7 +14,9 @@ from sim.components.fluid import Demand
 from sim.kernel.assembly import assemble
 from sim.kernel.faults import Fault
 from sim.kernel.interpreter import Interpreter
+from sim.kernel.loop import BELOW
 from sim.kernel.names import Names
+from sim.kernel.watch import Seen, Watch
 from sim.kernel.world import Packed, unpack
 from sim.layout import Layout
 from sim.opaque import network
@@ -126,6 +128,27 @@ def test_more_replications_than_rows_run_in_more_calls() -> None:
     assert np.array_equal(samples[18], alone.run(HORIZON_S, GRID, watched(plant)))
     for each in (*runs, alone):
         each.close()
+
+
+def test_what_is_seen_between_events_is_the_same_in_pieces() -> None:
+    """A run that goes on by strides, and one that runs through; the tank's level passes a limit inside a stride."""
+    plant = house()
+    tank = Names(assemble(plant)).reading("tank.level")
+    looked = np.vstack([watched(plant), [tank.kind, tank.index]])
+    watch = Watch(np.array([[1.0], [1.0], [-2.0], [1.0]]), np.array([[3, BELOW], [2, BELOW]]), np.array([47.0, -1.8]))
+    whole, pieces = Seen.nothing(watch, 4), Seen.nothing(watch, 4)
+    for number in range(4):
+        one = replication(number, plant)
+        one.run(HORIZON_S, GRID, looked, whole.of(number))
+        one.close()
+    runs = [replication(number, plant) for number in range(4)]
+    run_together(runs, HORIZON_S, GRID, looked, pieces)
+    for each in runs:
+        each.close()
+    assert np.array_equal(pieces.extremes, whole.extremes)
+    assert np.array_equal(pieces.passed, whole.passed)
+    assert np.isfinite(whole.passed).any() and (whole.extremes[..., 0] < whole.extremes[..., 1]).all()
+    assert (whole.passed[:, 0] % STEP_S > 0).all()
 
 
 def test_two_options_of_one_replication_do_not_share_a_row() -> None:
