@@ -13,8 +13,6 @@ from twin.points import Point
 from twin.schema import Enum
 from twin.words import in_english
 
-
-
 PARTS = "contains"  # says who owns whom, not what leads where
 AMOUNTS = ("Length", "Volume", "Mass", "Energy")
 FLOWS = ("VolumeFlowRate", "MassFlowRate")

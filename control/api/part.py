@@ -113,7 +113,12 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
         [wire.DeviceInfo(d.id, d.protocol, d.endpoint.rsplit("@", 1)[-1]) for d in plant.devices],
         [
             wire.TwinInfo(
-                t.id, t.interface, kind_of(t.interface), kind_name(plant, t.interface), t.name, *places[t.id],
+                t.id,
+                t.interface,
+                kind_of(t.interface),
+                kind_name(plant, t.interface),
+                t.name,
+                *places[t.id],
                 _mark(drawn.get(t.id)),
             )
             for t in plant.twins
