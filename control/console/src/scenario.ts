@@ -43,11 +43,10 @@ export function examples(settable: readonly Settable[]): string[] {
   const numbers = settable.filter((s) => s.point.names.length === 0 && other(s) !== null);
   const single = numbers.filter((s) => s.alone && s.point.type === "integer");
   const switched = settable.filter((s) => s.point.type === "boolean").toReversed();
-  return [
-    ...single.slice(0, 1).map((s) => text(s, other(s)!, "")),
-    ...switched.slice(0, 2).map((s) => text(s, s.now === 0 ? 1 : 0, " for 4h")),
-    ...numbers.filter((s) => s !== single[0]).slice(0, 2).map((s) => text(s, other(s)!, " at 30m for 2h")),
-  ].slice(0, 3);
+  const switches = switched.map((s) => text(s, s.now === 0 ? 1 : 0, " for 4h"));
+  const sets = numbers.filter((s) => s !== single[0]).toReversed().map((s) => text(s, other(s)!, " at 30m for 2h"));
+  const one = single.slice(0, 1).map((s) => text(s, other(s)!, ""));
+  return [...one, ...switches.slice(0, 1), ...sets.slice(0, 1), ...switches.slice(1), ...sets.slice(1)].slice(0, 3);
 }
 
 /** Another value within the range: one more of few, or about a quarter of the range away; null when there is none. */
