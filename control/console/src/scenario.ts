@@ -42,7 +42,8 @@ export function examples(settable: readonly Settable[]): string[] {
   };
   const numbers = settable.filter((s) => s.point.names.length === 0 && other(s) !== null);
   const single = numbers.filter((s) => s.alone && s.point.type === "integer");
-  const switched = settable.filter((s) => s.point.type === "boolean").toReversed();
+  // What runs now comes first: that it stops is felt.
+  const switched = settable.filter((s) => s.point.type === "boolean").toReversed().toSorted((a, b) => Number(b.now === 1) - Number(a.now === 1));
   const switches = switched.map((s) => text(s, s.now === 0 ? 1 : 0, " for 4h"));
   const sets = numbers.filter((s) => s !== single[0]).toReversed().map((s) => text(s, other(s)!, " at 30m for 2h"));
   const one = single.slice(0, 1).map((s) => text(s, other(s)!, ""));
