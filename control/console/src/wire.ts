@@ -1024,7 +1024,7 @@ export interface WhatIfRun {
   progress: number;
   started: number;
   request: WhatIfRequest | RankRequest | TornadoRequest | OptimiseRequest;
-  result: Record<string, unknown> | null;
+  result: AnswerComparison | AnswerRanking | AnswerTornado | AnswerSearch | null;
   error: string | null;
   left_s?: number | null;
 }
@@ -1039,6 +1039,168 @@ export interface WhatIfPlan {
   by_hand: string[];
   risks: string[];
   overdue: boolean;
+}
+
+export interface AnswerIntervention {
+  at_s: number;
+  point: string;
+  value: number | string | null;
+  verb: "set" | "add" | "run";
+  ends: boolean;
+}
+
+export interface AnswerFigure {
+  mean: number;
+  quantiles: number[];
+  half_width: number | null;
+}
+
+export interface AnswerDifference {
+  mean: number;
+  half_width: number | null;
+  p_greater: number;
+  resolved: boolean;
+}
+
+export interface AnswerLimitRisk {
+  limit: string;
+  probability: number[];
+  low: number[];
+  high: number[];
+}
+
+export interface AnswerDraft {
+  point: string;
+  value: number;
+  at_s: number;
+}
+
+export interface AnswerOutcome {
+  name: string;
+  interventions: AnswerIntervention[];
+  fans: Record<string, number[][]>;
+  kpis: Record<string, AnswerFigure>;
+  differences: Record<string, AnswerDifference>;
+  limits: AnswerLimitRisk[];
+  drafts: AnswerDraft[];
+  by_hand: string[];
+}
+
+export interface AnswerGoal {
+  kpi: string;
+  sense: "max" | "min";
+}
+
+export interface AnswerChoice {
+  name: string;
+  goal: AnswerGoal;
+  p_better: number;
+  resolved: boolean;
+  rivals: string[];
+  reason: string;
+}
+
+export interface AnswerPlan {
+  scenario: string;
+  drafts: AnswerDraft[];
+  by_hand: string[];
+  reason: string;
+  risks: string[];
+}
+
+export interface AnswerComparison {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  backend: string;
+  seed: number;
+  replications: number;
+  stopped: string;
+  horizon_s: number;
+  demand_multiplier: number | null;
+  times_s: number[];
+  units: Record<string, string>;
+  outcomes: AnswerOutcome[];
+  wall_s: number;
+  why: string;
+  kernel_hash: string;
+  confidence: number;
+  choice: AnswerChoice | null;
+  question: Record<string, unknown>;
+  base: Record<string, unknown>;
+  versions: Record<string, string>;
+  plan: AnswerPlan | null;
+  quantiles: number[];
+  digest: string;
+}
+
+export interface AnswerOption {
+  name: string;
+  mean: number;
+  replications: number;
+  survived: boolean;
+}
+
+export interface AnswerRanking {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  kernel_hash: string;
+  backend: string;
+  why: string;
+  seed: number;
+  horizon_s: number;
+  wall_s: number;
+  versions: Record<string, string>;
+  goal: AnswerGoal;
+  method: string;
+  best: string;
+  p_correct: number;
+  resolved: boolean;
+  reason: string;
+  replications: number;
+  options: AnswerOption[];
+  plan: AnswerPlan;
+}
+
+export interface AnswerBar {
+  parameter: string;
+  low_value: number;
+  high_value: number;
+  low: AnswerDifference;
+  high: AnswerDifference;
+}
+
+export interface AnswerTornado {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  kernel_hash: string;
+  backend: string;
+  why: string;
+  seed: number;
+  horizon_s: number;
+  wall_s: number;
+  versions: Record<string, string>;
+  kpi: string;
+  base: AnswerFigure;
+  bars: AnswerBar[];
+  replications: number;
+  confidence: number;
+}
+
+export interface AnswerSearch {
+  decisions: Record<string, number | string>;
+  seen: number;
+  trials: number;
+  result: AnswerComparison;
+  plan: AnswerPlan | null;
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;
