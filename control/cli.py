@@ -257,10 +257,11 @@ def bench(name: Annotated[str, typer.Argument(help="A file of tests/bench withou
     known = sorted(f for f in folder.glob("*.py") if f.stem != "__init__")
     files = known if name == "all" else [folder / f"{name}.py"]
     if not files or not all(f.is_file() for f in files):
-        raise BadRequest(
-            f"no benchmark {name!r} in {folder}",
-            f"run it in the repository; there are: {', '.join(f.stem for f in known)}",
-        )
+        if not known:
+            raise BadRequest(
+                f"there is no folder {folder} here", "benchmarks are part of the repository: run them in a copy of it"
+            )
+        raise BadRequest(f"no benchmark {name!r} in {folder}", f"there are: {', '.join(f.stem for f in known)}")
     for file in files:
         done = subprocess.run([sys.executable, "-m", f"tests.bench.{file.stem}"], check=False)
         if done.returncode:

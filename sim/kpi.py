@@ -60,6 +60,10 @@ def needed(kpis: Iterable[str], figures: Iterable[str], outputs: Sequence[str]) 
         source = _limit(kpi).point if _FIRST.fullmatch(kpi) else kpi.rpartition(".")[0]
         known = _FIRST.fullmatch(kpi) is not None or kpi.rpartition(".")[2] in OF_TRAJECTORY
         if not known or source not in sampled:
+            if kpi in sampled:  # a point has many values until the horizon: which of them is asked
+                raise BadRequest(
+                    f"{kpi} alone is no figure", "write " + " or ".join(f"{kpi}.{f}" for f in OF_TRAJECTORY)
+                )
             choices = [*readable, *(f"{o}.{f}" for o in outputs for f in OF_TRAJECTORY)]
             raise BadRequest(f"no figure is called {kpi!r}", nearest(kpi, choices) or _for_example(choices))
         follow[source] = None

@@ -20,7 +20,7 @@ MAKES = "layout"  # the function that a layout file defines
 SHOWS = "shows"  # one that it may define: what its instruments show, for simulated devices
 BROKEN = (
     TwinloopError, SyntaxError, ImportError, NameError, AttributeError, TypeError, ValueError, LookupError,
-    ArithmeticError, RuntimeError, AssertionError, OSError,
+    ArithmeticError, RuntimeError, AssertionError, OSError, SystemExit,
 )  # fmt: skip
 """What people's code raises when it is wrong."""
 

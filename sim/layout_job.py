@@ -61,6 +61,7 @@ HELD: Mapping[int, str] = {
     SET_NUMBER: "number", SET_CAPACITY: "capacity", SET_SIGNAL: "amount", SET_CEILING: "ceiling", SET_AMOUNT: "amount",
 }  # fmt: skip
 """Kind of intervention -> the column of the world that it sets."""
+NAMED_MAX = 8  # names in a hint: one line of a terminal
 FIXED = (SET_NUMBER, SET_CAPACITY, SET_CEILING)
 """Those that nothing but an intervention changes, as a rule: what they will be is known before the run."""
 SIGNS: Mapping[str, int] = {"<": BELOW, "<=": AT_MOST, ">": ABOVE, ">=": AT_LEAST}
@@ -470,8 +471,7 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
     name, at = step.point, step.at_s / job.layout.unit_s
     target = names.targets.get(name)
     if target is None:
-        known = (*names.targets, *job.begin.sets)
-        raise BadRequest(f"nothing that can be set is called {name!r}", nearest(name, known) or "see the layout")
+        raise BadRequest(*_unknown(job, names, step))
     if (step.verb is Verb.RUN) is not target.runs:
         fix = f"write run {step.point}" if target.runs else f"write {step.point}=value"
         kind = "no command" if not target.runs else "a command" if target.kind == COMMAND else "a timer"
@@ -491,6 +491,26 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
     if isinstance(value, float):
         held[name] = value
     return names.act(at, name, value)
+
+
+def _unknown(job: LayoutJob, names: Names, step: Intervention) -> tuple[str, str]:
+    """What is wrong with a name that nothing has, and what may be meant."""
+    name = step.point
+    if step.verb is Verb.RUN:
+        commands = [n for n, t in names.targets.items() if t.kind == COMMAND]
+        return f"no command is called {name!r}", _meant(name, commands, commands)
+    known = [*job.begin.sets, *(n for n, t in names.targets.items() if not t.runs)]
+    # Points first: whoever works with the plant knows those.
+    return f"nothing that can be set is called {name!r}", _meant(name, known, [*job.begin.sets] or known)
+
+
+def _meant(name: str, known: Sequence[str], shown: Sequence[str]) -> str:
+    """The nearest names; where none is near, those of the same twin, else the first few."""
+    found = nearest(name, known)
+    if found or not shown:
+        return found or "there is none"
+    same = [n for n in shown if n.partition(".")[0] == name.partition(".")[0]] or shown
+    return f"{'such as' if len(same) > NAMED_MAX else 'there is'} {', '.join(same[:NAMED_MAX])}"
 
 
 def _held(world: World, target: Target, place: str) -> float:

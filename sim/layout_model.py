@@ -6,7 +6,7 @@ Must not read tables nor run anything: sim.layout_rows makes it, sim.live starts
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -63,12 +63,14 @@ class Setting:
     Attributes:
         target: what it sets, with the value * factor; "" with a map.
         map: value of the point -> (target, value).
+        words: what values of the map are called.
     """
 
     point: str
     target: str
     factor: float = 1.0
     map: Mapping[float, tuple[str, float | str]] | None = None
+    words: Mapping[float, str] = field(default_factory=dict)
 
     def acts(self, names: Names, at: float, value: float) -> list[Act]:
         """The interventions of the layout; time in its unit.
@@ -79,9 +81,9 @@ class Setting:
         if self.map is None:
             return [names.act(at, self.target, value * self.factor)]
         if value not in self.map:
-            raise BadRequest(
-                f"{self.point}={value:g} does nothing in the model", f"{', '.join(f'{v:g}' for v in self.map)}"
-            )
+            does = " or ".join(f"{self.point}={self.words.get(v, f'{v:g}')}" for v in self.map)
+            said = self.words.get(value, f"{value:g}")
+            raise BadRequest(f"{self.point}={said} does nothing in the model", f"write {does}")
         target, what = self.map[value]
         return [names.act(at, target, what)]
 

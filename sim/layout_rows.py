@@ -27,6 +27,7 @@ from sim.layout_words import (
     parameters_of,
     probabilities,
     some,
+    value_words,
     values_hint,
 )
 from sim.resume import resume_of
@@ -245,7 +246,7 @@ class _Sheet:
                 self._value(place, target, value, bool(equals), made, meant)
         if not words:
             self.wrong(place, f"map is {row['map']!r}", 'write map = { true = "filler.start", false = "filler.stop" }')
-        self.sets[point.name] = Setting(point.name, "", 1.0, made)
+        self.sets[point.name] = Setting(point.name, "", 1.0, made, value_words(point))
 
     def _value(
         self,

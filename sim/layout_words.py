@@ -36,6 +36,13 @@ def meaning(point: Point, text: str) -> float | str | None:
     return float(text) if is_number(text) else None
 
 
+def value_words(point: Point) -> dict[float, str]:
+    """What the values of an enum or a boolean are called, in scenarios; empty for others."""
+    if isinstance(point.schema, Enum):
+        return {float(point.schema.code(i)): v.name for i, v in enumerate(point.schema.values)}
+    return {0.0: "off", 1.0: "on"} if point.type == "boolean" else {}
+
+
 def values_hint(point: Point) -> str:
     if isinstance(point.schema, Enum):
         return f"one of {', '.join(v.name for v in point.schema.values)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,7 @@ def check(job: Job, asked: Question, scenarios_max: int = SCENARIOS_MAX) -> None
     if len(job.scenarios) - 1 > scenarios_max:
         raise BadRequest(f"{len(job.scenarios) - 1} scenarios", _fewer(scenarios_max))
     if len({s.name for s in job.scenarios}) < len(job.scenarios):
-        raise BadRequest("two scenarios have one name", f"name them apart; {BASELINE.name!r} is taken")
+        raise BadRequest(*_same_name(job))
     if len(job.outputs) > OUTPUTS_MAX or len(told) > FIGURES_MAX or not told:
         count = f"{len(job.outputs)} outputs and {len(told)} figures"
         raise BadRequest(count, f"take at most {OUTPUTS_MAX} outputs and 1 … {FIGURES_MAX} figures")
@@ -131,6 +132,16 @@ def check(job: Job, asked: Question, scenarios_max: int = SCENARIOS_MAX) -> None
     if asked.precision is not None:
         _check_precision(asked.precision, most)
     _check_memory(job, asked)
+
+
+def _same_name(job: Job) -> tuple[str, str]:
+    name, count = Counter(s.name for s in job.scenarios).most_common(1)[0]
+    if name == BASELINE.name:
+        return f"no scenario can be called {name!r}", "that is the plant left as it is: write another name before it"
+    same = [s.interventions for s in job.scenarios if s.name == name]
+    if len(set(same)) == 1:
+        return f"{count} scenarios are the same: {name!r}", "leave one out"
+    return f"{count} scenarios are called {name!r}", f"name them apart: `{name} 2: point=value`"
 
 
 def _fewer(scenarios_max: int) -> str:

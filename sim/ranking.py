@@ -71,7 +71,7 @@ def kn(
     r, pending = start, np.empty((options, 0))
     while True:
         alive = _screened(alive, sums, r, bound, delta)
-        done = len(alive) == 1 or r > max(bound[i, j] for i in alive for j in alive)
+        done = len(alive) == 1 or bool(r > max(bound[i, j] for i in alive for j in alive))
         if done or r >= most:
             best = max(alive, key=lambda i: sums[i])
             means = tuple((sums / counts).tolist())

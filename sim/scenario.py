@@ -27,10 +27,11 @@ _POINT = r"[A-Za-z]\w*(?:\.\w+)*"
 _REST = r"(?P<rest>(?:\s+(?:at|for)\s+\S+)*)"
 _STEP = re.compile(rf"(?P<point>{_POINT})\s*(?P<sign>\+=|-=|=)\s*(?P<value>[^\s=;]+){_REST}", re.ASCII)
 _RUN = re.compile(rf"run\s+(?P<point>{_POINT}){_REST}", re.ASCII)
+_NAMED = re.compile(r"\s*(?P<name>[^:=;\s][^:=;]{0,79}?)\s*:(?P<steps>.*)", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WHEN = re.compile(r"(at|for)\s+(\S+)")
 _LIMIT = re.compile(rf"\s*(?P<point>{_POINT})\s*(?P<sign><=|>=|<|>)\s*(?P<value>\S+)\s*", re.ASCII)
-FORM = "point=value [at 30m] [for 2h], several joined with ;"
+FORM = "[name:] point=value [at 30m] [for 2h], several joined with ;"
 Value = float | str
 PASSED: Mapping[str, Callable[[Any, float], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -135,11 +136,17 @@ class Limit:
 
 
 def parse_scenario(text: str, name: str | None = None) -> Scenario:
-    """A scenario from its text; it is called like its text unless named.
+    """A scenario from its text, with its name before it or not: `more crew: crew.size=2`.
+
+    Args:
+        name: instead of the one in the text; without either it is called like its text.
 
     Raises:
         BadRequest: the text is not of the form; the message names the place and the fix.
     """
+    said = _NAMED.fullmatch(text)
+    if said is not None:
+        text, name = said["steps"], name or said["name"]
     steps: list[Intervention] = []
     for number, part in enumerate(text.split(";"), 1):
         if part.strip():

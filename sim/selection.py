@@ -56,6 +56,16 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """What became of one of them: its figure's mean over the replications that it got; dropped when it did not survive."""
+
+    name: str
+    mean: float
+    replications: int
+    survived: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """A selection with the names of what was selected from; the base left as it is takes part as `baseline`.
 
@@ -77,10 +87,7 @@ class Ranked:
         """Values that any JSON encoder takes; `options` with the best first, those dropped last."""
         s = self.selection
         order = sorted(range(len(self.names)), key=lambda i: (i not in s.survivors, -self.goal.sign * s.means[i]))
-        options = [
-            {"name": self.names[i], "mean": s.means[i], "replications": s.counts[i], "survived": i in s.survivors}
-            for i in order
-        ]
+        options = [dataclasses.asdict(Option(self.names[i], s.means[i], s.counts[i], i in s.survivors)) for i in order]
         content: dict[str, Any] = plain(
             {
                 **dataclasses.asdict(self.made), "goal": dataclasses.asdict(self.goal), "method": s.method,

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from twin.errors import BadRequest
 from twin.nearest import nearest
-from twin.units import UNITS
+from twin.units import SPELLINGS, UNITS
 
 LENGTH_MAX = 1_000  # characters: more than a person checks by reading
 DEPTH_MAX = 32  # brackets, `not` and minus in one another: far more than a reader follows, far less than Python's stack
@@ -25,7 +25,7 @@ MANY = ("min", "max")
 TRUTHS = {"on": True, "off": False, "true": True, "false": False}
 WORDS = ("and", "or", "not", "value", *TRUTHS, *FUNCTIONS)
 
-_UNIT = "|".join(re.escape(s) for s in sorted(filter(None, UNITS), key=len, reverse=True))
+_UNIT = "|".join(re.escape(s) for s in sorted(filter(None, SPELLINGS), key=len, reverse=True))
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _TOKEN = re.compile(
     rf"(?P<number>{_NUMBER})(?:[ \t]*(?P<unit>{_UNIT})(?!\w|\.\w))?"
@@ -42,6 +42,11 @@ _INSTEAD = {
     "^": "write a * a", "×": "write *", "·": "write *", "−": "write - (the minus of the keyboard)",
 }  # fmt: skip
 UPWARD, DOWNWARD, EQUAL = ("<", "<="), (">", ">="), ("==", "!=")
+
+
+def _unit(spelt: str | None) -> str | None:
+    """Its symbol; some have two spellings."""
+    return None if spelt is None else SPELLINGS[spelt].symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,7 @@ def _tokens(text: str) -> list[_Token]:
             )
         place = Place(at, match.end())
         if match["number"] is not None:
-            found.append(_Token("number", match["number"], place, match["unit"]))
+            found.append(_Token("number", match["number"], place, _unit(match["unit"])))
         elif match["name"] is not None:
             found.append(_Token("name", match["name"], place))
         elif match["sign"] is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from twin.controls import NO_CONTROLS, Controls
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
 from twin.lookahead import Lookahead
+from twin.mark import MarkRule
 from twin.nearest import nearest as nearest
 from twin.points import ByName, Point, Points, Selection
 from twin.retention import KEEP_EVERYTHING, Retention
@@ -107,6 +108,7 @@ class Plant:
     servings: tuple[Serving, ...] = ()
     controls: Controls = NO_CONTROLS
     lookahead: Lookahead | None = None
+    marks: Mapping[str, MarkRule] = field(default_factory=dict)
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:

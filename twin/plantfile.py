@@ -18,6 +18,7 @@ from twin.fit import missing_ends, unfit
 from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
 from twin.lookaheadsheet import read_lookahead
+from twin.marksheet import read_marks
 from twin.models import read_models
 from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Serving, Twin, nearest
@@ -82,6 +83,7 @@ def load_plant(
     own = _own_points(devices, servings, len(points))
     controls = read_controls(sheet, Ground({**known, **{p.name: p for p in own}}, twins, interfaces, devices))
     kept = _retention(sheet)
+    marks = read_marks(sheet, interfaces)
     ahead = read_lookahead(sheet, known, controls.limits)
     clock = head.get("clock")
     if clock is not None and clock not in known:
@@ -107,6 +109,7 @@ def load_plant(
         servings=tuple(servings.values()),
         controls=controls,
         lookahead=ahead,
+        marks=marks,
     )
 
 

@@ -14,7 +14,7 @@ from twin.plant import Device, Twin, nearest
 from twin.points import Point
 from twin.rules import ProtocolRules
 from twin.schema import PRIMITIVES, Primitive, Schema, point_type
-from twin.units import UNITS, conversion
+from twin.units import SPELLINGS, UNITS, conversion
 
 NEEDED = ("point", "device", "address", "type", "unit", "scale", "access", "audit")
 OPTIONAL = ("low", "high", "deadband")
@@ -197,7 +197,7 @@ def _scaling(row: _Row, field: Field | None) -> tuple[float, float, str]:
     if scale == 0:
         row.mistake("scale 0 would make every value 0", "write the factor from wire to unit, or leave it empty")
     symbol = row.cells["unit"]
-    unit = UNITS.get(symbol)
+    unit = SPELLINGS.get(symbol)
     kind = row.cells["type"]
     if kind in ("string", "enum", "object") and (scale != 1 or symbol):
         row.mistake(f"a point of type {kind} with a scale or a unit", "leave both empty; they are for numbers")
@@ -207,7 +207,7 @@ def _scaling(row: _Row, field: Field | None) -> tuple[float, float, str]:
         )
         return scale, 0.0, symbol
     if field is None:
-        return scale, 0.0, symbol
+        return scale, 0.0, unit.symbol
     try:
         factor, offset = conversion(unit, UNITS[field.unit])
     except ValueError as error:

@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, Form]] = {
     "policy": {"points": list, "twins": list, "interface": str},
     "pacing": {"devices": list},
     "stop": {"id": str, "name": str, "set": dict},
+    "mark": {"interface": str},
     "history": dict.fromkeys(retention.KEYS, str),
     "lookahead": {},
     "model": {},
@@ -49,10 +50,11 @@ NEEDED = {
     "policy": (),
     "pacing": ("devices",),
     "stop": ("id", "set"),
+    "mark": ("interface",),
 }
 LISTS = tuple(NEEDED)[1:]
 # Their rows carry settings that others know.
-OPEN = ("device", "serve", "interlock", "policy", "pacing", "lookahead", "model")
+OPEN = ("device", "serve", "interlock", "policy", "pacing", "mark", "lookahead", "model")
 _WANTED: dict[Form, str] = {str: "text", list: "a list", dict: 'a table such as { "pump_1.status" = 0 }'}
 
 

@@ -265,6 +265,9 @@ _BINARY_ROWS = tuple(
 )
 
 UNITS = {u.symbol: u for u in (*_ROWS, *_BINARY_ROWS)}
+LITRES = {s.replace("L", "l"): u for s, u in UNITS.items() if "litre" in u.dtdl.lower()}
+"""The other spelling of litres: UCUM has both, l and L."""
+SPELLINGS = {**UNITS, **LITRES}
 UNIT_OF_DTDL = {u.dtdl: u for u in UNITS.values() if u.dtdl}
 
 # Semantic types whose values are measured, and the dimensions that their unit may have.

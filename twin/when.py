@@ -20,7 +20,8 @@ def parse_duration_s(text: str, place: str = "duration") -> float:
         BadRequest: it is no such duration.
     """
     if not _DURATION.fullmatch(text):
-        fix = f"write {text}s, {text}m or {text}h" if text.isdecimal() else "write 90s, 30m, 1h30m or 2d"
+        number = text.isdecimal() and int(text) > 0  # no unit makes a time of 0
+        fix = f"write {text}s, {text}m or {text}h" if number else "write 90s, 30m, 1h30m or 2d"
         raise BadRequest(f"{place}: {text!r} is no duration", fix)
     return sum(float(number) * SECONDS_OF_UNIT[unit] for number, unit in _DURATION_PART.findall(text))
 

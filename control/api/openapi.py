@@ -10,6 +10,8 @@ import msgspec
 from control.api import wire
 from control.api.route import Route
 from control.api.routes import ROUTES
+from control.api.wire_answer import ANSWERS
+from control.api.wire_whatif import WhatIfRun
 
 
 def document(version: str) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def document(version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of)
+    _type_answers(components)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -37,6 +40,13 @@ def document(version: str) -> dict[str, Any]:
         },
         "security": [{"session": []}, {"token": []}],
     }
+
+
+def _type_answers(components: dict[str, Any]) -> None:
+    """A run's result is one of four, by its kind: more than the encoder's unions can tell apart."""
+    answers, parts = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
+    components.update(parts)
+    components[WhatIfRun.__name__]["properties"]["result"] = {"anyOf": [*answers, {"type": "null"}]}
 
 
 def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:

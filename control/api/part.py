@@ -26,8 +26,10 @@ from control.runtime import CommandRuntime
 from control.sign_in import SignIn
 from control.whatif import WhatIfs
 from protocols.link import Clock
+from sim.plant_model import read_plant_model
 from twin.drawing import layout
-from twin.errors import LimitExceeded
+from twin.drawn import Mark, kind_name, marks, title, value_names
+from twin.errors import LimitExceeded, TwinloopError
 from twin.interface import kind_of
 from twin.plant import Plant
 from twin.points import Point
@@ -103,21 +105,43 @@ class Parts:
 def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
     """The plant as the console draws it."""
     places = layout(plant)
-    kinds = {i.id: i.kind for i in plant.interfaces.values()}
+    drawn = marks(plant)
     return wire.PlantInfo(
         plant.id,
         plant.name,
         version,
         [wire.DeviceInfo(d.id, d.protocol, d.endpoint.rsplit("@", 1)[-1]) for d in plant.devices],
         [
-            wire.TwinInfo(t.id, t.interface, kinds.get(t.interface) or kind_of(t.interface), t.name, *places[t.id])
+            wire.TwinInfo(
+                t.id,
+                t.interface,
+                kind_of(t.interface),
+                kind_name(plant, t.interface),
+                t.name,
+                *places[t.id],
+                _mark(drawn.get(t.id)),
+            )
             for t in plant.twins
         ],
         [wire.RelationshipInfo(r.source, r.name, r.target) for r in plant.relationships],
         [_point(plant, p) for p in plant.points],
         plant.clock,
         [wire.ServingInfo(s.id, s.protocol, s.endpoint.rsplit("@", 1)[-1]) for s in plant.servings],
+        _simulated(plant),
     )
+
+
+def _simulated(plant: Plant) -> list[str]:
+    try:
+        return list(read_plant_model(plant).sets)
+    except TwinloopError:  # no model, or one that a later edit of the plant broke: whoever asks a what-if is told
+        return []
+
+
+def _mark(mark: Mark | None) -> wire.MarkInfo | None:
+    if mark is None:
+        return None
+    return wire.MarkInfo(mark.shape, None if mark.point is None else mark.point.id, list(mark.on))
 
 
 def _point(plant: Plant, p: Point) -> wire.PointInfo:
@@ -125,6 +149,7 @@ def _point(plant: Plant, p: Point) -> wire.PointInfo:
     return wire.PointInfo(
         p.id, p.name, p.twin, p.property, p.type, p.unit, p.device, p.writable, _finite(p.low), _finite(p.high),
         policy.select, policy.approvals, policy.approver if policy.approvals else "", policy.preflight.value,
+        title(plant, p), [wire.ValueName(v, n) for v, n in value_names(plant, p).items()],
     )  # fmt: skip
 
 

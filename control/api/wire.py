@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from twin.mark import Shape
+
 SUBPROTOCOL = "twinloop.v1.msgpack"
 PriorityName = Literal["emergency", "safety", "operator", "schedule", "optimiser"]
 
@@ -161,15 +163,31 @@ class ServingInfo(msgspec.Struct, frozen=True):
     endpoint: str
 
 
+class MarkInfo(msgspec.Struct, frozen=True):
+    """How a twin is drawn: its sign, the `point` it shows, and the values of that in which the sign is filled.
+
+    `tank` and `belt` are filled as far as the value is in its range.
+    """
+
+    shape: Shape
+    point: int | None
+    on: list[float]
+
+
 class TwinInfo(msgspec.Struct, frozen=True):
-    """`x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout."""
+    """`x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout; `mark` is null outside the drawing.
+
+    `kind_name`: what people call twins of its Interface.
+    """
 
     id: str
     interface: str
     kind: str
+    kind_name: str
     name: str
     x: float
     y: float
+    mark: MarkInfo | None
 
 
 class RelationshipInfo(msgspec.Struct, frozen=True):
@@ -178,8 +196,15 @@ class RelationshipInfo(msgspec.Struct, frozen=True):
     target: str
 
 
+class ValueName(msgspec.Struct, frozen=True):
+    value: float
+    name: str
+
+
 class PointInfo(msgspec.Struct, frozen=True):
-    """`low`/`high` are absent when the range is open.
+    """`low`/`high` are absent when the range is open. `names` of an enum's or a boolean's values; none for others.
+
+    `title`: what people call it, "" where its Interface does not say.
 
     What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a
     prediction (`preflight`: off, warn or refuse).
@@ -199,10 +224,15 @@ class PointInfo(msgspec.Struct, frozen=True):
     approvals: int
     approver: str
     preflight: str
+    title: str
+    names: list[ValueName]
 
 
 class PlantInfo(msgspec.Struct, frozen=True):
-    """GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one."""
+    """GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one.
+
+    `simulated`: the points that a what-if may set, by name.
+    """
 
     id: str
     name: str
@@ -213,6 +243,7 @@ class PlantInfo(msgspec.Struct, frozen=True):
     points: list[PointInfo]
     clock: str | None
     servings: list[ServingInfo]
+    simulated: list[str]
 
 
 class TwinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import sys
 import types
@@ -9,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire, wire_command, wire_lease, wire_lookahead, wire_prediction, wire_whatif
+from control.api import wire, wire_answer, wire_command, wire_lease, wire_lookahead, wire_prediction, wire_whatif
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
 MODULES = (wire, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif)
@@ -24,11 +25,17 @@ _NAMES: dict[Any, str] = {
 }
 
 
+# A run's result is one of four, by its kind.
+_SAID: dict[tuple[type[msgspec.Struct], str], str] = {
+    (wire_whatif.WhatIfRun, "result"): " | ".join([*(a.__name__ for a in wire_answer.ANSWERS), "null"])
+}
+
+
 def typescript() -> str:
     """The whole file."""
     structs = [s for module in MODULES for s in _messages(module)]
     parts = [HEAD, f'export const SUBPROTOCOL = "{wire.SUBPROTOCOL}";\n']
-    parts += [_interface(s) for s in structs]
+    parts += [_interface(s) for s in [*structs, *wire_answer.answer_types()]]
     for name in ("ClientMessage", "ServerMessage"):
         members = " | ".join(m.__name__ for m in get_args(getattr(wire, name)))
         parts.append(f"export type {name} = {members};\n")
@@ -52,7 +59,7 @@ def _interface(struct: type[msgspec.Struct]) -> str:
         lines.append(f"  {config.tag_field}: {config.tag!r};".replace("'", '"'))
     for field in msgspec.structs.fields(struct):
         optional = "" if field.required else "?"
-        lines.append(f"  {field.encode_name}{optional}: {_type(field.type)};")
+        lines.append(f"  {field.encode_name}{optional}: {_SAID.get((struct, field.name)) or _type(field.type)};")
     doc = struct.__dict__.get("__doc__")
     comment = f"/** {' '.join(doc.split())} */\n" if doc else ""
     return f"{comment}export interface {struct.__name__} {{\n" + "\n".join(lines) + "\n}\n"
@@ -69,6 +76,8 @@ def _type(annotation: Any) -> str:
         return " | ".join(f'"{a}"' for a in args)
     if origin in (Union, types.UnionType):
         return " | ".join(_type(a) for a in args)
+    if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+        return " | ".join(f'"{e.value}"' for e in annotation)
     if annotation in _NAMES:
         return _NAMES[annotation]
     return str(annotation.__name__)

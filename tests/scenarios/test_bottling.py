@@ -178,7 +178,7 @@ def test_a_what_if_from_the_live_line_is_the_same_for_one_and_two_threads(plant:
     ("text", "said"),
     [
         ("filler.command.UnitMode=Maintenence", "is never 'Maintenence' .did you mean Maintenance"),
-        ("filler.command.UnitMode=Manual", "filler.command.UnitMode=3"),
+        ("filler.command.UnitMode=Manual", "filler.command.UnitMode=Manual"),
         ("filler.command.MachSpeed=9", "take 0 … 7.5"),
         ("filler.status.Running=off", "filler.status.Running"),
         ("run filler.mantain", "did you mean filler.maintain"),

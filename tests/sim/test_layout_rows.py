@@ -89,6 +89,8 @@ def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
         ("def layout(:\n", "line.py:1: SyntaxError"),
         ("x = 1\n", "line.py defines no function layout"),
         ("def layout():\n    return 3\n", "line.py: layout() returns 3"),
+        ("import sys\nsys.exit(3)\n", "line.py:2: SystemExit: 3"),
+        ("def layout():\n    raise SystemExit(3)\n", "line.py:2: SystemExit: 3"),
         ("import no_such_thing\n", "line.py:1: ModuleNotFoundError"),
         ("def layout():\n    x = 0\n    return 1 / x\n", "line.py:3: ZeroDivisionError: division by zero"),
         (LINE.replace("inp=ends[i],", ""), "M1.inp is not connected"),

@@ -135,6 +135,30 @@ def test_one_more_of_a_crew_becomes_a_command_to_the_point_that_sets_it(runner: 
         compare(now, ["crew.size+=6"], **ask)
 
 
+@pytest.mark.parametrize(
+    ("options", "more", "said"),
+    [
+        (["filler.command.UnitMode=Production"], {}, "UnitMode=Production does nothing in the model: write filler.comm"),
+        (["nosuch.point=1"], {}, "'nosuch.point': such as filler.command.Run, "),
+        (["filler.comand.Run=off"], {}, "'filler.comand.Run': did you mean filler.command.Run"),
+        (["run filler.explode"], {}, "no command is called 'filler.explode': "),
+        (["crew.size=2"], {"goal": "max line.packed"}, "line.packed alone is no figure: write line.packed.final or "),
+        (["crew.size=2", "crew.size=2"], {}, "2 scenarios are the same: 'crew.size=2': leave one out"),
+        (["a: crew.size=2", "a: crew.size=3"], {}, "2 scenarios are called 'a': name them apart"),
+        (["baseline: crew.size=2"], {}, "no scenario can be called 'baseline'"),
+    ],
+)  # fmt: skip
+def test_a_question_that_cannot_be_meant_is_told_what_can(
+    options: list[str], more: dict[str, Any], said: str, runner: Runner
+) -> None:
+    plant = read_plant(plant_folder("bottling"), {})
+    now = Now(plant, observe(plant, LayoutMover(plant, 1), 1800.0, 1_700_000_000_000_000_000))
+    with pytest.raises(BadRequest) as caught:
+        compare(now, options, horizon="1h", replications=2, runner=runner, **more)
+    told = f"{caught.value.message}: {caught.value.hint}"
+    assert said in told and "filler.made" not in told
+
+
 def test_a_what_if_of_a_live_line_is_replayed_on_either_backend(runner: Runner) -> None:
     plant = read_plant(plant_folder("bottling"), {})
     mover = LayoutMover(plant, 1)

@@ -108,3 +108,18 @@ def test_a_limit_is_a_point_a_side_and_a_value(text: str, limit: Limit) -> None:
 def test_a_limit_that_cannot_be_meant_is_refused_with_its_form(text: str) -> None:
     with pytest.raises(BadRequest, match="limit"):
         parse_limit(text)
+
+
+def test_a_scenario_may_carry_its_name() -> None:
+    named = parse_scenario(" more crew : crew.size=2 at 10m")
+    assert (named.name, named.interventions) == ("more crew", parse_scenario("crew.size=2 at 10m").interventions)
+    assert parse_scenario("b: crew.size=2", "a").name == "a"
+    assert parse_scenario("run filler.maintain").name == "run filler.maintain"
+    with pytest.raises(BadRequest, match="empty"):
+        parse_scenario("b:")
+
+
+def test_no_time_is_told_a_time_that_is_taken() -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_duration_s("0", "--horizon")
+    assert caught.value.hint == "write 90s, 30m, 1h30m or 2d"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.units import DIMENSIONS_OF_SEMANTIC, UNIT_OF_DTDL, UNITS, Unit, conversion, semantic_complaint
+from twin.units import DIMENSIONS_OF_SEMANTIC, SPELLINGS, UNIT_OF_DTDL, UNITS, Unit, conversion, semantic_complaint
 
 GUIDE = Path(__file__).parents[2] / "docs/plant.md"
 
@@ -81,3 +81,8 @@ def test_the_guide_lists_every_unit() -> None:
     rows = [guide_row(d, list(us)) for d, us in groupby(ordered, lambda u: u.dimension)]
     text = GUIDE.read_text()
     assert [r for r in rows if r not in text] == [], "write these rows into docs/plant.md"
+
+
+def test_litres_have_two_spellings_and_one_unit() -> None:
+    assert SPELLINGS["l/min"] is UNITS["L/min"] and SPELLINGS["ml"] is UNITS["mL"]
+    assert "lx" in UNITS and set(UNITS) <= set(SPELLINGS)

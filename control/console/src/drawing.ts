@@ -1,11 +1,10 @@
 // Where marks and pipes of the plant drawing lie; must not know values or components.
-import type { PlantInfo, RelationshipInfo, TwinInfo } from "./wire";
+import type { MarkInfo, PlantInfo, RelationshipInfo, TwinInfo } from "./wire";
 
-export type Shape = "tank" | "pump" | "junction" | "reservoir" | "station" | "meter" | "other";
+export type Shape = MarkInfo["shape"];
 
-export interface Mark {
+export interface Mark extends MarkInfo {
   twin: TwinInfo;
-  shape: Shape;
 }
 
 export interface Pipe {
@@ -22,34 +21,23 @@ const MARGIN_Y = 44;
 
 // Says who owns whom, not what flows where.
 const NOT_DRAWN = "contains";
-const SHAPE_OF_KIND: Record<string, Shape> = {
-  tank: "tank",
-  pump: "pump",
-  junction: "junction",
-  reservoir: "reservoir",
-  pumpstation: "station",
-  station: "station",
-  pipe: "meter",
-};
 // Painted in this order: what matters more lies on top.
-const ORDER: Shape[] = ["junction", "meter", "other", "reservoir", "station", "pump", "tank"];
+const ORDER: Shape[] = ["dot", "flow", "circle", "people", "source", "station", "belt", "machine", "pump", "tank"];
 
 /** Large marks carry a label at every zoom; the others only when near, chosen or pointed at. */
 export function isLarge(shape: Shape): boolean {
-  return shape !== "junction" && shape !== "meter";
+  return shape !== "dot" && shape !== "flow";
 }
 
-export function shapeOf(twin: TwinInfo): Shape {
-  const kind = twin.kind.toLowerCase().replaceAll(/[^a-z]/g, "");
-  return SHAPE_OF_KIND[kind] ?? "other";
+/** Filled as far as the value is in its range. */
+export function isVessel(shape: Shape): boolean {
+  return shape === "tank" || shape === "belt";
 }
 
-/** Twins that are part of the topology; others (the network itself, links to devices) are only listed. */
+/** Twins that have a place in the drawing; others (the plant itself, links to devices) are only listed. */
 export function marksOf(plant: PlantInfo): Mark[] {
-  const connected = new Set(plant.relationships.filter(isDrawn).flatMap((r) => [r.source, r.target]));
   return plant.twins
-    .filter((t) => connected.has(t.id))
-    .map((twin) => ({ twin, shape: shapeOf(twin) }))
+    .flatMap((twin) => (twin.mark === null ? [] : [{ twin, ...twin.mark }]))
     .sort((a, b) => ORDER.indexOf(a.shape) - ORDER.indexOf(b.shape));
 }
 

@@ -17,6 +17,9 @@ const LETTER = 6.9;
 const LINE = 15;
 const SIDES: Side[] = ["right", "left", "below", "above"];
 
+/** Between labels: without it two of them read as one. */
+const AIR = 8;
+
 type Box = [left: number, top: number, right: number, bottom: number];
 
 /** Pushes large marks that lie on one another apart, each as little as possible. Few marks, so every pair is tried. */
@@ -41,10 +44,14 @@ export function spread(spots: readonly Spot[]): Spot[] {
   return moved;
 }
 
-/** The side of each mark on which its label covers least; earlier spots choose first. */
+/**
+ * The side of each mark on which its label covers least; earlier spots choose first. One that would lie on another
+ * label in every place has none: it is told when the mark is pointed at.
+ */
 export function sides(spots: readonly Spot[], dots: readonly { x: number; y: number }[], width: number, height: number): Map<string, Side> {
   const taken: Box[] = spots.map((s) => [s.x - REACH, s.y - REACH, s.x + REACH, s.y + REACH]);
   const chosen = new Map<string, Side>();
+  const marks = taken.length;
   spots.forEach((spot, own) => {
     let best: { side: Side; box: Box; cost: number } | null = null;
     SIDES.forEach((side, preference) => {
@@ -59,7 +66,8 @@ export function sides(spots: readonly Spot[], dots: readonly { x: number; y: num
     });
     if (best === null) return;
     const { side, box } = best as { side: Side; box: Box };
-    taken.push(box);
+    if (taken.slice(marks).some((other) => overlap(box, other) > 0)) return;
+    taken.push([box[0] - AIR, box[1], box[2] + AIR, box[3]]);
     chosen.set(spot.id, side);
   });
   return chosen;

@@ -8,7 +8,7 @@ const NOW = 1_000_000;
 
 function point(id: number, name: string): PointInfo {
   const [twin, property] = name.split(".") as [string, string];
-  const free = { select: false, approvals: 0, approver: "", preflight: "off" };
+  const free = { select: false, approvals: 0, approver: "", preflight: "off", title: "", names: [] };
   return { id, name, twin, property, type: "double", unit: "m", device: "scada", writable: false, low: null, high: null, ...free };
 }
 

@@ -8,7 +8,7 @@ const asked: Asked = {
 };
 const speed: PointInfo = {
   id: 0, name: "p.speed", twin: "p", property: "speed", type: "double", unit: "%", device: "plc", writable: true, low: 0, high: 120,
-  select: false, approvals: 0, approver: "", preflight: "off",
+  select: false, approvals: 0, approver: "", preflight: "off", title: "", names: [],
 };
 
 test("a comparison without a goal is asked without one", () => {

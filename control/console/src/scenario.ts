@@ -24,15 +24,41 @@ export function lines(text: string): string[] {
   return text.split("\n").map((l) => l.trim()).filter((l) => l !== "");
 }
 
-/** A few scenarios that this plant allows, so that nobody starts from an empty field. */
-export function examples(writable: readonly PointInfo[]): string[] {
-  const switched = writable.filter((p) => p.type === "boolean").toReversed();
-  const set = writable.find((p) => p.type !== "boolean" && p.high !== null);
-  const found = switched.slice(0, 2).map((p) => `${p.name}=${p.property === "status" ? "off" : "on"} for 4h`);
-  const pumps = switched.filter((p) => p.property === "status");
-  if (pumps[0]) found.unshift(`${pumps[0].name}=off for 4h`);
-  if (set) found.push(`${set.name}=${Math.round((set.high ?? 100) * 0.7)} at 30m for 2h`);
-  return [...new Set(found)].slice(0, 3);
+/** A point that a what-if may set, its value now (NaN when unknown), and whether it is the only one of its kind. */
+export interface Settable {
+  point: PointInfo;
+  now: number;
+  alone: boolean;
+}
+
+/**
+ * A few scenarios that change something, so that nobody starts from an empty field: the whole number of what there is
+ * one of (people, vehicles), then something switched over, then a number elsewhere in its range.
+ */
+export function examples(settable: readonly Settable[]): string[] {
+  const text = (s: Settable, value: number, when: string): string => {
+    const name = s.point.type === "boolean" ? (value !== 0 ? "on" : "off") : String(value);
+    return `${s.point.name}=${name}${when}`;
+  };
+  const numbers = settable.filter((s) => s.point.names.length === 0 && other(s) !== null);
+  const single = numbers.filter((s) => s.alone && s.point.type === "integer");
+  // What runs now comes first: that it stops is felt.
+  const switched = settable.filter((s) => s.point.type === "boolean").toReversed().toSorted((a, b) => Number(b.now === 1) - Number(a.now === 1));
+  const switches = switched.map((s) => text(s, s.now === 0 ? 1 : 0, " for 4h"));
+  const sets = numbers.filter((s) => s !== single[0]).toReversed().map((s) => text(s, other(s)!, " at 30m for 2h"));
+  const one = single.slice(0, 1).map((s) => text(s, other(s)!, ""));
+  return [...one, ...switches.slice(0, 1), ...sets.slice(0, 1), ...switches.slice(1), ...sets.slice(1)].slice(0, 3);
+}
+
+/** Another value within the range: one more of few, or about a quarter of the range away; null when there is none. */
+function other({ point, now }: Settable): number | null {
+  const { low, high } = point;
+  if (low === null || high === null || !(high > low)) return null;
+  const whole = point.type === "integer";
+  const from = Number.isNaN(now) ? low : Math.min(high, Math.max(low, now));
+  const step = whole && high - low <= 12 ? 1 : (high - low) / 4;
+  const to = from + step <= high ? from + step : from - step;
+  return whole ? Math.round(to) : Number(to.toPrecision(2));
 }
 
 /** What is wrong with a value for a point, in words; empty when nothing is. The server checks again. */

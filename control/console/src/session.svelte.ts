@@ -48,6 +48,7 @@ export class Session {
   auditNews = $state.raw<AuditNews | null>(null);
   twinOfId = $derived(new Map<string, TwinInfo>(this.plant?.twins.map((t) => [t.id, t])));
   pointOfName = $derived(new Map<string, PointInfo>(this.plant?.points.map((p) => [p.name, p])));
+  pointOfId = $derived(new Map<number, PointInfo>(this.plant?.points.map((p) => [p.id, p])));
   pointsOfTwin = $derived(Map.groupBy(this.plant?.points ?? [], (p) => p.twin));
   writable = $derived((this.plant?.points ?? []).filter((p) => p.writable));
   /** Commands may be sent only while what the screen shows can be believed. */

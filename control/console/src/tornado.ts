@@ -1,31 +1,14 @@
 // The shape of a tornado's result (sim/sensitivity.py, Tornado.to_json) and where its bars go; must not know the screen.
-import type { Difference, Figure } from "./whatif";
+import type { Difference } from "./whatif";
+import type { AnswerBar, AnswerTornado } from "./wire";
 
-export interface Bar {
-  parameter: string;
-  low_value: number;
-  high_value: number;
-  low: Difference;
-  high: Difference;
-}
-
-export interface Tornado {
-  kpi: string;
-  base: Figure;
-  /** The widest first. */
-  bars: Bar[];
-  replications: number;
-  confidence: number;
-  horizon_s: number;
-  clock_s: number;
-  wall_s: number;
-  seed: number;
-  state_hash: string;
-}
+export type Bar = AnswerBar;
+/** Its bars: the widest first. */
+export type Tornado = AnswerTornado;
 
 /** The result of a run; throws when it is not of the shape. */
-export function readTornado(content: Record<string, unknown>): Tornado {
-  const found = content as unknown as Tornado;
+export function readTornado(content: object): Tornado {
+  const found = content as Tornado;
   if (!Array.isArray(found.bars) || found.bars.length === 0) throw new Error("This tornado is not of a form that this console knows.");
   return found;
 }

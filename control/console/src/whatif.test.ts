@@ -21,7 +21,7 @@ const result = {
 
 const pump: PointInfo = {
   id: 0, name: "pump_335.status", twin: "pump_335", property: "status", type: "boolean", unit: "", device: "plc",
-  writable: true, low: null, high: null, select: false, approvals: 0, approver: "", preflight: "off",
+  writable: true, low: null, high: null, select: false, approvals: 0, approver: "", preflight: "off", title: "", names: [],
 };
 const speed: PointInfo = { ...pump, id: 1, name: "pump_335.speed", property: "speed", type: "double", unit: "%", low: 0, high: 120 };
 
@@ -49,7 +49,15 @@ test("scenarios are written as the server reads them", () => {
   expect(stepText({ point: pump.name, value: 0, at_s: 1800, for_s: 14_400 }, points)).toBe("pump_335.status=off at 30m for 4h");
   expect(stepText({ point: speed.name, value: 80, at_s: 0, for_s: null }, points)).toBe("pump_335.speed=80");
   expect(lines(" a=1 \n\n b=2")).toEqual(["a=1", "b=2"]);
-  expect(examples([pump, speed])[0]).toBe("pump_335.status=off for 4h");
+});
+
+test("examples change what is so now, and what there is one of comes first", () => {
+  const crew: PointInfo = { ...speed, name: "crew.size", property: "size", type: "integer", unit: "", low: 0, high: 6 };
+  const of = (status: number, size: number): string[] =>
+    examples([{ point: pump, now: status, alone: true }, { point: speed, now: 100, alone: true }, { point: crew, now: size, alone: true }]);
+  expect(of(1, 1)).toEqual(["crew.size=2", "pump_335.status=off for 4h", "pump_335.speed=70 at 30m for 2h"]);
+  expect(of(0, 6).slice(0, 2)).toEqual(["crew.size=5", "pump_335.status=on for 4h"]);
+  expect(examples([{ point: { ...crew, low: null }, now: 1, alone: true }])).toEqual([]);
 });
 
 test("a value out of range is named before anything is sent", () => {

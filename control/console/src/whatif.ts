@@ -1,83 +1,28 @@
 // The shape of a what-if's result (sim/result.py, Result.to_json) and what is read out of it; nothing else knows it.
-import type { CommandRequest, WhatIfPlan } from "./wire";
+import type {
+  AnswerChoice, AnswerComparison, AnswerDifference, AnswerFigure, AnswerGoal, AnswerLimitRisk, AnswerOutcome, AnswerPlan, CommandRequest, WhatIfPlan, WhatIfRun,
+} from "./wire";
 
 /** Rows of a fan, in this order. */
 export const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95] as const;
 
-export interface Figure {
-  mean: number;
-  quantiles: number[];
-}
-
+export type Figure = AnswerFigure;
 /** Scenario minus baseline. `half_width` is null when a single pair allows no interval. */
-export interface Difference {
-  mean: number;
-  half_width: number | null;
-  p_greater: number;
-  resolved: boolean;
-}
-
-export interface LimitRisk {
-  limit: string;
-  probability: number[];
-  low: number[];
-  high: number[];
-}
-
-export interface Outcome {
-  name: string;
-  fans: Record<string, number[][]>;
-  kpis: Record<string, Figure>;
-  differences: Record<string, Difference>;
-  limits: LimitRisk[];
-}
-
+export type Difference = AnswerDifference;
+export type LimitRisk = AnswerLimitRisk;
+export type Outcome = AnswerOutcome;
 /** The best option; `resolved`: better than the baseline beyond chance. */
-export interface Choice {
-  name: string;
-  goal: Goal;
-  p_better: number;
-  resolved: boolean;
-  rivals: string[];
-  reason: string;
-}
-
-export interface Goal {
-  kpi: string;
-  sense: "max" | "min";
-}
-
+export type Choice = AnswerChoice;
+export type Goal = AnswerGoal;
 /** Draft commands for the best option; none when the plant may be left as it is. */
-export interface Plan {
-  scenario: string;
-  drafts: { point: string; value: number; at_s: number }[];
-  by_hand: string[];
-  reason: string;
-  risks: string[];
-}
-
-export interface Result {
-  taken_at: number;
-  clock_s: number;
-  state_hash: string;
-  backend: string;
-  seed: number;
-  replications: number;
-  stopped: string;
-  horizon_s: number;
-  demand_multiplier: number | null;
-  times_s: number[];
-  units: Record<string, string>;
-  outcomes: Outcome[];
-  wall_s: number;
-  confidence: number;
-  choice: Choice | null;
-  plan: Plan | null;
-}
+export type Plan = AnswerPlan;
+export type Result = AnswerComparison;
+/** What a run found, of whatever kind. */
+export type Answer = NonNullable<WhatIfRun["result"]>;
 
 /** The result of a run; throws when it is not of the shape, so that no half picture is drawn. */
-export function readResult(content: Record<string, unknown>): Result {
-  const result = content as unknown as Result;
+export function readResult(content: object): Result {
+  const result = content as Result;
   const outcomes = result.outcomes;
   if (!Array.isArray(outcomes) || outcomes.length === 0 || !Array.isArray(result.times_s)) {
     throw new Error("This result is not of a form that this console knows.");
@@ -98,11 +43,8 @@ export function stepOf(plan: WhatIfPlan, step: number): CommandRequest {
 }
 
 /** Names of the figures that a result tells, of whatever kind it is. */
-export function figuresTold(content: Record<string, unknown> | null): string[] {
-  const outcomes = content?.["outcomes"];
-  const first: unknown = Array.isArray(outcomes) ? outcomes[0] : undefined;
-  const kpis = first === undefined ? undefined : (first as Partial<Outcome>).kpis;
-  return kpis === undefined ? [] : Object.keys(kpis);
+export function figuresTold(content: Answer | null): string[] {
+  return content !== null && "outcomes" in content ? Object.keys(content.outcomes[0]?.kpis ?? {}) : [];
 }
 
 export const baselineOf = (result: Result): Outcome => result.outcomes[0]!;

@@ -123,14 +123,23 @@ export interface ServingInfo {
   endpoint: string;
 }
 
-/** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout. */
+/** How a twin is drawn: its sign, the `point` it shows, and the values of that in which the sign is filled. `tank` and `belt` are filled as far as the value is in its range. */
+export interface MarkInfo {
+  shape: "tank" | "belt" | "machine" | "pump" | "station" | "source" | "people" | "flow" | "circle" | "dot";
+  point: number | null;
+  on: number[];
+}
+
+/** `x`, `y`: place in the drawing, 0…1, y downwards, from the stored layout; `mark` is null outside the drawing. `kind_name`: what people call twins of its Interface. */
 export interface TwinInfo {
   id: string;
   interface: string;
   kind: string;
+  kind_name: string;
   name: string;
   x: number;
   y: number;
+  mark: MarkInfo | null;
 }
 
 export interface RelationshipInfo {
@@ -139,7 +148,12 @@ export interface RelationshipInfo {
   target: string;
 }
 
-/** `low`/`high` are absent when the range is open. What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a prediction (`preflight`: off, warn or refuse). */
+export interface ValueName {
+  value: number;
+  name: string;
+}
+
+/** `low`/`high` are absent when the range is open. `names` of an enum's or a boolean's values; none for others. `title`: what people call it, "" where its Interface does not say. What commands on it meet, by its policy: `select` before they are operated, `approvals` of the role `approver`, a prediction (`preflight`: off, warn or refuse). */
 export interface PointInfo {
   id: number;
   name: string;
@@ -155,9 +169,11 @@ export interface PointInfo {
   approvals: number;
   approver: string;
   preflight: string;
+  title: string;
+  names: ValueName[];
 }
 
-/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. */
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. */
 export interface PlantInfo {
   id: string;
   name: string;
@@ -168,6 +184,7 @@ export interface PlantInfo {
   points: PointInfo[];
   clock: string | null;
   servings: ServingInfo[];
+  simulated: string[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
@@ -1007,7 +1024,7 @@ export interface WhatIfRun {
   progress: number;
   started: number;
   request: WhatIfRequest | RankRequest | TornadoRequest | OptimiseRequest;
-  result: Record<string, unknown> | null;
+  result: AnswerComparison | AnswerRanking | AnswerTornado | AnswerSearch | null;
   error: string | null;
   left_s?: number | null;
 }
@@ -1022,6 +1039,168 @@ export interface WhatIfPlan {
   by_hand: string[];
   risks: string[];
   overdue: boolean;
+}
+
+export interface AnswerIntervention {
+  at_s: number;
+  point: string;
+  value: number | string | null;
+  verb: "set" | "add" | "run";
+  ends: boolean;
+}
+
+export interface AnswerFigure {
+  mean: number;
+  quantiles: number[];
+  half_width: number | null;
+}
+
+export interface AnswerDifference {
+  mean: number;
+  half_width: number | null;
+  p_greater: number;
+  resolved: boolean;
+}
+
+export interface AnswerLimitRisk {
+  limit: string;
+  probability: number[];
+  low: number[];
+  high: number[];
+}
+
+export interface AnswerDraft {
+  point: string;
+  value: number;
+  at_s: number;
+}
+
+export interface AnswerOutcome {
+  name: string;
+  interventions: AnswerIntervention[];
+  fans: Record<string, number[][]>;
+  kpis: Record<string, AnswerFigure>;
+  differences: Record<string, AnswerDifference>;
+  limits: AnswerLimitRisk[];
+  drafts: AnswerDraft[];
+  by_hand: string[];
+}
+
+export interface AnswerGoal {
+  kpi: string;
+  sense: "max" | "min";
+}
+
+export interface AnswerChoice {
+  name: string;
+  goal: AnswerGoal;
+  p_better: number;
+  resolved: boolean;
+  rivals: string[];
+  reason: string;
+}
+
+export interface AnswerPlan {
+  scenario: string;
+  drafts: AnswerDraft[];
+  by_hand: string[];
+  reason: string;
+  risks: string[];
+}
+
+export interface AnswerComparison {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  backend: string;
+  seed: number;
+  replications: number;
+  stopped: string;
+  horizon_s: number;
+  demand_multiplier: number | null;
+  times_s: number[];
+  units: Record<string, string>;
+  outcomes: AnswerOutcome[];
+  wall_s: number;
+  why: string;
+  kernel_hash: string;
+  confidence: number;
+  choice: AnswerChoice | null;
+  question: Record<string, unknown>;
+  base: Record<string, unknown>;
+  versions: Record<string, string>;
+  plan: AnswerPlan | null;
+  quantiles: number[];
+  digest: string;
+}
+
+export interface AnswerOption {
+  name: string;
+  mean: number;
+  replications: number;
+  survived: boolean;
+}
+
+export interface AnswerRanking {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  kernel_hash: string;
+  backend: string;
+  why: string;
+  seed: number;
+  horizon_s: number;
+  wall_s: number;
+  versions: Record<string, string>;
+  goal: AnswerGoal;
+  method: string;
+  best: string;
+  p_correct: number;
+  resolved: boolean;
+  reason: string;
+  replications: number;
+  options: AnswerOption[];
+  plan: AnswerPlan;
+}
+
+export interface AnswerBar {
+  parameter: string;
+  low_value: number;
+  high_value: number;
+  low: AnswerDifference;
+  high: AnswerDifference;
+}
+
+export interface AnswerTornado {
+  plant: string;
+  taken_at: number;
+  clock_s: number;
+  state_hash: string;
+  model_hash: string;
+  kernel_hash: string;
+  backend: string;
+  why: string;
+  seed: number;
+  horizon_s: number;
+  wall_s: number;
+  versions: Record<string, string>;
+  kpi: string;
+  base: AnswerFigure;
+  bars: AnswerBar[];
+  replications: number;
+  confidence: number;
+}
+
+export interface AnswerSearch {
+  decisions: Record<string, number | string>;
+  seen: number;
+  trials: number;
+  result: AnswerComparison;
+  plan: AnswerPlan | null;
 }
 
 export type ClientMessage = Auth | Sub | Ping | Ask;

@@ -83,19 +83,20 @@ export function percent(share: number | undefined): string {
 /** A confidence, as it was asked for: `95 %`, `99.5 %`. */
 export const percentWords = (share: number): string => `${Math.round(share * 1000) / 10} %`;
 
-/** The value alone, without its unit; booleans in the words of what they say. */
+/** The value alone, without its unit; those of enums and booleans by their names. */
 export function valueWords(point: PointInfo, value: number, text: string | undefined): string {
+  const name = Number.isNaN(value) ? undefined : nameOf(point, value);
+  if (name !== undefined) return name;
   if (text !== undefined) return text;
   if (Number.isNaN(value)) return "–";
-  if (point.type === "boolean") return booleanWords(point.property, value !== 0);
-  if (point.type === "integer") return value.toFixed(0);
+  if (point.type === "integer" || point.type === "enum") return value.toFixed(0);
   return quantity(value);
 }
 
-export function booleanWords(property: string, on: boolean): string {
-  if (property === "running") return on ? "running" : "stopped";
-  if (property.endsWith("open") || property === "bypass") return on ? "open" : "closed";
-  return on ? "on" : "off";
+/** What a value of an enum or a boolean is called. */
+export function nameOf(point: PointInfo, value: number): string | undefined {
+  const meant = point.type === "boolean" ? Number(value !== 0) : value;
+  return point.names.find((n) => n.value === meant)?.name;
 }
 
 export function title(name: string): string {
