@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Expected, Forecast, Status, beyond, unpacked
+from control.lookahead import SCORED, SCORED_LEVELS, Expected, Forecast, beyond, unpacked
+from control.lookahead_alarms import Again, Alarm, Status
 from control.observed import KNOWN_SHARE, Track, first_change, plant_clock, since_start, widened
 from control.score import Bin, Outcome, bins_of
 from sim.scenario import parse_limit
@@ -47,6 +48,21 @@ def transform(
     below, up_to = (drawn < values).mean(axis=0), (drawn <= values).mean(axis=0)
     between = np.where(below == up_to, 0.5 / SCORED, 0.0)
     return np.maximum(0.0, below - between), np.minimum(1.0, up_to + between)
+
+
+def at_times(
+    drawn: NDArray[np.float64], times_s: NDArray[np.float64], ahead_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Quantiles at other times than the samples, straight in between: (M, T), (T,), (K,) -> (M, K).
+
+    What is whole at both ends is a count, and stays one.
+    """
+    after = np.clip(np.searchsorted(times_s, ahead_s), 1, len(times_s) - 1)
+    share = np.clip((ahead_s - times_s[after - 1]) / (times_s[after] - times_s[after - 1]), 0.0, 1.0)
+    low, high = drawn[:, after - 1], drawn[:, after]
+    between = low + (high - low) * share
+    whole = (low == np.round(low)) & (high == np.round(high))
+    return np.where(whole, np.round(between), between)
 
 
 def within(places: tuple[NDArray[np.float64], NDArray[np.float64]], low: float, high: float) -> NDArray[np.float64]:
@@ -142,8 +158,14 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
         return Score(forecast.id, forecast.made_at, Outcome.UNSCORED, why, now, max(0.0, until_s))
     seconds = forecast.clock_s + np.array(forecast.times_s)[rows]
     moments, heard = clock.moments(seconds), clock.heard(seconds, forecast.times_s[1])
-    read = {
-        name: np.where(heard, since_start(forecast, name, tracks).in_force(moments), np.nan) for name in forecast.drawn
+    followed = {name: since_start(forecast, name, tracks) for name in forecast.drawn}
+    read = {name: np.where(heard, track.in_force(moments), np.nan) for name, track in followed.items()}
+    # A reading is older than the moment at which it is looked up: on a fast plant that publishes twice a second by half a
+    # minute of the plant's. It was true when it was read, or when the plant was last heard if that was later.
+    last = clock.told_before(moments)
+    ahead = {
+        name: clock.read_at(np.maximum(last, track.since(moments))) - forecast.clock_s
+        for name, track in followed.items()
     }
     return Score(
         forecast.id,
@@ -154,7 +176,7 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
         until_s,
         # Without a reading at the start, or a counter's pace before it, there is nothing to be better than.
         tuple(
-            _point(forecast, n, v, pace, rows, read[n])
+            _point(forecast, n, v, pace, rows, read[n], ahead[n])
             for n, v in forecast.started.items()
             if v is not None and n in read and (pace := forecast.paces.get(n, 0.0)) is not None
         ),
@@ -163,13 +185,14 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
 
 
 def _point(
-    forecast: Forecast, name: str, started: float, pace: float, rows: list[int], read: NDArray[np.float64]
-) -> PointScore:
-    drawn = unpacked(forecast.drawn[name])[:, rows]  # (M, K)
-    known = np.isfinite(read)
+    forecast: Forecast, name: str, started: float, pace: float, rows: list[int], read: NDArray[np.float64],
+    ahead_s: NDArray[np.float64],
+) -> PointScore:  # fmt: skip
+    """Readings `read` of `ahead_s` after the start, which stand for the sample times in `rows`: (K,) each."""
+    drawn = at_times(unpacked(forecast.drawn[name]), np.array(forecast.times_s), ahead_s)  # (M, K)
+    known = np.isfinite(read) & (ahead_s > 0)
     drawn, values = widened(drawn, forecast.noise.get(name, 0.0), SCORED_LEVELS)[:, known], read[known]
-    ahead_s = np.array(forecast.times_s)[rows][known]
-    lead = ahead_s / forecast.horizon_s
+    ahead_s, lead = ahead_s[known], np.array(forecast.times_s)[rows][known] / forecast.horizon_s
     loss, rival = crps(drawn, values), np.abs(values - started - pace * ahead_s)
     places = transform(drawn, values)
     inside = [within(places, low, high) for low, high in BANDS]
@@ -258,6 +281,7 @@ class AlarmSkill:
 
     Attributes:
         missed: limits that were passed unforeseen.
+        again: further passings of limits that were quiet because they had come or were missed.
         lead_s: median time from being predicted to coming, in the plant's time.
         error_s: median of how far the time first said was off.
         inside: of those that came, within the 90 % interval first said.
@@ -270,6 +294,7 @@ class AlarmSkill:
     lead_s: float | None
     error_s: float | None
     inside: int
+    again: Again
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,4 +394,5 @@ def _alarm_skill(alarms: Sequence[Alarm]) -> AlarmSkill:
         float(np.median(leads)) if leads else None,
         float(np.median(errors)) if errors else None,
         sum(bool(a.inside) for a in alarms),
+        sum((a.again for a in alarms), Again()),
     )

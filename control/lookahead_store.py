@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from control.lookahead import Alarm, Forecast, Shelf, Status, join, split
+from control.lookahead import Forecast, join, split
+from control.lookahead_alarms import Alarm, Shelf, Status
 from control.lookahead_score import Score
 from control.prediction_store import sha256
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,45 +22,34 @@ import numpy as np
 from control.errors import words
 from control.evidence import Evidence
 from control.live import LiveTwin
-from control.lookahead import (
-    Alarm,
-    Alarms,
-    Forecast,
-    Shelf,
-    Status,
-    forecast_of,
-    packed,
-    sample_every_s,
-    seed_of,
-    sentence,
-)
+from control.lookahead import Forecast
+from control.lookahead_alarms import Alarm, Alarms, Quiet, Shelf, Status, sentence
 from control.lookahead_audit import LookaheadLetters
 from control.lookahead_futures import Futures
-from control.lookahead_rival import Paces
+from control.lookahead_ground import Ground
+from control.lookahead_look import Look, Made
 from control.lookahead_score import Score, Summary, summary
 from control.lookahead_store import LookaheadStore
 from control.outbox import Outbox
-from control.sight import held, values
 from protocols.link import Clock
-from sim.experiment import conclude, replicate
-from sim.plant_model import noise, read_plant_model
-from sim.question import check
 from sim.runner import Cancelled, Runner
 from sim.scenario import Limit, parse_limit
-from sim.whatif import Now, job_of, question
-from twin.columns import Snapshot
 from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
 from twin.lookahead import Lookahead
 from twin.nearest import nearest
-from twin.plant import Plant
 from twin.quality import is_good
 
 LOOK_EVERY_S = 0.5  # how soon a limit that is passed, or a forecast that has come due, is seen
 YIELD_POLL_S = 0.1  # how soon it makes way for what people ask
 AGAIN_S = 5.0  # after a turn without a forecast: the state may be known again, people's what-ifs may be over
+SOON_S = 2.0  # at least from one turn to one that a change calls for: as often as a plant may ask for
+SOON_TURNS = 4  # and so many times what the last one took: settings that never rest leave the workers to others
+# A look that costs no more, on threads beside what people ask, makes nobody wait. By its last turn that had the threads
+# for itself; a kernel's look takes a tenth of a second, one in worker processes some seconds.
+LIGHT_S = 0.5
+LIGHT_MAX_S = 2.0  # that even such a look goes on beside what people ask
 TIMEOUT_S = 120.0  # of one forecast: past it the workers are busy with something else, or a model is far too slow
 STALE_TURNS = 3  # a forecast older than so many turns is not of now
-HELD_MAX = 500  # settable points watched for commands that the forecast knew nothing of
 SUMMARY_MAX = 2_000  # newest scores and alarms that the track record is made of
 SHELVED_MAX_S = 86_400.0  # a day: what nobody wants to hear of for longer is no limit of the plant
 T = TypeVar("T")
@@ -80,10 +68,10 @@ class Turns:
     """What became of the turns since the start; those that were not made are counted, never queued.
 
     Attributes:
-        yielded: people's what-ifs or commands' predictions had the workers.
+        yielded: people's what-ifs or commands' predictions had the workers, and the look is not light.
         late: the turn before was not ready.
         refused: the plant's state was not known well enough, or the model does not fit.
-        failed: a fault of the simulation, or no answer in TIMEOUT_S.
+        failed: a component's or another fault of the simulation, or no answer in TIMEOUT_S.
     """
 
     made: int = 0
@@ -104,19 +92,24 @@ class Lookout:
         self, live: LiveTwin, runner: Runner, store: LookaheadStore, evidence: Evidence, clock: Clock,
         new_id: Callable[[], str], busy: Callable[[], str],
     ) -> None:  # fmt: skip
-        self._live, self._runner, self._store, self._clock = live, runner, store, clock
+        self._live, self._store, self._clock = live, store, clock
         self._new_id, self._busy = new_id, busy
         self.asked = live.plant.lookahead
         self.turns = Turns()
         self.forecast: Forecast | None = None
-        self.why = ""  # there is no newer forecast; "" when the last turn made one
+        self._why = ""  # there is no newer forecast; "" when the last turn made one
         self._refused = False
-        self._limits: tuple[Limit, ...] = tuple(parse_limit(x) for x in (self.asked.limits if self.asked else ()))
-        self._alarms = Alarms(self.asked or Lookahead(), self._limits, (), new_id)
-        self._paces = Paces(self.asked.counters if self.asked else (), (self.asked or Lookahead()).horizon_s)
+        self._ground: Ground | None = None  # of the newest forecast
+        self._broken = ""  # why it can no longer be true
+        self._called = asyncio.Event()  # for a turn before its time
+        self._light = False
+        limits = [parse_limit(x) for x in (self.asked.limits if self.asked else ())]
+        self._limits: tuple[Limit, ...] = tuple({str(limit): limit for limit in limits}.values())
+        asked = self.asked or Lookahead()
+        self._alarms = Alarms(asked, self._limits, (), new_id)
+        self._look = Look(asked, self._limits, runner, new_id)
         self._shelves: dict[str, Shelf] = {}
         self._said = State.OFF
-        self._settable: tuple[Plant, list[str]] | None = None
         self._begun = clock()
         self._cancel = threading.Event()
         self._thread = ThreadPoolExecutor(1, "lookahead")
@@ -134,7 +127,14 @@ class Lookout:
             return State.WAITING
         age_s = (self._clock() - self.forecast.made_at) / 1e9
         old = age_s > STALE_TURNS * max(self.asked.every_s, self.forecast.took_s) + AGAIN_S
-        return State.STALE if old or self._refused else State.CURRENT
+        return State.STALE if old or self._refused or self._broken else State.CURRENT
+
+    @property
+    def why(self) -> str:
+        """Why there is no newer forecast, or the newest no longer holds; "" while it does."""
+        if self._refused or not self._broken:
+            return self._why
+        return f"{self._broken}; {self._why}" if self._why else self._broken
 
     @property
     def since(self) -> int:
@@ -153,6 +153,10 @@ class Lookout:
     @property
     def passed_now(self) -> list[str]:
         return self._alarms.passed_now
+
+    @property
+    def quiet(self) -> list[Quiet]:
+        return self._alarms.quiet
 
     @property
     def shelves(self) -> list[Shelf]:
@@ -236,20 +240,36 @@ class Lookout:
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
-            await self._turn(asked)
+            await self._turn()
             took_s = loop.time() - begun
             missed = int(took_s / asked.every_s)
             self.turns.late += missed
             next_s = (missed + 1) * asked.every_s - took_s
-            await asyncio.sleep(next_s if self.why == "" else min(next_s, AGAIN_S))
+            await self._pause(next_s if self._why == "" else min(next_s, AGAIN_S), SOON_TURNS * took_s)
 
-    async def _turn(self, asked: Lookahead) -> None:
-        why, refused = self._busy(), False
+    async def _pause(self, longest_s: float, least_s: float) -> None:
+        """Until the next turn: before its time when the newest forecast can no longer be true."""
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._called.wait()
+        except TimeoutError:
+            return
+        self._called.clear()
+        waited_s = asyncio.get_running_loop().time() - begun
+        await asyncio.sleep(min(longest_s, max(SOON_S, least_s)) - waited_s)
+
+    async def _turn(self) -> None:
+        why, refused = "" if self._light else self._busy(), False
         if why:
             self.turns.yielded += 1
         else:
             try:
-                await self._take(await self._simulated(asked))
+                alone = not self._busy()
+                made = await self._simulated()
+                if alone and not self._busy():
+                    self._light = made.on_threads and made.forecast.took_s <= LIGHT_S
+                await self._take(made)
                 self.turns.made += 1
             except Cancelled:
                 self.turns.yielded += 1
@@ -268,11 +288,11 @@ class Lookout:
             log.warning("no forecast: %s", why)
         if self._refused and not why and self.turns.made > 1:
             log.info("the look-ahead works again")
-        self.why = why
+        self._why = why
         self._refused = refused or (self._refused and why != "")
         self._tell("turn")
 
-    async def _simulated(self, asked: Lookahead) -> Forecast:
+    async def _simulated(self) -> Made:
         """
         Raises:
             Cancelled: people asked for the workers. TwinloopError: there is no forecast; it says why.
@@ -280,14 +300,16 @@ class Lookout:
         loop = asyncio.get_running_loop()
         cancel = self._cancel = threading.Event()
         plant, snapshot = self._live.plant, self._live.snapshot()
-        work = loop.run_in_executor(self._thread, self._simulate, asked, plant, snapshot, cancel)
+        work = loop.run_in_executor(self._thread, self._look.make, plant, snapshot, cancel)
         work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it after a stop
-        end = loop.time() + TIMEOUT_S
+        begun = loop.time()
+        end = begun + TIMEOUT_S
         while not (await asyncio.wait({work}, timeout=YIELD_POLL_S))[0]:
-            if self._busy() or loop.time() > end:
+            light = self._light and loop.time() - begun <= LIGHT_MAX_S
+            if (self._busy() and not light) or loop.time() > end:
                 cancel.set()
         (found,) = await asyncio.gather(work, return_exceptions=True)
-        if isinstance(found, Forecast):
+        if isinstance(found, Made):
             return found
         if isinstance(found, Cancelled) and loop.time() > end:
             raise Unavailable(f"no forecast within {TIMEOUT_S:g} s", "look less far, or with fewer replications")
@@ -297,38 +319,12 @@ class Lookout:
         log.error("the look-ahead failed", exc_info=found)
         raise Unavailable("something went wrong inside the simulation", "the server's log has the details")
 
-    def _simulate(self, asked: Lookahead, plant: Plant, snapshot: Snapshot, cancel: threading.Event) -> Forecast:
-        """On a thread."""
-        identity = self._new_id()
-        begun = time.perf_counter()
-        ahead = question(limits=self._limits, replications=asked.replications)
-        job = job_of(
-            Now(plant, snapshot), (), ahead, horizon=asked.horizon_s, every=sample_every_s(asked.horizon_s),
-            seed=seed_of(identity),
-        )  # fmt: skip
-        check(job, ahead)
-        block, stopped = replicate(job, ahead, self._runner, cancel=cancel)
-        result = replace(conclude(job, ahead, block, stopped), wall_s=time.perf_counter() - begun)
-        drawn = {name: packed(block.samples[0, :, :, p]) for p, name in enumerate(job.outputs)}
-        started = values(plant, list(result.units), snapshot)
-        told = held(plant, self._held_names(plant), snapshot)
-        made = forecast_of(identity, result, told, started, noise(read_plant_model(plant)), drawn)
-        if not plant.clock:  # it lives in our time
-            made = replace(made, clock_s=made.made_at / 1e9)
-        return replace(made, paces=self._paces.look(made.clock_s, started))
-
-    def _held_names(self, plant: Plant) -> list[str]:
-        """Settable points, at most HELD_MAX: looked up once for each edit of the plant."""
-        if self._settable is None or self._settable[0] is not plant:
-            current = plant.points.current
-            rows = np.flatnonzero(current.flagged("writable"))[:HELD_MAX]
-            self._settable = plant, current.take(rows).words("name")
-        return self._settable[1]
-
-    async def _take(self, made: Forecast) -> None:
-        await self._futures.take(made)
-        self.forecast = made
-        for alarm in self._alarms.look(made, self._clock()):
+    async def _take(self, made: Made) -> None:
+        await self._futures.take(made.forecast)
+        self.forecast, self._ground, self._broken = made.forecast, made.ground, ""
+        self._called.clear()
+        self._check_ground()
+        for alarm in self._alarms.look(made.forecast, self._clock()):
             await self._keep(alarm)
 
     # --- following ---------------------------------------------------------------------------------------------------
@@ -341,11 +337,21 @@ class Lookout:
                     await self._keep(alarm)
             for shelf in [s for s in self._shelves.values() if s.until <= now]:
                 await self._leave_shelf(shelf.limit, "")
-            await self._futures.settle_due(clock_s, now)
+            self._check_ground()
             if self.state is not self._said:
                 self._said = self.state
                 self._tell("state")
+            await self._futures.settle_due(clock_s, now)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _check_ground(self) -> None:
+        """Calls for a turn when the newest forecast can no longer be true."""
+        if self._ground is None or self._broken:
+            return
+        self._broken = self._ground.broken(self._live.table.columns, self._clock())
+        if self._broken:
+            log.info("the forecast no longer holds: %s", self._broken)
+            self._called.set()
 
     def _read(self) -> dict[str, float]:
         """What the points of the limits read, where that is good."""
@@ -362,7 +368,7 @@ class Lookout:
 
     async def _keep(self, alarm: Alarm) -> None:
         """Durably; the ledger and everybody hear of it when it is predicted and when it ends, not of new words."""
-        news = alarm.status is not Status.PREDICTED or alarm.first == alarm.last
+        news = alarm.is_news
         time = alarm.ended_at or self._clock()
         await self._on_disk(self._store.keep, alarm, (time, _text(_step(alarm))) if news else None)
         if news:

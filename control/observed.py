@@ -30,6 +30,13 @@ class Track:
     value: NDArray[np.float64]
     good: NDArray[np.bool_]
 
+    def since(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+        """From when the reading is that is in force at each moment; the moment itself where there is none."""
+        row = np.searchsorted(self.time, at, side="right") - 1
+        found = at.copy()
+        found[row >= 0] = self.time[row[row >= 0]]
+        return found
+
     def in_force(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
         """The newest reading at each moment, NaN where there is none or it is not good: shape of `at`."""
         row = np.searchsorted(self.time, at, side="right") - 1
@@ -86,6 +93,14 @@ class PlantClock:
             return np.zeros(len(seconds), np.bool_)
         after = np.clip(np.searchsorted(self.seconds, seconds, side="left"), 1, len(gaps_s))
         return np.asarray(gaps_s[after - 1] <= max(least_s, GAPS * float(np.median(gaps_s))), np.bool_)
+
+    def read_at(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Plant seconds at each moment, between two readings as if the clock went evenly."""
+        return np.asarray(np.interp(at, self.time, self.seconds), np.float64)
+
+    def told_before(self, at: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When the clock was last told, at or before each moment."""
+        return self.time[np.clip(np.searchsorted(self.time, at, side="right") - 1, 0, None)]
 
     def moments(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """When the clock showed these: ns since 1970 UTC."""

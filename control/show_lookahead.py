@@ -25,11 +25,10 @@ def state(found: Mapping[str, Any]) -> None:
             f"{made['horizon_s'] / 3600:g} h ahead, {made['replications']} futures in {made['took_s']:.1f} s",
             markup=False,
         )
-    shelved = {s["limit"] for s in found["shelves"]}
-    standing = {a["limit"]: a for a in found["alarms"]}
-    limits = [] if made is None else made["limits"]
+    limits = {x["limit"]: x for x in ([] if made is None else made["limits"])}
     columns = ("limit", "P", "95 %", "plant time", "±", "")
-    show.table(columns, [_row(x, standing, found["passed"], shelved) for x in limits], "no limits to look for")
+    rows = [_row(name, limits.get(name), word) for name, word in _words(found).items()]
+    show.table(columns, rows, "the plant names no limits to look for")
     for shelf in found["shelves"]:
         why = f": {shelf['reason']}" if shelf["reason"] else ""
         show.out.print(
@@ -42,15 +41,24 @@ def state(found: Mapping[str, Any]) -> None:
     )
 
 
-def _row(
-    x: Mapping[str, Any], standing: Mapping[str, Any], passed: list[str], shelved: set[str]
-) -> tuple[str, str, str, str, str, str]:
-    word = "passed now" if x["limit"] in passed else "predicted" if x["limit"] in standing else ""
-    if x["limit"] in shelved:
-        word = f"{word}, shelved" if word else "shelved"
-    when = x["at_s"] is not None and x["limit"] not in passed
+def _words(found: Mapping[str, Any]) -> dict[str, str]:
+    """Of each limit what is known besides its probability."""
+    standing = {a["limit"] for a in found["alarms"]}
+    quiet = {q["limit"]: f"quiet, came {clock(q['came_s'])}" for q in found["quiet"]}
+    shelved = {s["limit"] for s in found["shelves"]}
+    told = {}
+    for limit in found["limits"]:
+        word = "passed now" if limit in found["passed"] else "predicted" if limit in standing else quiet.get(limit, "")
+        told[limit] = ", ".join(part for part in (word, "shelved" if limit in shelved else "") if part)
+    return told
+
+
+def _row(limit: str, x: Mapping[str, Any] | None, word: str) -> tuple[str, str, str, str, str, str]:
+    if x is None:
+        return limit, "", "", "", "", word or "no forecast yet"
+    when = x["at_s"] is not None and not word.startswith("passed")
     return (
-        x["limit"],
+        limit,
         f"{x['probability']:.2f}",
         f"{x['low']:.2f} … {x['high']:.2f}",
         clock(x["at_s"]) if when else "",
@@ -72,7 +80,7 @@ def alarms(found: list[Mapping[str, Any]]) -> None:
             "" if a["ended_clock_s"] is None else clock(a["ended_clock_s"]),
             "" if a["lead_s"] is None else f"{a['lead_s'] / 60:.0f} min",
             "" if a["error_s"] is None else f"{a['error_s'] / 60:+.0f} min",
-            a["detail"],
+            "; ".join(part for part in (a["detail"], _again(a["again"])) if part),
         )
         for a in found
     ]
@@ -109,9 +117,21 @@ def track(found: Mapping[str, Any]) -> None:
         f"predicted alarms: {ended['came']} came{lead}, {ended['inside']} of them within their 90 % interval, "
         f"{ended['cleared']} taken back, {ended['lapsed']} lapsed; {ended['missed']} came unforeseen"
     )
+    if again := _again(ended["again"]):
+        show.out.print(f"limits that had come: {again}")
     show.err.print(
         f"{found['scored']} forecasts scored, {found['censored']} cut short, {found['unscored']} without an outcome, "
         f"{found['waiting']} waiting"
+    )
+
+
+def _again(x: Mapping[str, int]) -> str:
+    count = x["foreseen"] + x["unforeseen"] + x["unsaid"]
+    if not count:
+        return ""
+    return (
+        f"passed {count} times more while quiet: {x['foreseen']} foreseen, {x['unforeseen']} unforeseen, "
+        f"{x['unsaid']} with no forecast in between"
     )
 
 

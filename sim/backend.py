@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sim.apart import compile_apart
 from sim.components.library import kernel_types
-from sim.kernel.compiler import Kernel, is_kept
+from sim.kernel.compiler import Kernel, constants_of, is_kept
 from sim.kernel.ensemble import warm
 from sim.kernel.translation import CannotCompile
 from sim.layout import Layout
@@ -38,9 +38,16 @@ class Backend:
         return INTERPRETED if self.kernel is None else COMPILED
 
 
-_ready: dict[tuple[ComponentType, ...], Kernel] = {}
-_compiling: dict[tuple[ComponentType, ...], threading.Thread] = {}
+Key = tuple[tuple[ComponentType, ...], str]
+"""Types, and the numbers of their modules and classes, which are constants in a kernel."""
+
+_ready: dict[Key, Kernel] = {}
+_compiling: dict[Key, threading.Thread] = {}
 _LOCK = threading.Lock()
+
+
+def _key(types: tuple[ComponentType, ...]) -> Key:
+    return types, constants_of(types)
 
 
 def choose(layout: Layout, want: str = "auto") -> Backend:
@@ -60,7 +67,7 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     if want == INTERPRETED:
         return Backend(None, "asked for")
     types = kernel_types(layout)
-    found = _ready.get(types)
+    found = _ready.get(_key(types))
     if found is not None:
         return Backend(found)
     try:
@@ -77,30 +84,33 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
 
 def ready(layout: Layout) -> Kernel | None:
     """The kernel for a layout if it was compiled or loaded by now."""
-    return _ready.get(kernel_types(layout))
+    return _ready.get(_key(kernel_types(layout)))
 
 
 def _load(types: tuple[ComponentType, ...]) -> Kernel:
+    key = _key(types)
     made = warm(types)
     with _LOCK:
         while len(_ready) >= KERNELS_MAX:
             del _ready[next(iter(_ready))]
-        _ready[types] = made
+        _ready[key] = made
     return made
 
 
 def _compile_meanwhile(types: tuple[ComponentType, ...], *, apart: bool) -> None:
+    key = _key(types)
+
     def work() -> None:
         try:
             if apart:
                 compile_apart(types)
             _load(types)
         finally:
-            _compiling.pop(types, None)
+            _compiling.pop(key, None)
         log.info("the kernel for %s is ready", ", ".join(kind.name for kind in types))
 
     with _LOCK:
-        if types not in _compiling:
+        if key not in _compiling:
             # No daemon: a process that ends in the middle of LLVM crashes, so it waits the second or two.
-            _compiling[types] = threading.Thread(target=work, name="compile")
-            _compiling[types].start()
+            _compiling[key] = threading.Thread(target=work, name="compile")
+            _compiling[key].start()

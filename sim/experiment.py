@@ -19,6 +19,8 @@ from sim.scenario import Limit, Scenario
 from sim.statistics import QUANTILES, Difference, fan, half_width, paired_difference, wilson
 from sim.versions import versions
 
+SAME_MIN = 1_000  # equal pairs before they are believed to be: what differs in 1 of 300 has shown by then (95 %)
+
 Progress = Callable[[int, int], None]
 """(replications done, replications planned); called in the caller's thread."""
 
@@ -82,6 +84,8 @@ def replicate(
 def _reached(job: Job, block: Block, precision: Precision, confidence: float) -> bool:
     base, *others = (values(job, block, s, precision.kpi) for s in range(len(job.scenarios)))
     told = [other - base for other in others] or [base]
+    if block.replications < min(SAME_MIN, precision.replications_max) and any(np.ptp(each) == 0 for each in told):
+        return False
     return all(half_width(each, confidence) <= precision.half_width for each in told)
 
 
@@ -130,7 +134,7 @@ def _outcome(
         name=scenario.name,
         interventions=scenario.interventions,
         fans={name: _rows(fan(each)) for name, each in sampled.items()},
-        kpis={name: figure_of(arms[s]) for name, arms in kpis.items()},
+        kpis={name: figure_of(arms[s], asked.confidence) for name, arms in kpis.items()},
         differences={n: paired_difference(a[s], a[0], asked.confidence) for n, a in kpis.items()} if s else {},
         limits=tuple(_risk(job, block, s, x, asked.confidence) for x in asked.limits),
         drafts=drafts,
@@ -167,7 +171,7 @@ def _reason(name: str, goal: Goal, gain: Difference, best: int, rivals: Sequence
     if not resolved:
         return f"{goal}: not resolved; {name} looks best, but chance alone may make it so"
     better = (
-        f"{goal}: {name} is better by {abs(gain.mean):.4g} ± {gain.half_width:.2g}, P(better) = {gain.p_greater:.2f}"
+        f"{goal}: {name} is better by {abs(gain.mean):.4g} ± {gain.half_width:.3g}, P(better) = {gain.p_greater:.2f}"
     )
     return f"{better}; not told apart from {', '.join(rivals)}" if rivals else better
 
@@ -176,9 +180,10 @@ def _rows(samples: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in samples.tolist())
 
 
-def figure_of(samples: NDArray[np.float64]) -> Figure:
+def figure_of(samples: NDArray[np.float64], confidence: float) -> Figure:
     """Of one scenario, (replications,)."""
-    return Figure(float(samples.mean()), tuple(np.quantile(samples, QUANTILES).tolist()))
+    quantiles = tuple(np.quantile(samples, QUANTILES).tolist())
+    return Figure(float(samples.mean()), quantiles, half_width(samples, confidence))
 
 
 def _risk(job: Job, block: Block, scenario: int, limit: Limit, confidence: float) -> LimitRisk:

@@ -24,6 +24,7 @@ from sim.spec import (
     Misspelt,
     Number,
     Opaque,
+    Param,
     Port,
     Resource,
     Signal,
@@ -148,12 +149,13 @@ class Layout:
             raise Misspelt(f"{name} is component {COMPONENTS_MAX + 1}", f"at most {COMPONENTS_MAX}")
         if issubclass(cls, Opaque):
             cls.check(name)
+        wired = {p.name for p in kind.ports}
+        values = {n: _value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in wired}
         self._new_name(name)
         own = {*kind.fields, *(h.name for h in kind.handlers)}
         for inner in sorted(own & self._inside.get(name, set())):
             raise Misspelt(f"{name}.{inner} is there already", f"it is the {inner} of {name}: choose another name")
         ports = {p.name: self._connect(name, kind, p, fields.get(p.name)) for p in kind.ports}
-        values = {n: _value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in ports}
         placed = Placed(len(self.components), name, kind, ports, values)
         self.components.append(placed)
         return placed
@@ -246,9 +248,12 @@ def _check_finite(name: str, **given: object) -> None:
 def _value(place: str, known: Field, value: object) -> float | Distribution | str:
     hint = ""
     if isinstance(known, Number):
-        if finite(value):
+        if not finite(value):
+            hint = "a finite number"
+        elif isinstance(known, Param) and not known.low <= float(value) <= known.high:
+            hint = f"{known.low:g} … {known.high:g}"
+        else:
             return float(value)
-        hint = "a finite number"
     elif isinstance(known, Distribution):
         if isinstance(value, Distribution):
             return value

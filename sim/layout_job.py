@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from sim.kernel.ensemble import Ask, pairs, replicate
 from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
 from sim.kernel.loop import (
     ABOVE,
-    ADD_CAPACITY,
+    ADDED,
     AT_LEAST,
     AT_MOST,
     BELOW,
@@ -60,6 +61,8 @@ HELD: Mapping[int, str] = {
     SET_NUMBER: "number", SET_CAPACITY: "capacity", SET_SIGNAL: "amount", SET_CEILING: "ceiling", SET_AMOUNT: "amount",
 }  # fmt: skip
 """Kind of intervention -> the column of the world that it sets."""
+FIXED = (SET_NUMBER, SET_CAPACITY, SET_CEILING)
+"""Those that nothing but an intervention changes, as a rule: what they will be is known before the run."""
 SIGNS: Mapping[str, int] = {"<": BELOW, "<=": AT_MOST, ">": ABOVE, ">=": AT_LEAST}
 
 
@@ -208,12 +211,17 @@ class LayoutJob:
         return Names(assemble(self.layout, seed=self.seed))
 
     @cached_property
+    def _first(self) -> World:
+        """As the first replication starts."""
+        return self._names.assembly.world if self.begin.states is None else unpack(self._state(0))
+
+    @cached_property
     def _readings(self) -> tuple[Reading, ...]:
         return tuple(self._names.reading(name) for name in self.figures)
 
     @cached_property
     def _divisors(self) -> NDArray[np.float64]:
-        return np.array([self._names.divisor(r, self.horizon) for r in self._readings])
+        return np.array([self.horizon if r.mean else 1.0 for r in self._readings])
 
     @cached_property
     def _watched(self) -> tuple[Reading, ...]:
@@ -332,6 +340,7 @@ def layout_job(
     units: Mapping[str, str] | None = None,
     base: Mapping[str, Any] | None = None,
     backend: str = "auto",
+    events_max: int = EVENTS_MAX,
 ) -> LayoutJob:
     """A job with its backend chosen and its names checked.
 
@@ -341,6 +350,7 @@ def layout_job(
         begin: fresh when None.
         model_hash: of a plant's model; the layout's own when empty.
         backend: as `sim.backend.choose` takes it.
+        events_max: of each replication; one that has more is stopped, and with it the question.
 
     Raises:
         BadRequest: an unknown name, a value that cannot be.
@@ -376,6 +386,7 @@ def layout_job(
         model_hash=model_hash or made_of,
         units=units or {},
         base={"layout": record(layout)} if base is None else base,
+        events_max=events_max,
         waits=chosen.waits,
     )
     job.check()
@@ -409,12 +420,25 @@ def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
     names = Names(assembly)
     held: dict[str, float] = {}
     acts = []
-    for step in scenario.interventions:
-        for act in _acts(job, names, scenario, step, held):
-            # From nothing, what holds from the start holds for the first draws too.
-            if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
-                acts.append(act)
+    for _, steps in groupby(scenario.interventions, key=lambda step: step.at_s):
+        for step in steps:
+            for act in _acts(job, names, scenario, step, held):
+                # From nothing, what holds from the start holds for the first draws too.
+                if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
+                    acts.append(act)
+        _check_laws(job, names, scenario, held)
     return Arm(assembly, pack(assembly.world), acts)
+
+
+def _check_laws(job: LayoutJob, names: Names, scenario: Scenario, held: Mapping[str, float]) -> None:
+    """Distributions of which parameters were set must still be some."""
+    for law, kind in dict.fromkeys(names.laws[name] for name in held if name in names.laws):
+        keys = [f"{law}.{key}" for key in kind.keys]
+        numbers = tuple(held.get(key, float(job._first.number[names.targets[key].index])) for key in keys)
+        problem = kind.problem(numbers)
+        if problem:
+            told = f"{kind.__name__}({', '.join(f'{x:g}' for x in numbers)})"
+            raise BadRequest(f"scenario {scenario.name!r}: {law} would be {told}", problem)
 
 
 def _acts(
@@ -422,6 +446,8 @@ def _acts(
 ) -> Sequence[Act]:
     """What an intervention does; `held` keeps what was set before, by name."""
     place = f"scenario {scenario.name!r}: {step.point}"
+    if step.ends and step.at_s >= job.horizon_s:
+        return ()
     if not 0 <= step.at_s < job.horizon_s:
         raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
     setting = job.begin.sets.get(step.point)
@@ -452,12 +478,15 @@ def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dic
         raise BadRequest(f"{place} is {kind}", fix)
     if step.verb is Verb.RUN:
         return names.act(at, name)
-    value = step.value
-    if step.verb is Verb.ADD and target.kind == SET_CAPACITY:
-        return names.act(at, name, float(value or 0.0), more=True)
-    if step.verb is Verb.ADD or value is None:
-        first = _held(job._names.assembly.world, target, place)
-        value = first if value is None else held.get(name, first) + float(value)
+    first = held.get(name)
+    if first is None and (step.verb is Verb.ADD or step.value is None):
+        first = _held(job._first, target, place)
+    if step.verb is Verb.ADD and first is not None:
+        held[name] = first + float(step.value or 0.0)
+        if target.kind in FIXED and target.problem(held[name]):
+            raise BadRequest(f"{place} would be {held[name]:g}, it is {first:g} before", target.problem(held[name]))
+        return names.act(at, name, float(step.value or 0.0), more=True)
+    value = _held(job._first, target, place) if step.value is None else step.value
     value = state_of(value, target.values) if target.values else value
     if isinstance(value, float):
         held[name] = value
@@ -473,12 +502,13 @@ def _held(world: World, target: Target, place: str) -> float:
 
 def _preset(world: World, act: Act) -> bool:
     """Whether it could be set before the first event."""
-    if act.kind not in (SET_NUMBER, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING):
+    kind = act.kind % ADDED
+    if kind not in (*FIXED, SET_SIGNAL):
         return False
-    column = getattr(world, HELD[SET_CAPACITY if act.kind == ADD_CAPACITY else act.kind])
-    if act.kind in (SET_CAPACITY, ADD_CAPACITY):
-        units = int(act.value) + (column[act.index] if act.kind == ADD_CAPACITY else 0)
-        column[act.index] = world.free[act.index] = max(0, units)
+    column = getattr(world, HELD[kind])
+    value = act.value + (column[act.index] if act.kind >= ADDED else 0.0)
+    if kind == SET_CAPACITY:
+        column[act.index] = world.free[act.index] = int(value)
     else:
-        column[act.index] = act.value
+        column[act.index] = value
     return True

@@ -12,6 +12,7 @@ from typing import Any
 
 from sim import spec
 from sim.component_type import component_type
+from sim.kernel.reach import reached
 from sim.kernel.syntax import class_text
 from sim.layout import Entity, Layout, Placed
 from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque
@@ -60,10 +61,11 @@ def restored(content: Mapping[str, Any]) -> Layout:
 
 
 def layout_hash(layout: Layout) -> str:
-    """SHA-256 over topology, numbers, the text of every component class, and the files of foreign models."""
+    """SHA-256 over topology, numbers, the text of every component class and all it reaches, and the files of foreign models."""
     digest = hashlib.sha256(json.dumps(record(layout), sort_keys=True).encode())
     for kind in layout.types:
         digest.update(type_text(kind).encode())
+        digest.update(reached(kind).encode())
         if issubclass(kind.cls, Opaque):
             digest.update(kind.cls.fingerprint().encode())
     return digest.hexdigest()

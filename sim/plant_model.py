@@ -1,14 +1,16 @@
-"""A plant's model of whatever kind, for those who ask both alike: what it sets, its clock, its instruments' noise."""
+"""A plant's model of whatever kind, for those who ask both alike: its start, its clock, its instruments' noise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from sim import live, start
 from sim.layout_model import LayoutModel
 from sim.layout_rows import read_layout_model
 from sim.model import Model, read_model
 from twin.plant import Plant
+from twin.points import Point
 
 PlantModel: TypeAlias = Model | LayoutModel
 LAYOUT_STEP_S = (
@@ -34,3 +36,8 @@ def noise(model: PlantModel) -> Mapping[str, float]:
     if isinstance(model, Model):
         return {name: channel.sd for name, channel in model.starts.items()}
     return {tie.point: tie.sd / abs(tie.factor) for tie in model.ties if tie.sd > 0}
+
+
+def start_points(plant: Plant, model: PlantModel) -> list[Point]:
+    """The points that a start is made of, in the order of their ids."""
+    return start.needed_points(plant, model) if isinstance(model, Model) else live.start_points(plant, model)

@@ -80,6 +80,10 @@ class Question:
     goal: Goal | None = None
     confidence: float = CONFIDENCE
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.replications, int):
+            raise BadRequest(f"{self.replications!r} replications", "a whole number")
+
     @property
     def named(self) -> tuple[str, ...]:
         """Every figure that it names."""

@@ -95,7 +95,7 @@ def _asked(q: Mapping[str, Any]) -> Question:
 
 
 def _scenario(each: Mapping[str, Any]) -> Scenario:
-    steps = (Intervention(i["at_s"], i["point"], i["value"], Verb(i["verb"])) for i in each["interventions"])
+    steps = (Intervention(i["at_s"], i["point"], i["value"], Verb(i["verb"]), i["ends"]) for i in each["interventions"])
     return Scenario(each["name"], tuple(steps))
 
 

@@ -18,10 +18,15 @@ from twin.errors import BadRequest
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of one scenario: its mean over the replications and its 5, 25, 50, 75, 95 % quantiles."""
+    """A figure of one scenario: its mean over the replications and its 5, 25, 50, 75, 95 % quantiles.
+
+    Attributes:
+        half_width: of the mean's t interval.
+    """
 
     mean: float
     quantiles: tuple[float, ...]
+    half_width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,7 @@ def table(result: Result) -> str:
     level = f"{100 * result.confidence:g} %"
     wide = max([8, *(len(o.name) for o in result.outcomes)]) + 2
     names = max([6, *(len(name) for name in result.baseline.kpis)]) + 2
-    heads = ("baseline", "difference", f"± {level}", "P(greater)")
+    heads = ("baseline", "difference", f"± {level}", "P(greater)") if result.scenarios else ("mean", f"± {level}")
     lines = [f"{'scenario':{wide}}{'figure':{names}}" + "".join(f"{head:>13}" for head in heads)]
     for outcome in result.scenarios or result.outcomes:
         for name, figure in outcome.kpis.items():
@@ -255,16 +260,15 @@ def table(result: Result) -> str:
         lines.append(result.choice.reason)
     why = f" ({result.why})" if result.why else ""
     ended = "" if result.stopped != "max" else ", stopped at its limit before the precision asked"
-    lines.append(
-        f"{result.replications} pairs{ended}, seed {result.seed}, {result.backend}{why}, {result.wall_s:.2f} s"
-    )
+    runs = f"{result.replications} {'pairs' if result.scenarios else 'replications'}{ended}"
+    lines.append(f"{runs}, seed {result.seed}, {result.backend}{why}, {result.wall_s:.2f} s")
     return "\n".join(lines)
 
 
 def _row(result: Result, outcome: Outcome, name: str, figure: Figure) -> str:
     difference = outcome.differences.get(name)
     if difference is None:
-        return f"{figure.mean:>13.4g}"
+        return f"{figure.mean:>13.5g}{figure.half_width:>13.3g}"
     verdict = "" if difference.resolved else "  not resolved"
     numbers = result.baseline.kpis[name].mean, difference.mean, difference.half_width, difference.p_greater
     return "{:>13.5g}{:>+13.4g}{:>13.3g}{:>13.2f}".format(*numbers) + verdict

@@ -13,7 +13,12 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.halt import Flags, Halted, following, share, shared, under
 from sim.job import Block, Job, Where
 from twin.errors import Unavailable
 
@@ -25,6 +30,7 @@ LEAST_S = 0.01  # work per task at least: ten times what handing it out costs
 FIRST_CHUNK = 4  # replications of the first tasks, before their speed is known
 FIRST_THREAD_CHUNK = 32
 CANCEL_POLL_S = 0.1
+CLOSE_S = 1.0  # for workers to end by themselves
 WORKER_DIED = 'ask again; a script of your own must do its work below if __name__ == "__main__":'
 
 
@@ -43,6 +49,7 @@ class Runner:
 
     def __init__(self, workers: int, far: Executor | None = None) -> None:
         self.workers, self._far = workers, far
+        self._flags = Flags(multiprocessing.get_context("forkserver"))
         self._pool: ProcessPoolExecutor | None = None
         self._threads = ThreadPoolExecutor(workers, "replications") if workers > 0 else None
         if workers > 0 and far is None:
@@ -90,10 +97,11 @@ class Runner:
 
     def close(self) -> None:
         """Drop what has not begun and end the workers."""
+        self._flags.raise_all()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            _end(self._pool)
             for end in self._lifeline:
                 end.close()
 
@@ -102,12 +110,16 @@ class Runner:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["sim.warm"])
         reader, _ = self._lifeline
-        return ProcessPoolExecutor(self.workers, mp_context=context, initializer=begin_worker, initargs=(reader,))
+        return ProcessPoolExecutor(
+            self.workers, mp_context=context, initializer=begin_worker, initargs=(reader, self._flags.memory)
+        )  # fmt: skip
 
     def _spread(
         self, pool: Executor, job: Job, span: range, pace: Pace, cancel: threading.Event
     ) -> Generator[Block, None, int]:
         at, end, running = span.start, span.stop, set[Future[tuple[Block, float]]]()
+        number = None if pool is self._far else self._flags.take()
+        flag = self._flags.flag(number) if pool is self._threads else number
         try:
             while at < end or running:
                 if job.faster() is not job:
@@ -115,7 +127,7 @@ class Runner:
                 # Two tasks a worker: one runs, one waits, so that no worker idles and the next sizes are learnt.
                 while at < end and len(running) < 2 * self.workers:
                     size = min(pace.chunk(end - at), end - at)
-                    running.add(pool.submit(run_timed, job, at, size))
+                    running.add(pool.submit(run_timed, job, at, size, flag))
                     at += size
                 done, running = wait(running, timeout=CANCEL_POLL_S, return_when=FIRST_COMPLETED)
                 if cancel.is_set():
@@ -125,6 +137,7 @@ class Runner:
         finally:
             for future in running:
                 future.cancel()
+            self._flags.give_back(number, list(running))  # cancelled, or one of them has failed
         return at
 
 
@@ -152,25 +165,51 @@ class Pace:
 
 def _inline(job: Job, span: range, pace: Pace, cancel: threading.Event) -> Generator[Block, None, int]:
     at = span.start
-    while at < span.stop and job.faster() is job:
-        if cancel.is_set():
-            raise Cancelled
-        block = pace.learn(run_timed(job, at, min(pace.chunk(span.stop - at), span.stop - at)))
-        at += block.replications
-        yield block
+    with following(cancel) as flag:
+        while at < span.stop and job.faster() is job:
+            if cancel.is_set():
+                raise Cancelled
+            try:
+                timed = run_timed(job, at, min(pace.chunk(span.stop - at), span.stop - at), flag)
+            except Halted:
+                raise Cancelled from None
+            block = pace.learn(timed)
+            at += block.replications
+            yield block
     return at
 
 
-def run_timed(job: Job, first: int, count: int) -> tuple[Block, float]:
-    """A block and the seconds it took: what a worker runs."""
+def run_timed(job: Job, first: int, count: int, flag: NDArray[np.int64] | int | None = None) -> tuple[Block, float]:
+    """A block and the seconds it took: what a worker runs.
+
+    Args:
+        flag: stops it when raised; of a process its number.
+
+    Raises:
+        Halted: it was.
+    """
     begun = time.perf_counter()
-    block = job.block(first, count)
+    with under(shared(flag) if flag is None or isinstance(flag, int) else flag):
+        block = job.block(first, count)
     return block, time.perf_counter() - begun
 
 
-def begin_worker(lifeline: Connection) -> None:
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Workers that do not see their flag in time, deep in a solver or in a loop without end, are killed."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    until = time.monotonic() + CLOSE_S
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
+
+
+def begin_worker(lifeline: Connection, flags: Any) -> None:
     """Leave Ctrl-C to the process that uses the pool, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share(flags)
     die_with_parent(lifeline)
 
 

@@ -52,12 +52,14 @@ class Intervention:
     Attributes:
         point: a point of the plant, or a name in the layout.
         value: a number or the name of a state; None puts back what was there at the start.
+        ends: one that lasted ends; beyond the horizon it never comes.
     """
 
     at_s: float
     point: str
     value: Value | None
     verb: Verb = Verb.SET
+    ends: bool = False
 
     def __str__(self) -> str:
         at = f" at {self.at_s:g}s" if self.at_s else ""
@@ -93,6 +95,8 @@ class Scenario:
         return self._with(when, command, 0.0, Verb.RUN, "")
 
     def _with(self, when: str, point: str, value: Value, verb: Verb, lasting: str) -> Scenario:
+        if not isinstance(when, str) or not isinstance(lasting, str):
+            raise BadRequest(f"scenario {self.name!r}: {point} at {when!r}", "write times as texts: '2h', '90s'")
         at_s = parse_duration_s(when, f"scenario {self.name!r}: {point}")
         number = float(value) if isinstance(value, int | float) else value
         steps = [*self.interventions, Intervention(at_s, point, number, verb)]
@@ -201,8 +205,8 @@ def _interventions(part: str, number: int) -> list[Intervention]:
 
 def _end(step: Intervention, lasting_s: float) -> Intervention:
     if step.verb is Verb.ADD and isinstance(step.value, float):
-        return replace(step, at_s=step.at_s + lasting_s, value=-step.value)
-    return replace(step, at_s=step.at_s + lasting_s, value=None)
+        return replace(step, at_s=step.at_s + lasting_s, value=-step.value, ends=True)
+    return replace(step, at_s=step.at_s + lasting_s, value=None, ends=True)
 
 
 def _value(text: str, place: str) -> Value:

@@ -149,7 +149,7 @@ def swing(
     bars = [Bar(name, low, high, next(told), next(told)) for name, (low, high) in swung.items()]
     made = provenance(job, block.backend, time.perf_counter() - begun)
     ordered = tuple(sorted(bars, key=lambda bar: -bar.width))
-    return Tornado(kpi, figure_of(found[0]), ordered, block.replications, asked.confidence, made)
+    return Tornado(kpi, figure_of(found[0], asked.confidence), ordered, block.replications, asked.confidence, made)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,13 @@ class Number(Field):
 
 
 class Param(Number):
-    """A constant that a scenario may change."""
+    """A constant that a scenario may change, from `low` to `high`: a share is `Param(0.02, low=0, high=1)`."""
+
+    def __init__(self, value: float = 0.0, *, low: float = -math.inf, high: float = math.inf) -> None:
+        super().__init__(value)
+        self.low, self.high = float(low), float(high)
+        if not self.low <= self.value <= self.high:
+            raise Misspelt(f"Param({value!r}, low={low!r}, high={high!r})", "low <= value <= high must hold")
 
 
 class Var(Number):

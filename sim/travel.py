@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,28 +11,36 @@ from typing import TYPE_CHECKING, Any
 from twin.errors import BadRequest
 
 if TYPE_CHECKING:
-    from sim.spec import ComponentType
+    from sim.spec import Component, ComponentType
 
 OWN_FILE = "layout_"  # modules of layout files are called so, see sim.layout_file
 
 
 def packed(kind: ComponentType) -> tuple[Any, ...]:
     """What pickle keeps of a type."""
+    from sim.kernel.reach import numbers
+
     module = kind.cls.__module__
     if not is_own_file(module):
-        from sim.component_type import component_type
-
-        return component_type, (kind.cls,)
-    return unpacked, (module, kind.cls.__qualname__, str(sys.modules[module].__file__))
+        return arrived, (kind.cls, numbers(kind))
+    return unpacked, (module, kind.cls.__qualname__, str(sys.modules[module].__file__), numbers(kind))
 
 
-def unpacked(module: str, name: str, file: str) -> ComponentType:
+def arrived(cls: type[Component], numbers: Mapping[tuple[str, str], Any]) -> ComponentType:
+    """The type of a class, whose module may have had other numbers where it came from."""
+    from sim.component_type import component_type
+    from sim.kernel.reach import put_back
+
+    put_back(numbers)
+    return component_type(cls)
+
+
+def unpacked(module: str, name: str, file: str, numbers: Mapping[tuple[str, str], Any]) -> ComponentType:
     """The type again; its layout file is loaded when this process has not.
 
     Raises:
         BadRequest: the file is another one by now.
     """
-    from sim.component_type import component_type
     from sim.layout_file import load
 
     if module not in sys.modules and load(Path(file).parent, Path(file).name).module.__name__ != module:
@@ -39,7 +48,7 @@ def unpacked(module: str, name: str, file: str) -> ComponentType:
     found: Any = sys.modules[module]
     for part in name.split("."):
         found = getattr(found, part)
-    return component_type(found)
+    return arrived(found, numbers)
 
 
 def is_own_file(module: str) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sim.answers import Answers
 from sim.experiment import Progress, answer
 from sim.job import Job
+from sim.kernel.interpreter import EVENTS_MAX
 from sim.layout import Layout
 from sim.layout_job import SAMPLES, Beginning, layout_job
 from sim.question import Precision, Question, parse_precision
@@ -61,6 +62,7 @@ def compare(
     seed: int = 1,
     confidence: float = CONFIDENCE,
     backend: str = "auto",
+    events_max: int = EVENTS_MAX,
     begin: Beginning | None = None,
     runner: Runner | None = None,
     answers: Answers | None = None,
@@ -79,6 +81,7 @@ def compare(
         follow: outputs with a fan chart; of a plant its model's own when empty.
         every: between samples, as `horizon`; a SAMPLES-th of it when empty.
         backend: `auto`, `kernel` or `simpy`, for a layout.
+        events_max: of one replication of a layout; one that has more stops the question with a message.
         begin: where a layout starts; fresh when None.
         runner: all processors for this call when None.
         answers: results kept by the content of the question.
@@ -89,8 +92,9 @@ def compare(
     """
     asked = question(kpis, until, goal, limits, replications, confidence)
     job = job_of(
-        base, options, asked, horizon=horizon, follow=follow, every=every, seed=seed, backend=backend, begin=begin
-    )
+        base, options, asked, horizon=horizon, follow=follow, every=every, seed=seed, backend=backend,
+        events_max=events_max, begin=begin,
+    )  # fmt: skip
     told = answer if answers is None else answers.answer
     with lent(runner) as hired:
         return told(job, asked, hired, progress=progress, cancel=cancel)
@@ -109,6 +113,9 @@ def question(
     Raises:
         BadRequest: a text that is not understood.
     """
+    for name, given in (("kpis", kpis), ("limits", limits)):
+        if isinstance(given, str):
+            raise BadRequest(f"{name}={given!r}", "give a list of texts")
     parsed = tuple(parse_limit(limit) if isinstance(limit, str) else limit for limit in limits)
     wanted = parse_goal(goal) if goal else None
     precision = parse_precision(until) if isinstance(until, str) else until
@@ -125,6 +132,7 @@ def job_of(
     every: str | float = "",
     seed: int = 1,
     backend: str = "auto",
+    events_max: int = EVENTS_MAX,
     begin: Beginning | None = None,
 ) -> Job:
     """The replications that a question needs; arguments as `compare`.
@@ -132,7 +140,7 @@ def job_of(
     Raises:
         BadRequest, Refused: as `compare`.
     """
-    if not 0 <= seed <= SEED_MAX:
+    if not isinstance(seed, int) or not 0 <= seed <= SEED_MAX:
         raise BadRequest(f"seed {seed}", f"take 0 … {SEED_MAX}")
     scenarios = tuple(parse_scenario(o) if isinstance(o, str) else o for o in options)
     unit_s = base.unit_s if isinstance(base, Layout) else 1.0
@@ -141,7 +149,7 @@ def job_of(
     if isinstance(base, Layout):
         return layout_job(
             base, scenarios, horizon_s=horizon_s, seed=seed, sample_every_s=every_s, outputs=follow, kpis=asked.named,
-            limits=asked.limits, begin=begin, backend=backend,
+            limits=asked.limits, begin=begin, backend=backend, events_max=events_max,
         )  # fmt: skip
     from sim.plant_job import plant_job
 
@@ -157,6 +165,8 @@ def span_s(span: str | float, unit_s: float, what: str) -> float:
     Raises:
         BadRequest: no positive time.
     """
+    if not isinstance(span, str | int | float):
+        raise BadRequest(f"{what} of {span!r}", "a positive time such as 8h, or a number")
     found = parse_duration_s(span, what) if isinstance(span, str) else float(span) * unit_s
     if not found > 0:
         raise BadRequest(f"{what} of {span}", "a positive time such as 8h")

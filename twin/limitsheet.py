@@ -10,12 +10,14 @@ from twin.points import Point
 from twin.sheet import Sheet
 
 _LIMIT = re.compile(
-    r"\s*(?P<point>[A-Za-z][\w.]*)\s*[<>]=?\s*[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?\s*", re.ASCII
+    r"\s*(?P<point>[A-Za-z][\w.]*)\s*(?P<sign>[<>])=?\s*(?P<value>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*",
+    re.ASCII,
 )
 
 
 def check_limits(sheet: Sheet, points: Mapping[str, Point], table: str, index: int, limits: Iterable[str]) -> None:
     """What is wrong with the texts of a row's `limits` goes to the sheet's mistakes."""
+    known: dict[tuple[str, str, str], str] = {}
     for text in limits:
         form = _LIMIT.fullmatch(text)
         if form is None:
@@ -23,6 +25,12 @@ def check_limits(sheet: Sheet, points: Mapping[str, Point], table: str, index: i
             sheet.mistake(table, index, "limits", f"limit {text!r} is not understood", fix)
             continue
         name = form["point"]
+        same = name, form["sign"], f"{float(form['value']):g}"  # a limit is called by six digits
+        if same in known:
+            fix = "name each limit once; <= counts as <, and >= as >"
+            sheet.mistake(table, index, "limits", f"limit {text!r} is {known[same]!r} again", fix)
+            continue
+        known[same] = text
         point = points.get(name)
         if point is None:
             fix = nearest(name, points) or "name a point"

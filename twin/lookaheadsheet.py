@@ -17,6 +17,7 @@ DEFAULT = Lookahead()
 LIMITS_MAX = 50  # each is a line on a screen that somebody has to read, and their points must fit into one forecast
 EVERY_MIN_S, EVERY_MAX_S = 2.0, 86_400.0  # a forecast of Net3 takes half a second of both cores
 HORIZON_MIN_S, HORIZON_MAX_S = 600.0, 7 * 86_400.0  # ten samples a minute apart; as far as the simulation looks
+OFF_DELAY_MAX_S = 86_400.0  # a limit that nobody hears of for longer is no limit of the plant
 
 LOOKAHEAD: Mapping[str, Setting] = {
     "every": Setting(str, "60s", "from one look to the next, such as 30s"),
@@ -24,6 +25,7 @@ LOOKAHEAD: Mapping[str, Setting] = {
     "replications": Setting(int, DEFAULT.replications, "simulated futures of each look, a whole number", 20, 2_000),
     "p_min": Setting(float, DEFAULT.p_min, "probability from which an alarm is predicted, above 0", 0.01, 1),
     "p_clear": Setting(float, DEFAULT.p_clear, "probability below which it is taken back, below p_min", 0, 1),
+    "off_delay": Setting(str, "5m", "how long a passed limit must be kept before it is predicted again, such as 5m"),
     "limits": Setting(list, None, 'what should not come to hold: ["tank_1.level<1"]'),
     "counters": Setting(list, None, 'points that only count up: ["line.packed"]'),
 }
@@ -42,7 +44,8 @@ def read_lookahead(sheet: Sheet, points: Mapping[str, Point], others: Iterable[s
     asked = sheet.settings("the look-ahead", "lookahead", 0, table, LOOKAHEAD)
     every_s = _span_s(sheet, "every", str(asked["every"]), EVERY_MIN_S, EVERY_MAX_S, "2s … 1d")
     horizon_s = _span_s(sheet, "horizon", str(asked["horizon"]), HORIZON_MIN_S, HORIZON_MAX_S, "10m … 7d")
-    limits = tuple(dict.fromkeys(others if asked["limits"] is None else asked["limits"]))
+    off_delay_s = _span_s(sheet, "off_delay", str(asked["off_delay"]), 0.0, OFF_DELAY_MAX_S, "0s … 1d")
+    limits = tuple(dict.fromkeys(others)) if asked["limits"] is None else tuple(asked["limits"])
     if asked["limits"] is not None:
         check_limits(sheet, points, "lookahead", 0, limits)
     counters = tuple(dict.fromkeys(asked["counters"] or ()))
@@ -59,7 +62,7 @@ def read_lookahead(sheet: Sheet, points: Mapping[str, Point], others: Iterable[s
     if len(sheet.mistakes.found) > before:
         return DEFAULT  # the plant is not loaded
     chances = asked["p_min"], asked["p_clear"]
-    return Lookahead(every_s, horizon_s, asked["replications"], *chances, limits, counters)
+    return Lookahead(every_s, horizon_s, asked["replications"], *chances, off_delay_s, limits, counters)
 
 
 def _span_s(sheet: Sheet, key: str, text: str, low: float, high: float, form: str) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from control.api import wire_lookahead as wire
-from control.lookahead import Shelf
+from control.lookahead_alarms import Quiet, Shelf
 from control.lookout import alarm_body, forecast_body
 from twin.lookahead import Lookahead
 
@@ -30,11 +30,13 @@ async def lookahead(parts: Parts, _: Call) -> wire.LookaheadState:
         asked.horizon_s,
         asked.p_min,
         asked.p_clear,
+        asked.off_delay_s,
         at_work.limits,
         msgspec.convert(at_work.turns, wire.TurnsTaken, from_attributes=True),
         None if made is None else msgspec.convert(forecast_body(made), wire.ForecastRecord),
         msgspec.convert([alarm_body(a) for a in at_work.standing], list[wire.PredictedAlarm]),
         at_work.passed_now,
+        [_quiet(q) for q in at_work.quiet],
         [_shelf(s) for s in at_work.shelves],
     )
 
@@ -69,3 +71,9 @@ async def unshelve(parts: Parts, call: Call) -> None:
 
 def _shelf(shelf: Shelf) -> wire.ShelfRecord:
     return wire.ShelfRecord(shelf.limit, shelf.until / 1e6, shelf.by, shelf.reason)
+
+
+def _quiet(found: Quiet) -> wire.QuietLimit:
+    alarm = found.alarm
+    again = msgspec.convert(alarm.again, wire.PassedAgain, from_attributes=True)
+    return wire.QuietLimit(alarm.limit, alarm.status.value, alarm.ended_clock_s, found.armed_s, again)

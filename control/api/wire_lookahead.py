@@ -62,6 +62,17 @@ class SaidOfLimit(msgspec.Struct, frozen=True):
     clock_s: float
 
 
+class PassedAgain(msgspec.Struct, frozen=True):
+    """How often a limit was passed after it came, while it was quiet: foreseen or not by the newest forecast made since it
+
+    was kept again; `unsaid`: there was none in between.
+    """
+
+    foreseen: int
+    unforeseen: int
+    unsaid: int
+
+
 class PredictedAlarm(msgspec.Struct, frozen=True):
     """No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed.
 
@@ -81,6 +92,20 @@ class PredictedAlarm(msgspec.Struct, frozen=True):
     error_s: float | None
     inside: bool | None
     said: str
+    again: PassedAgain
+
+
+class QuietLimit(msgspec.Struct, frozen=True):
+    """A limit that was passed at `came_s` and is not predicted again yet, however likely: at `armed_s`, if it is kept until
+
+    then; null while it is passed. `status` is came, or missed where nobody foresaw it.
+    """
+
+    limit: str
+    status: str
+    came_s: float | None
+    armed_s: float | None
+    again: PassedAgain
 
 
 class ShelfRecord(msgspec.Struct, frozen=True):
@@ -123,7 +148,8 @@ class LookaheadState(msgspec.Struct, frozen=True):
     """GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one.
 
     `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed
-    already.
+    already. `quiet`: those that were passed and have not been kept for `off_delay_s` since. `why` also says what is no longer
+    as the newest forecast took it to be.
     """
 
     state: str
@@ -133,11 +159,13 @@ class LookaheadState(msgspec.Struct, frozen=True):
     horizon_s: float
     p_min: float
     p_clear: float
+    off_delay_s: float
     limits: list[str]
     turns: TurnsTaken
     forecast: ForecastRecord | None
     alarms: list[PredictedAlarm]
     passed: list[str]
+    quiet: list[QuietLimit]
     shelves: list[ShelfRecord]
 
 
@@ -186,7 +214,7 @@ class LimitSkill(msgspec.Struct, frozen=True):
 class AlarmSkill(msgspec.Struct, frozen=True):
     """Predicted alarms that ended. `lead_s`: median of how long before they came; `error_s`: of how far the time was off;
 
-    `inside`: of those that came, within the 90 % interval first said.
+    `inside`: of those that came, within the 90 % interval first said; `again`: further passings while they were quiet.
     """
 
     came: int
@@ -196,6 +224,7 @@ class AlarmSkill(msgspec.Struct, frozen=True):
     lead_s: float | None
     error_s: float | None
     inside: int
+    again: PassedAgain
 
 
 class LookaheadSummary(msgspec.Struct, frozen=True):

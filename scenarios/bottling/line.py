@@ -52,7 +52,7 @@ class PackMachine(Component):
     work = State("idle", "busy", "done")
     health = State("up", "broken", "repair", "due", "service")
     order = State("run", "stop")
-    speed, reject = Param(1.0), Param(0.0)
+    speed, reject = Param(1.0), Param(0.0, low=0.0, high=1.0)
     made, rejected, failures = Var(0), Var(0), Var(0)
     job = Timer(cycle, while_=health.up, speed=speed)
     fail = Hazard(life, while_=work.busy)

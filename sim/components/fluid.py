@@ -166,7 +166,7 @@ class Heater(Stepwise):
     """A thermostat: heats `temperature` between `low` and `high` against losses to `ambient`, set every `step`."""
 
     temperature = Port(Level)
-    power, losses, ambient = Param(2.0), Param(0.05), Param(20.0)
+    power, losses, ambient = Param(2.5), Param(0.05), Param(20.0)
     low, high = Param(58.0), Param(62.0)
     heat = State("off", "on")
 
@@ -211,7 +211,7 @@ class Battery(Stepwise):
 
     charge = Port(Level)
     load, supply = Param(1.0), Param(0.0)
-    power, efficiency = Param(5.0), Param(0.9)
+    power, efficiency = Param(5.0, low=0.0), Param(0.9, low=0.0, high=1.0)
 
     @on(Stepwise.tick)
     def adjust(self) -> None:

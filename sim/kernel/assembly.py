@@ -103,7 +103,7 @@ def _entities(layout: Layout, w: World) -> None:
         w.capacity.append(int(e.capacity) if e.kind is Resource else 0)
         w.free.append(int(e.capacity) if e.kind is Resource else 0)
         w.share.append(1.0)
-        for column in (w.rate, w.since, w.area, w.unserved, w.spilling, w.short, w.spilt):
+        for column in (w.rate, w.since, w.area, w.offered, w.unserved, w.spilling, w.short, w.spilt):
             column.append(0.0)
         for counts in (w.wait_head, w.wait_count, w.ring_head, w.settling):
             counts.append(0)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,10 +25,12 @@ import llvmlite.binding as llvm
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import halt
 from sim.kernel import arithmetic, chance, expressions, levels, loop, mathematics, printer, program, rules, world
 from sim.kernel.functions import own_function
 from sim.kernel.printer import printed
-from sim.kernel.program import LIBRARY, SYMBOL, Program
+from sim.kernel.program import LIBRARY, OWN, SYMBOL, Program
+from sim.kernel.reach import numbers
 from sim.kernel.syntax import parsed
 from sim.kernel.translation import Translation, translate
 from sim.kernel.world import Packed
@@ -45,6 +47,7 @@ def replicate(
     grid: NDArray[np.float64], watched: NDArray[np.int64], wanted: NDArray[np.int64], samples: NDArray[np.float32],
     images: NDArray[np.float64], limits: NDArray[np.int64], bounds: NDArray[np.float64], extremes: NDArray[np.float64],
     passed: NDArray[np.float64], figures: NDArray[np.float64], faults: NDArray[np.int64], times: NDArray[np.float64],
+    flag: NDArray[np.int64],
 ) -> int:
     events = 0
     for r in range(first, last):
@@ -52,7 +55,8 @@ def replicate(
         w.replication = offset + r
         begin(w, fresh)
         run(
-            w, horizon, events_max, at, what, value, grid, watched, samples, images, limits, bounds, extremes, passed, r
+            w, horizon, events_max, at, what, value, grid, watched, samples, images, limits, bounds, extremes, passed, r,
+            flag,
         )
         finish(w)
         for j in range(len(wanted)):
@@ -63,6 +67,8 @@ def replicate(
         faults[r, 3] = w.fault_handler
         times[r] = w.now
         events += w.events
+        if w.fault != 0:
+            break
     return events
 """
 _ONE_AT_A_TIME = threading.Lock()  # LLVM's contexts are not for two threads
@@ -97,12 +103,15 @@ class Kernel:
         self, state: Packed, ints: NDArray[np.int64], floats: NDArray[np.float64], numbers: Sequence[float],
         arrays: Sequence[NDArray[Any]],
     ) -> int:  # fmt: skip
-        """Run `replicate` of the program without the interpreter's lock; `state` is its working room."""
+        """Run `replicate` of the program without the interpreter's lock; `state` is its working room.
+
+        It stops at the first replication with a fault, and when the flag of this thread is raised.
+        """
         given: list[Any] = [a.ctypes.data for a in (state.plan, state.ints, state.floats)]
         for array in (ints, floats):
             given += _described(array)
         given += numbers
-        for array in arrays:
+        for array in (*arrays, halt.current()):
             given += _described(array)
         return self._function(*given)
 
@@ -120,7 +129,12 @@ def kernel_of(types: Sequence[ComponentType]) -> Kernel:
         CannotCompile: a type cannot; the message says where and why.
     """
     with _ONE_AT_A_TIME:
-        return _kernel(tuple(types))
+        return _kernel(tuple(types), constants_of(types))
+
+
+def constants_of(types: Sequence[ComponentType]) -> str:
+    """The numbers that the types' functions find outside their classes' text: they are constants of the kernel."""
+    return repr([sorted(found.items()) for kind in types if (found := numbers(kind))])
 
 
 def is_kept(types: Sequence[ComponentType]) -> bool:
@@ -136,16 +150,16 @@ def _translated(types: Sequence[ComponentType]) -> list[Translation]:
     return [translate(kind, f"step_{number}_{kind.name}") for number, kind in enumerate(types)]
 
 
-@cache
-def _kernel(types: tuple[ComponentType, ...]) -> Kernel:
+@lru_cache(maxsize=64)  # sets of types of one process
+def _kernel(types: tuple[ComponentType, ...], _constants: str) -> Kernel:
     begun = time.perf_counter()
     translations = _translated(types)
     digest = _digest(translations)
     engine, cached = _compiled(translations, digest)
     kinds: list[Any] = [ctypes.c_void_p] * 3
     array = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 15
-    function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(EXPORTED))
+    kinds += array * 2 + [ctypes.c_int64] * 4 + [ctypes.c_double, ctypes.c_int64] + array * 16
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(engine.get_function_address(OWN + EXPORTED))
     return Kernel(digest[:16], types, cached, time.perf_counter() - begun, engine, function)
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.halt import Halted
 from sim.kernel.assembly import Assembly, assemble
 from sim.kernel.compiler import Kernel, kernel_of
 from sim.kernel.faults import fault
 from sim.kernel.interpreter import EVENTS_MAX, Act
+from sim.kernel.rules import HALTED
 from sim.kernel.watch import Seen, Watch
 from sim.kernel.world import Packed, pack
 from sim.layout import Layout
@@ -87,6 +89,7 @@ def replicate(
 
     Raises:
         Fault: in one of them a component did what cannot be; the earliest replication's is told.
+        Halted: the flag of this thread was raised.
     """
     begins = list(states) or [pack(assembly.world)]
     ints, floats = np.stack([s.ints for s in begins]), np.stack([s.floats for s in begins])
@@ -115,5 +118,7 @@ def replicate(
     wrong = np.flatnonzero(faults[:, 0])
     if len(wrong):
         number, where, c, h = faults[wrong[0]].tolist()
+        if number == HALTED:
+            raise Halted
         raise fault(assembly, number, where, c, h, float(times[wrong[0]]))
     return Runs(figures, samples, seen, events)

@@ -32,7 +32,9 @@ WORDS: Mapping[int, tuple[str, str]] = {
         "computed something that is no finite number", "look for a division by 0, or the root of a negative number",
     ),
     rules.NEGATIVE_RATE: ("set {transfer} to a negative rate", "turn the Transfer round instead"),
-    rules.TOO_MANY_EVENTS: ("ran past the limit of events", "shorten the horizon or slow the plant down"),
+    rules.TOO_MANY_EVENTS: (
+        "ran past the limit of {limit} events", "shorten the horizon, slow the plant down, or ask with more events_max",
+    ),
     rules.NOT_HELD: ("released a unit of {entity} that it does not have", "release once for each loan"),
     rules.RELEASED_TWICE: ("released more units of {entity} than it has", "release once for each loan"),
     rules.NEGATIVE_SPEED: ("let {slot} run at a negative speed", "speeds are 0 or more"),
@@ -92,6 +94,8 @@ class _Places(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         layout, places, at = self._assembly.layout, self._assembly.places, self._at
+        if key == "limit":
+            return f"{at:,}"
         if key == "entity":
             return layout.entities[at].name
         for placed, place in zip(layout.components, places, strict=True):

@@ -184,7 +184,7 @@ class _Own:
             case ast.BinOp():
                 return self.binary(node, self.expression(node.left), node.op, node.right)
             case ast.UnaryOp(op=ast.USub()):
-                return ast.UnaryOp(ast.USub(), self.expression(node.operand))
+                return ast.UnaryOp(ast.USub(), _call("float", self.expression(node.operand)))
             case ast.UnaryOp(op=ast.UAdd()):
                 return self.expression(node.operand)
             case ast.UnaryOp(op=ast.Not()):
@@ -222,7 +222,7 @@ class _Own:
     def binary(self, node: ast.AST, left: ast.expr, operator: ast.operator, right: ast.expr) -> ast.expr:
         other = self.expression(right)
         if isinstance(operator, PLAIN):
-            return ast.BinOp(left, operator, other)
+            return ast.BinOp(_call("float", left), operator, other)
         if type(operator) not in OPERATORS:
             raise self.bad(node, f"operator {type(operator).__name__} cannot be compiled", "+ - * / // % **")
         return _checked(OPERATORS[type(operator)], left, other)

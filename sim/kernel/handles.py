@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly, Place
+from sim.kernel.doubles import Stopped
 from sim.kernel.rules import TRACE_BASE
 from sim.kernel.world import World
 from sim.layout import Placed
@@ -98,10 +99,6 @@ class TimerHandle:
     @property
     def running(self) -> bool:
         return rules.running(self._w, self._k)
-
-
-class Stopped(Exception):
-    """The run has a fault already; the handler need not go on."""
 
 
 class PortHandle:

@@ -17,18 +17,21 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sim import halt
 from sim.kernel import levels, loop, rules
 from sim.kernel.assembly import Assembly
+from sim.kernel.doubles import Doubles, Stopped, compilable, constants
 from sim.kernel.faults import broken, fault_of
-from sim.kernel.handles import Stopped, instances
+from sim.kernel.handles import instances
 from sim.kernel.loop import COMMAND, EXPIRE
 from sim.kernel.rules import LOOK, RULES_MAX, TRACE_BASE
 from sim.kernel.watch import Seen
 from sim.kernel.world import NEVER, Packed, World, pack, unpack
-from sim.spec import Opaque
+from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
 
-EVENTS_MAX = 50_000_000
+EVENTS_MAX = 50_000_000  # of one replication: some seconds of the kernel, and some minutes of SimPy
+SEEN_EVERY = 31  # and one: events between two looks at the flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Interpreter:
         self.env = simpy.Environment(w.now)
         self._events: list[simpy.Event | None] = [None] * len(w.due)
         self._events_max = events_max
+        self._flag = halt.current()
         calendar = _Calendar(w.due)
         calendar.planned = self._push
         w.due = calendar
@@ -89,8 +93,7 @@ class Interpreter:
         ]  # fmt: skip
         if fresh != 1:
             self._refuse_processes(exactly=fresh == 0)
-        self._handlers = [{h.number: self._turning(h.function) for h in kind.handlers} for kind in kinds]
-        self._rules = [[(h.number, h.trigger.guard, self._turning(h.function)) for h in kind.rules] for kind in kinds]
+        self._compute(kinds)
         for act in acts:
             self.plan(act)
         for k, when in enumerate(calendar):
@@ -105,6 +108,29 @@ class Interpreter:
         self._drain_soon()
         for component, handler in self._processes:
             self.env.process(handler.function(component, self.env))
+
+    def _compute(self, kinds: Sequence[ComponentType]) -> None:
+        """What the handlers and guards of each component are: in doubles where the kernel could run them."""
+        doubles = Doubles(self.world)
+        self._handlers: list[dict[int, Callable[..., Any]]] = []
+        self._rules: list[list[tuple[int, Callable[..., Any], Callable[..., Any]]]] = []
+        made: dict[ComponentType, tuple[dict[int, Any], list[Any]]] = {}
+        for component, kind in zip(self.components, kinds, strict=True):
+            if compilable(kind):
+                vars(component).update(constants(kind))
+            if kind not in made:
+                made[kind] = self._functions(kind, doubles)
+            handlers, guards = made[kind]
+            self._handlers.append(handlers)
+            self._rules.append(guards)
+
+    def _functions(self, kind: ComponentType, doubles: Doubles) -> tuple[dict[int, Any], list[Any]]:
+        """Handlers by their numbers; rules as number, guard and handler."""
+        if compilable(kind):
+            handlers = {h.number: doubles.handler(h) for h in kind.handlers}
+            return handlers, [(h.number, doubles.guard(h), handlers[h.number]) for h in kind.rules]
+        handlers = {h.number: self._turning(h.function) for h in kind.handlers}
+        return handlers, [(h.number, h.trigger.guard, handlers[h.number]) for h in kind.rules]
 
     def plan(self, act: Act) -> None:
         """An intervention to come, or at this very moment."""
@@ -121,6 +147,7 @@ class Interpreter:
 
         Raises:
             Fault: a component did what cannot be; the message names it.
+            Halted: the flag of the thread that made this was raised.
         """
         grid = np.empty(0) if grid is None else grid
         watched = np.empty((0, 2), np.int64) if watched is None else watched
@@ -148,6 +175,8 @@ class Interpreter:
         return samples
 
     def _check(self) -> None:
+        if self.world.fault == rules.HALTED:
+            raise halt.Halted
         if self.world.fault:
             raise fault_of(self.assembly, self.world)
 
@@ -260,7 +289,9 @@ class Interpreter:
         w.fault_component, w.fault_handler = c, h
         w.events += 1
         if w.events > self._events_max:
-            rules.fail(w, rules.TOO_MANY_EVENTS, 0)
+            rules.fail(w, rules.TOO_MANY_EVENTS, self._events_max)
+        if w.events & SEEN_EVERY == 0 and self._flag[0]:
+            rules.fail(w, rules.HALTED, 0)
 
     # --- handlers ----------------------------------------------------------------------------------------------------
 
@@ -318,7 +349,6 @@ class Interpreter:
     def _fires(self, component: object, c: int) -> bool:
         self.world.fault_handler = LOOK
         for number, guard, function in self._rules[c]:
-            assert guard is not None
             if guard(component):
                 loop.note(self.world, c, number)
                 function(component)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sim.kernel.chance import remaining
 from sim.kernel.levels import catch_up, level, pass_crossing, settle_all, splash, threshold
 from sim.kernel.rules import (
+    HALTED,
     LOOK,
     STANDING_STILL,
     TOO_MANY_EVENTS,
@@ -38,14 +39,22 @@ from sim.kernel.rules import (
 )
 from sim.kernel.world import LEVEL, NEVER, RESOURCE, World
 
-SET_NUMBER, SET_STATE, SET_CAPACITY, ADD_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(9)
+SET_NUMBER, SET_STATE, SET_CAPACITY, SET_SIGNAL, SET_CEILING, SET_AMOUNT, COMMAND, EXPIRE = range(8)
 """Kinds of interventions; the last two run a handler, and let a timer fire."""
-AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW = range(11)
+ADDED = 8  # on top of a kind that sets: added to what is there then
+AMOUNT, NUMBER, COUNT, FIRST, SPENT, AREA, SHORT, SPILT, MODE, LENT, FLOW, USED = range(12)
 """Kinds of figures: of handlers how often and when first, of states the time in one, of amounts the integral."""
 BELOW, AT_MOST, ABOVE, AT_LEAST = range(4)
 """Signs of limits."""
 ROUNDING = 1e-9  # of a level: so far past a threshold that is still to come it is not past it
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
+
+SEEN_EVERY = 1023  # and one: events between two looks at the flag, some 0.1 ms of the kernel
+
+
+def seen(flag: NDArray[np.int64]) -> int:
+    """A number that others write meanwhile."""
+    return int(flag[0])
 
 
 def note(w: World, c: int, h: int) -> None:
@@ -91,7 +100,9 @@ def begin(w: World, fresh: int) -> None:
                 start(w, k, draw(w, w.slot_draw[k], w.slot_draw_at[k]))
         for j in range(len(w.starts)):
             enqueue(w, w.starts[j])
-    if fresh > 0:  # going on exactly keeps the predicted crossings bit for bit
+    if fresh > 0:  # going on exactly keeps the predicted crossings and the statistics bit for bit
+        for e in range(len(w.offered)):
+            w.offered[e] = -w.capacity[e] * w.now
         settle_all(w)
     for c in range(len(w.queued)):
         if w.queued[c] == 0:
@@ -99,8 +110,24 @@ def begin(w: World, fresh: int) -> None:
             enqueue(w, c * TRACE_BASE)
 
 
+def present(w: World, kind: int, at: int) -> float:
+    """What an intervention of that kind would set, as it is now."""
+    if kind == SET_NUMBER:
+        return w.number[at]
+    if kind == SET_CAPACITY:
+        return float(w.capacity[at])
+    if kind == SET_CEILING:
+        return w.ceiling[at]
+    if w.entity_kind[at] == LEVEL:
+        return level(w, at)
+    return w.amount[at]
+
+
 def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
     """What a scenario does; COMMAND and EXPIRE are the caller's."""
+    if kind >= ADDED:
+        kind -= ADDED
+        x += present(w, kind, at)
     if kind == SET_NUMBER:
         assign(w, c, at, x)
         settle_all(w)
@@ -109,8 +136,6 @@ def intervene(w: World, kind: int, c: int, at: int, x: float) -> None:
         gates(w, c, at)
     elif kind == SET_CAPACITY:
         recapacitate(w, at, int(x))
-    elif kind == ADD_CAPACITY:
-        recapacitate(w, at, w.capacity[at] + int(x))
     elif kind == SET_SIGNAL:
         signal(w, at, x)
     elif kind == SET_CEILING:
@@ -184,6 +209,9 @@ def read(w: World, kind: int, at: int, when: float) -> float:
         return float(w.mode[at])
     if kind == LENT:
         return float(w.capacity[at] - w.free[at])
+    if kind == USED:
+        offered = w.offered[at] + w.capacity[at] * when
+        return w.area[at] / offered if offered > 0.0 else 0.0
     return w.wish[at] * w.share[w.transfer_src[at]]
 
 
@@ -279,6 +307,7 @@ def run(
     extremes: NDArray[np.float64],
     passed: NDArray[np.float64],
     row: int,
+    flag: NDArray[np.int64],
 ) -> None:
     """Everything up to and including the horizon.
 
@@ -288,6 +317,7 @@ def run(
         grid, watched: sample times (t,); kind and index (p, 2) as `read` takes them.
         samples: (r * t, p); filled for the replication `row`.
         images, limits, bounds, extremes, passed: as `observe` takes them.
+        flag: (1,), seen every so many events; not 0 stops the run.
     """
     i = 0
     g = 0
@@ -320,7 +350,9 @@ def run(
             w.now = t
             w.events += 1
             if w.events > events_max:
-                fail(w, TOO_MANY_EVENTS, 0)
+                fail(w, TOO_MANY_EVENTS, events_max)
+            if w.events & SEEN_EVERY == 0 and seen(flag) != 0:
+                fail(w, HALTED, 0)
             if intervenes:
                 c = what[i, 1]
                 h = LOOK

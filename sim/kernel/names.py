@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from sim.kernel.assembly import Assembly
 from sim.kernel.interpreter import Act
 from sim.kernel.loop import (
-    ADD_CAPACITY,
+    ADDED,
     AMOUNT,
     AREA,
     COMMAND,
@@ -35,9 +35,10 @@ from sim.kernel.loop import (
     SHORT,
     SPENT,
     SPILT,
+    USED,
 )
 from sim.layout import UNLIMITED, Entity, Placed
-from sim.spec import POSITIVE, Level, Misspelt, Resource, Signal
+from sim.spec import POSITIVE, Distribution, Level, Misspelt, Param, Resource, Signal
 from twin.nearest import nearest
 
 
@@ -47,7 +48,7 @@ class Target:
 
     Attributes:
         values: of a state, its names; empty otherwise.
-        least: the smallest number it takes; `positive`: that not quite.
+        least, most: the smallest and largest number it takes; `positive`: the smallest not quite.
     """
 
     kind: int
@@ -55,7 +56,16 @@ class Target:
     index: int
     values: tuple[str, ...] = ()
     least: float = -math.inf
+    most: float = math.inf
     positive: bool = False
+
+    def problem(self, value: float) -> str:
+        """What is wrong with a value, "" for nothing."""
+        if self.least <= value <= self.most and not (self.positive and value == 0):
+            return ""
+        if math.isfinite(self.most):
+            return f"give {self.least:g} … {self.most:g}"
+        return "give more than 0" if self.positive else f"give {self.least:g} or more"
 
     @property
     def runs(self) -> bool:
@@ -65,21 +75,26 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A figure that can be read; `per` "time" divides by the time of the run, "capacity" by units and time."""
+    """A figure that can be read; `mean`: it is divided by the time of the run."""
 
     kind: int
     index: int
-    per: str = ""
+    mean: bool = False
 
 
 @dataclass(slots=True)
 class Names:
-    """All names of a layout."""
+    """All names of a layout.
+
+    Attributes:
+        laws: parameter of a distribution -> the distribution's name and kind.
+    """
 
     assembly: Assembly
     targets: dict[str, Target] = field(default_factory=dict)
     readings: dict[str, Reading] = field(default_factory=dict)
     modes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    laws: dict[str, tuple[str, type[Distribution]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for entity in self.assembly.layout.entities:
@@ -92,7 +107,7 @@ class Names:
 
         Args:
             value: a number, or a state's name.
-            more: of a resource: so many units more, or less.
+            more: so much more, or less, than there is then.
 
         Raises:
             Misspelt: nothing is called so, or it does not take that value.
@@ -104,22 +119,18 @@ class Names:
         if not 0 <= at < math.inf:
             raise Misspelt(f"{name} at {at:g}", "a finite time from the start, 0 or more")
         if target.values:
+            if more:
+                raise Misspelt(f"{name} {value:+}", "a state cannot be added to: say which one comes")
             if value not in target.values:
                 raise Misspelt(f"{name} = {value!r}", f"one of {target.values}")
             return Act(at, target.kind, target.component, target.index, float(target.values.index(str(value))))
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise Misspelt(f"{name} = {value!r}", "give a finite number")
-        kind = target.kind
-        if value < target.least or (target.positive and value == 0):
-            raise Misspelt(
-                f"{name} = {value:g}", "give more than 0" if target.positive else f"give {target.least:g} or more"
-            )
-        if kind == SET_CAPACITY:
-            if value != int(value) or (value < 0 and not more):
-                raise Misspelt(f"{name} = {value:g}", "a whole number, 0 or more")
-            kind = ADD_CAPACITY if more else SET_CAPACITY
-        elif more:
-            raise Misspelt(f"{name} {value:+g}", "only units of a resource can be added")
+        if target.kind == SET_CAPACITY and value != int(value):
+            raise Misspelt(f"{name} {'+' if more else ''}= {value:g}", "a whole number of units")
+        if not more and target.problem(value):
+            raise Misspelt(f"{name} = {value:g}", target.problem(value))
+        kind = target.kind + ADDED if more else target.kind
         return Act(at, kind, target.component, target.index, float(value))
 
     def reading(self, name: str) -> Reading:
@@ -134,26 +145,20 @@ class Names:
             raise Misspelt(f"no figure is called {name!r}", hint)
         return found
 
-    def divisor(self, reading: Reading, horizon: float) -> float:
-        """What the figure at the horizon is divided by."""
-        if reading.per == "capacity":
-            return horizon * max(1, self.assembly.world.capacity[reading.index])
-        return horizon if reading.per == "time" else 1.0
-
     def _entity(self, e: Entity) -> None:
         n, name = e.number, e.name
         if e.kind is Resource:
-            self.targets[f"{name}.capacity"] = Target(SET_CAPACITY, -1, n)
+            self.targets[f"{name}.capacity"] = Target(SET_CAPACITY, -1, n, least=0.0)
             self.readings[f"{name}.busy"] = Reading(LENT, n)
-            self.readings[f"{name}.utilisation"] = Reading(AREA, n, "capacity")
+            self.readings[f"{name}.utilisation"] = Reading(USED, n)
             return
         if e.kind is Signal:
             self.targets[name] = Target(SET_SIGNAL, -1, n)
             self.readings[name] = Reading(AMOUNT, n)
-            self.readings[f"{name}.mean"] = Reading(AREA, n, "time")
+            self.readings[f"{name}.mean"] = Reading(AREA, n, mean=True)
             return
         self.readings[f"{name}.level"] = self.readings[name] = Reading(AMOUNT, n)
-        self.readings[f"{name}.mean"] = Reading(AREA, n, "time")
+        self.readings[f"{name}.mean"] = Reading(AREA, n, mean=True)
         if abs(e.floor) < UNLIMITED:
             self.targets[f"{name}.capacity"] = Target(SET_CEILING, -1, n, least=e.floor)
         if not e.size:
@@ -166,13 +171,18 @@ class Names:
         kind, place, c = placed.type, self.assembly.places[placed.number], placed.number
         for number in kind.numbers:
             speed = any(t.speed is not None and t.speed.name == number.name for t in kind.timers)
-            least = 0.0 if speed else -math.inf
-            self._number(c, f"{placed.name}.{number.name}", place.number + kind.at(number), least=least)
+            low, high = (number.low, number.high) if isinstance(number, Param) else (-math.inf, math.inf)
+            target = Target(
+                SET_NUMBER, c, place.number + kind.at(number), least=max(low, 0.0) if speed else low, most=high
+            )
+            self._number(f"{placed.name}.{number.name}", target)
         for chance in kind.chances:
-            given = placed.values.get(chance.name, chance)
-            for position, key in enumerate(given.keys):  # type: ignore[union-attr]
+            given, law = placed.values.get(chance.name, chance), f"{placed.name}.{chance.name}"
+            assert isinstance(given, Distribution)
+            for position, key in enumerate(given.keys):
                 at = place.number + kind.draw_at(chance) + position
-                self._number(c, f"{placed.name}.{chance.name}.{key}", at, least=0.0, positive=key in POSITIVE)
+                self._number(f"{law}.{key}", Target(SET_NUMBER, c, at, least=0.0, positive=key in POSITIVE))
+                self.laws[f"{law}.{key}"] = law, type(given)
         for state in kind.states:
             i = place.mode + state.index
             name = f"{placed.name}.{state.name}"
@@ -181,7 +191,7 @@ class Names:
             self.modes[name] = state.values
             for position, value in enumerate(state.values):
                 at = self.assembly.world.spent_base[i] + position
-                self.readings[f"{name}.{value}"] = Reading(SPENT, at, "time")
+                self.readings[f"{name}.{value}"] = Reading(SPENT, at, mean=True)
         for timer in kind.timers:
             if kind.timed(timer) is not None:
                 self.targets[f"{placed.name}.{timer.name}"] = Target(EXPIRE, c, self.assembly.slot(placed, timer))
@@ -195,9 +205,9 @@ class Names:
                 continue
             self.readings[f"{placed.name}.{link.name}.flow"] = Reading(FLOW, place.transfer + link.index)
 
-    def _number(self, component: int, name: str, at: int, *, least: float, positive: bool = False) -> None:
-        self.targets[name] = Target(SET_NUMBER, component, at, least=least, positive=positive)
-        self.readings[name] = Reading(NUMBER, at)
+    def _number(self, name: str, target: Target) -> None:
+        self.targets[name] = target
+        self.readings[name] = Reading(NUMBER, target.index)
 
 
 def trajectory_readings(names: Names) -> Mapping[str, Reading]:

@@ -35,7 +35,10 @@ INTRINSICS: Mapping[str, str] = {
     "sqrt": "llvm.sqrt", "floor": "llvm.floor", "ceil": "llvm.ceil", "fabs": "llvm.fabs", "round": "llvm.rint",
     "trunc": "llvm.trunc", "copysign": "llvm.copysign",
 }  # fmt: skip
-SYMBOL = "twinloop_"
+SYMBOL = "twinloop_"  # of functions of `LIBRARY`
+# Of our own functions. LLVM takes a function called `remainder` for the C library's, and computes calls of it by itself;
+# no function of C has a point in its name.
+OWN = "twinloop."
 BITWISE: Mapping[type, str] = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.LShift: "shl"}
 COMPARES: Mapping[type, str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
@@ -83,7 +86,7 @@ class Program:
         )
         kinds = [kind for _, sort in parameters for kind in _passed(sort)]
         returns = SORTS[ast.unparse(tree.returns)] if tree.returns else "none"
-        function = ir.Function(self.module, ir.FunctionType(RETURNS[returns], kinds), tree.name)
+        function = ir.Function(self.module, ir.FunctionType(RETURNS[returns], kinds), OWN + tree.name)
         function.linkage = "external" if exported else "internal"
         function.attributes.add("nounwind")
         at = 0

@@ -32,6 +32,7 @@ UNCONNECTED = 15
 NUMBERS_ONLY = 16
 TURNS_WITHOUT_END = 17
 NOT_HELD = 18
+HALTED = 19  # somebody wants no more of it
 
 LARGEST = 1.7976931348623157e308
 TURNS_MAX = 1000  # turns of a loop in a handler: it runs at every event
@@ -255,6 +256,7 @@ def recapacitate(w: World, e: int, capacity: int) -> None:
     """Another number of units; lent ones stay lent."""
     w.area[e] += (w.capacity[e] - w.free[e]) * (w.now - w.since[e])
     w.since[e] = w.now
+    w.offered[e] -= (capacity - w.capacity[e]) * w.now
     w.free[e] += capacity - w.capacity[e]
     w.capacity[e] = capacity
     lend(w, e)

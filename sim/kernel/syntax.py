@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import threading
+from types import CodeType
 
 _ONE_AT_A_TIME = threading.RLock()  # what the collector calls may come here again
 
@@ -22,6 +23,12 @@ def parsed(text: str) -> ast.Module:
     """
     with _ONE_AT_A_TIME:
         return ast.parse(text)
+
+
+def compiled(tree: ast.Module, file: str) -> CodeType:
+    """The code of a tree, which says that it stands in that file."""
+    with _ONE_AT_A_TIME:
+        return compile(tree, file, "exec", dont_inherit=True)
 
 
 def loaded(target: ast.expr) -> ast.expr:

@@ -192,7 +192,7 @@ class _Writer:
                     raise self.bad(node, "and, or stand where a number should", "write a if a else b")
                 return self.test(node)
             case ast.UnaryOp(op=ast.USub()):
-                return f"(-{self.expression(node.operand)})"
+                return f"(-float({self.expression(node.operand)}))"
             case ast.UnaryOp(op=ast.Not()):
                 return f"(not {self.test(node.operand)})"
             case ast.UnaryOp(op=ast.UAdd()):
@@ -236,8 +236,8 @@ class _Writer:
 
     def arithmetic(self, node: ast.BinOp) -> str:
         left, right = self.expression(node.left), self.expression(node.right)
-        if type(node.op) in OPERATORS:
-            return f"({left} {OPERATORS[type(node.op)]} {right})"
+        if type(node.op) in OPERATORS:  # as floats: true and false would count as whole numbers
+            return f"(float({left}) {OPERATORS[type(node.op)]} {right})"
         if type(node.op) in CHECKED:
             return f"{CHECKED[type(node.op)]}(w, {left}, {right})"
         if isinstance(node.op, ast.Pow):
@@ -305,6 +305,9 @@ class _Writer:
             if isinstance(node.func.value, ast.Name) and self.lookup(node.func.value.id) is math:
                 return self.math(node, node.func.attr, given)
         if isinstance(node.func, ast.Name):
+            value = self.lookup(node.func.id)
+            if inspect.isfunction(value):
+                return self.own(node, value, given)
             if node.func.id in PLAIN_CALLS:
                 if len(given) not in PLAIN_CALLS[node.func.id]:
                     raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give numbers, not a list")
@@ -313,9 +316,6 @@ class _Writer:
                 if len(given) != 1:
                     raise self.bad(node, f"{node.func.id}() of {len(given)} arguments", "give one number")
                 return f"math_{WHOLE_CALLS[node.func.id]}(w, {given[0]})"
-            value = self.lookup(node.func.id)
-            if inspect.isfunction(value):
-                return self.own(node, value, given)
         raise self.bad(node, f"{ast.unparse(node.func)}() cannot be compiled")
 
     def math(self, node: ast.AST, name: str, given: Sequence[str]) -> str:

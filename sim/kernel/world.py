@@ -115,6 +115,7 @@ class World:
     rate: StateFloats
     since: StateFloats  # the moment of which `amount` tells
     area: StateFloats  # integral of the amount over time
+    offered: StateFloats  # integral of a resource's units over time, less units * now
     unserved: StateFloats  # of the rates: what an empty level owes now
     spilling: StateFloats
     short: StateFloats  # what was owed, summed

@@ -7,7 +7,8 @@ from itertools import count
 
 import numpy as np
 
-from control.lookahead import SCORED_LEVELS, Alarms, Expected, Forecast, expected, packed
+from control.lookahead import SCORED_LEVELS, Expected, Forecast, expected, packed
+from control.lookahead_alarms import Alarms
 from control.observed import Held
 from control.prediction import Fan
 from sim.result import LimitRisk
@@ -17,7 +18,7 @@ from tests.control.predicted import CLOCK_S, LEVEL, MADE_AT, PUMP, TIMES_S
 from twin.lookahead import Lookahead
 
 LOW = Limit(LEVEL, "<", 2.0)
-ASKED = Lookahead(every_s=1.0, horizon_s=400.0, p_min=0.5, p_clear=0.2, limits=(str(LOW),))
+ASKED = Lookahead(every_s=1.0, horizon_s=400.0, p_min=0.5, p_clear=0.2, off_delay_s=60.0, limits=(str(LOW),))
 
 
 def flat(*rows: float) -> Fan:

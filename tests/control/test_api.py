@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import msgpack
 import pytest
+from typer.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from control.api.http import BODY_MAX, HEADERS
 from control.api.routes import ROUTES
 from control.api.wire import SUBPROTOCOL
+from control.cli import app
 from control.client import Client
 from control.identity import TOKEN_FILE
 from tests.plant.site import Site, site, until
@@ -209,6 +211,24 @@ def test_a_whatif_that_cannot_be_read_says_where(client: Client, path: str, body
     with pytest.raises(errors.BadRequest) as caught:
         client.post(f"/whatif{path}", body)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--horizon", "1h", "pump_335.status"], "'pump_335.status'"),  # without a word it compares
+        (["rnk", "pump_335.status=off"], "'rnk'"),
+        (["rank", *OFF, "--goal", LESS, "--horizon", "soon"], "--horizon"),
+        (["rank", *OFF, "--goal", LESS, "--delta", "-2"], "an indifference of -2"),
+        (["tornado", "pump_10.speed=9..6", "--kpi", "energy_kwh"], "9 … 6"),
+        (["optimise", "pump_10.speed", "--goal", LESS], "range 'pump_10.speed'"),
+        (["show", "nothing"], "no what-if 'nothing'"),
+        (["submit", "nothing", "--yes"], "no what-if 'nothing'"),
+    ],
+)
+def test_the_command_line_asks_each_kind_by_its_word(running: tuple[Site, Client], words: list[str], said: str) -> None:
+    told = CliRunner().invoke(app, ["whatif", *words, "--data", str(running[0].data)])
+    assert isinstance(told.exception, errors.TwinloopError) and said in str(told.exception)
 
 
 @pytest.mark.parametrize("verb", ["get", "delete"])

@@ -6,17 +6,8 @@ import random
 
 import pytest
 
-from control.lookahead import (
-    TRANSITIONS,
-    Alarm,
-    Alarms,
-    Status,
-    crossing_s,
-    expected,
-    join,
-    sentence,
-    split,
-)
+from control.lookahead import crossing_s, expected, join, split
+from control.lookahead_alarms import TRANSITIONS, Again, Alarm, Alarms, Status, sentence
 from tests.control.foreseen import ASKED, LOW, alarms, forecast, risk
 from tests.control.predicted import CLOCK_S, LEVEL, MADE_AT, TIMES_S
 
@@ -97,7 +88,7 @@ def test_an_alarm_that_comes_says_how_long_before_it_was_known_and_how_far_off_t
     assert made.standing == [] and made.passed_now == [str(LOW)]
 
 
-def test_a_level_that_plays_around_its_limit_makes_one_predicted_alarm() -> None:
+def test_a_level_that_plays_around_its_limit_makes_one_predicted_alarm_and_every_passing_is_counted() -> None:
     made = alarms()
     read(made, 6.0, 0)
     look(made, 0.9)
@@ -105,16 +96,76 @@ def test_a_level_that_plays_around_its_limit_makes_one_predicted_alarm() -> None
     for k in range(40):
         found += read(made, 1.9 if k % 2 else 2.1, 10.0 * k)
         found += look(made, 0.95, 10.0 * k)
-    assert statuses(found).count(Status.CAME) == 1
+    assert [a.status for a in found if a.is_news] == [Status.CAME]
     assert made.standing == []
-    read(made, 5.0, 500)
-    assert look(made, 0.1, 500) == [] and statuses(look(made, 0.8, 510)) == [Status.PREDICTED], "safe, then not again"
+    (quiet,) = made.quiet
+    assert quiet.armed_s is None, "it is passed now"
+    assert quiet.alarm.again == Again(foreseen=19), "a forecast was made each time that it was kept"
+
+
+def test_a_limit_is_predicted_again_once_it_was_kept_for_the_off_delay_however_likely_it_stayed() -> None:
+    made = alarms()
+    read(made, 6.0, 0)
+    look(made, 0.9)
+    read(made, 1.9, 10)
+    read(made, 2.1, 20)
+    assert [q.armed_s for q in made.quiet] == [CLOCK_S + 80.0]
+    for at_s in (30, 40, 50, 60, 70, 79):
+        read(made, 2.1, at_s)
+    assert look(made, 0.95, 79) == [] and made.quiet, "79 s: kept for 59 s"
+    read(made, 2.1, 80)
+    (again,) = look(made, 0.95, 80)
+    assert (again.status, again.id, made.quiet) == (Status.PREDICTED, "a2", [])
+    (came,) = read(made, 1.9, 90)
+    assert (came.id, came.status, came.lead_s) == ("a2", Status.CAME, 10.0)
+
+
+def test_time_in_which_nobody_read_is_no_time_in_which_a_limit_was_kept() -> None:
+    made = alarms()
+    read(made, 6.0, 0)
+    look(made, 0.9)
+    read(made, 1.9, 10)
+    read(made, 2.1, 20)
+    read(made, 2.1, 120)  # ten seconds of ours, and a quarter of the horizon
+    assert [q.armed_s for q in made.quiet] == [CLOCK_S + 180.0]
+
+
+def test_a_passing_while_quiet_is_foreseen_only_by_a_forecast_made_since_the_limit_was_kept_again() -> None:
+    made = alarms()
+    read(made, 6.0, 0)
+    look(made, 0.9)
+    read(made, 1.9, 10)
+    look(made, 1.0, 12)  # it is passed: what is already so is no forecast
+    read(made, 2.1, 20)
+    (came,) = read(made, 1.9, 22)
+    assert came.again == Again(unsaid=1) and not came.is_news
+    read(made, 2.1, 30)
+    look(made, 0.95, 25)  # from before it was kept again
+    (came,) = read(made, 1.9, 32)
+    assert came.again == Again(unsaid=2)
+    read(made, 2.1, 40)
+    look(made, 0.1, 42)
+    (came,) = read(made, 1.9, 44)
+    assert came.again == Again(unforeseen=1, unsaid=2)
+    assert came.lead_s == 10.0 and came.ended_clock_s == CLOCK_S + 10, "what became of the alarm stays what it was"
 
 
 def test_a_limit_that_is_passed_at_the_start_is_no_forecast() -> None:
     made = alarms()
     assert read(made, 1.0, 0) == []
     assert look(made, 1.0) == [] and made.standing == [] and made.passed_now == [str(LOW)]
+    assert made.quiet == [], "nobody was told of it"
+
+
+def test_a_limit_that_was_passed_at_the_start_is_predicted_as_soon_as_it_is_kept() -> None:
+    made = alarms()
+    read(made, 1.0, 0)
+    look(made, 1.0)
+    read(made, 2.1, 10)
+    (alarm,) = look(made, 0.9, 20)
+    assert alarm.status is Status.PREDICTED
+    (came,) = read(made, 1.9, 30)
+    assert came.status is Status.CAME and came.lead_s == 10.0
 
 
 def test_an_alarm_that_nobody_foresaw_is_written_down_as_missed() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
-from control.lookahead import SCORED, SCORED_LEVELS, Alarm, Said, Status, packed, unpacked
+from control.lookahead import SCORED, SCORED_LEVELS, packed, unpacked
+from control.lookahead_alarms import Again, Alarm, Said, Status
 from control.lookahead_rival import Paces
 from control.lookahead_score import (
     LimitScore,
@@ -127,6 +129,43 @@ def test_readings_are_counted_in_both_bands_by_how_far_ahead_they_were() -> None
     assert [(x.readings, x.inside_50, x.inside_90) for x in tank.leads] == [(1, 1, 1), (1, 0, 1), (1, 0, 0), (1, 1, 1)]
     assert [x.persistence for x in tank.leads] == [2.5, 1.5, 0.5, 3.0]  # from the 6 m at the start
     assert sum(tank.pit) == pytest.approx(4) and tank.pit[-1] == 1, "5.5 m lay above its band"
+
+
+@pytest.mark.parametrize("after_ns", [-1_000_000, 0, 1_000_000])
+def test_a_reading_is_held_against_the_forecast_of_the_time_at_which_it_was_read(after_ns: int) -> None:
+    """A counter of a fast plant that tells it every 47 s of its own: a bottle count, scored every 60 s.
+
+    Args:
+        after_ns: the counter is stamped so much later than the clock of the same moment.
+    """
+    chance, places = np.random.default_rng(5), np.zeros(10)
+    times_s, told_s = np.arange(0.0, 901.0, 60.0), np.arange(47.0, 960.0, 47.0)
+    rate = 1 / 15
+    clock = track(*((t, CLOCK_S + t) for t in told_s.tolist()))
+    for _ in range(200):
+        futures = np.cumsum(chance.poisson(rate * 60, (200, len(times_s))), axis=1) - 0.0
+        futures -= futures[:, :1]
+        made = np.cumsum(chance.poisson(rate * np.diff(told_s, prepend=0.0)))
+        counter = track(*zip(told_s.tolist(), made.tolist(), strict=True))
+        counter = replace(counter, time=counter.time + after_ns)
+        made_of = forecast(
+            horizon_s=900.0,
+            times_s=tuple(times_s.tolist()),
+            drawn={LEVEL: packed(futures)},
+            started={LEVEL: 0.0},
+            limits=(),
+        )
+        (point,) = score(made_of, clock, {LEVEL: counter}, NOW).points
+        places += point.pit
+    assert places / places.sum() == pytest.approx(np.full(10, 0.1), abs=0.025)
+    assert places[:5].sum() / places.sum() == pytest.approx(0.5, abs=0.06), "neither too low nor too high"
+
+
+def test_what_stays_as_it_is_was_read_whenever_the_plant_was_heard() -> None:
+    """History keeps changes only: that nothing came is known up to when the clock was last told."""
+    rising = np.tile(np.arange(5) * 2.0 + 0.5, (200, 1))  # 0.5, 2.5, 4.5 … at every 100 s
+    quiet = scored(track((20, 0.5)), drawn={LEVEL: packed(rising)}, started={LEVEL: 0.5}).points[0]
+    assert [x.crps for x in quiet.leads] == pytest.approx([2.0, 4.0, 6.0, 8.0]), "it did not rise; the clock went on"
 
 
 def test_bad_readings_and_times_in_which_nobody_listened_never_score() -> None:
@@ -257,3 +296,6 @@ def test_alarms_that_came_tell_how_early_they_were_known() -> None:
     found = summary(0, [], [Alarm("a", "x<1", s, said, said, 1, t) for s, t in ends]).alarms
     assert (found.came, found.cleared, found.missed, found.inside) == (2, 1, 1, 1)
     assert found.lead_s == 285.0 and found.error_s == pytest.approx(85.0)
+    more = [Alarm(s.value, "x<1", s, said, said, 1, 220.0, again=Again(2, 1, 3)) for s in (Status.CAME, Status.MISSED)]
+    found = summary(0, [], more).alarms
+    assert (found.came, found.missed, found.again) == (1, 1, Again(4, 2, 6)), "no passing is left out"

@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 
+from control import lookahead_look
 from control import lookout as module
 from control.evidence import LOOKAHEAD
-from control.lookahead import Alarm, Status
+from control.lookahead_alarms import Alarm, Status
 from control.lookahead_audit import check_steps, read_steps
 from control.lookahead_store import LookaheadStore
 from control.lookout import Lookout, State, forecast_body
 from control.score import Outcome
-from sim.job import Block, Job
+from protocols.link import LinkState
+from sim.engine import WaterJob
+from sim.job import Block, Job, Where
+from sim.kernel.faults import Fault
 from sim.runner import Cancelled, Runner
 from tests.control.plants import until
 from tests.control.waterworks import Works, works
@@ -179,6 +183,69 @@ async def test_when_the_plant_is_not_known_it_says_so_and_goes_on_when_it_is(tmp
             assert made.why == ""
 
 
+async def test_a_link_that_dies_makes_the_forecast_stale_at_once(tmp_path: Path) -> None:
+    async with works(tmp_path) as plant:
+        ask(plant, every_s=86_400.0)
+        async with looking(plant, tmp_path) as made:
+            await until(lambda: made.state, lambda s: s is State.CURRENT)
+            plant.live.link_state(plant.plant.point("tank_1.level").device, LinkState.OFFLINE, "no answer")
+            await until(lambda: made.state, lambda s: s is State.STALE)
+            assert "tank_1.level is BadNoCommunication" in made.why, made.why
+
+
+async def test_a_settable_point_that_is_set_makes_the_forecast_stale_and_calls_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SOON_S", 0.05)
+    async with works(tmp_path) as plant:
+        ask(plant, every_s=86_400.0)
+        async with looking(plant, tmp_path) as made:
+            await until(lambda: made.turns.made, lambda n: n == 1)
+            monkeypatch.setattr(module, "SOON_TURNS", 0)
+            assert plant.mover.command(plant.plant.point("pump_335.status"), 0.0)
+            plant.go(1)
+            await until(lambda: made.turns.made, lambda n: n == 2)
+            events = [e.body for e in plant.live.feed.events_since(0) if e.kind == "lookahead"]
+            said = [(body["state"], body["why"]) for body in events]
+            assert ("stale", "pump_335.status was set to 0") in said, said
+            assert made.forecast is not None and made.forecast.held["pump_335.status"].value == 0.0
+            await until(lambda: (made.state, made.why), lambda found: found == (State.CURRENT, ""))
+
+
+async def test_a_component_that_fails_is_a_failed_turn_and_no_unknown_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise Fault("filler (Machine.work) started job with a time that is negative", "give 0 or more")
+
+    async with works(tmp_path) as plant:
+        ask(plant)
+        monkeypatch.setattr(lookahead_look, "replicate", fails)
+        async with looking(plant, tmp_path) as made:
+            await until(lambda: made.turns.failed, lambda n: n >= 1)  # type: ignore[operator]
+            assert made.turns.refused == 0
+            assert made.why == (
+                "a replication failed: filler (Machine.work) started job with a time that is negative: give 0 or more"
+            )
+
+
+async def test_a_light_look_on_threads_goes_on_beside_what_people_ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WaterJob, "where", Where.THREADS)
+    monkeypatch.setattr(module, "LIGHT_S", 60.0)
+    async with works(tmp_path) as plant:
+        ask(plant)
+        people = ["a what-if is running"]
+        async with looking(plant, tmp_path, lambda: people[0]) as made:
+            await until(lambda: made.turns.yielded, lambda n: n >= 1)  # type: ignore[operator]
+            assert made.turns.made == 0, "what it costs is not known yet"
+            people[0] = ""
+            await until(lambda: made.turns.made, lambda n: n >= 1)  # type: ignore[operator]
+            people[0], before = "a what-if is running", made.turns.made
+            await until(lambda: made.turns.made, lambda n: n >= before + 3)  # type: ignore[operator]
+
+
 async def test_a_fault_of_the_model_ends_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -186,7 +253,7 @@ async def test_a_fault_of_the_model_ends_no_server(tmp_path: Path, monkeypatch: 
     async with works(tmp_path) as plant:
         ask(plant)
         with monkeypatch.context() as patched:
-            patched.setattr(module, "job_of", broken)
+            patched.setattr(lookahead_look, "job_of", broken)
             async with looking(plant, tmp_path) as made:
                 await until(lambda: made.turns.failed, lambda n: n >= 2)  # type: ignore[operator]
                 assert "something went wrong" in made.why and made.state is State.WAITING

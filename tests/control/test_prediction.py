@@ -84,7 +84,7 @@ def answer(curves: tuple[tuple[float, ...], tuple[float, ...]], final: Differenc
     still = Difference(0.0, 0.0, 0.5, False)
     outcomes = [
         Outcome(
-            name, (), {LEVEL: ((1.0, 1.0),) * 5}, {"energy_kwh": Figure(1.0, (1.0,) * 5)},
+            name, (), {LEVEL: ((1.0, 1.0),) * 5}, {"energy_kwh": Figure(1.0, (1.0,) * 5, 0.1)},
             {} if name == BASELINE.name else {f"{LEVEL}.final": final, "energy_kwh": still},
             (LimitRisk(f"{LEVEL}<2", curve, curve, curve),),
         )

@@ -194,11 +194,28 @@ def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
     page.get_by_test_id("tab-whatif").click()
     page.get_by_test_id("whatif-scenario").fill("pump_335.status=on for 4h")
     page.get_by_test_id("whatif-limits").fill("tank_1.level<3")
+    page.get_by_test_id("whatif-more").click()
+    page.get_by_test_id("whatif-sense").select_option("max")
+    page.get_by_test_id("whatif-figure").fill("tank_1.level.final")
     page.get_by_test_id("whatif-run").click()
     expect(page.get_by_test_id("whatif-chart").locator("canvas")).to_be_visible(timeout=30_000)
     expect(page.get_by_test_id("whatif-result")).to_contain_text("tank_1.level")
+    expect(page.get_by_test_id("whatif-risk-chart").locator("canvas")).to_be_visible()
     page.wait_for_timeout(500)
     picture(page, "whatif")
+
+
+def test_the_best_of_a_whatif_is_prepared_as_a_command_and_sent_only_after_review(page: Page) -> None:
+    plan = page.get_by_test_id("whatif-plan")
+    expect(plan).to_contain_text("pump_335.status=on for 4h is better by")
+    expect(plan.get_by_test_id("plan-prepare")).to_have_count(2)  # on now, and as before after 4 h
+    plan.get_by_test_id("plan-prepare").first.click()
+    expect(page.get_by_test_id("command-from")).to_contain_text("step 1 of 2 of what-if")
+    expect(page.get_by_test_id("command-key")).to_contain_text(re.compile("whatif-.+-1"))
+    expect(page.get_by_test_id("command-reason")).to_have_value(re.compile("what-if .+: max tank_1.level.final"))
+    page.get_by_test_id("command-review").click()
+    expect(page.get_by_test_id("command-summary")).to_contain_text("pump_335.status = on", timeout=30_000)
+    page.get_by_test_id("tab-whatif").click()
 
 
 def test_the_look_ahead_shows_what_is_coming_since_the_pumps_stopped_and_can_be_shelved(page: Page) -> None:

@@ -79,6 +79,7 @@ def test_a_low_tank_is_predicted_before_it_comes_about_when_it_comes_across_a_cr
         assert came["id"] == alarm["id"] and came["lead_s"] > 600.0
         assert abs(came["error_s"]) < 900.0
         assert ahead(client)["passed"] == [LIMIT] and standing(client) == []
+        assert [(q["limit"], q["came_s"]) for q in ahead(client)["quiet"]] == [(LIMIT, came["ended_clock_s"])]
 
         found = until(lambda: client.get("/lookahead/scores"), lambda s: enough(s["summary"]))["summary"]
         (tank,) = [p for p in found["points"] if p["point"] == "tank_1.level"]
@@ -86,8 +87,8 @@ def test_a_low_tank_is_predicted_before_it_comes_about_when_it_comes_across_a_cr
         print(found["limits"], found["alarms"])
         assert tank["whole"]["crps"] < tank["whole"]["persistence"], "better than 'it stays as it is'"
         assert found["limits"]["brier"] <= found["limits"]["base"]
-        assert found["alarms"] | {"lead_s": 0, "error_s": 0, "inside": 0} == {
-            "came": 1, "cleared": 0, "lapsed": 0, "missed": 0, "lead_s": 0, "error_s": 0, "inside": 0
+        assert found["alarms"] | {"lead_s": 0, "error_s": 0, "inside": 0, "again": {}} == {
+            "came": 1, "cleared": 0, "lapsed": 0, "missed": 0, "lead_s": 0, "error_s": 0, "inside": 0, "again": {}
         }  # fmt: skip
         entries = until(lambda: client.get("/audit", kind="lookahead")["entries"], lambda found: len(found) == 2)
         assert [(e["body"]["step"], e["body"]["id"]) for e in entries] == [

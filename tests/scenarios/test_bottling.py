@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import asyncua
@@ -205,6 +206,35 @@ def test_maintenance_is_asked_for_by_the_name_of_its_mode_or_by_its_command(plan
     one, other, third = (outcome.kpis["line.packed.final"] for outcome in result.scenarios)
     assert one == other == third != result.baseline.kpis["line.packed.final"]
     assert result.backend == "kernel"
+
+
+def test_a_what_if_follows_whether_a_machine_is_down(plant: Plant) -> None:
+    snapshot = observe(plant, LayoutMover(plant, 1), HOUR_S, NOW)
+    runner = Runner(workers=0)
+    result = compare(
+        Now(plant, snapshot), ["run filler.fail at 10m"], runner=runner, horizon=1200.0, every=60.0, seed=1,
+        replications=8, follow=["filler.status.Down"], limits=["filler.status.Down>0"],
+    )  # fmt: skip
+    runner.close()
+    broken = result.scenarios[0]
+    assert broken.limits[0].probability[-1] == 1.0, "told to break"
+    assert broken.fans["filler.status.Down"][2][11] == 1.0, "a minute later it is down in most futures"
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ({"brokn": True, "*": False}, "filler.health is never 'brokn'"),
+        ({"broken": True}, "map says nothing of up, repair, due, service"),
+        ({"broken": "often", "*": False}, "filler.status.Down is never 'often'"),
+    ],
+)
+def test_a_figure_of_a_state_says_what_its_point_shows_of_each(
+    plant: Plant, shown: dict[str, object], said: str
+) -> None:
+    rows = [{**row, "map": shown} if row.get("figure") == "*.health" else row for row in plant.model["read"]]
+    mistakes = model_mistakes(replace(plant, model={**plant.model, "read": rows}))
+    assert any(said in mistake for mistake in mistakes), mistakes
 
 
 def test_the_script_prints_what_each_option_gives(capsys: pytest.CaptureFixture[str]) -> None:

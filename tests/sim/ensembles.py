@@ -28,7 +28,7 @@ def figures(
     readings = [names.reading(name) for name in wanted]
     ask = Ask(horizon, pairs([(r.kind, r.index) for r in readings]), GRID, pairs([]))
     runs = replicate(kernel or library(), assembly, ask, 0, replications)
-    found: NDArray[np.float64] = runs.figures / np.array([names.divisor(r, horizon) for r in readings])
+    found: NDArray[np.float64] = runs.figures / np.array([horizon if r.mean else 1.0 for r in readings])
     return found
 
 

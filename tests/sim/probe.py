@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import ctypes
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from sim.kernel import compiler
 from sim.kernel.printer import printed
-from sim.kernel.program import Program
+from sim.kernel.program import OWN, Program
 from sim.kernel.world import Packed
 
 KINDS: Mapping[str, list[Any]] = {
@@ -40,11 +41,11 @@ def compiled_functions(text: str) -> dict[str, Callable[..., None]]:
 
 def made_parameters(function: Any) -> list[tuple[str, str]]:
     """Names and sorts of the arguments."""
-    return [(a.arg, compiler.ast.unparse(a.annotation)) for a in function.args.args]
+    return [(a.arg, ast.unparse(a.annotation)) for a in function.args.args]
 
 
 def _callable(engine: Any, name: str, kinds: list[list[Any]]) -> Callable[..., None]:
-    native = ctypes.CFUNCTYPE(None, *[k for kind in kinds for k in kind])(engine.get_function_address(name))
+    native = ctypes.CFUNCTYPE(None, *[k for kind in kinds for k in kind])(engine.get_function_address(OWN + name))
 
     def call(*given: Any) -> None:
         flat: list[Any] = []

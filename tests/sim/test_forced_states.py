@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from sim.components.line import Machine
@@ -28,11 +30,11 @@ def shop(crew: int = 1) -> Layout:
 
 def told(steps: list[Step], *names: str, backend: str) -> list[float]:
     """Figures after ten hours."""
-    run = compiled if backend == "kernel" else lambda *a, **k: interpreted(*a, **k).world
     plant = shop()
-    world = run(plant, 600.0, acts=acts_of(plant, steps))
+    acts = acts_of(plant, steps)
+    world = compiled(plant, 600.0, acts=acts) if backend == "kernel" else interpreted(plant, 600.0, acts=acts).world
     readings = [Names(assemble(plant)).readings[name] for name in names]
-    columns = {0: world.amount, 1: world.number, 2: world.count, 8: world.mode}
+    columns: dict[int, Sequence[float]] = {0: world.amount, 1: world.number, 2: world.count, 8: world.mode}
     return [float(columns[r.kind][r.index]) for r in readings]
 
 

@@ -179,3 +179,67 @@ finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
 def test_division_towards_minus_infinity_is_pythons(x: float, y: float) -> None:
     assert compiled("floors", x, y) == (x // y).hex()
     assert compiled("rests", x, y) == (x % y).hex()
+
+
+def test_whole_numbers_are_doubles_on_both(tmp_path: Path) -> None:
+    text = """import math
+from sim.spec import Component, Var, at_start, when
+
+SEED = 12345
+def turned(n):
+    found = 7
+    for k in range(2, n):
+        found = found * 31 + k
+    return found ** 3
+
+class Whole(Component):
+    N = 2**61
+    x, y, z, done = Var(0), Var(0), Var(0), Var(0)
+
+    @at_start
+    def begin(self):
+        k = int(SEED)
+        for j in range(40):
+            k = (k * 1103515245 + 12345) % 2147483648 + j
+        self.x = k
+        self.y = turned(20) + 3**40 % 1000 + math.floor(1e15 + 0.3) * 9007199254740993
+
+    @when(lambda m: m.done == 0 and m.N * m.N % 7 + 9007199254740993 - 9007199254740992 == 4)
+    def tell(self):
+        self.done = 1
+        self.z = (self.x > 3) + (self.y > 2)
+        for k in range(70):
+            b = self.z > 0
+            self.z += b + b
+"""
+    cls = module_of(tmp_path / "whole.py", text).Whole
+    plant = Layout()
+    plant.add(cls, "W")
+    ours, reference = outcomes(plant, 2.0, types=(component_type(cls),))
+    assert ours == reference
+    assert ours.said == ""
+    assert ours.numbers[0] != 1103527590.0
+    assert (2.0**61 * 2.0**61 % 7 + 0.0 == 4.0) == (ours.numbers[3] == 1.0)
+
+
+def test_a_function_without_end_stops_on_both(tmp_path: Path) -> None:
+    text = """from sim.spec import Component, Var, at_start
+
+def settle(x):
+    while x > 0.5:
+        x = x + 1.0
+    return x
+
+class Endless(Component):
+    x = Var(0)
+
+    @at_start
+    def begin(self):
+        self.x = settle(1.0)
+"""
+    cls = module_of(tmp_path / "endless.py", text).Endless
+    plant = Layout()
+    plant.add(cls, "E")
+    ours, reference = outcomes(plant, 2.0, types=(component_type(cls),))
+    assert ours.said == reference.said
+    assert "began a loop" in ours.said

@@ -31,7 +31,7 @@ def changed(folder: Path, table: str, cut: str = "") -> Path:
 def test_the_water_plant_looks_four_hours_ahead() -> None:
     asked = read_plant(WATER, {}).lookahead
     assert asked == Lookahead(
-        20.0, 4 * 3600.0, 100, 0.4, 0.15, ("tank_1.level<1", "tank_2.level<2.5", "tank_3.level<2")
+        20.0, 4 * 3600.0, 100, 0.4, 0.15, 300.0, ("tank_1.level<1", "tank_2.level<2.5", "tank_3.level<2")
     )
 
 
@@ -57,7 +57,8 @@ horizon = "soon"
 replications = 3
 p_min = 0.2
 p_clear = 0.5
-limits = ["tank_1.levle<1", "tank_1.level=3", "plc.state<1"]
+off_delay = "2d"
+limits = ["tank_1.levle<1", "tank_1.level=3", "plc.state<1", "tank_1.level<1", "tank_1.level <= 1.0", "tank_1.level<1"]
 often = true"""
     folder = changed(tmp_path, table)
     with pytest.raises(BadPlant) as caught:
@@ -74,6 +75,9 @@ often = true"""
         "'tank_1.levle' is no point",
         "limit 'tank_1.level=3' is not understood",
         "'plc.state' is no point",
+        "off_delay = '2d'; take 0s … 1d",
+        "limit 'tank_1.level <= 1.0' is 'tank_1.level<1' again; name each limit once",
+        "limit 'tank_1.level<1' is 'tank_1.level<1' again; name each limit once",
         "the look-ahead has no setting 'often'",
     ):
         assert words in said, said

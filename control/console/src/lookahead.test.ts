@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
-import { countdown, endWords, limitWords, minutes, pointWords, readLimit, stateWords } from "./lookahead";
-import type { LimitSkill, LookaheadState, PointSkill, PredictedAlarm, SaidOfLimit } from "./wire";
+import {
+  becameWords, countdown, endWords, limitWords, minutes, nothingWords, pointWords, quietWords, readLimit, stateWords,
+} from "./lookahead";
+import type { LimitSkill, LookaheadState, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit } from "./wire";
 
 const said: SaidOfLimit = {
   probability: 0.83, low: 0.75, high: 0.89, early_s: 49_920, at_s: 50_160, late_s: 50_400, made_at: 0, clock_s: 47_640,
@@ -41,12 +43,37 @@ test("what became of a predicted alarm never looks better than it was", () => {
   expect(endWords({ ...alarm, status: "missed", detail: "P = 0.03 was said" })).toContain("unforeseen");
 });
 
+test("that no limit is likely is said only of now, and when none is", () => {
+  const x = { limit: "table_2.crates<1", probability: 0.9 };
+  const state = {
+    state: "current", p_min: 0.4, limits: [x.limit], forecast: { limits: [x] }, passed: [], quiet: [], shelves: [], alarms: [],
+  } as unknown as LookaheadState;
+  const with_ = (more: object): LookaheadState => ({ ...state, ...more }) as unknown as LookaheadState;
+  const none = "No limit is likely to be passed.";
+  expect(nothingWords(with_({ forecast: { limits: [{ ...x, probability: 0.39 }] } }))).toBe(none);
+  expect(nothingWords(with_({ quiet: [{ limit: x.limit }] }))).toBe("No new one: table_2.crates<1 is quiet since it came.");
+  expect(nothingWords(with_({ passed: [x.limit] }))).toContain("is passed already");
+  expect(nothingWords(with_({ shelves: [{ limit: x.limit }] }))).toContain("is shelved");
+  expect(nothingWords(with_({ state: "stale", forecast: { limits: [] } }))).not.toContain(none);
+  expect(nothingWords(with_({ state: "waiting", forecast: null }))).toBe("No forecast yet.");
+  expect(nothingWords(with_({ limits: [] }))).toContain("names no limits");
+});
+
+test("a limit that is quiet says since when, until when, and how often it was passed meanwhile", () => {
+  const again = { foreseen: 15, unforeseen: 3, unsaid: 2 };
+  const quiet: QuietLimit = { limit: "t<1", status: "came", came_s: 36_120, armed_s: 36_540, again };
+  expect(quietWords(quiet)).toContain("passed 20 times more while quiet (15 foreseen, 3 unforeseen, 2 with no forecast in between)");
+  expect(quietWords({ ...quiet, armed_s: null })).toContain("passed now");
+  expect(quietWords({ ...quiet, again: { foreseen: 0, unforeseen: 0, unsaid: 0 }, status: "missed" })).toMatch(/^came unforeseen .*quiet until .*kept$/);
+  expect(becameWords({ status: "missed", detail: "d", again } as PredictedAlarm)).toContain("20 times more");
+});
+
 test("a forecast that is no better than no change is called that", () => {
   const whole = { lead: 1, readings: 9, coverage_50: 0.4, coverage_90: 0.8, crps: 0.02, persistence: 0.01, skill: -1 };
   expect(pointWords({ point: "p", unit: "m", whole, leads: [], pit: [] } as PointSkill)).toContain("no better than without a forecast");
   const none: LimitSkill = { count: 0, passed: 0, brier: null, base: null, skill: null, reliability: null, resolution: null, uncertainty: null, bins: [] };
   expect(limitWords(none)).toContain("yet");
   expect(limitWords({ ...none, count: 26, passed: 2, brier: 0.011, skill: 0.85 })).toBe(
-    "26 probabilities, of which 2 came true: Brier score 0.011, 85 % nearer than saying that nothing changes.",
+    "26 probabilities, of which 2 came true: Brier score 0.011, 85 % nearer than without a forecast.",
   );
 });

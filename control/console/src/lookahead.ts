@@ -1,6 +1,8 @@
 // Predicted alarms and the track record in words; must not know how they are fetched or drawn.
-import type { AlarmSkill, LimitSkill, LookaheadState, PointSkill, PredictedAlarm, SaidOfLimit } from "./wire";
-import { percent, quantity } from "./words";
+import type {
+  AlarmSkill, LimitSkill, LookaheadState, PassedAgain, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit,
+} from "./wire";
+import { percent, plantTime, quantity } from "./words";
 
 export interface LimitLine {
   name: string;
@@ -50,6 +52,41 @@ export function stateWords(state: LookaheadState, since: string): string {
   }
 }
 
+/** What is said where no predicted alarm stands; of a time that is not now, or with a limit that is likely, never that none is. */
+export function nothingWords(state: LookaheadState): string {
+  if (state.limits.length === 0) return "The plant names no limits to look for.";
+  if (state.state === "stale") return "There is no forecast of now: a limit may be likely to be passed.";
+  if (state.forecast === null) return "No forecast yet.";
+  const likely = state.forecast.limits.filter((x) => x.probability >= state.p_min || state.passed.includes(x.limit));
+  if (likely.length === 0) return "No limit is likely to be passed.";
+  const shelved = new Set(state.shelves.map((s) => s.limit));
+  const quiet = new Set(state.quiet.map((q) => q.limit));
+  const why = (limit: string): string =>
+    state.passed.includes(limit) ? "passed already" : quiet.has(limit) ? "quiet since it came" : shelved.has(limit) ? "shelved" : "likely";
+  return `No new one: ${likely.map((x) => `${x.limit} is ${why(x.limit)}`).join(", ")}.`;
+}
+
+/** Of a limit that came and is not predicted again yet: `came day 0, 10:02; predicted again from day 0, 10:09 on, if kept`. */
+export function quietWords(x: QuietLimit): string {
+  const came = `${x.status === "missed" ? "came unforeseen" : "came"}${x.came_s === null ? "" : ` ${plantTime(x.came_s)}`}`;
+  const armed = x.armed_s === null ? "passed now" : `quiet until ${plantTime(x.armed_s)}, if it is kept`;
+  const again = againWords(x.again);
+  return `${came}; ${armed}${again ? `; ${again}` : ""}`;
+}
+
+/** Further passings of a limit that had come; empty where there was none. */
+export function againWords(x: PassedAgain): string {
+  const count = x.foreseen + x.unforeseen + x.unsaid;
+  if (count === 0) return "";
+  return `passed ${count} times more while quiet (${x.foreseen} foreseen, ${x.unforeseen} unforeseen, ${x.unsaid} with no forecast in between)`;
+}
+
+/** What became of a predicted alarm, and of its limit until another could be predicted. */
+export function becameWords(alarm: PredictedAlarm): string {
+  const again = againWords(alarm.again);
+  return again ? `${endWords(alarm)}; ${again}` : endWords(alarm);
+}
+
 /** What became of a predicted alarm. */
 export function endWords(alarm: PredictedAlarm): string {
   switch (alarm.status) {
@@ -89,5 +126,7 @@ export function limitWords(x: LimitSkill): string {
 
 export function alarmWords(a: AlarmSkill): string {
   const lead = a.lead_s === null ? "" : `, known ${minutes(a.lead_s)} before`;
-  return `${a.came} predicted alarms came${lead}, ${a.cleared + a.lapsed} did not; ${a.missed} came unforeseen.`;
+  const again = againWords(a.again);
+  const more = again ? ` Limits that had come were ${again}.` : "";
+  return `${a.came} predicted alarms came${lead}, ${a.cleared + a.lapsed} did not; ${a.missed} came unforeseen.${more}`;
 }

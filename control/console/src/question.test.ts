@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Asked, exampleRanges, figuresOf, leftWords, missing, requestOf } from "./question";
+import { type Asked, exampleRanges, figuresOf, filled, leftWords, missing, requestOf } from "./question";
 import type { PointInfo, WhatIfRun } from "./wire";
 
 const asked: Asked = {
@@ -37,6 +37,15 @@ test("each kind asks for its own and nothing else", () => {
     kind: "tornado", ranges: ["a=1..3"], kpi: "parts", horizon_s: 3600, replications: 64, confidence: 0.95,
   });
   expect(requestOf({ ...more, kind: "optimise", sense: "min" })).toMatchObject({ goal: "min parts", trials: 30, risk: 0.05 });
+});
+
+test("a question that was asked fills the form in again", () => {
+  const more = { ...asked, figure: "parts", sense: "min" as const, delta: 2, until: "parts±1", figures: "a, b", horizonS: 7200 };
+  for (const kind of ["compare", "rank", "tornado", "optimise"] as const) {
+    const request = requestOf({ ...more, kind });
+    expect(requestOf(filled(asked, request))).toEqual(request);
+  }
+  expect(filled(more, requestOf(asked)).sense).toBe("");
 });
 
 test("ranges and figures are suggested from what the plant has", () => {

@@ -68,6 +68,29 @@ export function requestOf(a: Asked): WhatIfRun["request"] {
   }
 }
 
+/** The form as it was when this was asked; what it does not tell stays. */
+export function filled(a: Asked, r: WhatIfRun["request"]): Asked {
+  const [sense, ...words] = "goal" in r ? (r.goal ?? "").split(" ") : [];
+  const again: Asked = { ...a, kind: r.kind, horizonS: r.horizon_s ?? a.horizonS };
+  if (sense === "max" || sense === "min") Object.assign(again, { sense, figure: words.join(" ") });
+  else if (r.kind === "compare") again.sense = "";
+  if ("scenarios" in r) again.scenarios = r.scenarios.join("\n");
+  if ("ranges" in r) again.ranges = r.ranges.join("\n");
+  if ("limits" in r) again.limits = (r.limits ?? []).join(", ");
+  if ("replications" in r) again.replications = r.replications ?? a.replications;
+  if ("confidence" in r) again.confidencePercent = Math.round(1000 * (r.confidence ?? 0.95)) / 10;
+  switch (r.kind) {
+    case "compare":
+      return { ...again, until: r.until ?? "", figures: (r.kpis ?? []).join(", ") };
+    case "rank":
+      return { ...again, method: r.method ?? "kn", delta: r.delta ?? 0, budget: r.budget ?? a.budget };
+    case "tornado":
+      return { ...again, figure: r.kpi };
+    case "optimise":
+      return { ...again, trials: r.trials ?? a.trials, riskPercent: 100 * (r.risk ?? 0.05) };
+  }
+}
+
 /** A few ranges that this plant allows: the middle half of what a point may be set to. */
 export function exampleRanges(writable: readonly PointInfo[]): string[] {
   return writable

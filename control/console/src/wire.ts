@@ -789,6 +789,13 @@ export interface SaidOfLimit {
   clock_s: number;
 }
 
+/** How often a limit was passed after it came, while it was quiet: foreseen or not by the newest forecast made since it was kept again; `unsaid`: there was none in between. */
+export interface PassedAgain {
+  foreseen: number;
+  unforeseen: number;
+  unsaid: number;
+}
+
 /** No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed. `first` is what was said when it was raised, `last` what was said last, `said` that in words. Of one that came: `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said. */
 export interface PredictedAlarm {
   id: string;
@@ -803,6 +810,16 @@ export interface PredictedAlarm {
   error_s: number | null;
   inside: boolean | null;
   said: string;
+  again: PassedAgain;
+}
+
+/** A limit that was passed at `came_s` and is not predicted again yet, however likely: at `armed_s`, if it is kept until then; null while it is passed. `status` is came, or missed where nobody foresaw it. */
+export interface QuietLimit {
+  limit: string;
+  status: string;
+  came_s: number | null;
+  armed_s: number | null;
+  again: PassedAgain;
 }
 
 /** Nobody is told of predicted alarms of this limit until then. */
@@ -834,7 +851,7 @@ export interface TurnsTaken {
   failed: number;
 }
 
-/** GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one. `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed already. */
+/** GET /api/v1/lookahead. `state` is off, waiting (no forecast yet), current or stale; `why` there is no newer one. `since`: of the newest forecast, or of the start. `alarms` stand, the soonest first; `passed`: limits that are passed already. `quiet`: those that were passed and have not been kept for `off_delay_s` since. `why` also says what is no longer as the newest forecast took it to be. */
 export interface LookaheadState {
   state: string;
   why: string;
@@ -843,11 +860,13 @@ export interface LookaheadState {
   horizon_s: number;
   p_min: number;
   p_clear: number;
+  off_delay_s: number;
   limits: string[];
   turns: TurnsTaken;
   forecast: ForecastRecord | null;
   alarms: PredictedAlarm[];
   passed: string[];
+  quiet: QuietLimit[];
   shelves: ShelfRecord[];
 }
 
@@ -884,7 +903,7 @@ export interface LimitSkill {
   bins: CalibrationBin[];
 }
 
-/** Predicted alarms that ended. `lead_s`: median of how long before they came; `error_s`: of how far the time was off; `inside`: of those that came, within the 90 % interval first said. */
+/** Predicted alarms that ended. `lead_s`: median of how long before they came; `error_s`: of how far the time was off; `inside`: of those that came, within the 90 % interval first said; `again`: further passings while they were quiet. */
 export interface AlarmSkill {
   came: number;
   cleared: number;
@@ -893,6 +912,7 @@ export interface AlarmSkill {
   lead_s: number | null;
   error_s: number | null;
   inside: number;
+  again: PassedAgain;
 }
 
 /** How far the look-ahead can be trusted, over its newest scores; `waiting` forecasts wait for their future. */

