@@ -299,7 +299,10 @@ class Lookout:
         """
         loop = asyncio.get_running_loop()
         cancel = self._cancel = threading.Event()
-        plant, snapshot = self._live.plant, self._live.snapshot()
+        # What the limits read at the start of the look is known before it: else one kept again only just is taken as passed.
+        heard, plant, snapshot = self._heard(), self._live.plant, self._live.snapshot()
+        for alarm in heard:
+            await self._keep(alarm)
         work = loop.run_in_executor(self._thread, self._look.make, plant, snapshot, cancel)
         work.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it after a stop
         begun = loop.time()
@@ -332,9 +335,8 @@ class Lookout:
     async def _follow(self) -> None:
         while True:
             now, clock_s = self._clock(), self._clock_s()
-            if clock_s is not None:
-                for alarm in self._alarms.read(self._read(), clock_s, now):
-                    await self._keep(alarm)
+            for alarm in self._heard():
+                await self._keep(alarm)
             for shelf in [s for s in self._shelves.values() if s.until <= now]:
                 await self._leave_shelf(shelf.limit, "")
             self._check_ground()
@@ -352,6 +354,11 @@ class Lookout:
         if self._broken:
             log.info("the forecast no longer holds: %s", self._broken)
             self._called.set()
+
+    def _heard(self) -> list[Alarm]:
+        """What became of predicted alarms, by the readings of now."""
+        clock_s = self._clock_s()
+        return [] if clock_s is None else self._alarms.read(self._read(), clock_s, self._clock())
 
     def _read(self) -> dict[str, float]:
         """What the points of the limits read, where that is good."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from protocols.catalog import PROTOCOLS
@@ -10,7 +11,7 @@ from protocols.faces import FACES
 from sim.model import model_mistakes
 from sim.plant_model import read_plant_model
 from sim.scenario import parse_limit
-from twin.errors import BadPlant, Mistake
+from twin.errors import BadPlant, Mistake, Notice
 from twin.places import TomlLines
 from twin.plant import Plant, nearest
 from twin.plantfile import PLANT_FILE, load_plant
@@ -39,7 +40,22 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
                 found.append(Mistake(PLANT_FILE, line, f"{name} cannot be {value:g}: {wrong}", "choose another value"))
     if found:
         raise BadPlant(found)
-    return plant
+    return replace(plant, notices=(*plant.notices, *_interpreted(plant, lines)))
+
+
+def _interpreted(plant: Plant, lines: TomlLines) -> Iterator[Notice]:
+    """That the what-ifs of a layout do without the kernel, and why."""
+    if plant.model.get("kind") != "layout":
+        return
+    from sim.backend import interpreted
+    from sim.layout_rows import parse_layout_model
+
+    model, _ = parse_layout_model(plant)
+    reason = "" if model is None else interpreted(model.layout)
+    if reason:
+        yield Notice(
+            PLANT_FILE, lines.of("model"), reason, "the kernel is not used: what-ifs run on SimPy, much slower"
+        )
 
 
 def _unseen_limits(plant: Plant, limits: Iterable[str], lines: TomlLines) -> list[Mistake]:

@@ -43,6 +43,7 @@ Key = tuple[tuple[ComponentType, ...], str]
 
 _ready: dict[Key, Kernel] = {}
 _compiling: dict[Key, threading.Thread] = {}
+_said: set[str] = set()
 _LOCK = threading.Lock()
 
 
@@ -75,11 +76,30 @@ def choose(layout: Layout, want: str = "auto") -> Backend:
     except CannotCompile as reason:
         if want == COMPILED:
             raise
+        _say_once(layout, f"{reason}")
         return Backend(None, f"{reason}")
     if want == COMPILED or kept:
         return Backend(_load(types))
     _compile_meanwhile(types, apart=not importable(layout))
     return Backend(None, "the kernel of these components was being compiled; SimPy answered meanwhile", True)
+
+
+def interpreted(layout: Layout) -> str:
+    """Why the kernel can never run it, with file, line and what to write instead; "" when it can."""
+    try:
+        is_kept(kernel_types(layout))
+    except CannotCompile as reason:
+        return f"{reason}"
+    return ""
+
+
+def _say_once(layout: Layout, reason: str) -> None:
+    with _LOCK:
+        known = reason in _said
+        if len(_said) < KERNELS_MAX:
+            _said.add(reason)
+    if not known:
+        log.warning("the kernel is not used for %s, SimPy runs it: %s", layout.name, reason)
 
 
 def ready(layout: Layout) -> Kernel | None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from sim.certain import refuse_certain
 from sim.spec import (
     Component,
     ComponentType,
@@ -55,6 +56,7 @@ def _taken_apart(cls: type[Component]) -> ComponentType:
             each.index = index
     _check(found)
     _check_handlers(found)
+    refuse_certain(found)
     return found
 
 

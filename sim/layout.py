@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from sim.component_type import component_type
 from sim.spec import (
+    ITEMS_MAX,
     Buffer,
     Component,
     ComponentType,
@@ -36,6 +37,7 @@ from twin.nearest import nearest
 
 COMPONENTS_MAX = 10_000  # a plant of that size in one model wants to be cut into units first
 UNLIMITED = 1e15  # parts or content: more than any plant makes, and still exact
+UNITS_MAX = 1_000_000_000  # units that are lent: counted in whole numbers, of which sums must stay exact
 TIME_UNITS: Mapping[str, float] = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -95,8 +97,8 @@ class Layout:
         _check_finite(name, capacity=capacity, level=level, items=items)
         if not 0 <= level <= capacity:
             raise Misspelt(f"buffer {name}: level {level:g} of {capacity:g}", "0 <= level <= capacity")
-        if items < 0 or items != int(items):
-            raise Misspelt(f"buffer {name} holds {items} numbers", "a whole number, 0 or more")
+        if not 0 <= items <= ITEMS_MAX or items != int(items):
+            raise Misspelt(f"buffer {name} holds {items} numbers", f"a whole number from 0 to {ITEMS_MAX}")
         if items and level:
             raise Misspelt(f"buffer {name} begins with {level:g} numbers", "begin empty, and push them")
         return self._entity(name, Buffer, min(capacity, items) if items else capacity, level, size=items)
@@ -105,8 +107,8 @@ class Layout:
         """Units that are lent."""
         self._foreign(name)
         _check_finite(name, capacity=capacity)
-        if capacity < 0 or capacity != int(capacity):
-            raise Misspelt(f"resource {name}: capacity {capacity:g}", "a whole number, 0 or more")
+        if not 0 <= capacity <= UNITS_MAX or capacity != int(capacity):
+            raise Misspelt(f"resource {name}: capacity {capacity:g}", f"a whole number from 0 to {UNITS_MAX}")
         return self._entity(name, Resource, capacity, 0.0)
 
     def tank(self, name: str, level: float, capacity: float, floor: float = 0.0) -> Entity:
@@ -150,7 +152,7 @@ class Layout:
         if issubclass(cls, Opaque):
             cls.check(name)
         wired = {p.name for p in kind.ports}
-        values = {n: _value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in wired}
+        values = {n: checked_value(f"{name}.{n}", kind.fields[n], v) for n, v in fields.items() if n not in wired}
         self._new_name(name)
         own = {*kind.fields, *(h.name for h in kind.handlers)}
         for inner in sorted(own & self._inside.get(name, set())):
@@ -245,7 +247,7 @@ def _check_finite(name: str, **given: object) -> None:
             raise Misspelt(f"{name}: {key} {number!r}", "give a finite number")
 
 
-def _value(place: str, known: Field, value: object) -> float | Distribution | str:
+def checked_value(place: str, known: Field, value: object) -> float | Distribution | str:
     hint = ""
     if isinstance(known, Number):
         if not finite(value):

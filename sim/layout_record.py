@@ -7,17 +7,19 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sim import spec
 from sim.component_type import component_type
 from sim.kernel.reach import reached
 from sim.kernel.syntax import class_text
-from sim.layout import Entity, Layout, Placed
-from sim.spec import Component, ComponentType, Distribution, Misspelt, Opaque
+from sim.layout import UNITS_MAX, Entity, Layout, Placed, checked_value
+from sim.spec import ITEMS_MAX, Component, ComponentType, Distribution, Misspelt, Opaque, Resource, finite
 from sim.travel import is_found, is_own_file
 
+RECORDED = "give what record() wrote, unchanged"
 KINDS: Mapping[str, type] = {kind.__name__: kind for kind in spec.SHARED}
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = {d.__name__: d for d in Distribution.__subclasses__()}
 
@@ -46,18 +48,67 @@ def restored(content: Mapping[str, Any]) -> Layout:
     """The layout of a record. The modules of its components are imported: they are code.
 
     Raises:
-        Misspelt: a component's class is not to be found any more.
+        Misspelt: a component's class is not to be found any more, or the record is none; the message names the place.
     """
-    layout = Layout(content["name"], content["time_unit"])
-    for number, (name, kind, capacity, level, floor, items, size) in enumerate(content["shared"]):
-        layout.entities.append(Entity(number, name, KINDS[kind], capacity, level, floor, tuple(items), size))
-        layout._names.add(name)
-    for number, each in enumerate(content["components"]):
-        values = {n: _value(v) for n, v in each["values"].items()}
-        kind = component_type(_class(each["type"]))
-        layout.components.append(Placed(number, each["name"], kind, dict(each["ports"]), values))
-        layout._names.add(each["name"])
+    try:
+        layout = Layout(content["name"], content["time_unit"])
+        shared, components = list(content["shared"]), list(content["components"])
+    except (KeyError, TypeError) as wrong:
+        raise Misspelt(f"this is no record of a layout: {wrong!r}", RECORDED) from None
+    owned = {f"{each['name']}." for each in components if isinstance(each, Mapping) and "name" in each}
+    for number, row in enumerate(shared):
+        with _place(f"shared.{number}"):
+            _entity(layout, row, own=str(row[0]).rpartition(".")[0] + "." in owned)
+    for number, each in enumerate(components):
+        with _place(f"components.{number}"):
+            _component(layout, each)
     return layout
+
+
+@contextmanager
+def _place(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as wrong:
+        raise Misspelt(f"layout record, {place}: {wrong!r}", RECORDED) from None
+
+
+def _entity(layout: Layout, row: Any, *, own: bool) -> None:
+    name, kind, capacity, level, floor, items, size = row
+    if kind not in KINDS or not all(finite(x) for x in (capacity, level, floor, *items)):
+        raise ValueError(row)
+    if not isinstance(size, int) or not 0 <= size <= ITEMS_MAX or len(items) > size or not floor <= level <= capacity:
+        raise ValueError(row)
+    if KINDS[kind] is Resource and capacity > UNITS_MAX:
+        raise ValueError(row)
+    if not own:
+        layout._new_name(name)
+    layout.entities.append(
+        Entity(
+            len(layout.entities),
+            str(name),
+            KINDS[kind],
+            float(capacity),
+            float(level),
+            float(floor),
+            tuple(items),
+            size,
+        )
+    )
+
+
+def _component(layout: Layout, each: Mapping[str, Any]) -> None:
+    kind = component_type(_class(each["type"]))
+    values = {n: checked_value(f"{each['name']}.{n}", kind.fields[n], _value(v)) for n, v in each["values"].items()}
+    ports = dict(each["ports"])
+    for port in kind.ports:
+        at = ports[port.name]
+        if not isinstance(at, int) or not (-1 if port.optional else 0) <= at < len(layout.entities):
+            raise Misspelt(f"{each['name']}.{port.name} is connected to {at!r}", RECORDED)
+        if at >= 0 and layout.entities[at].kind is not port.to:
+            raise Misspelt(f"{each['name']}.{port.name} is connected to {layout.entities[at].name}", RECORDED)
+    layout._new_name(each["name"])
+    layout.components.append(Placed(len(layout.components), each["name"], kind, ports, values))
 
 
 def layout_hash(layout: Layout) -> str:
@@ -95,15 +146,16 @@ def _text(cls: type) -> str:
 
 
 def _class(place: str) -> type[Component]:
-    module, _, name = place.partition(":")
+    module, _, name = str(place).partition(":")
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, ValueError):
         raise Misspelt(f"component class {place} is not there", "run it where the layout's modules are") from None
-    made: type[Component] = found
-    return made
+    if not (isinstance(found, type) and issubclass(found, Component)):
+        raise Misspelt(f"{place} is no component class", RECORDED)
+    return found
 
 
 def _plain(value: float | str | Distribution) -> Any:

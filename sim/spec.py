@@ -56,6 +56,10 @@ class Condition:
     values: tuple[str, ...]
 
 
+class NoState(Misspelt, AttributeError):
+    """A State has no such value."""
+
+
 class State(Field):
     """Exclusive states; the first is the one at the start. `health.up` in a class body is a condition."""
 
@@ -68,8 +72,11 @@ class State(Field):
         self.values = values
 
     def __getattr__(self, name: str) -> Condition:
-        if name.startswith("_") or name not in self.__dict__.get("values", ()):
+        values = self.__dict__.get("values", ())
+        if name.startswith("_") or not values:
             raise AttributeError(name)
+        if name not in values:
+            raise NoState(f"State{values!r} has no state {name!r}", f"one of {values}")
         return Condition(self, (name,))
 
     @overload

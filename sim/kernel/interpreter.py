@@ -335,7 +335,7 @@ class Interpreter:
         except (ArithmeticError, ValueError) as wrong:
             rules.fail(w, rules.BAD_NUMBER, 0)
             raise fault_of(self.assembly, w) from wrong
-        except (TypeError, AttributeError, LookupError, NameError) as wrong:
+        except (TypeError, AttributeError, LookupError, NameError, RecursionError) as wrong:
             if not w.fault and "complex" not in str(
                 wrong
             ):  # the root of a negative number is no number to compute with

@@ -37,7 +37,7 @@ from sim.kernel.loop import (
     SPILT,
     USED,
 )
-from sim.layout import UNLIMITED, Entity, Placed
+from sim.layout import UNITS_MAX, UNLIMITED, Entity, Placed
 from sim.spec import POSITIVE, Distribution, Level, Misspelt, Param, Resource, Signal
 from twin.nearest import nearest
 
@@ -126,8 +126,8 @@ class Names:
             return Act(at, target.kind, target.component, target.index, float(target.values.index(str(value))))
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise Misspelt(f"{name} = {value!r}", "give a finite number")
-        if target.kind == SET_CAPACITY and value != int(value):
-            raise Misspelt(f"{name} {'+' if more else ''}= {value:g}", "a whole number of units")
+        if target.kind == SET_CAPACITY and (value != int(value) or abs(value) > UNITS_MAX):
+            raise Misspelt(f"{name} {'+' if more else ''}= {value:g}", f"a whole number of units, at most {UNITS_MAX}")
         if not more and target.problem(value):
             raise Misspelt(f"{name} = {value:g}", target.problem(value))
         kind = target.kind + ADDED if more else target.kind

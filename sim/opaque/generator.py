@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from sim.opaque.replay import Replayed
 from sim.opaque.stepper import StepFailed, Stepper, Variables, Wanted
+from sim.spec import Misspelt
 
 Inputs = Mapping[str, float]
 Life = abc.Generator[Mapping[str, float], tuple[float, Inputs], None]
@@ -37,6 +38,10 @@ class Generator:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     begins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not inspect.isgeneratorfunction(self.life):
+            raise Misspelt(f"Generator({self.life!r})", "give a function that yields: a generator function")
 
     @property
     def title(self) -> str:

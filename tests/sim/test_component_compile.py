@@ -20,12 +20,15 @@ from sim.spec import (
     Buffer,
     Component,
     Constant,
+    Hazard,
+    Misspelt,
     Param,
     Port,
     State,
     Timer,
     Var,
     at_start,
+    on,
     process,
     when,
 )
@@ -247,6 +250,10 @@ class NoChance(Plain):
         if self.x > 1:
             self.wait.start()
 
+    @on(wait)
+    def waited(self) -> None:
+        self.x = 2.0
+
 
 class CallsRandom(Plain):
     @at_start
@@ -333,12 +340,10 @@ REASONS = {
     Returns: "begin: a statement Return cannot be compiled",
     Prints: "begin: print('begins') is no operation of a field",
     Words: "begin: 'begin' stands where a number should (compare States with their names)",
-    Undeclared: "begin: 'total' is no declared field (declare it: Param, Var or State; known: chance, health,",
     Named: "begin: arguments by name (give them by place)",
     Several: "begin: ",
     StateAsNumber: 'begin: the state health stands where a number should (compare it with a name: self.health == "up")',
     StateFromName: "begin: health becomes 'up' if self.x > 0 else 'down' (one of ('up', 'down'))",
-    NoSuchState: "begin: health has no state 'broken' (one of ('up', 'down'))",
     HalfNamed: "begin: much may have no value here (give it one before the if or the loop)",
     Gamma: "begin: math.gamma cannot be compiled (one of sqrt, exp, log",
     TwoOfSqrt: "begin: math.sqrt of 2 arguments (give 1)",
@@ -350,8 +355,6 @@ REASONS = {
     NoOperation: "begin: parts has no pour(…) (it has ['pop', 'push', 'put', 'take'])",
     NoReading: "begin: self.parts.flow cannot be read (of parts there is connected, first, level, space)",
     NoChance: "begin: wait has no distribution (start it with a time)",
-    CallsRandom: "the function drawn: random.random() cannot be compiled (numbers, if, while, for",
-    CallsNumpyRandom: "the function drawn_by_numpy: np.random.random() cannot be compiled",
     CallsEndless: "the function may_end may end without a value (let every way end with return)",
     CallsHalfNamed: "the function half_named: y may have no value here (give it one before the if or the loop)",
     CallsAny: "the function takes_any takes more than arguments by place (write def name(x, y): …)",
@@ -383,6 +386,60 @@ def test_simpy_runs_it_all_the_same(cls: type[Component]) -> None:
     run = Interpreter(assemble(plant))
     run.run(5.0)
     assert run.world.now == 5.0
+
+
+# --- what can never be right -----------------------------------------------------------------------------------------
+
+
+class Miscounted(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.cuts += 1  # type: ignore[attr-defined]
+
+
+class NoSuchGuard(Plain):
+    @when(lambda m: m.health == "UP")
+    def tell(self) -> None:
+        self.x = 1.0
+
+
+class SetsTheMean(Plain):
+    @at_start
+    def begin(self) -> None:
+        self.chance.mean = 100.0  # type: ignore[attr-defined]
+
+
+class Unheard(Plain):
+    each = Constant(1.0)
+    next = Hazard(each)
+
+
+class UnheardTimer(Plain):
+    wait = Timer()
+
+    @at_start
+    def begin(self) -> None:
+        self.wait.start(1.0)
+
+
+CERTAIN: dict[type[Component], str] = {
+    Undeclared: "begin: 'total' is declared nowhere (declare it: total = Var(0))",
+    Miscounted: "begin: 'cuts' is declared nowhere (declare it: cuts = Var(0))",
+    NoSuchState: "begin: health has no state 'broken' (one of ('up', 'down'))",
+    NoSuchGuard: "tell: health has no state 'UP' (one of ('up', 'down'))",
+    SetsTheMean: "begin: self.chance.mean cannot be set (a scenario sets it: name.chance.mean=",
+    CallsRandom: "begin: random.random() differs from run to run, whatever the seed (declare a distribution",
+    CallsNumpyRandom: "begin: np.random.random() differs from run to run, whatever the seed",
+    Unheard: "Unheard.next fires and nothing follows (write a handler @on(next))",
+    UnheardTimer: "UnheardTimer.wait fires and nothing follows (write a handler @on(wait))",
+}
+
+
+@pytest.mark.parametrize("cls", CERTAIN, ids=lambda cls: cls.__name__)
+def test_what_can_never_be_right_is_refused_when_it_is_added(cls: type[Component]) -> None:
+    plant = Layout()
+    with pytest.raises(Misspelt, match=re.escape(CERTAIN[cls])):
+        plant.add(cls, "X", parts=plant.buffer("B"))
 
 
 # --- what looks dangerous and is compiled ----------------------------------------------------------------------------

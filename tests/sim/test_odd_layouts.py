@@ -25,6 +25,7 @@ from sim.spec import (
     LogNormal,
     Misspelt,
     Number,
+    Param,
     Resource,
     State,
     Triangular,
@@ -77,7 +78,11 @@ def odd_layouts(draw: st.DrawFn) -> Layout:
             elif isinstance(known, Distribution) and draw(st.booleans()):
                 fields[name] = draw(st.sampled_from(TIMES))
             elif isinstance(known, Number) and draw(st.integers(0, 3)) == 0:
-                fields[name] = draw(st.sampled_from(NUMBERS))
+                fields[name] = draw(
+                    st.sampled_from(
+                        [x for x in NUMBERS if not isinstance(known, Param) or known.low <= x <= known.high]
+                    )
+                )
             elif isinstance(known, State) and draw(st.integers(0, 3)) == 0:
                 fields[name] = draw(st.sampled_from(known.values))
         plant.add(cls, f"c{i}", **fields)  # type: ignore[arg-type]
