@@ -42,7 +42,7 @@ def test_more_crew_and_larger_buffers_are_found_and_the_same_again(runner: Runne
 def test_decisions_that_pass_a_limit_are_not_taken(runner: Runner) -> None:
     decisions = {"M1.speed": (0.4, 2.0)}
     free = optimise(line10(machines=3), decisions, **asked(runner, trials=15))
-    bound = optimise(line10(machines=3), decisions, **asked(runner, trials=15, limits=["B1.level>8"], risk=0.6))
+    bound = optimise(line10(machines=3), decisions, **asked(runner, trials=15, limits=["B1.level>8"], risk=0.7))
     assert float(bound.decisions["M1.speed"]) < float(free.decisions["M1.speed"])
     with pytest.raises(BadRequest, match="keeps the limits"):
         optimise(line10(machines=3), decisions, **asked(runner, trials=3, limits=["B1.level>-1"]))
