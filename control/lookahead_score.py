@@ -180,7 +180,7 @@ def score(forecast: Forecast, clock_readings: Track, tracks: Mapping[str, Track]
             for n, v in forecast.started.items()
             if v is not None and n in read and (pace := forecast.paces.get(n, 0.0)) is not None
         ),
-        tuple(found for x in forecast.limits for found in _limit(forecast, x, rows, read)),
+        tuple(found for x in forecast.limits for found in _limit(forecast, x, rows, read, followed, moments)),
     )
 
 
@@ -206,20 +206,20 @@ def _point(
 
 
 def _limit(
-    forecast: Forecast, found: Expected, rows: list[int], read: Mapping[str, NDArray[np.float64]]
-) -> list[LimitScore]:
+    forecast: Forecast, found: Expected, rows: list[int], read: Mapping[str, NDArray[np.float64]],
+    followed: Mapping[str, Track], moments: NDArray[np.int64],
+) -> list[LimitScore]:  # fmt: skip
     """Nothing of a limit that was passed at the start: what is already so is no forecast."""
     limit = parse_limit(found.limit)
     started, values = forecast.started.get(limit.point), read.get(limit.point)
     if started is None or beyond(limit, started) or values is None:
         return []
-    passed = limit.passed(values)
     scores = []
     for lead in LEADS:
         count = sum(forecast.times_s[k] <= lead * forecast.horizon_s + 1e-9 for k in rows)
         if not count or forecast.times_s[rows[-1]] < lead * forecast.horizon_s * (1 - 1e-9):
             continue  # it was compared less far
-        came = bool(passed[:count].any())
+        came = followed[limit.point].passed(limit, int(moments[count - 1]))
         if came or np.isfinite(values[:count]).mean() >= KNOWN_SHARE:
             scores.append(LimitScore(found.limit, lead, found.by[rows[count - 1]], came))
     return scores

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from sim.scenario import Limit
 from sim.statistics import QUANTILES
 
 GAPS = 3.0  # a clock that was told this many times more rarely than usual was not heard: the server was away
@@ -44,6 +45,10 @@ class Track:
         found = np.full(len(at), np.nan)
         found[known] = np.where(self.good[row[known]], self.value[row[known]], np.nan)
         return found
+
+    def passed(self, limit: Limit, until: int) -> bool:
+        """Whether a good reading up to that moment passed the limit, between sample times too."""
+        return bool(limit.passed(self.value[self.good & (self.time <= until)]).any())
 
 
 NO_TRACK = Track(np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_))

@@ -125,10 +125,8 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
         return Score(prediction.command, Outcome.UNSCORED, why, now, max(0.0, until_s), delay_s)
     seconds = prediction.clock_s + np.array(prediction.times_s)[rows]
     moments, heard = clock.moments(seconds), clock.heard(seconds, prediction.times_s[1])
-    read = {
-        name: np.where(heard, since_start(prediction, name, tracks).in_force(moments), np.nan)
-        for name in prediction.fans
-    }
+    followed = {name: since_start(prediction, name, tracks) for name in prediction.fans}
+    read = {name: np.where(heard, track.in_force(moments), np.nan) for name, track in followed.items()}
     points = tuple(_point(prediction, name, rows, read[name]) for name in prediction.fans)
     return Score(
         prediction.command,
@@ -140,7 +138,7 @@ def score(prediction: Prediction, sent_at: int, clock_readings: Track, tracks: M
         sum(p.readings for p in points),
         sum(p.inside for p in points),
         points,
-        tuple(_limit(prediction, n, rows[-1], read) for n in range(len(prediction.risks))),
+        tuple(_limit(prediction, n, rows[-1], read, followed, int(moments[-1])) for n in range(len(prediction.risks))),
     )
 
 
@@ -165,14 +163,14 @@ def _point(prediction: Prediction, name: str, rows: list[int], read: NDArray[np.
     )
 
 
-def _limit(prediction: Prediction, n: int, row: int, read: Mapping[str, NDArray[np.float64]]) -> LimitScore:
+def _limit(
+    prediction: Prediction, n: int, row: int, read: Mapping[str, NDArray[np.float64]], followed: Mapping[str, Track],
+    until: int,
+) -> LimitScore:  # fmt: skip
     risk = prediction.risks[n]
     limit = parse_limit(risk.limit)
     values = read[limit.point]
-    beyond = limit.passed(values)
-    started = prediction.started.get(limit.point)
-    at_start = started is not None and bool(limit.passed(np.asarray(started)))
-    violated: bool | None = bool(beyond.any()) or at_start
+    violated: bool | None = followed[limit.point].passed(limit, until)  # the start included
     if not violated and np.isfinite(values).mean() < KNOWN_SHARE:
         violated = None
     probability = risk.by[row]

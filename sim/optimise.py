@@ -16,7 +16,7 @@ from typing import Any
 from sim.beliefs import parse_range
 from sim.experiment import Progress, answer, replicate
 from sim.job import Job
-from sim.kpi import values
+from sim.kpi import passed_s, values
 from sim.question import Question, check
 from sim.result import Goal, Result, parse_goal, plain
 from sim.runner import Runner
@@ -178,9 +178,7 @@ def _score(
     """How well the job's only scenario serves the goal; None when it passes a limit too often."""
     block, _ = replicate(job, Question(wanted.replications), runner, progress, cancel)
     for limit in wanted.limits:
-        extreme = values(job, block, 0, f"{limit.point}.{'min' if limit.downward else 'max'}")
-        passed = limit.passed(extreme)
-        if float(passed.mean()) > wanted.risk:
+        if float((passed_s(job, block, 0, limit) <= job.horizon_s).mean()) > wanted.risk:
             return None
     return wanted.goal.sign * float(values(job, block, 0, wanted.goal.kpi).mean())
 

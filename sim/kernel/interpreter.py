@@ -165,6 +165,8 @@ class Interpreter:
                 loop.observe(self.world, min(t, horizon), watched, *room, 0)
             if t > horizon:
                 break
+            if t > self.world.now:  # before SimPy's own processes act at that moment
+                self.world.now, self.world.still = t, 0
             with suppress(Stopped):
                 self.env.step()
             self._check()
@@ -284,9 +286,6 @@ class Interpreter:
     def _moved(self, c: int, h: int) -> None:
         """An event of a component's handler, or, with -1, of an intervention's kind."""
         w = self.world
-        if self.env.now > w.now:
-            w.still = 0
-        w.now = self.env.now
         w.fault_component, w.fault_handler = c, h
         w.events += 1
         if w.events > self._events_max:
@@ -370,7 +369,6 @@ class Interpreter:
     def _changed(self) -> None:
         """A process of SimPy's changed something outside any handler."""
         if not self._busy:
-            self.world.now = self.env.now
             self._drain_soon()
 
     def _drain_soon(self) -> None:
@@ -380,7 +378,6 @@ class Interpreter:
 
     def _drained(self) -> None:
         self._draining = False
-        self.world.now = self.env.now
         self._drain()
 
 

@@ -227,6 +227,11 @@ def test_a_limit_is_scored_by_each_quarter_of_the_horizon() -> None:
     ]  # fmt: skip
 
 
+def test_a_limit_passed_and_kept_again_between_two_sample_times_was_passed() -> None:
+    found = scored(track((50, 3.0), (210, 1.5), (220, 3.0)), probability=0.8)
+    assert [x.passed for x in found.limits] == [False, False, True, True]
+
+
 def test_a_limit_that_was_passed_at_the_start_is_not_scored() -> None:
     assert scored(track((50, 1.0)), started={LEVEL: 1.5}, probability=1.0).limits == ()
 

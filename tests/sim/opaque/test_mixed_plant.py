@@ -26,7 +26,22 @@ from sim.opaque.component import Stepped, Ties
 from sim.opaque.fmu import Fmu
 from sim.opaque.generator import Generator, Life
 from sim.opaque.stepper import Stepper, Variables, Wanted
-from sim.spec import Component, Constant, Level, Param, Port, Signal, Var, at_start, process, process_anew, when
+from sim.runner import Runner
+from sim.spec import (
+    Buffer,
+    Component,
+    Constant,
+    Level,
+    Param,
+    Port,
+    Signal,
+    Var,
+    at_start,
+    process,
+    process_anew,
+    when,
+)
+from sim.whatif import compare
 from tests.sim.layouts import random_plant
 from tests.sim.opaque.plants import run, told
 from twin.errors import Refused
@@ -269,6 +284,32 @@ class Starter(Component):
     @at_start
     def begin(self) -> None:
         self.told = 1
+
+
+class Opener(Component):
+    """Lets a tank flow off, and lends three parts, for five minutes from the tenth."""
+
+    tank, parts = Port(Level), Port(Buffer)
+
+    @process
+    def life(self, env: Any) -> Iterator[Any]:
+        yield env.timeout(10.0)
+        self.tank.flow = -1.0
+        self.parts.put(3)
+        yield env.timeout(5.0)
+        self.tank.flow = 0.0
+        self.parts.take(3)
+
+
+def test_what_a_process_changes_holds_from_the_moment_it_does() -> None:
+    plant = Layout("opened", "min")
+    plant.add(Opener, "opener", tank=plant.tank("tank", 10.0, 20.0), parts=plant.buffer("parts", 9))
+    figures = {
+        "tank.level.final": 5.0, "tank.mean": (10 * 10 + 7.5 * 5 + 5 * 45) / 60, "first(tank.level<7)": 13.0,
+        "parts.mean": 3 * 5 / 60, "parts.level.max": 3.0, "first(parts.level>=3)": 10.0,
+    }  # fmt: skip
+    result = compare(plant, horizon=60.0, every=60.0, kpis=list(figures), replications=1, runner=Runner(0))
+    assert {name: figure.mean for name, figure in result.baseline.kpis.items()} == pytest.approx(figures, rel=1e-12)
 
 
 def visited(cls: type[Component]) -> Layout:
