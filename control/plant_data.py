@@ -67,7 +67,9 @@ def read(data: Path, asked: Asked, told: Told) -> DataSet:
     wanted = {f"{name}": place for name, place in points.items() if place[1] in columns}
     grid = _grid(ask, list(wanted), asked)
     if len(grid) * len(wanted) > CELLS_MAX:
-        raise LimitExceeded(f"{len(grid)} steps of {len(wanted)} points", "a coarser --every, fewer --columns, or --from")
+        raise LimitExceeded(
+            f"{len(grid)} steps of {len(wanted)} points", "a coarser --every, fewer --columns, or --from"
+        )
     values = {twin: np.full((len(grid), len(columns)), np.nan) for twin in twins}
     step = max(1, CELLS_AT_ONCE // len(wanted))
     for first in range(0, len(grid), step):

@@ -22,7 +22,9 @@ START = 1_800_000_000 * S
 Said = tuple[float, float, int]  # second, value, quality
 
 
-def a_history(folder: Path, said: Mapping[str, Sequence[Said]], noticed: Mapping[str, Sequence[float]] | None = None) -> Path:
+def a_history(
+    folder: Path, said: Mapping[str, Sequence[Said]], noticed: Mapping[str, Sequence[float]] | None = None
+) -> Path:
     """The data folder of a stopped server. `noticed`: seconds at which the quality of a point fell by itself."""
     with Store(folder / HISTORY_FILE) as store:
         names = list(said)
@@ -30,7 +32,10 @@ def a_history(folder: Path, said: Mapping[str, Sequence[Said]], noticed: Mapping
         rows = [(series[n], v, q, START + int(t * S), START + int(t * S), False) for n in names for t, v, q in said[n]]
         for name, moments in (noticed or {}).items():
             held = said[name][0]
-            rows += [(series[name], held[1], BAD_TIMEOUT, START + int(held[0] * S), START + int(t * S), True) for t in moments]
+            rows += [
+                (series[name], held[1], BAD_TIMEOUT, START + int(held[0] * S), START + int(t * S), True)
+                for t in moments
+            ]
         rows.sort(key=lambda r: r[4])
         columns = list(zip(*rows, strict=True))
         kinds = (np.int32, np.float64, np.uint32, np.int64, np.int64, np.bool_)

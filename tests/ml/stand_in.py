@@ -55,7 +55,7 @@ def losses(model: ModelFile, data: DataSet) -> dict[str, float]:
     return {device: float(np.mean(each)) for device, each in found.items()}
 
 
-def _told(model: ModelFile, values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _told(model: ModelFile, values: np.ndarray) -> np.ndarray:
     if model.manifest.kind == "last":
         return values[:-1]
     return np.broadcast_to(model.tensors["mean"], values[1:].shape)

@@ -14,15 +14,15 @@ from ml.records import DataSet, Record
 from twin.errors import BadRequest
 
 
-def data(values: np.ndarray, name: str = "flow") -> DataSet:  # type: ignore[type-arg]
+def data(values: np.ndarray, name: str = "flow") -> DataSet:
     return DataSet((name,), (Record("p", np.arange(len(values), dtype=float), values.reshape(-1, 1)),))
 
 
-def verdicts(before: np.ndarray, after: np.ndarray) -> dict[str, Drift]:  # type: ignore[type-arg]
+def verdicts(before: np.ndarray, after: np.ndarray) -> dict[str, Drift]:
     return {d.kind: d for d in Inputs.of(data(before)).compare(data(after))}
 
 
-def walk(rng: np.random.Generator, n: int, r: float) -> np.ndarray:  # type: ignore[type-arg]
+def walk(rng: np.random.Generator, n: int, r: float) -> np.ndarray:
     """A first-order autoregression of spread 1."""
     out = rng.normal(size=n)
     for k in range(1, n):
@@ -108,7 +108,7 @@ def test_errors_that_grow_are_found_and_steady_ones_seldom() -> None:
     start = PageHinkley.of(rng.normal(size=5000))
     assert start.mean == pytest.approx(0.798, abs=0.03)
 
-    def first(errors: np.ndarray) -> int:  # type: ignore[type-arg]
+    def first(errors: np.ndarray) -> int:
         test = start
         for k, error in enumerate(errors):
             test = test.after(float(error))

@@ -110,7 +110,7 @@ def test_a_canary_serves_its_share_and_the_champion_the_rest() -> None:
     assert serving(lives, "rul", "other", "pump_1") == ""
 
 
-def _watched(champion: np.ndarray, challenger: np.ndarray) -> int:  # type: ignore[type-arg]
+def _watched(champion: np.ndarray, challenger: np.ndarray) -> int:
     """After how many pairs it is rolled back; 0 for never."""
     watch = Watch()
     for k, (a, b) in enumerate(zip(champion, challenger, strict=True)):
