@@ -45,24 +45,25 @@ class Sums(NamedTuple):
     ax: Whole
 
 
-def _mean(s: Sums) -> Array:
+def _mean(s: Sums, length: int) -> Array:
     return _ratio(s.x, s.n) / STEPS
 
 
-def _deviation(s: Sums) -> Array:
+def _deviation(s: Sums, length: int) -> Array:
     return np.sqrt(_ratio(s.n * s.xx - s.x * s.x, s.n * s.n)) / STEPS
 
 
-def _slope(s: Sums) -> Array:
-    """A sample, by least squares."""
-    return _ratio(s.a * s.x - s.n * s.ax, s.n * s.aa - s.a * s.a) / STEPS
+def _slope(s: Sums, length: int) -> Array:
+    """A sample, by least squares; of less than half a window it would be noise."""
+    slope = _ratio(s.a * s.x - s.n * s.ax, s.n * s.aa - s.a * s.a) / STEPS
+    return np.where(2 * s.n >= length, slope, np.nan)
 
 
 def _ratio(over: Whole, under: Whole) -> Array:
     return np.where(under > 0, over / np.maximum(under, 1), np.nan)
 
 
-SUMMED: Mapping[str, Callable[[Sums], Array]] = {"mean": _mean, "sd": _deviation, "slope": _slope}
+SUMMED: Mapping[str, Callable[[Sums, int], Array]] = {"mean": _mean, "sd": _deviation, "slope": _slope}
 EXTREME: Mapping[str, np.ufunc] = {"min": np.minimum, "max": np.maximum}
 CALENDAR: Mapping[str, float] = {"hour": DAY_S, "weekday": WEEK_S}
 LENGTHS = ("lag", *SUMMED, *EXTREME, "ewm", "missing")
@@ -74,10 +75,10 @@ class Feature:
     """One number about a column, or two about the calendar.
 
     Attributes:
-        kind: `lag` the value so many samples ago; `mean`, `sd`, `slope` (a sample), `min`, `max` of the last `length`
-            samples; `ewm` mean with weights that fall by 1/`length` a sample; `missing` share of the last `length`
-            samples; `since` seconds since the last good one; `hour`, `weekday` sine and cosine. Those of values are in
-            standard deviations under the operating condition.
+        kind: `lag` the value so many samples ago; `mean`, `sd`, `slope` (a sample, of half a window or more), `min`,
+            `max` of the last `length` samples; `ewm` mean with weights that fall by 1/`length` a sample; `missing` share of
+            the last `length` samples; `since` seconds since the last good one; `hour`, `weekday` sine and cosine. Those of
+            values are in standard deviations under the operating condition.
         column: "" for the calendar.
         length: samples; 0 for `since` and the calendar.
     """
@@ -229,7 +230,7 @@ def _features(chosen: FeatureSet, view: _View) -> Array:
 def _block(kind: str, length: int, view: _View, sums: Mapping[int, Sums]) -> Array:
     """One kind and length for every column: (N, C)."""
     if kind in SUMMED:
-        return SUMMED[kind](sums[length])
+        return SUMMED[kind](sums[length], length)
     if kind == "missing":
         return 1.0 - sums[length].n / np.minimum(view.seen, length)[:, None]
     if kind == "ewm":

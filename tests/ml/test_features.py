@@ -87,7 +87,7 @@ def test_each_kind_is_what_it_says() -> None:
             "lag": x[t - 7] if t >= 7 else np.nan, "mean": good.mean() if known.any() else np.nan,
             "sd": good.std() if known.any() else np.nan, "min": good.min(initial=np.inf) if known.any() else np.nan,
             "max": good.max(initial=-np.inf) if known.any() else np.nan, "missing": 1 - known.mean(),
-            "slope": np.polyfit(-age[known], good, 1)[0] if known.sum() > 1 else np.nan,
+            "slope": np.polyfit(-age[known], good, 1)[0] if known.sum() > 3 else np.nan,
         }  # fmt: skip
         for kind, value in expected.items():
             assert told[f"heat.{kind}.7"][t] == pytest.approx(value, abs=30 / STEPS, nan_ok=True), (kind, t)
