@@ -1,0 +1,152 @@
+"""The forecasting detector: each new sample against what the last ones made likely, by one model for the whole fleet.
+
+The forecast is a ridge regression of the window, in closed form; a small network may be trained on what the ridge leaves.
+Where a column wanders by itself the forecast follows it, where it should rest it does not, so that a shift stays visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from ml.anomaly_network import Network
+from ml.anomaly_statistic import Following, Statistic, Verdicts
+from ml.device_scaling import DeviceScaler
+from ml.records import DataSet, Record
+from ml.training import Course
+
+RIDGE = 30.0  # rows' worth of doubt about each weight; scaled values
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """
+    Attributes:
+        residual_scaler: mean and spread of what the forecast leaves, per device.
+        weights: of the ridge, shape (W * C + 1, C), the last row for itself.
+    """
+
+    scaler: DeviceScaler
+    residual_scaler: DeviceScaler
+    weights: Array
+    network: Network | None
+    statistic: Statistic
+
+    @property
+    def window(self) -> int:
+        inputs, columns = self.weights.shape
+        return int((inputs - 1) // columns)
+
+    @classmethod
+    def fit(cls, data: DataSet, window: int, hidden: int, seed: int, course: Course, statistic: Statistic) -> Self:
+        """On good data; hidden 0: the ridge alone."""
+        scaler = DeviceScaler.fit(data)
+        scaled = [scaler.scaled(r.values, scaler.rows([r.device])[0]) for r in data.records]
+        pairs = [windows(s, window) for s in scaled]
+        inputs, targets = np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
+        weights = ridge(inputs, targets)
+        network = None
+        if hidden:
+            devices = np.repeat(scaler.rows([r.device for r in data.records]), [len(x) for x, _ in pairs])
+            network = Network.fit(inputs, targets - _linear(inputs, weights), devices, hidden, seed, course)
+        made = cls(scaler, scaler, weights, network, statistic)
+        left = tuple(
+            Record(r.device, r.time_s[window:], y - made.forecast(x))
+            for r, (x, y) in zip(data.records, pairs, strict=True)
+        )
+        return replace(made, residual_scaler=DeviceScaler.fit(DataSet(data.columns, left)))
+
+    def judging(self, statistic: Statistic) -> Self:
+        return replace(self, statistic=statistic)
+
+    def forecast(self, inputs: Array) -> Array:
+        """(N, W * C) -> (N, C), scaled."""
+        told = _linear(inputs, self.weights)
+        return told if self.network is None else told + self.network.forecast(inputs)
+
+    def deviations(self, device: str, values: Array) -> Array:
+        """(T, C) -> (T, C), NaN where missing and before the window is full."""
+        row = self.scaler.rows([device])[0]
+        made = np.full(values.shape, np.nan)
+        if len(values) > self.window:
+            inputs, targets = windows(self.scaler.scaled(values, row), self.window)
+            made[self.window :] = self.residual_scaler.scaled(targets - self.forecast(inputs), row)
+        return made
+
+    def verdicts(self, device: str, values: Array) -> Verdicts:
+        """Of a whole record. (T, C)."""
+        return self.statistic.judged(self.statistic.smoothed(self.deviations(device, values)))
+
+    def begin(self, devices: Sequence[str]) -> Following:
+        count, columns = len(devices), self.weights.shape[1]
+        window = np.zeros((count, self.window, columns))
+        return Following(self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count))
+
+    def step(self, state: Following, values: Array) -> tuple[Following, Verdicts]:
+        """One new sample of each device, (D, C), NaN where missing."""
+        scaled = self.scaler.scaled(values, state.row)
+        left = scaled - self.forecast(state.window.reshape(len(values), -1))
+        left = np.where(state.seen[:, None] >= self.window, left, np.nan)
+        memory, verdicts = self.statistic.step(state.memory, self.residual_scaler.scaled(left, state.row))
+        newest = np.where(np.isfinite(scaled), scaled, state.window[:, -1])
+        window = np.concatenate([state.window[:, 1:], newest[:, None]], axis=1)  # (D, W, C)
+        return Following(state.row, window, state.seen + 1, memory), verdicts
+
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        return {
+            **self.scaler.tensors("scaler"), **self.residual_scaler.tensors("residual"), "ridge.weights": self.weights,
+            **(self.network.tensors() if self.network else {}), **self.statistic.tensors(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_tensors(cls, devices: Sequence[str], tensors: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(
+            DeviceScaler.from_tensors("scaler", devices, tensors),
+            DeviceScaler.from_tensors("residual", devices, tensors), tensors["ridge.weights"],
+            Network.from_tensors(tensors), Statistic.from_tensors(tensors),
+        )  # fmt: skip
+
+
+def windows(scaled: Array, window: int) -> tuple[Array, Array]:
+    """Each sample and the ones before it. (T, C) -> (T - W, W * C) without gaps, (T - W, C) NaN where missing."""
+    if len(scaled) <= window:
+        return np.empty((0, window * scaled.shape[1])), np.empty((0, scaled.shape[1]))
+    seen = sliding_window_view(held(scaled)[:-1], window, axis=0)  # (T - W, C, W)
+    return seen.transpose(0, 2, 1).reshape(len(scaled) - window, -1), scaled[window:]
+
+
+def held(scaled: Array) -> Array:
+    """Gaps filled with what was last known, 0 before anything was."""
+    known = np.isfinite(scaled)
+    last = np.maximum.accumulate(np.where(known, np.arange(1, len(scaled) + 1)[:, None], 0), axis=0)
+    padded = np.concatenate([np.zeros((1, scaled.shape[1])), scaled])
+    filled: Array = np.take_along_axis(padded, last, axis=0)
+    return filled
+
+
+def ridge(inputs: Array, targets: Array) -> Array:
+    """(N, K), (N, C) NaN where missing -> (K + 1, C); each column from the samples in which it was measured."""
+    known = np.isfinite(targets)
+    weights = np.zeros((inputs.shape[1] + 1, targets.shape[1]))
+    patterns, which = np.unique(known.T, axis=0, return_inverse=True)  # columns that miss the same samples
+    for k, pattern in enumerate(patterns):
+        if not pattern.any():
+            continue
+        columns = which.reshape(-1) == k
+        x, y = inputs[pattern], targets[pattern][:, columns]
+        centre, level = x.mean(axis=0), y.mean(axis=0)
+        square = (x - centre).T @ (x - centre) + RIDGE * np.eye(x.shape[1])
+        slope = np.linalg.solve(square, (x - centre).T @ (y - level))
+        weights[:-1, columns], weights[-1, columns] = slope, level - centre @ slope
+    return weights
+
+
+def _linear(inputs: Array, weights: Array) -> Array:
+    made: Array = inputs @ weights[:-1] + weights[-1]
+    return made
