@@ -261,7 +261,7 @@ def following(word: str) -> Iterator[Any]:
     columns = (text, BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     before = signal.signal(signal.SIGINT, stop)
     try:
-        with Progress(*columns, console=show.err, transient=True) as progress:
+        with Progress(*columns, console=show.err, transient=True, disable=not show.err.is_terminal) as progress:
             bar = progress.add_task(word, total=1.0)
             yield Course(lambda share, words: progress.update(bar, completed=share, description=words or word), cancel)
     except Cancelled:

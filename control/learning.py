@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from control.model_edge import Edge, export
+from control.model_edge import Written, export
 from ml import seen, tables
 from ml.contest import UNITS_MIN, judge
 from ml.drift import Drift, Inputs
@@ -58,7 +58,8 @@ class Task:
     Attributes:
         module: in ml/. options: its dataclass there.
         trained, evaluated: how its functions are called. losses: of a model, device by device or block by block.
-        network: of a model as a torch module with an example of its input; None for a closed-form model.
+        network: of a model as `ml.edge.Edge`; None where there is none.
+        learnt: the rows that training used of what it was given.
         takes: which parts of Material besides `data` it understands.
     """
 
@@ -67,8 +68,9 @@ class Task:
     takes: tuple[str, ...]
     trained: Callable[[Any, Material, Any, int, Course], ModelFile]
     evaluated: Callable[[Any, Material, Any, Sequence[int], Course], Trial]
-    losses: Callable[[Any, ModelFile, Material], Mapping[str, float]] | None = None
-    network: Callable[[Any, ModelFile], tuple[Any, Any] | None] | None = None
+    losses: Callable[[Sequence[ModelFile], Material], Sequence[Mapping[str, float]]] | None = None
+    network: Callable[[ModelFile], Any] | None = None
+    learnt: Callable[[DataSet, Any], DataSet] = lambda data, options: data
 
     def load(self) -> Any:
         return import_module(self.module)
@@ -101,16 +103,65 @@ def _evaluate_lives(module: Any, material: Material, options: Any, seeds: Sequen
     return made
 
 
-def _losses(module: Any, model: ModelFile, material: Material) -> Mapping[str, float]:
-    found: Mapping[str, float] = module.losses(model, material.data)
-    return found
+def _forecast_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
+    from ml import rivals
+
+    return rivals.forecasts(models, given.data)
+
+
+def _life_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
+    from ml import rivals
+
+    return rivals.lives(models, given.data)
+
+
+def _alarm_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
+    from ml import rivals
+
+    return rivals.alarms(models, given.data, given.label or str(models[0].manifest.settings["label"]))
+
+
+def _forecast_network(model: ModelFile) -> Any:
+    from ml import edge
+
+    return edge.of_forecast(model)
+
+
+def _life_network(model: ModelFile) -> Any:
+    from ml import edge
+
+    return edge.of_lives(model)
+
+
+def _first_shares(data: DataSet, options: Any) -> DataSet:
+    """A forecast's last share is for the test."""
+    ends = [options.rows or len(r) for r in data.records]
+    share = options.shares[0] + options.shares[1]
+    records = (r.between(0, round(share * min(end, len(r)))) for r, end in zip(data.records, ends, strict=True))
+    return replace(data, records=tuple(records))
+
+
+def _first_rows(data: DataSet, options: Any) -> DataSet:
+    """An anomaly detector learns from the good rows at the start of each record."""
+    return replace(data, records=tuple(r.between(0, options.good_rows or len(r)) for r in data.records))
 
 
 TASKS: dict[str, Task] = {
-    "forecast": Task("ml.forecast", "ForecastOptions", (), _train, _evaluate, _losses),
-    "anomaly": Task("ml.anomaly", "AnomalyOptions", ("label",), _train_labelled, _evaluate_labelled, _losses),
-    "rul": Task("ml.rul", "RulOptions", ("test", "truth"), _train, _evaluate_lives, _losses),
-    "dynamics": Task("ml.dynamics", "DynamicsOptions", ("test",), _train, _evaluate, _losses),
+    "forecast": Task(
+        "ml.forecast", "ForecastOptions", (), _train, _evaluate, _forecast_losses, _forecast_network, _first_shares
+    ),
+    "anomaly": Task(
+        "ml.anomaly",
+        "AnomalyOptions",
+        ("label",),
+        _train_labelled,
+        _evaluate_labelled,
+        _alarm_losses,
+        None,
+        _first_rows,
+    ),
+    "rul": Task("ml.rul", "RulOptions", ("test", "truth"), _train, _evaluate_lives, _life_losses, _life_network),
+    "dynamics": Task("ml.dynamics", "DynamicsOptions", ("test",), _train, _evaluate),
 }
 
 
@@ -237,15 +288,16 @@ def train(name: str, given: Material, wanted: Any, seed: int, course: Course, pa
     row = task(name)
     made = row.trained(row.load(), given, wanted, seed, course)
     manifest = replace(made.manifest, parent=parent) if parent else made.manifest
-    inputs = Inputs.of(given.data.having(manifest.columns))
-    return ModelFile(manifest, {**made.tensors, **inputs.tensors(), **seen.marked(made, given.data)})
+    learnt = row.learnt(given.data, wanted)
+    inputs = Inputs.of(learnt.having(manifest.columns))
+    return ModelFile(manifest, {**made.tensors, **inputs.tensors(), **seen.marked(made, learnt)})
 
 
 def evaluate(name: str, given: Material, wanted: Any, seeds: Sequence[int], course: Course) -> Trial:
     """The task's own protocol."""
     row = task(name)
     found = row.evaluated(row.load(), given, wanted, seeds, course)
-    return replace(found, data=found.data or given.source)
+    return replace(found, data=f"{given.source}, {given.data.hash()[:12]}")
 
 
 def contest(registry: Registry, model: str, given: Material) -> Contest | None:
@@ -267,7 +319,7 @@ def contest(registry: Registry, model: str, given: Material) -> Contest | None:
     row = task(life.task)
     if row.losses is None:
         raise BadRequest(f"{life.task} has no losses to compare", "promote by hand")
-    first, second = (row.losses(row.load(), rival, given) for rival in rivals)
+    first, second = row.losses(rivals, given)
     units = [u for u in first if u in second and np.isfinite(first[u]) and np.isfinite(second[u])]
     if len(units) < UNITS_MIN:
         raise BadRequest(f"{len(units)} devices or blocks to compare on", f"{UNITS_MIN} or more")
@@ -275,7 +327,7 @@ def contest(registry: Registry, model: str, given: Material) -> Contest | None:
     return Contest(verdict, best.model, given.data.hash())
 
 
-def edge(registry: Registry, model: str, file: Path) -> list[Edge]:
+def edge(registry: Registry, model: str, file: Path) -> list[Written]:
     """A model's network as ONNX.
 
     Raises:
@@ -283,13 +335,13 @@ def edge(registry: Registry, model: str, file: Path) -> list[Edge]:
     """
     found = registry.read(registry.find(model).model)
     row = task(found.manifest.task)
-    pair = row.network(row.load(), found) if row.network else None
-    if pair is None:
+    network = row.network(found) if row.network else None
+    if network is None:
         raise BadRequest(f"a {found.manifest.kind} has no network to export", "copy its .safetensors: a few sums")
     for path in (file, file.with_suffix(".int8.onnx")):
         if path.exists():
             raise Conflict(f"{path} exists", "name a new file; nothing is overwritten")
-    return export(found, *pair, file)
+    return export(found, network, file)
 
 
 def drifted(registry: Registry, model: str, data: DataSet) -> list[Drift]:

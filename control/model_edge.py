@@ -13,30 +13,32 @@ import warnings
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.model_file import ModelFile
-from twin.errors import BadRequest, Refused, Unavailable
+from twin.errors import Refused, Unavailable
+
+if TYPE_CHECKING:  # torch takes seconds
+    from ml.edge import Edge as Network
 
 TOLERANCE = 1e-4  # largest difference from torch, in spreads of what the network tells
 TOLERANCE_INT8 = 0.05  # the same of the int8 form, as a root mean square
 PAYS = 0.9  # int8 is kept where it takes at most so much of the time or of the bytes
-BATCH = 64
 ROUNDS = 15
 OPSET = 17
 MANIFEST = "twinloop"
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class Written:
     """What was written, and how it compares.
 
     Attributes:
         difference: largest from torch, in spreads of the output; of int8 the root mean square.
-        ms: median of one call with BATCH inputs on one thread.
+        ms: median of one call with all inputs on one thread.
     """
 
     file: str
@@ -49,11 +51,8 @@ class Edge:
     why: str
 
 
-def export(model: ModelFile, network: Any, example: Any, file: Path) -> list[Edge]:
+def export(model: ModelFile, network: Network, file: Path) -> list[Written]:
     """Write FILE.onnx, and FILE.int8.onnx where that pays.
-
-    Args:
-        network: a torch module in evaluation mode. example: its input, shape (1, ...), as it meets it (scaled).
 
     Raises:
         Unavailable: onnx or onnxruntime is missing. Refused: what was written does not tell the same.
@@ -65,38 +64,32 @@ def export(model: ModelFile, network: Any, example: Any, file: Path) -> list[Edg
         raise Unavailable(f"{error.name} is not installed", "pip install 'twinloop[edge]'") from None
     import torch
 
-    inputs = torch.from_numpy(_inputs(example))
+    inputs = torch.from_numpy(network.inputs)
     with torch.inference_mode():
-        told = network(inputs).numpy()
+        told = network.module(inputs).numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter that needs no further package, about others
         torch.onnx.export(
-            network, (inputs,), str(file), input_names=["seen"], output_names=["told"], opset_version=OPSET,
+            network.module, (inputs,), str(file), input_names=["seen"], output_names=["told"], opset_version=OPSET,
             dynamic_axes={"seen": {0: "n"}, "told": {0: "n"}}, dynamo=False,
         )  # fmt: skip
-    _describe(onnx, file, model)
-    found, took_ms = _run(onnxruntime, file, inputs.numpy())
-    size = max(float(told.std()), 1e-12)
-    difference = float(np.abs(found - told).max()) / size
+    _describe(onnx, file, model, network)
+    found, took_ms = _run(onnxruntime, file, network.inputs)
+    difference = float(np.abs(_apart(found, told)).max())
     if not difference <= TOLERANCE:
         file.unlink()
         raise Refused(
             f"{file} tells other values than the model: {difference:.2g} spreads", "keep the safetensors file"
         )
-    plain = Edge(str(file), "float32", file.stat().st_size, difference, TOLERANCE, took_ms, True, "tells the same")
-    return [plain, _int8(onnx, onnxruntime, quantization, model, plain, inputs.numpy(), told)]
+    plain = Written(str(file), "float32", file.stat().st_size, difference, TOLERANCE, took_ms, True, "tells the same")
+    return [plain, _int8((onnx, onnxruntime, quantization), model, network, plain, told)]
 
 
 def _int8(
-    onnx: Any,
-    onnxruntime: Any,
-    quantization: Any,
-    model: ModelFile,
-    plain: Edge,
-    inputs: NDArray[Any],
-    told: NDArray[Any],
-) -> Edge:
+    tools: tuple[Any, Any, Any], model: ModelFile, network: Network, plain: Written, told: NDArray[Any]
+) -> Written:
     """Weights of 8 bits; removed again where it is neither smaller nor faster, or tells something else."""
+    onnx, onnxruntime, quantization = tools
     source = Path(plain.file)
     file = source.with_suffix(".int8.onnx")
     logging.disable(logging.WARNING)  # it advises a step that does nothing for dynamic quantisation
@@ -104,9 +97,9 @@ def _int8(
         quantization.quantize_dynamic(source, file, weight_type=quantization.QuantType.QInt8)
     finally:
         logging.disable(logging.NOTSET)
-    _describe(onnx, file, model)
-    found, took_ms = _run(onnxruntime, file, inputs)
-    difference = float(np.sqrt(np.mean((found - told) ** 2))) / max(float(told.std()), 1e-12)
+    _describe(onnx, file, model, network)
+    found, took_ms = _run(onnxruntime, file, network.inputs)
+    difference = float(np.sqrt(np.mean(_apart(found, told) ** 2)))
     size = file.stat().st_size
     if not difference <= TOLERANCE_INT8:
         kept, why = False, f"differs by {difference:.2g} spreads, {TOLERANCE_INT8:g} allowed"
@@ -116,15 +109,14 @@ def _int8(
         kept, why = True, f"{size / plain.bytes:.2f} of the bytes, {took_ms / plain.ms:.2f} of the time"
     if not kept:
         file.unlink()
-    return Edge(str(file), "int8", size, difference, TOLERANCE_INT8, took_ms, kept, why)
+    return Written(str(file), "int8", size, difference, TOLERANCE_INT8, took_ms, kept, why)
 
 
-def _inputs(example: Any) -> NDArray[np.float32]:
-    """BATCH inputs like the example, of spread 1, always the same."""
-    shape = tuple(example.shape[1:])
-    if not shape:
-        raise BadRequest("a network without an input", "there is nothing to export")
-    return np.random.default_rng(0).normal(size=(BATCH, *shape)).astype(np.float32)
+def _apart(found: NDArray[Any], told: NDArray[Any]) -> NDArray[Any]:
+    """In spreads of each number over the inputs; one that hardly moves is measured by the others."""
+    spread = told.std(axis=0)
+    difference: NDArray[Any] = (found - told) / np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-9))
+    return difference
 
 
 def _run(onnxruntime: Any, file: Path, inputs: NDArray[Any]) -> tuple[NDArray[Any], float]:
@@ -140,11 +132,13 @@ def _run(onnxruntime: Any, file: Path, inputs: NDArray[Any]) -> tuple[NDArray[An
     return found, statistics.median(took)
 
 
-def _describe(onnx: Any, file: Path, model: ModelFile) -> None:
-    """The manifest and the hash of the model go along."""
+def _describe(onnx: Any, file: Path, model: ModelFile, network: Network) -> None:
+    """The manifest, the hash of the model, and what goes in and out."""
     document = onnx.load(str(file))
     del document.metadata_props[:]
     told = document.metadata_props.add()
-    told.key, told.value = MANIFEST, json.dumps({**asdict(model.manifest), "hash": model.hash}, sort_keys=True)
+    told.key = MANIFEST
+    words = {"hash": model.hash, "takes": network.takes, "tells": network.tells}
+    told.value = json.dumps({**asdict(model.manifest), **words}, sort_keys=True)
     onnx.checker.check_model(document)
     onnx.save(document, str(file))

@@ -20,6 +20,7 @@ from control.places import LEDGER, MODELS
 from ledger.entry import decode
 from ledger.log import Log
 from ml import model_file
+from ml.edge import Edge
 from ml.records import DataSet, Record
 from tests.control.test_model_audit import a_ledger
 from tests.control.test_plant_data import a_history, pumps
@@ -29,21 +30,21 @@ from tests.ml.stand_in import a_walk
 Run = Callable[..., tuple[int, str, str]]
 
 
-def network(module: Any, model: model_file.ModelFile) -> tuple[Any, Any] | None:
+def network(model: model_file.ModelFile) -> Edge | None:
     """As if the last value were told by a network."""
     if model.manifest.kind != "last":
         return None
     torch.manual_seed(model.manifest.seed)
     layers = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.Tanh(), torch.nn.Linear(256, 8)).eval()
-    return layers, torch.zeros(1, 64)
+    return Edge(layers, np.random.default_rng(1).normal(size=(16, 64)).astype(np.float32), "64 numbers", "8 numbers")
 
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     row = replace(
         learning.TASKS["forecast"], module=stand_in.__name__, options="StandInOptions", trained=learning._train,
-        evaluated=learning._evaluate, losses=lambda module, model, given: module.losses(model, given.data),
-        network=network, takes=(),
+        evaluated=learning._evaluate, losses=lambda models, given: [stand_in.losses(m, given.data) for m in models],
+        network=network, takes=(), learnt=lambda data, options: data,
     )  # fmt: skip
     monkeypatch.setattr(learning, "TASKS", {**learning.TASKS, "forecast": row})
 
