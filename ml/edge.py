@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ml import forecast, rul_model
-from ml.forecaster import Forecaster
+from ml.forecaster import PATCH, Forecaster
+from ml.intervals import rising
 from ml.model_file import ModelFile
 
 SAMPLES = 64  # inputs on which an export is compared
@@ -72,8 +73,20 @@ class ForecastNet(nn.Module):
         return mean, mean[..., None] + self.apart
 
     def _told(self, network: Forecaster, seen: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [network(seen[:, :, c], torch.zeros_like(seen[:, 0, 0]).long() + c) for c in range(seen.shape[2])]
-        return torch.stack([m for m, _ in parts], dim=2), torch.stack([q for _, q in parts], dim=2)
+        """As `Forecaster.forward`, all columns at once and for any N: what is traced must not depend on either."""
+        columns, lookback, horizon = network.linear.shape
+        x = seen.transpose(1, 2)  # (N, C, L)
+        newest = x[..., -1:]  # (N, C, 1)
+        x = x - newest
+        size = x.std(dim=2, keepdim=True) + 1e-3  # (N, C, 1)
+        patches = nn.functional.pad(x / size, ((-lookback) % PATCH, 0)).reshape(-1, -(-lookback // PATCH), PATCH)
+        which = (network.embedding.weight + 0 * newest).reshape(-1, 1, 4).expand(-1, patches.shape[1], -1)
+        _, h = network.gru(torch.cat([patches, which], dim=2))  # (1, N C, hidden)
+        linear = (x.transpose(0, 1) @ network.linear + network.bias[:, None]).transpose(0, 1)  # (N, C, H)
+        mean = newest + linear + size * network.correction(h[0]).reshape(-1, columns, horizon)
+        apart = rising(network.spread(h[0]).reshape(-1, columns, horizon, len(network.levels)))  # (N, C, H, Q)
+        quantiles = mean[..., None] + size[..., None] * apart
+        return mean.transpose(1, 2), quantiles.transpose(1, 2)
 
 
 class LifeNet(nn.Module):
