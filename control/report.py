@@ -1,7 +1,6 @@
 """A trial as one page that opens anywhere: figures, protocol and plots in one file, without a script or a network.
 
-What it can plot is what the trial kept: of `Seed.raw` equal lists `truth`, `told`, and where there are `low`, `high`
-and `device`.
+What it can plot is what the trial kept: in `Seed.raw` what `ml.trial.kept` makes, or figures by device.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ def page(trial: Trial) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>"
         f"<h1>{escape(title)}</h1><p>{escape(trial.protocol)}</p>"
         f"<h2>Figures</h2>{_figures(trial)}{_plots(trial)}"
-        f'<p class="soft">Made by Twinloop. The plots of single forecasts are of seed {trial.seeds[0].seed}.</p>'
+        f'<p class="soft">Made by Twinloop. Single results are of seed {trial.seeds[0].seed}.</p>'
         "</body></html>\n"
     )
 
@@ -118,26 +117,25 @@ def _figures(trial: Trial) -> str:
 
 def _plots(trial: Trial) -> str:
     made = [_seeds(trial, name) for name in trial.figures]
+    seeds = f'<h2>Seeds</h2><div class="plots">{"".join(made)}</div>'
     told = _Told.of(trial.seeds[0].raw)
     if told is None:
-        note = '<p class="soft">The trial kept no single forecasts to plot.</p>'
-        return f'<h2>Seeds</h2><div class="plots">{"".join(made)}</div>{note}'
+        each = _by_device(trial.seeds[0].raw)
+        return (f'<h2>By device</h2><div class="plots">{"".join(each)}</div>' if each else "") + seeds
     single = [_against(told), _in_order(told)]
     if told.low is not None and told.high is not None:
         single += [_calibration(told, told.low, told.high)]
     if told.device is not None and len(set(told.device)) > 1:
         single += [_devices(told, told.device)]
-    return (
-        f'<h2>Single forecasts</h2><div class="plots">{"".join(single)}</div>'
-        f'<h2>Seeds</h2><div class="plots">{"".join(made)}</div>'
-    )
+    return f'<h2>Single results</h2><div class="plots">{"".join(single)}</div>' + seeds
 
 
 def _against(told: _Told) -> str:
     some = _some(len(told.truth), DOTS_MAX)
     truth, guess = told.truth[some], told.told[some]
     ends = around(truth.tolist(), guess.tolist())
-    error = float(np.sqrt(np.nanmean((told.told - told.truth) ** 2)))
+    squared = ((told.told - told.truth) ** 2)[np.isfinite(told.told - told.truth)]
+    error = math.sqrt(squared.mean()) if len(squared) else math.nan
     plot = Plot("Told against truth", "truth", "told", ends, ends, f"{len(told.truth)} forecasts, RMSE {error:.4g}")
     plot.line(ends, ends, "level")
     if told.low is not None and told.high is not None:
@@ -153,9 +151,7 @@ def _in_order(told: _Told) -> str:
     xs = list(range(count))
     truth, guess = told.truth[:count].tolist(), told.told[:count].tolist()
     spans = [a[:count].tolist() for a in (told.low, told.high) if a is not None]
-    plot = Plot(
-        "As they came", "forecast", "truth (thin) and told", (0, max(1, count - 1)), around(truth, guess, *spans)
-    )
+    plot = Plot("As they came", "place", "truth (thin) and told", (0, max(1, count - 1)), around(truth, guess, *spans))
     for ends in spans:
         plot.line(xs, ends, "span line")
     plot.line(xs, truth, "truth")
@@ -191,12 +187,29 @@ def _calibration(told: _Told, low: Array, high: Array) -> str:
 
 def _devices(told: _Told, device: NDArray[np.object_]) -> str:
     error = np.abs(told.told - told.truth)
-    means = {str(d): float(np.nanmean(error[device == d])) for d in dict.fromkeys(device) if (device == d).any()}
-    worst = sorted(means.items(), key=lambda item: -item[1])
-    rest = len(worst) - DEVICES_MAX
-    title = "Errors by device" if rest <= 0 else f"Errors by device: the {DEVICES_MAX} worst of {len(worst)}"
-    rows = [(name, value, "bar") for name, value in worst[:DEVICES_MAX]]
-    return bars(title, "mean absolute error", rows, f"median {np.median(list(means.values())):.4g}")
+    known = np.isfinite(error)
+    means = {str(d): float(error[known & (device == d)].mean()) for d in dict.fromkeys(device[known])}
+    return _ranked("Errors by device", "mean absolute error", means)
+
+
+def _ranked(title: str, name: str, values: Mapping[str, float]) -> str:
+    """Bars, the largest first; what is not known comes last."""
+    largest = sorted(values.items(), key=lambda item: -item[1] if math.isfinite(item[1]) else math.inf)
+    title += f": the {DEVICES_MAX} largest of {len(largest)}" if len(largest) > DEVICES_MAX else ""
+    rows = [(device, value, "bar") for device, value in largest[:DEVICES_MAX]]
+    return bars(title, name, rows, f"median {np.median(list(values.values())):.4g}" if values else "")
+
+
+def _by_device(raw: Mapping[str, Any]) -> list[str]:
+    """A plot of each figure that the trial kept for every device, as {device: {figure: value}} anywhere in `raw`."""
+    for table in (raw, *(v for v in raw.values() if isinstance(v, Mapping))):
+        rows = {str(d): r for d, r in table.items() if isinstance(r, Mapping)}
+        names = list(dict.fromkeys(n for r in rows.values() for n, v in r.items() if isinstance(v, int | float)))
+        if len(rows) > 1 and len(rows) == len(table) and names:
+            return [
+                _ranked(f"{n}, by device", n, {d: float(r.get(n, math.nan)) for d, r in rows.items()}) for n in names
+            ]
+    return []
 
 
 def _seeds(trial: Trial, name: str) -> str:
