@@ -22,7 +22,7 @@ from ml.records import DataSet, split_devices
 from ml.rul_model import NETWORK, RIDGE, TASK, LifeModel, fit_margins, of_quantiles
 from ml.rul_network import LifeNetwork, Member, Pace, Shape, fit_member
 from ml.rul_ridge import LifeRidge, fit_ridge
-from ml.rul_runs import Held, Rows, checked, feature_set, telling, truncated
+from ml.rul_runs import Held, Rows, checked, feature_set, restarted, telling, truncated
 from ml.scaling import fit_scaler
 from ml.scores import coverage, late_penalty, rmse
 from ml.training import Course, seeded
@@ -44,6 +44,8 @@ class RulOptions:
         model: `best` the network if it beats the ridge on held-out devices, else the ridge; `ridge`; `network`.
         windows: lengths of means and slopes, samples, 1 … 1024. means: of exponential means.
         window: last samples that the network sees as they are, 7 … 256; 0: none.
+        starts: times that each run is learned anew from a later moment, drawn, so that the length of what is known of a
+            device does not tell its age; 0 … 8.
         level: of the interval, 0.5 … 0.9: the network tells the quantiles .05 and .95.
         folds: of devices, 3 … 10. penalty: of the ridge, relative to the rows.
         epochs: 1 … 1000, each over `share` of the rows, above 0 to 1. batch: rows a step. rate: largest step.
@@ -54,18 +56,19 @@ class RulOptions:
     settings: tuple[str, ...] = ()
     conditions: int = 1
     model: str = "best"
-    windows: tuple[int, ...] = (10, 20, 40)
+    windows: tuple[int, ...] = (10, 20, 40, 80)
     means: tuple[int, ...] = (5, 10, 20, 40)
-    window: int = 30
+    window: int = 0
+    starts: int = 1
     level: float = 0.9
     folds: int = 5
     penalty: float = 0.005
     epochs: int = 15
     share: float = 0.5
     batch: int = 256
-    rate: float = 2e-3
+    rate: float = 5e-3
     decay: float = 1e-2
-    dropout: float = 0.1
+    dropout: float = 0.0
     width: int = 64
     filters: int = 16
 
@@ -76,6 +79,7 @@ class RulOptions:
             ("model", self.model in MODELS, ", ".join(MODELS)),
             ("windows", all(2 <= n <= LENGTH_MAX for n in lengths) and bool(self.windows), f"2 … {LENGTH_MAX}"),
             ("window", self.window == 0 or 7 <= self.window <= 256, "0, or 7 … 256"),
+            ("starts", 0 <= self.starts <= 8, "0 … 8"),
             ("level", 0.5 <= self.level <= 0.9, "0.5 … 0.9"),
             ("folds", 3 <= self.folds <= 10, "3 … 10"),
             ("penalty", self.penalty > 0, "above 0"),
@@ -101,8 +105,9 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     course.at(0.0, "features")
     scaler = fit_scaler(used, options.settings if options.conditions > 1 else (), options.conditions, seed)
     window = 0 if options.model == "ridge" else options.window
-    made = Rows.of(used, feature_set(used, scaler, options.windows, options.means, window), window, options.cap)
-    held = Held.drawn(made, options.cap, rng)
+    features = feature_set(used, scaler, options.windows, options.means, window)
+    made = Rows.of(restarted(used, options.starts, rng), features, window, options.cap)
+    held = Held.drawn(made, [len(r) for r in used.records], options.cap, rng)
     folds = rng.permutation(len(used.records)) % options.folds  # (R,)
     plain, told = _ridges(made, held, folds, options)
     champion, network, verdict = _loss(told, held), None, None

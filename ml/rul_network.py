@@ -6,6 +6,7 @@ tells quantiles that never cross; their mean is the forecast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +24,7 @@ Array = NDArray[np.float64]
 LEVELS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)  # evenly, so that their mean is the mean
 CHUNK = 4096  # rows at once when asked: 4096 x 30 x 32 floats stay within the cache's reach
 STEEP = 1.0  # largest norm of a gradient
+RISE = 0.2  # of a training
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +137,12 @@ def fit_member(
     rows = min(pace.rows, len(x))
     steps = max(1, int(len(x) * pace.share) // rows)
     optimiser = torch.optim.AdamW(member.parameters(), lr=pace.rate, weight_decay=pace.decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, pace.rate, total_steps=pace.epochs * steps, pct_start=0.2)
     for epoch in range(pace.epochs):
         course.at(epoch / pace.epochs, f"epoch {epoch + 1} of {pace.epochs}")
-        for batch in torch.randperm(len(x), generator=chance)[: steps * rows].view(steps, rows):
+        batches = torch.randperm(len(x), generator=chance)[: steps * rows].view(steps, rows)
+        for step, batch in enumerate(batches):
+            for group in optimiser.param_groups:
+                group["lr"] = pace.rate * _warmth((epoch + step / steps) / pace.epochs)
             quantiles = member(x[batch])  # (B, Q)
             gap = y[batch, None] - quantiles  # (B, Q)
             pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
@@ -147,5 +151,11 @@ def fit_member(
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(member.parameters(), STEEP)
             optimiser.step()
-            rate.step()
     return member.eval()
+
+
+def _warmth(share: float) -> float:
+    """Step size in the course of a training: it rises in a line, then falls as a cosine."""
+    if share < RISE:
+        return 0.04 + 0.96 * share / RISE
+    return 0.5 * (1.0 + math.cos(math.pi * (share - RISE) / (1.0 - RISE)))

@@ -38,6 +38,18 @@ def truncated(data: DataSet, seed: int) -> tuple[DataSet, Array]:
     )
 
 
+def restarted(data: DataSet, starts: int, rng: np.random.Generator) -> DataSet:
+    """The runs, then each again as if it had been watched only from a later moment on.
+
+    Means over a short past look different from those over a long one. In a whole run the past is as long as the age, so a
+    model would learn the age from it: a counter by the back door, and wrong for a device that is first met in mid-life.
+    """
+    again = [
+        r.between(int(rng.integers(1, len(r) - ROWS_MIN + 1)), len(r)) for _ in range(starts) for r in data.records
+    ]
+    return replace(data, records=(*data.records, *again))
+
+
 def checked(data: DataSet, window: int) -> None:
     """
     Raises:
@@ -131,7 +143,8 @@ class Rows:
         each = features.of_all(data)
         told = DataSet(features.names, tuple(replace(r, values=v) for r, v in zip(data.records, each, strict=True)))
         scaler, whole = fit_scaler(told), np.concatenate(each)  # (N, F)
-        run = np.repeat(np.arange(len(each)), [len(v) for v in each])
+        places = {device: k for k, device in enumerate(data.devices)}
+        run = np.repeat([places[r.device] for r in data.records], [len(v) for v in each])
         left = np.concatenate([np.minimum(cap, life_left(r)) / cap for r in data.records])
         statistics = sum(row.kind != "lag" for row in features.rows)
         inputs = ready(whole, scaler, statistics, window)
@@ -163,11 +176,10 @@ class Held:
     truth: Array
 
     @classmethod
-    def drawn(cls, made: Rows, cap: float, rng: np.random.Generator) -> Self:
-        counts = np.bincount(made.run)  # (R,)
-        first = np.concatenate([[0], counts.cumsum()[:-1]])
+    def drawn(cls, made: Rows, lengths: list[int], cap: float, rng: np.random.Generator) -> Self:
+        first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         early = ROWS_MIN - 1
-        places = np.stack([f + rng.integers(early, n, DRAWS) for f, n in zip(first, counts, strict=True)])  # (R, D)
+        places = np.stack([f + rng.integers(early, n, DRAWS) for f, n in zip(first, lengths, strict=True)])  # (R, D)
         return cls(places, made.share[places].astype(np.float64) * cap)
 
 
