@@ -47,7 +47,7 @@ class RulOptions:
         starts: times that each run is learned anew from a later moment, drawn, so that the length of what is known of a
             device does not tell its age; 0 … 8.
         level: of the interval, 0.5 … 0.9: the network tells the quantiles .05 and .95.
-        folds: of devices, 3 … 10. penalty: of the ridge, relative to the rows.
+        folds: of devices, 3 … 10. members: networks a fold, 1 … 10. penalty: of the ridge, relative to the rows.
         epochs: 1 … 1000, each over `share` of the rows, above 0 to 1. batch: rows a step. rate: largest step.
         decay: of weights. dropout: 0 … 0.9. width: of hidden layers, filters: of convolutions, 4 … 1024.
     """
@@ -62,6 +62,7 @@ class RulOptions:
     starts: int = 1
     level: float = 0.9
     folds: int = 5
+    members: int = 2
     penalty: float = 0.005
     epochs: int = 15
     share: float = 0.5
@@ -82,6 +83,7 @@ class RulOptions:
             ("starts", 0 <= self.starts <= 8, "0 … 8"),
             ("level", 0.5 <= self.level <= 0.9, "0.5 … 0.9"),
             ("folds", 3 <= self.folds <= 10, "3 … 10"),
+            ("members", 1 <= self.members <= 10, "1 … 10"),
             ("penalty", self.penalty > 0, "above 0"),
             ("epochs", 1 <= self.epochs <= 1000, "1 … 1000"),
             ("share", 0 < self.share <= 1, "above 0, to 1"),
@@ -106,9 +108,9 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     scaler = fit_scaler(used, options.settings if options.conditions > 1 else (), options.conditions, seed)
     window = 0 if options.model == "ridge" else options.window
     features = feature_set(used, scaler, options.windows, options.means, window)
-    made = Rows.of(restarted(used, options.starts, rng), features, window, options.cap)
-    held = Held.drawn(made, [len(r) for r in used.records], options.cap, rng)
+    held = Held.drawn(used, options.cap, rng)
     folds = rng.permutation(len(used.records)) % options.folds  # (R,)
+    made = Rows.of(used, restarted(used, options.starts, rng), features, window, options.cap)
     plain, told = _ridges(made, held, folds, options)
     champion, network, verdict = _loss(told, held), None, None
     if options.model != "ridge":
@@ -160,18 +162,21 @@ def _ridges(made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions
 def _networks(
     made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions, seed: int, course: Course
 ) -> tuple[list[Member], Array]:
-    """A network for each fold, which it did not see, and what it said of its runs, (3, R, D)."""
+    """Networks for each fold, which they did not see, and what they said of its runs, (3, R, D)."""
     columns = (made.inputs.shape[1] - made.statistics) // made.window if made.window else 0
     shape = Shape(made.statistics, made.window, columns, options.filters, options.width, options.dropout)
     pace = Pace(options.epochs, options.share, options.batch, options.rate, options.decay)
     told, members = np.empty((3, *held.truth.shape)), []
+    each = options.folds * options.members
     for fold in range(options.folds):
-        part = course.part(fold / options.folds, (fold + 1) / options.folds, f"network {fold + 1} of {options.folds}")
-        member = fit_member(*made.apart(folds, fold), shape, pace, seed * options.folds + fold, part)
+        own: list[Member] = []
+        for k in range(fold * options.members, (fold + 1) * options.members):
+            part = course.part(k / each, (k + 1) / each, f"network {k + 1} of {each}")
+            own.append(fit_member(*made.apart(folds, fold), shape, pace, seed * each + k, part))
         rows = held.rows[folds == fold]  # (R', D)
-        quantiles = LifeNetwork(shape, (member,)).told(made.inputs[rows.ravel()])
+        quantiles = LifeNetwork(shape, own).told(made.inputs[rows.ravel()])
         told[:, folds == fold] = of_quantiles(quantiles, options.cap).reshape(3, *rows.shape)
-        members.append(member)
+        members += own
     return members, told
 
 

@@ -22,7 +22,7 @@ from ml.training import Cancelled, Course
 from twin.errors import BadRequest
 
 QUICK = RulOptions(
-    cap=60.0, settings=("speed",), conditions=2, windows=(5, 15), means=(4, 12), window=0, folds=3, epochs=8,
+    cap=60.0, settings=("speed",), conditions=2, windows=(5, 15), means=(4, 12), window=0, folds=3, epochs=8, members=1,
     starts=0, share=1.0, width=32,
 )  # fmt: skip
 PLAIN = replace(QUICK, model="ridge")
