@@ -48,24 +48,25 @@ class RulOptions:
             device does not tell its age; 0 … 8.
         level: of the interval, 0.5 … 0.9: the network tells the quantiles .05 and .95.
         folds: of devices, 3 … 10. members: networks a fold, 1 … 10. penalty: of the ridge, relative to the rows.
-        epochs: 1 … 1000, each over `share` of the rows, above 0 to 1. batch: rows a step. rate: largest step.
-        decay: of weights. dropout: 0 … 0.9. width: of hidden layers, filters: of convolutions, 4 … 1024.
+        steps: of each network's training, 1 … 1000000, but at most `passes` through the rows, 1 … 1000. batch: rows a step.
+        rate: largest step size, above 0 to 0.1.
+        decay: of weights, 0 … 10. dropout: 0 … 0.9. width: of hidden layers, filters: of convolutions, 4 … 1024.
     """
 
     cap: float = 125.0
     settings: tuple[str, ...] = ()
     conditions: int = 1
     model: str = "best"
-    windows: tuple[int, ...] = (10, 20, 40, 80)
-    means: tuple[int, ...] = (5, 10, 20, 40)
+    windows: tuple[int, ...] = (10, 20, 40, 80, 160)
+    means: tuple[int, ...] = (5, 20)
     window: int = 0
     starts: int = 1
     level: float = 0.9
     folds: int = 5
     members: int = 2
     penalty: float = 0.005
-    epochs: int = 15
-    share: float = 0.5
+    steps: int = 1000
+    passes: int = 10
     batch: int = 256
     rate: float = 5e-3
     decay: float = 1e-2
@@ -85,8 +86,10 @@ class RulOptions:
             ("folds", 3 <= self.folds <= 10, "3 … 10"),
             ("members", 1 <= self.members <= 10, "1 … 10"),
             ("penalty", self.penalty > 0, "above 0"),
-            ("epochs", 1 <= self.epochs <= 1000, "1 … 1000"),
-            ("share", 0 < self.share <= 1, "above 0, to 1"),
+            ("steps", 1 <= self.steps <= 1_000_000, "1 … 1000000"),
+            ("passes", 1 <= self.passes <= 1000, "1 … 1000"),
+            ("rate", 0 < self.rate <= 0.1, "above 0, to 0.1"),
+            ("decay", 0 <= self.decay <= 10, "0 … 10"),
             ("dropout", 0 <= self.dropout <= 0.9, "0 … 0.9"),
             ("width", all(4 <= n <= 1024 for n in (self.width, self.filters)), "width and filters 4 … 1024"),
             ("batch", 8 <= self.batch <= 65_536, "8 … 65536"),
@@ -165,7 +168,7 @@ def _networks(
     """Networks for each fold, which they did not see, and what they said of its runs, (3, R, D)."""
     columns = (made.inputs.shape[1] - made.statistics) // made.window if made.window else 0
     shape = Shape(made.statistics, made.window, columns, options.filters, options.width, options.dropout)
-    pace = Pace(options.epochs, options.share, options.batch, options.rate, options.decay)
+    pace = Pace(options.steps, options.passes, options.batch, options.rate, options.decay)
     told, members = np.empty((3, *held.truth.shape)), []
     each = options.folds * options.members
     for fold in range(options.folds):

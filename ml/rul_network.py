@@ -25,6 +25,7 @@ LEVELS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)  # evenly,
 CHUNK = 4096  # rows at once when asked: 4096 x 30 x 32 floats stay within the cache's reach
 STEEP = 1.0  # largest norm of a gradient
 RISE = 0.2  # of a training
+TOLD = 20  # steps between two words on progress: a tenth of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,12 @@ class Pace:
     """How a network is trained.
 
     Attributes:
-        epochs: passes, each over `share` of the rows, drawn anew. rows: a step. rate: highest step size. decay: of weights.
+        steps: however many rows there are, but not more than go through all rows `passes` times. rows: a step.
+        rate: highest step size. decay: of weights.
     """
 
-    epochs: int
-    share: float
+    steps: int
+    passes: int
     rows: int
     rate: float
     decay: float
@@ -134,23 +136,22 @@ def fit_member(
     member, chance = Member(shape), torch.Generator().manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(share)
     levels = torch.tensor(LEVELS)
-    rows = min(pace.rows, len(x))
-    steps = max(1, int(len(x) * pace.share) // rows)
+    steps = max(1, min(pace.steps, pace.passes * len(x) // pace.rows))
     optimiser = torch.optim.AdamW(member.parameters(), lr=pace.rate, weight_decay=pace.decay)
-    for epoch in range(pace.epochs):
-        course.at(epoch / pace.epochs, f"epoch {epoch + 1} of {pace.epochs}")
-        batches = torch.randperm(len(x), generator=chance)[: steps * rows].view(steps, rows)
-        for step, batch in enumerate(batches):
-            for group in optimiser.param_groups:
-                group["lr"] = pace.rate * _warmth((epoch + step / steps) / pace.epochs)
-            quantiles = member(x[batch])  # (B, Q)
-            gap = y[batch, None] - quantiles  # (B, Q)
-            pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
-            loss = pinball + functional.mse_loss(quantiles.mean(dim=1), y[batch])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(member.parameters(), STEEP)
-            optimiser.step()
+    for step in range(steps):
+        if step % TOLD == 0:
+            course.at(step / steps, f"step {step} of {steps}")
+        for group in optimiser.param_groups:
+            group["lr"] = pace.rate * _warmth(step / steps)
+        batch = torch.randint(len(x), (pace.rows,), generator=chance)
+        quantiles = member(x[batch])  # (B, Q)
+        gap = y[batch, None] - quantiles  # (B, Q)
+        pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
+        loss = pinball + functional.mse_loss(quantiles.mean(dim=1), y[batch])
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(member.parameters(), STEEP)
+        optimiser.step()
     return member.eval()
 
 

@@ -22,8 +22,8 @@ from ml.training import Cancelled, Course
 from twin.errors import BadRequest
 
 QUICK = RulOptions(
-    cap=60.0, settings=("speed",), conditions=2, windows=(5, 15), means=(4, 12), window=0, folds=3, epochs=8, members=1,
-    starts=0, share=1.0, width=32,
+    cap=60.0, settings=("speed",), conditions=2, windows=(5, 15), means=(4, 12), window=0, folds=3, steps=400, members=1,
+    starts=0, width=32,
 )  # fmt: skip
 PLAIN = replace(QUICK, model="ridge")
 
@@ -70,7 +70,7 @@ def test_the_network_goes_live_because_it_beats_the_ridge_on_pumps_it_never_saw(
 
 def test_a_model_comes_back_from_its_file_and_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     data = pumps(20, 1)
-    quick = replace(QUICK, epochs=2, model="network", window=9)
+    quick = replace(QUICK, steps=40, model="network", window=9)
     file = train(data, quick, 4, Course())
     write(tmp_path / "m", file)
     assert read(tmp_path / "m").hash == file.hash == train(data, quick, 4, Course()).hash
@@ -83,7 +83,7 @@ def test_a_model_comes_back_from_its_file_and_the_same_seed_gives_the_same_bits(
 @pytest.mark.parametrize("window", [0, 9])
 def test_served_sample_by_sample_it_tells_what_the_whole_record_does(window: int) -> None:
     data = pumps(20, 1)
-    model = LifeModel.from_file(train(data, replace(QUICK, epochs=1, window=window, model="network"), 4, Course()))
+    model = LifeModel.from_file(train(data, replace(QUICK, steps=10, window=window, model="network"), 4, Course()))
     fleet = model.features  # the columns it was trained on, without hours
     two = [data.having(fleet.columns).records[k] for k in (0, 1)]
     whole, state = model.of(data), model.start(2)
@@ -160,7 +160,7 @@ def test_another_unit_than_in_training_is_refused() -> None:
 def test_a_training_tells_how_far_it_is_and_stops_when_asked() -> None:
     shares: list[float] = []
     course = Course(lambda share, words: shares.append(share))
-    train(pumps(12, 1), replace(QUICK, epochs=2), 0, course)
+    train(pumps(12, 1), replace(QUICK, steps=40), 0, course)
     assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == 1.0
     course.cancel.set()
     with pytest.raises(Cancelled):
@@ -199,7 +199,7 @@ SETTINGS = ("setting_1", "setting_2", "setting_3")
 
 def test_turbofans_held_out_of_the_training_set() -> None:
     data = read_table(turbofans("train_FD001.csv.gz"), ENGINES)
-    trial = evaluate(data.of(data.devices[:50]), replace(RulOptions(), epochs=3), (0,), Course())
+    trial = evaluate(data.of(data.devices[:50]), replace(RulOptions(), steps=150), (0,), Course())
     assert trial.seeds[0].figures["rmse"] < 25 and "sensor_01" in trial.seeds[0].raw["metrics"]["left_out"]
 
 
