@@ -28,6 +28,7 @@ FAR = 32  # standard deviations; what is farther off counts as this far
 LENGTH_MAX = 1024  # samples: (FAR * STEPS * LENGTH_MAX) ** 2 is the largest sum that 64 bits hold
 MISSING = -(1 << 31)  # in place of a value
 FAINT = 1e-3  # weight of all that an exponential mean knows, below which it knows nothing
+TOGETHER = 1000  # devices brought up to date at once: what they remember stays in the processor's cache
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 
 Array = NDArray[np.float64]
@@ -322,7 +323,13 @@ class State:
         back = time_s <= self.time_s[at]
         if back.any():
             raise BadRequest(f"device {at[back][0]}: {time_s[back][0]} s does not rise", "give samples in order, once")
-        steps = self.chosen.quantised(values)  # (N, C)
+        out = np.empty((len(at), len(self.chosen.names)))  # (N, F)
+        for first in range(0, len(at), TOGETHER):
+            some = slice(first, first + TOGETHER)
+            out[some] = self._step(time_s[some], self.chosen.quantised(values[some]), at[some])
+        return out
+
+    def _step(self, time_s: Array, steps: Whole, at: NDArray[np.intp]) -> Array:
         fresh = ~(time_s - self.time_s[at] <= self.chosen.gap_s)
         self._forget(at[fresh], time_s[fresh])
         known = steps != MISSING

@@ -22,7 +22,7 @@ from ml.records import DataSet, split_devices
 from ml.rul_model import NETWORK, RIDGE, TASK, LifeModel, fit_margins, of_quantiles
 from ml.rul_network import LifeNetwork, Member, Pace, Shape, fit_member
 from ml.rul_ridge import LifeRidge, fit_ridge
-from ml.rul_runs import Held, Rows, checked, feature_set, telling, truncated
+from ml.rul_runs import Held, Rows, checked, feature_set, restarted, telling, truncated
 from ml.scaling import fit_scaler
 from ml.scores import coverage, late_penalty, rmse
 from ml.training import Course, seeded
@@ -44,28 +44,33 @@ class RulOptions:
         model: `best` the network if it beats the ridge on held-out devices, else the ridge; `ridge`; `network`.
         windows: lengths of means and slopes, samples, 1 … 1024. means: of exponential means.
         window: last samples that the network sees as they are, 7 … 256; 0: none.
+        starts: times that each run is learned anew from a later moment, drawn, so that the length of what is known of a
+            device does not tell its age; 0 … 8.
         level: of the interval, 0.5 … 0.9: the network tells the quantiles .05 and .95.
-        folds: of devices, 3 … 10. penalty: of the ridge, relative to the rows.
-        epochs: 1 … 1000, each over `share` of the rows, above 0 to 1. batch: rows a step. rate: largest step.
-        decay: of weights. dropout: 0 … 0.9. width: of hidden layers, filters: of convolutions, 4 … 1024.
+        folds: of devices, 3 … 10. members: networks a fold, 1 … 10. penalty: of the ridge, relative to the rows.
+        steps: of each network's training, 1 … 1000000, but at most `passes` through the rows, 1 … 1000. batch: rows a step.
+        rate: largest step size, above 0 to 0.1.
+        decay: of weights, 0 … 10. dropout: 0 … 0.9. width: of hidden layers, filters: of convolutions, 4 … 1024.
     """
 
     cap: float = 125.0
     settings: tuple[str, ...] = ()
     conditions: int = 1
     model: str = "best"
-    windows: tuple[int, ...] = (10, 20, 40)
-    means: tuple[int, ...] = (5, 10, 20, 40)
-    window: int = 30
+    windows: tuple[int, ...] = (10, 20, 40, 80, 160)
+    means: tuple[int, ...] = (5, 20)
+    window: int = 0
+    starts: int = 1
     level: float = 0.9
     folds: int = 5
+    members: int = 2
     penalty: float = 0.005
-    epochs: int = 15
-    share: float = 0.5
+    steps: int = 1000
+    passes: int = 10
     batch: int = 256
-    rate: float = 2e-3
+    rate: float = 5e-3
     decay: float = 1e-2
-    dropout: float = 0.1
+    dropout: float = 0.0
     width: int = 64
     filters: int = 16
 
@@ -76,11 +81,15 @@ class RulOptions:
             ("model", self.model in MODELS, ", ".join(MODELS)),
             ("windows", all(2 <= n <= LENGTH_MAX for n in lengths) and bool(self.windows), f"2 … {LENGTH_MAX}"),
             ("window", self.window == 0 or 7 <= self.window <= 256, "0, or 7 … 256"),
+            ("starts", 0 <= self.starts <= 8, "0 … 8"),
             ("level", 0.5 <= self.level <= 0.9, "0.5 … 0.9"),
             ("folds", 3 <= self.folds <= 10, "3 … 10"),
+            ("members", 1 <= self.members <= 10, "1 … 10"),
             ("penalty", self.penalty > 0, "above 0"),
-            ("epochs", 1 <= self.epochs <= 1000, "1 … 1000"),
-            ("share", 0 < self.share <= 1, "above 0, to 1"),
+            ("steps", 1 <= self.steps <= 1_000_000, "1 … 1000000"),
+            ("passes", 1 <= self.passes <= 1000, "1 … 1000"),
+            ("rate", 0 < self.rate <= 0.1, "above 0, to 0.1"),
+            ("decay", 0 <= self.decay <= 10, "0 … 10"),
             ("dropout", 0 <= self.dropout <= 0.9, "0 … 0.9"),
             ("width", all(4 <= n <= 1024 for n in (self.width, self.filters)), "width and filters 4 … 1024"),
             ("batch", 8 <= self.batch <= 65_536, "8 … 65536"),
@@ -101,9 +110,10 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     course.at(0.0, "features")
     scaler = fit_scaler(used, options.settings if options.conditions > 1 else (), options.conditions, seed)
     window = 0 if options.model == "ridge" else options.window
-    made = Rows.of(used, feature_set(used, scaler, options.windows, options.means, window), window, options.cap)
-    held = Held.drawn(made, options.cap, rng)
+    features = feature_set(used, scaler, options.windows, options.means, window)
+    held = Held.drawn(used, options.cap, rng)
     folds = rng.permutation(len(used.records)) % options.folds  # (R,)
+    made = Rows.of(used, restarted(used, options.starts, rng), features, window, options.cap)
     plain, told = _ridges(made, held, folds, options)
     champion, network, verdict = _loss(told, held), None, None
     if options.model != "ridge":
@@ -155,18 +165,21 @@ def _ridges(made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions
 def _networks(
     made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions, seed: int, course: Course
 ) -> tuple[list[Member], Array]:
-    """A network for each fold, which it did not see, and what it said of its runs, (3, R, D)."""
+    """Networks for each fold, which they did not see, and what they said of its runs, (3, R, D)."""
     columns = (made.inputs.shape[1] - made.statistics) // made.window if made.window else 0
     shape = Shape(made.statistics, made.window, columns, options.filters, options.width, options.dropout)
-    pace = Pace(options.epochs, options.share, options.batch, options.rate, options.decay)
+    pace = Pace(options.steps, options.passes, options.batch, options.rate, options.decay)
     told, members = np.empty((3, *held.truth.shape)), []
+    each = options.folds * options.members
     for fold in range(options.folds):
-        part = course.part(fold / options.folds, (fold + 1) / options.folds, f"network {fold + 1} of {options.folds}")
-        member = fit_member(*made.apart(folds, fold), shape, pace, seed * options.folds + fold, part)
+        own: list[Member] = []
+        for k in range(fold * options.members, (fold + 1) * options.members):
+            part = course.part(k / each, (k + 1) / each, f"network {k + 1} of {each}")
+            own.append(fit_member(*made.apart(folds, fold), shape, pace, seed * each + k, part))
         rows = held.rows[folds == fold]  # (R', D)
-        quantiles = LifeNetwork(shape, (member,)).told(made.inputs[rows.ravel()])
+        quantiles = LifeNetwork(shape, own).told(made.inputs[rows.ravel()])
         told[:, folds == fold] = of_quantiles(quantiles, options.cap).reshape(3, *rows.shape)
-        members.append(member)
+        members += own
     return members, told
 
 

@@ -88,7 +88,7 @@ class LifeModel:
         features: what it looks at. inputs: makes features comparable. low, high: range of each in training, (F,).
         plain: the ridge, always there. network: beside it where it won.
         statistics: how many features come before the last `window` samples themselves; the ridge takes those only.
-        cap: a longer life than this is told as this.
+        cap: a longer life than this is told as this. units: of the features' columns, where they are known.
     """
 
     features: FeatureSet
@@ -101,6 +101,7 @@ class LifeModel:
     statistics: int
     window: int
     cap: float
+    units: tuple[str, ...] = ()
 
     def told(self, features: Array) -> Lives:
         """(N, F) -> N lives."""
@@ -116,7 +117,11 @@ class LifeModel:
         Raises:
             BadRequest: a column is missing, or has another unit than in training.
         """
-        return [self.told(each) for each in self.features.of_all(data)]
+        data = data.having(self.features.columns)
+        for name, given, known in zip(data.columns, data.units, self.units, strict=False):
+            if given and known and given != known:
+                raise BadRequest(f"{name} is in {given}, the model learned it in {known}", "convert it, or train anew")
+        return [self.told(self.features.of(record)) for record in data.records]
 
     def start(self, devices: int) -> State:
         """What devices remember: `told(state.step(…))` is their life after one sample more."""
@@ -180,7 +185,7 @@ class LifeModel:
         return cls(
             features, Scaler.from_tensors(inputs), tensors["range.low"], tensors["range.high"],
             LifeRidge.from_tensors(tensors), network, Margins(tensors["margins.edges"], tensors["margins.width"]),
-            int(kept["statistics"]), int(kept["window"]), float(kept["cap"]),
+            int(kept["statistics"]), int(kept["window"]), float(kept["cap"]), file.manifest.units,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ tells quantiles that never cross; their mean is the forecast.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +24,8 @@ Array = NDArray[np.float64]
 LEVELS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)  # evenly, so that their mean is the mean
 CHUNK = 4096  # rows at once when asked: 4096 x 30 x 32 floats stay within the cache's reach
 STEEP = 1.0  # largest norm of a gradient
+RISE = 0.2  # of a training
+TOLD = 20  # steps between two words on progress: a tenth of a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,12 @@ class Pace:
     """How a network is trained.
 
     Attributes:
-        epochs: passes, each over `share` of the rows, drawn anew. rows: a step. rate: highest step size. decay: of weights.
+        steps: however many rows there are, but not more than go through all rows `passes` times. rows: a step.
+        rate: highest step size. decay: of weights.
     """
 
-    epochs: int
-    share: float
+    steps: int
+    passes: int
     rows: int
     rate: float
     decay: float
@@ -132,20 +136,27 @@ def fit_member(
     member, chance = Member(shape), torch.Generator().manual_seed(seed)
     x, y = torch.from_numpy(inputs), torch.from_numpy(share)
     levels = torch.tensor(LEVELS)
-    rows = min(pace.rows, len(x))
-    steps = max(1, int(len(x) * pace.share) // rows)
+    steps = max(1, min(pace.steps, pace.passes * len(x) // pace.rows))
     optimiser = torch.optim.AdamW(member.parameters(), lr=pace.rate, weight_decay=pace.decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, pace.rate, total_steps=pace.epochs * steps, pct_start=0.2)
-    for epoch in range(pace.epochs):
-        course.at(epoch / pace.epochs, f"epoch {epoch + 1} of {pace.epochs}")
-        for batch in torch.randperm(len(x), generator=chance)[: steps * rows].view(steps, rows):
-            quantiles = member(x[batch])  # (B, Q)
-            gap = y[batch, None] - quantiles  # (B, Q)
-            pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
-            loss = pinball + functional.mse_loss(quantiles.mean(dim=1), y[batch])
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(member.parameters(), STEEP)
-            optimiser.step()
-            rate.step()
+    for step in range(steps):
+        if step % TOLD == 0:
+            course.at(step / steps, f"step {step} of {steps}")
+        for group in optimiser.param_groups:
+            group["lr"] = pace.rate * _warmth(step / steps)
+        batch = torch.randint(len(x), (pace.rows,), generator=chance)
+        quantiles = member(x[batch])  # (B, Q)
+        gap = y[batch, None] - quantiles  # (B, Q)
+        pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
+        loss = pinball + functional.mse_loss(quantiles.mean(dim=1), y[batch])
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(member.parameters(), STEEP)
+        optimiser.step()
     return member.eval()
+
+
+def _warmth(share: float) -> float:
+    """Step size in the course of a training: it rises in a line, then falls as a cosine."""
+    if share < RISE:
+        return 0.04 + 0.96 * share / RISE
+    return 0.5 * (1.0 + math.cos(math.pi * (share - RISE) / (1.0 - RISE)))

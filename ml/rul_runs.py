@@ -38,6 +38,18 @@ def truncated(data: DataSet, seed: int) -> tuple[DataSet, Array]:
     )
 
 
+def restarted(data: DataSet, starts: int, rng: np.random.Generator) -> DataSet:
+    """Each run `starts` times as if it had been watched only from a later moment on.
+
+    Means over a short past look different from those over a long one. In a whole run the past is as long as the age, so a
+    model would learn the age from it: a counter by the back door, and wrong for a device that is first met in mid-life.
+    """
+    again = [
+        r.between(int(rng.integers(1, len(r) - ROWS_MIN + 1)), len(r)) for _ in range(starts) for r in data.records
+    ]
+    return replace(data, records=tuple(again))
+
+
 def checked(data: DataSet, window: int) -> None:
     """
     Raises:
@@ -127,16 +139,23 @@ class Rows:
     run: NDArray[np.intp]
 
     @classmethod
-    def of(cls, data: DataSet, features: FeatureSet, window: int, cap: float) -> Self:
-        each = features.of_all(data)
-        told = DataSet(features.names, tuple(replace(r, values=v) for r, v in zip(data.records, each, strict=True)))
+    def of(cls, data: DataSet, again: DataSet, features: FeatureSet, window: int, cap: float) -> Self:
+        """Of the runs, all; of those that start later, as much as differs from them: until windows are full."""
+        records = (*data.records, *again.records)
+        reach = [len(r) for r in data.records] + [min(len(r), features.reach) for r in again.records]
+        each = [features.of(r)[:n] for r, n in zip(records, reach, strict=True)]
+        left = [np.minimum(cap, life_left(r))[:n] / cap for r, n in zip(records, reach, strict=True)]
+        told = DataSet(
+            features.names, tuple(Record(r.device, r.time_s[: len(v)], v) for r, v in zip(records, each, strict=True))
+        )
         scaler, whole = fit_scaler(told), np.concatenate(each)  # (N, F)
-        run = np.repeat(np.arange(len(each)), [len(v) for v in each])
-        left = np.concatenate([np.minimum(cap, life_left(r)) / cap for r in data.records])
+        places = {device: k for k, device in enumerate(data.devices)}
+        run = np.repeat([places[r.device] for r in records], reach)
         statistics = sum(row.kind != "lag" for row in features.rows)
         inputs = ready(whole, scaler, statistics, window)
         low, high = np.nanmin(whole, axis=0), np.nanmax(whole, axis=0)
-        return cls(features, scaler, statistics, window, low, high, inputs, left.astype(np.float32), run)
+        share = np.concatenate(left).astype(np.float32)
+        return cls(features, scaler, statistics, window, low, high, inputs, share, run)
 
     def bare(self) -> Rows:
         """Without the samples: what the ridge looks at."""
@@ -163,12 +182,11 @@ class Held:
     truth: Array
 
     @classmethod
-    def drawn(cls, made: Rows, cap: float, rng: np.random.Generator) -> Self:
-        counts = np.bincount(made.run)  # (R,)
-        first = np.concatenate([[0], counts.cumsum()[:-1]])
-        early = ROWS_MIN - 1
-        places = np.stack([f + rng.integers(early, n, DRAWS) for f, n in zip(first, counts, strict=True)])  # (R, D)
-        return cls(places, made.share[places].astype(np.float64) * cap)
+    def drawn(cls, data: DataSet, cap: float, rng: np.random.Generator) -> Self:
+        lengths = np.array([len(r) for r in data.records])
+        at = rng.integers(ROWS_MIN - 1, lengths[:, None], (len(lengths), DRAWS))  # (R, D)
+        left = np.stack([life_left(r)[k] for r, k in zip(data.records, at, strict=True)])
+        return cls(at + (lengths.cumsum() - lengths)[:, None], np.minimum(cap, left))
 
 
 def feature_set(
