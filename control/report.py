@@ -54,6 +54,7 @@ class _Told:
     high: Array | None
     device: NDArray[np.object_] | None
     level: float
+    by: str
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> _Told | None:
@@ -68,7 +69,9 @@ class _Told:
             low = high = None
         device = np.array([str(d) for d in raw.get("device", ())], dtype=object)
         level = float(raw.get("level", LEVEL))
-        return cls(truth, told, low, high, device if device.shape == truth.shape else None, level)
+        return cls(
+            truth, told, low, high, device if device.shape == truth.shape else None, level, str(raw.get("by", "device"))
+        )
 
 
 def write(path: Path, trial: Trial) -> None:
@@ -189,7 +192,7 @@ def _devices(told: _Told, device: NDArray[np.object_]) -> str:
     error = np.abs(told.told - told.truth)
     known = np.isfinite(error)
     means = {str(d): float(error[known & (device == d)].mean()) for d in dict.fromkeys(device[known])}
-    return _ranked("Errors by device", "mean absolute error", means)
+    return _ranked(f"Errors by {told.by}", "mean absolute error", means)
 
 
 def _ranked(title: str, name: str, values: Mapping[str, float]) -> str:

@@ -63,19 +63,19 @@ class Trial:
 
 def kept(
     truth: Array, told: Array, low: Array | None = None, high: Array | None = None,
-    device: Sequence[str] | None = None, level: float = 0.9, most: int = KEPT_MAX,
+    device: Sequence[str] | None = None, level: float = 0.9, by: str = "device", most: int = KEPT_MAX,
 ) -> dict[str, Any]:  # fmt: skip
     """Single results for `Seed.raw`, evenly thinned, each (N,): what a report plots.
 
     Args:
-        low, high: of the interval that promises `level`.
+        low, high: of the interval that promises `level`. device: whose each is; `by`: what that is called.
     """
     places = np.unique(np.linspace(0, max(0, len(truth) - 1), min(most, len(truth))).astype(np.intp)).tolist()
     columns = {"truth": truth, "told": told, "low": low, "high": high}
     found: dict[str, Any] = {n: [_plain(v[k]) for k in places] for n, v in columns.items() if v is not None}
     if device is not None:
         found["device"] = [device[k] for k in places]
-    return {**found, "level": level, "of": len(truth)}
+    return {**found, "level": level, "by": by, "of": len(truth)}
 
 
 def _plain(value: np.float64) -> float | None:
