@@ -24,6 +24,7 @@ from twin.errors import Unavailable
 DOTS_MAX = 2_000  # of a plot: more is one grey cloud and a slow page
 SPANS_MAX = 150
 DEVICES_MAX = 40
+ORDER_MIN, ORDER_MAX = 20, 400  # results on one line
 BINS = 10
 LEVEL = 0.9  # what `low` … `high` promise where the trial does not say
 Array = NDArray[np.float64]
@@ -120,12 +121,14 @@ def _figures(trial: Trial) -> str:
 
 def _plots(trial: Trial) -> str:
     made = [_seeds(trial, name) for name in trial.figures]
-    seeds = f'<h2>Seeds</h2><div class="plots">{"".join(made)}</div>'
+    seeds = f'<h2>Seeds</h2><div class="plots">{"".join(made)}</div>' if len(trial.seeds) > 1 else ""
     told = _Told.of(trial.seeds[0].raw)
     if told is None:
         each = _by_device(trial.seeds[0].raw)
         return (f'<h2>By device</h2><div class="plots">{"".join(each)}</div>' if each else "") + seeds
-    single = [_against(told), _in_order(told)]
+    single = [_against(told)]
+    if (count := _together(told)) >= ORDER_MIN:
+        single += [_in_order(told, count)]
     if told.low is not None and told.high is not None:
         single += [_calibration(told, told.low, told.high)]
     if told.device is not None and len(set(told.device)) > 1:
@@ -148,13 +151,23 @@ def _against(told: _Told) -> str:
     return plot.svg()
 
 
-def _in_order(told: _Told) -> str:
+def _together(told: _Told) -> int:
+    """How many of the first results are of one device, and so follow each other."""
+    if told.device is None:
+        return min(len(told.truth), ORDER_MAX)
+    other = np.flatnonzero(told.device != told.device[0])
+    return min(int(other[0]) if len(other) else len(told.device), ORDER_MAX)
+
+
+def _in_order(told: _Told, count: int) -> str:
     """The first ones, as they came."""
-    count = min(len(told.truth), 400)
     xs = list(range(count))
     truth, guess = told.truth[:count].tolist(), told.told[:count].tolist()
     spans = [a[:count].tolist() for a in (told.low, told.high) if a is not None]
-    plot = Plot("As they came", "place", "truth (thin) and told", (0, max(1, count - 1)), around(truth, guess, *spans))
+    whose = f" of {told.by} {told.device[0]}" if told.device is not None else ""
+    plot = Plot(
+        f"As they came{whose}", "place", "truth (thin) and told", (0, max(1, count - 1)), around(truth, guess, *spans)
+    )
     for ends in spans:
         plot.line(xs, ends, "span line")
     plot.line(xs, truth, "truth")

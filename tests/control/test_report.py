@@ -33,7 +33,7 @@ def test_a_page_shows_protocol_figures_single_results_and_seeds() -> None:
     titles = re.findall(r"<figcaption>(.*?)</figcaption>", text)
     assert titles[:4] == [
         "Told against truth",
-        "As they came",
+        "As they came of device pump_0",
         "Intervals: 100.0% held, 90% promised",
         "Errors by device",
     ]
@@ -47,10 +47,11 @@ def test_names_from_files_are_text_and_nothing_else() -> None:
     evil = "<script>alert(1)</script>\"'&"
     trial = a_trial()
     raw = {**trial.seeds[0].raw, "device": [evil, "b"] * (len(trial.seeds[0].raw["truth"]) // 2) + ["c"]}
-    text = page(replace(trial, data=evil, protocol=evil, floor_model=evil, seeds=[replace(trial.seeds[0], raw=raw)]))
+    seeds = [replace(s, raw=raw) for s in trial.seeds]
+    text = page(replace(trial, data=evil, protocol=evil, floor_model=evil, seeds=seeds))
     assert "<script" not in text and "&lt;script&gt;" in text
     assert "default-src 'none'" in text and " style=" not in text
-    assert len(pictures(text)) == 7
+    assert len(pictures(text)) == 6  # no two results of one device follow each other
 
 
 @pytest.mark.parametrize("raw", [
@@ -60,7 +61,7 @@ def test_names_from_files_are_text_and_nothing_else() -> None:
 ])  # fmt: skip
 def test_a_trial_that_kept_little_is_shown_as_far_as_it_goes(raw: dict[str, object]) -> None:
     trial = Trial("rul", "ridge", "made", "p", [Seed(1, {"rmse": float("nan")}, 0.1, raw)])
-    assert len(pictures(page(trial))) >= 1
+    assert len(pictures(page(trial))) <= 2 and "<td>rmse</td>" in page(trial)
 
 
 def test_figures_by_device_are_bars() -> None:
