@@ -7,7 +7,7 @@ how far good data wander from there, and gives the limit. Then they are fitted a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ml.anomaly_pca import Pca
 from ml.anomaly_planted import planted
-from ml.anomaly_residual import Residual
-from ml.anomaly_statistic import Statistic, Verdicts
+from ml.anomaly_residual import Residual, Shape
+from ml.anomaly_statistic import Statistic
+from ml.anomaly_watch import Verdicts, Watch
 from ml.contest import Verdict, judge
 from ml.intervals import margin
 from ml.model_file import Manifest, ModelFile
@@ -34,32 +35,35 @@ COLUMNS_MAX = 256  # a covariance of more needs more good data than there ever a
 GOOD_MIN = 120  # rows of each record: 75 to fit, 45 to see how good data wander
 CONTEST = 0.4  # of the good rows, at their end, into which anomalies are planted
 Array = NDArray[np.float64]
-Detector = Pca | Residual
+Part = Pca | Residual
 
 
 @dataclass(frozen=True, slots=True)
 class AnomalyOptions:
     """
     Attributes:
-        kind: pca (closed form, the champion), ridge (forecast residuals, closed form) or network (ridge and a small
-            network).
+        kind: pca (the champion), ridge (forecast residuals), both (their mean), all three in closed form; network (both,
+            the forecast with a small network).
         label: column that says what was anomalous (over 0.5); never learnt from. A data set need not have it.
         good_rows: of each record, from its start, taken as good, 120 or more; 0: all.
         false_alarms: share of held-out good samples over the limit, 0.0001 … 0.5.
         memory: samples of the exponentially weighted mean, 1 … 10,000; longer sees smaller shifts, later.
         window: samples a forecast is made of, 1 … 100.
+        fleet_rows: rows of a device's own that the fleet's forecast counts for, 1 … 1,000,000: the more, the more alike
+            devices are taken to be.
         hidden: width of the network, 1 … 1024.
         held: share of the good rows, at their end, that the limit is made of, 0.1 … 0.6.
         buffer: samples beside an event in which alarms still count for something in VUS-PR, 0 … 1000.
         development: devices on which settings were chosen; the trial tells its figures without them, too.
     """
 
-    kind: str = "ridge"
+    kind: str = "both"
     label: str = "anomaly"
     good_rows: int = 400
-    false_alarms: float = 0.1
-    memory: int = 66
-    window: int = 5
+    false_alarms: float = 0.05
+    memory: int = 60
+    window: int = 8
+    fleet_rows: int = 300
     hidden: int = 32
     held: float = 0.375
     buffer: int = 100
@@ -77,15 +81,11 @@ class AnomalyOptions:
 
 BOUNDS = (
     ("good_rows", 0, 100_000_000), ("false_alarms", 0.0001, 0.5), ("memory", 1, 10_000), ("window", 1, 100),
+    ("fleet_rows", 1, 1_000_000),
     ("hidden", 1, 1024), ("held", 0.1, 0.6), ("buffer", 0, 1000),
 )  # fmt: skip
 
-Fit = Callable[[DataSet, AnomalyOptions, int, Course, Statistic], Detector]
-KINDS: Mapping[str, Fit] = {
-    "pca": lambda data, o, seed, course, s: Pca.fit(data, s),
-    "ridge": lambda data, o, seed, course, s: Residual.fit(data, o.window, 0, seed, course, s),
-    "network": lambda data, o, seed, course, s: Residual.fit(data, o.window, o.hidden, seed, course, s),
-}
+KINDS = ("pca", "ridge", "both", "network")
 
 
 def train(data: DataSet, options: AnomalyOptions, seed: int, course: Course) -> ModelFile:
@@ -97,23 +97,21 @@ def train(data: DataSet, options: AnomalyOptions, seed: int, course: Course) -> 
     good = _good(data, options)
     found = _fitted(good, options, seed, course)
     settings = {**asdict(options), "development": list(options.development), "devices": list(good.devices)}
-    metrics = {"held_out_false_alarms": options.false_alarms, "limit": found.statistic.limit}
+    metrics = {"held_out_false_alarms": options.false_alarms, "limit": found.limit}
     manifest = Manifest(
         options.kind, "anomaly", settings, good.columns, good.units, good.hash(), "", _code(), seed, metrics
     )
     return ModelFile(manifest, found.tensors())
 
 
-def detector(model: ModelFile) -> Detector:
+def detector(model: ModelFile) -> Watch:
     """
     Raises:
         BadRequest: the model is none for anomalies.
     """
     if model.manifest.task != "anomaly" or model.manifest.kind not in KINDS:
         raise BadRequest(f"a {model.manifest.kind} for {model.manifest.task} finds no anomalies", "train anomaly")
-    devices = model.manifest.settings["devices"]
-    kind = Pca if model.manifest.kind == "pca" else Residual
-    return kind.from_tensors(devices, model.tensors)
+    return Watch.from_tensors(model.manifest.settings["devices"], model.tensors)
 
 
 def scored(model: ModelFile, data: DataSet) -> tuple[Verdicts, ...]:
@@ -183,10 +181,10 @@ def judged(
     model: ModelFile, data: DataSet, truth: Sequence[NDArray[np.bool_]], options: AnomalyOptions
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures over the samples after the good rows, and what they were made of, by device. No verdict counts as good."""
-    late = [v.from_row(options.good_rows) for v in scored(model, data)]
+    late = [(v.score[options.good_rows :], v.flagged[options.good_rows :]) for v in scored(model, data)]
     names = [r.device for r in data.records]
     rows = {
-        name: _counts(v, t, options.buffer) for name, v, t in zip(names, late, truth, strict=True)
+        name: _counts(*v, t, options.buffer) for name, v, t in zip(names, late, truth, strict=True)
     }  # fmt: skip
     figures = _figures(rows)
     unseen = {name: row for name, row in rows.items() if name not in options.development}
@@ -195,12 +193,11 @@ def judged(
     return figures, {"devices": rows, "limit": float(model.manifest.metrics["limit"])}
 
 
-def _counts(verdicts: Verdicts, truth: NDArray[np.bool_], buffer: int) -> dict[str, float]:
-    flags = verdicts.flagged
+def _counts(score: Array, flags: NDArray[np.bool_], truth: NDArray[np.bool_], buffer: int) -> dict[str, float]:
     return {
         "hit": int((flags & truth).sum()), "wrong": int((flags & ~truth).sum()),
         "missed": int((~flags & truth).sum()), "quiet": int((~flags & ~truth).sum()),
-        "area": _area(verdicts.score, truth), "vus_pr": volume(_ranking(verdicts.score), truth, buffer),
+        "area": _area(score, truth), "vus_pr": volume(_ranking(score), truth, buffer),
     }  # fmt: skip
 
 
@@ -245,27 +242,42 @@ def _good(data: DataSet, options: AnomalyOptions) -> DataSet:
     return good
 
 
-def _fitted(good: DataSet, options: AnomalyOptions, seed: int, course: Course) -> Detector:
-    fit, pace = KINDS[options.kind], 2.0 / (options.memory + 1)
+def _fitted(good: DataSet, options: AnomalyOptions, seed: int, course: Course) -> Watch:
     early, _ = split_time(good, options.held)
     columns = len(good.columns)
-    smoothing = Statistic(np.ones(columns), np.zeros((columns, 0)), 1.0, pace)
-    course.at(0.0, f"{options.kind} on the earlier part of the good rows")
-    first = fit(early, options, seed, course.part(0.0, 0.5), smoothing)
-    levels = np.concatenate([
-        smoothing.smoothed(first.deviations(r.device, r.values))[len(e) :]
-        for r, e in zip(good.records, early.records, strict=True)
-    ])  # fmt: skip
-    statistic = Statistic.fit(levels, pace)
-    score = statistic.judged(levels).score
-    limit = float(margin(score[np.isfinite(score)], 1.0 - options.false_alarms))
+    bare = Statistic(np.ones(columns), np.zeros((columns, 0)), 1.0, 2.0 / (options.memory + 1))
+    first = _parts(early, options, bare, seed, course.part(0.0, 0.5, "the earlier part of the good rows"))
+    statistics: dict[str, Statistic] = {}
+    scores: list[Array] = []
+    for name, part in first.items():
+        levels = np.concatenate([
+            bare.smoothed(part.deviations(r.device, r.values))[len(e) :]
+            for r, e in zip(good.records, early.records, strict=True)
+        ])  # fmt: skip
+        statistics[name] = Statistic.fit(levels, bare.pace)
+        scores.append(statistics[name].judged(levels).score)
+    score = np.mean(scores, axis=0)
+    score = score[np.isfinite(score)]
+    limit = float(margin(score, 1.0 - options.false_alarms))
     if not np.isfinite(limit):
         raise BadRequest(
-            f"{np.isfinite(score).sum()} held-out samples cannot promise {options.false_alarms} false alarms",
+            f"{len(score)} held-out samples cannot promise {options.false_alarms} false alarms",
             "more good rows, or more false alarms",
         )
-    course.at(0.5, f"{options.kind} on all good rows")
-    return fit(good, options, seed, course.part(0.5, 1.0), statistic).judging(replace(statistic, limit=limit))
+    parts = _parts(good, options, bare, seed, course.part(0.5, 1.0, "all good rows"))
+    return Watch({name: part.judging(statistics[name]) for name, part in parts.items()}, limit)
+
+
+def _parts(good: DataSet, options: AnomalyOptions, bare: Statistic, seed: int, course: Course) -> dict[str, Part]:
+    """What a kind is made of, fitted, not yet knowing how good data wander."""
+    course.at(0.0, options.kind)
+    parts: dict[str, Part] = {}
+    if options.kind != "ridge":
+        parts["pca"] = Pca.fit(good, bare)
+    if options.kind != "pca":
+        shape = Shape(options.window, options.hidden if options.kind == "network" else 0, options.fleet_rows)
+        parts["residual"] = Residual.fit(good, shape, seed, course, bare)
+    return parts
 
 
 def _truth(data: DataSet, options: AnomalyOptions) -> list[NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""The closed-form detector: a device's values against its own good data, by T² and SPE of smoothed deviations; pure."""
+"""The closed-form detector: values against the good data of their device, by T² and SPE of what is smoothed; pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.anomaly_statistic import Following, Statistic, Verdicts
+from ml.anomaly_statistic import Distance, Following, Statistic
 from ml.device_scaling import DeviceScaler
 from ml.records import DataSet
 
@@ -32,7 +32,7 @@ class Pca:
         """(T, C) -> (T, C), NaN where missing."""
         return self.scaler.scaled(values, self.scaler.rows([device])[0])
 
-    def verdicts(self, device: str, values: Array) -> Verdicts:
+    def distance(self, device: str, values: Array) -> Distance:
         """Of a whole record. (T, C)."""
         return self.statistic.judged(self.statistic.smoothed(self.deviations(device, values)))
 
@@ -41,10 +41,10 @@ class Pca:
         window = np.empty((count, 0, len(self.statistic.spread)))
         return Following(self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count))
 
-    def step(self, state: Following, values: Array) -> tuple[Following, Verdicts]:
+    def step(self, state: Following, values: Array) -> tuple[Following, Distance]:
         """One new sample of each device, (D, C), NaN where missing."""
-        memory, verdicts = self.statistic.step(state.memory, self.scaler.scaled(values, state.row))
-        return replace(state, seen=state.seen + 1, memory=memory), verdicts
+        memory, distance = self.statistic.step(state.memory, self.scaler.scaled(values, state.row))
+        return replace(state, seen=state.seen + 1, memory=memory), distance
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
         return {**self.scaler.tensors("scaler"), **self.statistic.tensors()}

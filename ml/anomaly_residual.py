@@ -1,6 +1,7 @@
-"""The forecasting detector: each new sample against what the last ones made likely, by one model for the whole fleet.
+"""The forecasting detector: each new sample against what the last ones made likely, by the fleet's model adapted to each.
 
-The forecast is a ridge regression of the window, in closed form; a small network may be trained on what the ridge leaves.
+The forecast is a ridge regression of the window, in closed form: the fleet's, and each device's own drawn towards it. A
+small network may be trained on what the fleet's leaves.
 Where a column wanders by itself the forecast follows it, where it should rest it does not, so that a shift stays visible.
 """
 
@@ -15,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ml.anomaly_network import Network
-from ml.anomaly_statistic import Following, Statistic, Verdicts
+from ml.anomaly_statistic import Distance, Following, Statistic
 from ml.device_scaling import DeviceScaler
 from ml.records import DataSet, Record
 from ml.training import Course
@@ -25,11 +26,26 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """
+    Attributes:
+        window: samples that a forecast is made of.
+        hidden: width of the network; 0: there is none.
+        fleet_rows: how many rows of a device's own the fleet's forecast counts for.
+    """
+
+    window: int
+    hidden: int
+    fleet_rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Residual:
     """
     Attributes:
         residual_scaler: mean and spread of what the forecast leaves, per device.
-        weights: of the ridge, shape (W * C + 1, C), the last row for itself.
+        weights: of the ridge, shape (D + 1, W * C + 1, C), the last row of each for itself; the last of all is the
+            fleet's, for a device that is not known.
     """
 
     scaler: DeviceScaler
@@ -40,34 +56,37 @@ class Residual:
 
     @property
     def window(self) -> int:
-        inputs, columns = self.weights.shape
+        _, inputs, columns = self.weights.shape
         return int((inputs - 1) // columns)
 
     @classmethod
-    def fit(cls, data: DataSet, window: int, hidden: int, seed: int, course: Course, statistic: Statistic) -> Self:
-        """On good data; hidden 0: the ridge alone."""
+    def fit(cls, data: DataSet, shape: Shape, seed: int, course: Course, statistic: Statistic) -> Self:
+        """On good data."""
         scaler = DeviceScaler.fit(data)
-        scaled = [scaler.scaled(r.values, scaler.rows([r.device])[0]) for r in data.records]
-        pairs = [windows(s, window) for s in scaled]
+        row = scaler.rows([r.device for r in data.records])
+        pairs = [windows(scaler.scaled(r.values, k), shape.window) for r, k in zip(data.records, row, strict=True)]
         inputs, targets = np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])
-        weights = ridge(inputs, targets)
-        network = None
-        if hidden:
-            devices = np.repeat(scaler.rows([r.device for r in data.records]), [len(x) for x, _ in pairs])
-            network = Network.fit(inputs, targets - _linear(inputs, weights), devices, hidden, seed, course)
-        made = cls(scaler, scaler, weights, network, statistic)
-        left = tuple(
-            Record(r.device, r.time_s[window:], y - made.forecast(x))
-            for r, (x, y) in zip(data.records, pairs, strict=True)
+        devices = np.repeat(row, [len(x) for x, _ in pairs])
+        fleet = ridge(inputs, targets)
+        network, left = None, targets - _linear(inputs, fleet)
+        if shape.hidden:
+            network = Network.fit(inputs, left, devices, shape.hidden, seed, course)
+            left -= network.forecast(inputs)
+        own = [_adapted(inputs[devices == k], left[devices == k], shape.fleet_rows) for k in range(len(scaler.devices))]
+        made = cls(scaler, scaler, fleet + np.stack([*own, np.zeros_like(fleet)]), network, statistic)
+        rests = tuple(
+            Record(r.device, r.time_s[shape.window :], y - made.forecast(x, k))
+            for r, k, (x, y) in zip(data.records, row, pairs, strict=True)
         )
-        return replace(made, residual_scaler=DeviceScaler.fit(DataSet(data.columns, left)))
+        return replace(made, residual_scaler=DeviceScaler.fit(DataSet(data.columns, rests)))
 
     def judging(self, statistic: Statistic) -> Self:
         return replace(self, statistic=statistic)
 
-    def forecast(self, inputs: Array) -> Array:
-        """(N, W * C) -> (N, C), scaled."""
-        told = _linear(inputs, self.weights)
+    def forecast(self, inputs: Array, row: NDArray[np.intp] | np.intp) -> Array:
+        """Of one device, or each of its own. (N, W * C), () or (N,) -> (N, C), scaled."""
+        weights = self.weights[row]
+        told = _linear(inputs, weights) if weights.ndim == 2 else _linear(inputs[:, None], weights)[:, 0]
         return told if self.network is None else told + self.network.forecast(inputs)
 
     def deviations(self, device: str, values: Array) -> Array:
@@ -76,27 +95,27 @@ class Residual:
         made = np.full(values.shape, np.nan)
         if len(values) > self.window:
             inputs, targets = windows(self.scaler.scaled(values, row), self.window)
-            made[self.window :] = self.residual_scaler.scaled(targets - self.forecast(inputs), row)
+            made[self.window :] = self.residual_scaler.scaled(targets - self.forecast(inputs, row), row)
         return made
 
-    def verdicts(self, device: str, values: Array) -> Verdicts:
+    def distance(self, device: str, values: Array) -> Distance:
         """Of a whole record. (T, C)."""
         return self.statistic.judged(self.statistic.smoothed(self.deviations(device, values)))
 
     def begin(self, devices: Sequence[str]) -> Following:
-        count, columns = len(devices), self.weights.shape[1]
+        count, columns = len(devices), self.weights.shape[2]
         window = np.zeros((count, self.window, columns))
         return Following(self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count))
 
-    def step(self, state: Following, values: Array) -> tuple[Following, Verdicts]:
+    def step(self, state: Following, values: Array) -> tuple[Following, Distance]:
         """One new sample of each device, (D, C), NaN where missing."""
         scaled = self.scaler.scaled(values, state.row)
-        left = scaled - self.forecast(state.window.reshape(len(values), -1))
+        left = scaled - self.forecast(state.window.reshape(len(values), -1), state.row)
         left = np.where(state.seen[:, None] >= self.window, left, np.nan)
-        memory, verdicts = self.statistic.step(state.memory, self.residual_scaler.scaled(left, state.row))
+        memory, distance = self.statistic.step(state.memory, self.residual_scaler.scaled(left, state.row))
         newest = np.where(np.isfinite(scaled), scaled, state.window[:, -1])
         window = np.concatenate([state.window[:, 1:], newest[:, None]], axis=1)  # (D, W, C)
-        return Following(state.row, window, state.seen + 1, memory), verdicts
+        return Following(state.row, window, state.seen + 1, memory), distance
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
         return {
@@ -147,6 +166,18 @@ def ridge(inputs: Array, targets: Array) -> Array:
     return weights
 
 
+def _adapted(inputs: Array, left: Array, fleet_rows: int) -> Array:
+    """What a device adds to the fleet's weights, for what those leave. (N, K), (N, C) NaN where missing -> (K + 1, C)."""
+    known = np.isfinite(left)
+    more = np.zeros((inputs.shape[1] + 1, left.shape[1]))
+    for column in range(left.shape[1]):
+        rows = known[:, column]
+        x = np.concatenate([inputs[rows], np.ones((rows.sum(), 1))], axis=1)
+        more[:, column] = np.linalg.solve(x.T @ x + fleet_rows * np.eye(x.shape[1]), x.T @ left[rows, column])
+    return more
+
+
 def _linear(inputs: Array, weights: Array) -> Array:
-    made: Array = inputs @ weights[:-1] + weights[-1]
+    """(..., N, K), (..., K + 1, C) -> (..., N, C)."""
+    made: Array = inputs @ weights[..., :-1, :] + weights[..., -1:, :]
     return made

@@ -22,6 +22,7 @@ from twin.errors import BadRequest
 
 WEIGHT_MIN = 0.5  # share of the memory that must be of measured samples for a column to count
 EXPLAINED = 0.7  # of the variance, by the parts that are kept
+TRIMMED, TRIMS = 0.1, 3  # share of held-out rows that the covariance leaves out as too far, found in so many turns
 ROWS_MIN = 40  # held-out rows, below which a covariance says nothing
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,13 +53,12 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """Of N samples, of one device or of many.
+class Distance:
+    """Of N samples, of one device or of many, from what is good.
 
     Attributes:
-        score: shape (N,), about standard normal where all is good and nothing wanders; NaN is no verdict: nothing was
-            measured, or the memory is not yet filled.
-        flagged: shape (N,), the score is over the limit. Never true without a verdict.
+        score: shape (N,), about standard normal where all is good; NaN where nothing was measured, or the memory is not
+            yet filled.
         parts, rest: T² and SPE, shape (N,); they add up to the squared distance.
         contribution: shape (N, C), of the squared distance; 0 for a column that is missing.
         deviation: shape (N, C), smoothed, over its spread in good data, with its sign; NaN where missing.
@@ -66,15 +66,11 @@ class Verdicts:
     """
 
     score: Array
-    flagged: Mask
     parts: Array
     rest: Array
     contribution: Array
     deviation: Array
     missing: Mask
-
-    def from_row(self, first: int) -> Verdicts:
-        return Verdicts(*(getattr(self, name)[first:] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +81,31 @@ class Statistic:
         loadings: of the parts, shape (C, K), in spreads.
         noise: variance beside the parts.
         pace: of the exponentially weighted mean, 0 … 1 a sample.
-        limit: of the score.
     """
 
     spread: Array
     loadings: Array
     noise: float
     pace: float
-    limit: float = np.inf
 
     @classmethod
     def fit(cls, levels: Array, pace: float) -> Self:
         """From smoothed deviations of held-out good data, shape (N, C), NaN where missing.
 
+        The farthest are left out and it is fitted again: what is called good seldom is so everywhere.
+
         Raises:
             BadRequest: too few rows.
         """
+        found = cls._of_all(levels, pace)
+        for _ in range(TRIMS):
+            score = found.judged(levels).score
+            far = np.nanquantile(score, 1.0 - TRIMMED)
+            found = cls._of_all(levels[~(score > far)], pace)
+        return found
+
+    @classmethod
+    def _of_all(cls, levels: Array, pace: float) -> Self:
         known = np.isfinite(levels)
         if known.sum(axis=0).min() < ROWS_MIN:
             raise BadRequest(
@@ -122,7 +127,7 @@ class Statistic:
     def begin(self, devices: int) -> Memory:
         return Memory(np.zeros((devices, len(self.spread))), np.zeros((devices, len(self.spread))))
 
-    def step(self, memory: Memory, deviation: Array) -> tuple[Memory, Verdicts]:
+    def step(self, memory: Memory, deviation: Array) -> tuple[Memory, Distance]:
         """One new sample of each device, shape (D, C), NaN where missing."""
         known = np.isfinite(deviation)
         total = (1 - self.pace) * memory.total + self.pace * np.where(known, deviation, 0.0)
@@ -136,7 +141,7 @@ class Statistic:
         weight = lfilter([self.pace], [1.0, self.pace - 1.0], known.astype(np.float64), axis=0)
         return _level(total, weight, known)
 
-    def judged(self, level: Array) -> Verdicts:
+    def judged(self, level: Array) -> Distance:
         """Of smoothed deviations, (N, C), NaN where missing."""
         deviation = level / self.spread
         known = np.isfinite(deviation)
@@ -151,9 +156,7 @@ class Statistic:
             parts[rows] = ((pull * pattern @ self.loadings) ** 2).sum(axis=1)
             contribution[rows] = np.where(pattern, pull**2 / np.diag(inverse), 0.0)
         score = np.where(count > 0, _normal(distance, np.maximum(count, 1)), np.nan)
-        flagged = np.where(count > 0, score, -np.inf) > self.limit
-        rest = np.maximum(distance - parts, 0.0)
-        return Verdicts(score, flagged, parts, rest, contribution, deviation, ~known)
+        return Distance(score, parts, np.maximum(distance - parts, 0.0), contribution, deviation, ~known)
 
     def _inverse(self, pattern: Mask) -> Array:
         """Of the covariance of the columns that are there; the others stand apart with variance 1. (C, C)."""
@@ -165,13 +168,13 @@ class Statistic:
     def tensors(self) -> Mapping[str, NDArray[Any]]:
         return {
             "statistic.spread": self.spread, "statistic.loadings": self.loadings,
-            "statistic.rest": np.array([self.noise, self.pace, self.limit]),
+            "statistic.rest": np.array([self.noise, self.pace]),
         }  # fmt: skip
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
-        noise, pace, limit = (float(x) for x in tensors["statistic.rest"])
-        return cls(tensors["statistic.spread"], tensors["statistic.loadings"], noise, pace, limit)
+        noise, pace = (float(x) for x in tensors["statistic.rest"])
+        return cls(tensors["statistic.spread"], tensors["statistic.loadings"], noise, pace)
 
 
 def _level(total: Array, weight: Array, known: Mask) -> Array:
