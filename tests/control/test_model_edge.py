@@ -14,7 +14,7 @@ from ml import edge, forecast, rul
 from ml.model_file import ModelFile
 from ml.training import Course
 from tests.ml.stand_in import a_walk
-from tests.ml.test_edge import lives
+from tests.ml.test_edge import LIFE, lives
 from twin.errors import Refused
 
 pytest.importorskip("onnxruntime", reason="the extra edge is not installed")
@@ -35,8 +35,7 @@ def a_forecast(network: bool) -> ModelFile:
 @pytest.mark.parametrize("kind", ["ridge", "forecaster", "rul"])
 def test_an_exported_network_tells_what_the_model_tells(tmp_path: Path, kind: str) -> None:
     if kind == "rul":
-        options = rul.RulOptions(cap=50.0, model="network", windows=(5,), means=(5,), window=10, epochs=1, folds=3)
-        file = rul.train(lives(), options, 1, Course())
+        file = rul.train(lives(), LIFE, 1, Course())
         network = edge.of_lives(file)
     else:
         file = a_forecast(kind == "forecaster")

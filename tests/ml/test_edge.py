@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from ml import edge, forecast, rul, rul_model
 from ml.records import DataSet, Record
 from ml.training import Course
 from tests.ml.stand_in import a_walk
+
+LIFE = rul.RulOptions(cap=50.0, model="network", windows=(5,), means=(5,), window=10, steps=5, folds=3)
 
 
 def lives(devices: int = 20, seed: int = 1) -> DataSet:
@@ -48,14 +52,11 @@ def test_a_forecast_is_the_same_with_scaling_margins_and_quantiles(network: bool
 
 def test_remaining_life_is_the_same_before_its_margins_and_the_ridge_has_no_network() -> None:
     torch.set_num_threads(1)
-    options = rul.RulOptions(cap=50.0, model="network", windows=(5,), means=(5,), window=10, epochs=1, folds=3)
-    file = rul.train(lives(), options, 1, Course())
+    file = rul.train(lives(), LIFE, 1, Course())
     model, made = rul_model.LifeModel.from_file(file), edge.of_lives(file)
     assert made is not None and model.network is not None
     with torch.inference_mode():
         told = made.module(torch.from_numpy(made.inputs)).numpy()
     assert np.abs(told - model.network.told(made.inputs) * model.cap).max() < 1e-3
-    plain = rul.train(
-        lives(), rul.RulOptions(cap=50.0, model="ridge", windows=(5,), means=(5,), window=10), 1, Course()
-    )
+    plain = rul.train(lives(), replace(LIFE, model="ridge"), 1, Course())
     assert edge.of_lives(plain) is None
