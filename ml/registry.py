@@ -22,7 +22,7 @@ from pathlib import Path
 from ml import model_file, stages
 from ml.contest import Verdict
 from ml.model_file import ModelFile
-from ml.stages import SHARE, Contest, Life, Move, Stage
+from ml.stages import SHARE, Contest, Life, Move, Stage, Watch
 from twin.errors import BadRequest, Conflict, NotFound, Unavailable
 
 RECORD = "record.jsonl"
@@ -30,6 +30,7 @@ SUFFIX = ".safetensors"
 LOCK_WAIT_S = 10.0  # a promotion takes milliseconds
 HASH_LENGTH = 64
 HASH_SHORTEST = 4  # letters of a hash that name a model, if only one begins so
+AUTOMATIC = "twinloop"  # who rolls back where no person did
 TEXT_MAX = 2_000  # characters of a reason: it becomes part of a ledger entry
 
 
@@ -168,6 +169,12 @@ class Registry:
                 if move.stage is Stage.LIVE:
                     self.read(move.model)
             return self._append(read, life, moves, None, by, why, now_ns)
+
+    def settle(self, model: str, watch: Watch, now_ns: int) -> Promotion | None:
+        """What a server does after each pair of live losses: roll back as soon as the watch says so; else nothing."""
+        if not watch.worse:
+            return None
+        return self.roll_back(model, AUTOMATIC, watch.reason, now_ns)
 
     # --- the record --------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ml.contest import Verdict
 from ml.model_file import ModelFile
 from ml.registry import RECORD, Registry, trail
-from ml.stages import Contest, Stage
+from ml.stages import Contest, Stage, Watch
 from ml.training import Course
 from tests.ml.stand_in import StandInOptions, a_walk, train
 from twin.errors import BadRequest, Conflict, NotFound, Refused
@@ -124,6 +125,21 @@ def test_pickles_and_changed_models_are_neither_read_nor_promoted(tmp_path: Path
     file.write_bytes(registry.path(first).read_bytes())
     with pytest.raises(BadRequest, match="holds model"):
         registry.read(second)
+
+
+def test_a_live_model_that_does_worse_is_rolled_back_without_a_person(tmp_path: Path) -> None:
+    registry, first, second = two(tmp_path)
+    for k in range(3):
+        registry.promote(second, contest(first), "bob", "better", 20 + k)
+    rng, watch, made = np.random.default_rng(3), Watch(), None
+    for pair in range(200):
+        base = float(rng.exponential())
+        watch = watch.after(base, 1.6 * base * float(rng.lognormal(0, 0.3)))
+        made = registry.settle(second, watch, 100 + pair)
+        if made is not None:
+            break
+    assert made is not None and made.by == "twinloop" and "live score below" in made.why
+    assert 5 < watch.pairs < 100 and registry.champion("forecast").model == first  # type: ignore[union-attr]
 
 
 WRITER = """
