@@ -28,7 +28,7 @@ from ml.stages import Contest
 from ml.tables import Roles
 from ml.training import Course
 from ml.trial import Trial
-from twin.errors import BadRequest, Conflict, NotFound
+from twin.errors import BadRequest, Conflict, NotFound, Unavailable
 from twin.nearest import nearest
 
 TRUE, FALSE = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
@@ -73,7 +73,16 @@ class Task:
     learnt: Callable[[DataSet, Any], DataSet] = lambda data, options: data
 
     def load(self) -> Any:
-        return import_module(self.module)
+        """
+        Raises:
+            Unavailable: this Twinloop was built without it.
+        """
+        try:
+            return import_module(self.module)
+        except ModuleNotFoundError as error:
+            if error.name != self.module:
+                raise
+            raise Unavailable(f"{self.module} is not part of this Twinloop", "use a newer one") from None
 
 
 def _train(module: Any, material: Material, options: Any, seed: int, course: Course) -> ModelFile:

@@ -12,6 +12,7 @@ import numpy as np
 
 from control import model_audit
 from control.places import LEDGER, MODELS
+from ledger.errors import LedgerError
 from ml.model_file import ModelFile
 from ml.registry import Promotion, Registry, plain, trail
 from ml.stages import Life
@@ -29,6 +30,8 @@ def carry(registry: Registry) -> str:
         made = model_audit.record_stopped(data)
     except Unavailable:
         return "the running server makes it a ledger entry"
+    except LedgerError as error:  # the promotion is done; its entry is made with the next one, or by the server
+        return f"the ledger takes no entry now: {error}"
     return f"{made} ledger entries made" if made else ""
 
 

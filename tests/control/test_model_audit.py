@@ -9,6 +9,7 @@ from pathlib import Path
 from control import model_audit
 from control.evidence import MODEL, Evidence
 from control.model_audit import MARK, Promotions, check_promotions, record_stopped, waits
+from control.models import carry
 from control.places import LEDGER, MODELS
 from ledger.entry import Entry, decode, encode
 from ledger.log import Log
@@ -101,3 +102,12 @@ def test_an_auditor_finds_what_was_changed_forged_or_removed(tmp_path: Path) -> 
     assert changed[0]["what"] == "it is not what the ledger recorded"
     assert len(check_promotions([], entries)) == 3
     assert model_audit.entry(record[3])["n"] == 3
+
+
+def test_a_ledger_that_takes_nothing_does_not_undo_a_promotion(tmp_path: Path) -> None:
+    a_ledger(tmp_path)
+    registry, _, _ = two(tmp_path / MODELS)
+    with Log.open(tmp_path / LEDGER):  # somebody else writes
+        assert "takes no entry now" in carry(registry)
+    assert carry(registry) == "3 ledger entries made" and carry(registry) == ""
+    assert carry(Registry(tmp_path / "elsewhere")) == ""
