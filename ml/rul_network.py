@@ -84,7 +84,7 @@ class Member(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         told = inputs[:, : self.shape.statistics]  # (B, S)
         if self.shape.window:
-            raw = inputs[:, self.shape.statistics :].view(len(inputs), self.shape.window, -1)  # (B, W, C)
+            raw = inputs[:, self.shape.statistics :].reshape(-1, self.shape.window, self.shape.columns)  # (B, W, C)
             seen = torch.relu(self.first(raw.transpose(1, 2)))  # (B, H, W / 2)
             seen = torch.relu(self.second(seen))  # (B, H, W / 4)
             told = torch.cat([told, seen.flatten(1)], dim=1)  # (B, S + H W / 4)
