@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from ml.records import DataSet, Record
+from ml.records import Record
 from ml.scaling import Scaler
 from twin.errors import BadRequest
 from twin.nearest import nearest
@@ -172,10 +172,6 @@ class FeatureSet:
             for first, after in itertools.pairwise(edges)
         ]
         return np.concatenate(parts)
-
-    def of_all(self, data: DataSet) -> list[Array]:
-        """Record by record, after bringing the columns into order."""
-        return [self.of(record) for record in data.having(self.columns).records]
 
     def start(self, devices: int) -> State:
         """What `devices` devices are to remember, before their first samples."""

@@ -7,7 +7,7 @@ tells quantiles that never cross; their mean is the forecast.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -138,12 +138,11 @@ def fit_member(
     levels = torch.tensor(LEVELS)
     steps = max(1, min(pace.steps, pace.passes * len(x) // pace.rows))
     optimiser = torch.optim.AdamW(member.parameters(), lr=pace.rate, weight_decay=pace.decay)
-    for step in range(steps):
+    for step, batch in zip(range(steps), _batches(len(x), pace.rows, chance), strict=False):
         if step % TOLD == 0:
             course.at(step / steps, f"step {step} of {steps}")
         for group in optimiser.param_groups:
             group["lr"] = pace.rate * _warmth(step / steps)
-        batch = torch.randint(len(x), (pace.rows,), generator=chance)
         quantiles = member(x[batch])  # (B, Q)
         gap = y[batch, None] - quantiles  # (B, Q)
         pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean()
@@ -160,3 +159,10 @@ def _warmth(share: float) -> float:
     if share < RISE:
         return 0.04 + 0.96 * share / RISE
     return 0.5 * (1.0 + math.cos(math.pi * (share - RISE) / (1.0 - RISE)))
+
+
+def _batches(count: int, rows: int, chance: torch.Generator) -> Iterator[Tensor]:
+    """Places of rows, shuffled anew after each pass, without end; a rest smaller than a batch waits for the next pass."""
+    rows = min(rows, count)
+    while True:
+        yield from torch.randperm(count, generator=chance)[: count // rows * rows].view(-1, rows)

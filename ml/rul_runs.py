@@ -12,11 +12,12 @@ from ml.features import FeatureSet, rows
 from ml.records import DataSet, Record
 from ml.rul_model import ready
 from ml.scaling import Scaler, fit_scaler
-from twin.errors import BadRequest
+from twin.errors import BadRequest, LimitExceeded
 
 Array = NDArray[np.float64]
 RUNS_MIN = 10  # a margin that holds 90 % takes nine held-out devices at least
 ROWS_MIN = 5  # samples of a run: fewer have no trend
+NUMBERS_MAX = 150_000_000  # features of all rows: 1.2 GB, and as much again for each of two copies
 DRAWS = 20  # moments of each held-out run at which it is asked, as if it were cut there
 STRAIGHT = 1e-9  # of its span: how near a column lies to a straight line in time if it counts time
 DISTINCT = 0.05  # of a column's correlation with what is left: below, it tells nothing of wear
@@ -44,9 +45,8 @@ def restarted(data: DataSet, starts: int, rng: np.random.Generator) -> DataSet:
     Means over a short past look different from those over a long one. In a whole run the past is as long as the age, so a
     model would learn the age from it: a counter by the back door, and wrong for a device that is first met in mid-life.
     """
-    again = [
-        r.between(int(rng.integers(1, len(r) - ROWS_MIN + 1)), len(r)) for _ in range(starts) for r in data.records
-    ]
+    long = [r for r in data.records if len(r) > ROWS_MIN]
+    again = [r.between(int(rng.integers(1, len(r) - ROWS_MIN + 1)), len(r)) for _ in range(starts) for r in long]
     return replace(data, records=tuple(again))
 
 
@@ -140,9 +140,17 @@ class Rows:
 
     @classmethod
     def of(cls, data: DataSet, again: DataSet, features: FeatureSet, window: int, cap: float) -> Self:
-        """Of the runs, all; of those that start later, as much as differs from them: until windows are full."""
+        """Of the runs, all; of those that start later, as much as differs from them: until windows are full.
+
+        Raises:
+            LimitExceeded: more than NUMBERS_MAX numbers.
+        """
         records = (*data.records, *again.records)
         reach = [len(r) for r in data.records] + [min(len(r), features.reach) for r in again.records]
+        if sum(reach) * len(features.rows) > NUMBERS_MAX:
+            raise LimitExceeded(
+                f"{sum(reach):,} rows of {len(features.rows)} features", "fewer runs, columns or windows, or no window"
+            )
         each = [features.of(r)[:n] for r, n in zip(records, reach, strict=True)]
         left = [np.minimum(cap, life_left(r))[:n] / cap for r, n in zip(records, reach, strict=True)]
         told = DataSet(

@@ -15,7 +15,7 @@ from ml.records import DataSet, Record
 from ml.rul import RulOptions, evaluate, train
 from ml.rul_model import NETWORK, RIDGE, LifeModel, Margins, fit_margins
 from ml.rul_network import LEVELS
-from ml.rul_runs import telling, truncated
+from ml.rul_runs import restarted, telling, truncated
 from ml.tables import Roles, read_column
 from ml.tables import read as read_table
 from ml.training import Cancelled, Course
@@ -107,6 +107,30 @@ def test_no_value_in_a_window_is_no_life_and_a_value_never_seen_is_told_unsure(l
     assert not dark.sure[35:].any()
     assert strange.sure[:40].mean() > 0.9 and not strange.sure[40:].any()
     assert np.isfinite(some.life[2:]).all()
+
+
+def test_a_pump_first_met_in_mid_life_is_not_taken_for_a_young_one() -> None:
+    whole = pumps(100, 6)
+    met = DataSet(whole.columns, tuple(r.between(len(r) - 45, len(r) - 15) for r in whole.records))
+    error = []
+    for starts in (0, 2):
+        options = replace(QUICK, windows=(5, 15, 60), model="network", starts=starts)
+        told = LifeModel.from_file(train(pumps(40, 1), options, 2, Course())).of(met)
+        error.append(float(np.mean([abs(t.life[-1] - 15.0) for t in told])))
+    assert error[1] < 0.8 * error[0] and error[1] < 6
+
+
+def test_runs_cut_or_started_later_keep_their_days_and_what_was_left() -> None:
+    data = pumps(30, 3)
+    data = replace(data, records=(*data.records[1:], data.records[0].between(0, 5)))
+    cut, left = truncated(data, 1)
+    again = restarted(data, 2, np.random.default_rng(1))
+    assert len(again.records) == 58  # the run of five samples has no later start
+    for run, short, days in zip(data.records, cut.records, left, strict=True):
+        assert 5 <= len(short) <= len(run) and days == len(run) - len(short)
+    for late in again.records:
+        run = data.records[data.devices.index(late.device)]
+        assert 5 <= len(late) < len(run) and np.array_equal(run.values[-len(late) :], late.values)
 
 
 def test_columns_that_count_time_or_tell_nothing_are_left_out_by_name() -> None:
