@@ -32,6 +32,7 @@ from twin.nearest import nearest
 
 CHAMPION = "pca"
 COLUMNS_MAX = 256  # a covariance of more needs more good data than there ever are
+WEIGHTS_MAX = 30_000_000  # of all devices' forecasts together: 240 MB
 GOOD_MIN = 120  # rows of each record: 75 to fit, 45 to see how good data wander
 CONTEST = 0.4  # of the good rows, at their end, into which anomalies are planted
 Array = NDArray[np.float64]
@@ -182,15 +183,15 @@ def judged(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures over the samples after the good rows, and what they were made of, by device. No verdict counts as good."""
     late = [(v.score[options.good_rows :], v.flagged[options.good_rows :]) for v in scored(model, data)]
-    names = [r.device for r in data.records]
-    rows = {
-        name: _counts(*v, t, options.buffer) for name, v, t in zip(names, late, truth, strict=True)
-    }  # fmt: skip
+    rows = [
+        {"device": record.device, **_counts(*v, t, options.buffer)}
+        for record, v, t in zip(data.records, late, truth, strict=True)
+    ]
     figures = _figures(rows)
-    unseen = {name: row for name, row in rows.items() if name not in options.development}
+    unseen = [row for row in rows if row["device"] not in options.development]
     if options.development and unseen:
         figures |= {f"{name} (unseen)": value for name, value in _figures(unseen).items()}
-    return figures, {"devices": rows, "limit": float(model.manifest.metrics["limit"])}
+    return figures, {"records": rows, "limit": float(model.manifest.metrics["limit"])}
 
 
 def _counts(score: Array, flags: NDArray[np.bool_], truth: NDArray[np.bool_], buffer: int) -> dict[str, float]:
@@ -210,9 +211,9 @@ def _area(score: Array, truth: NDArray[np.bool_]) -> float:
     return ranked(_ranking(score), truth)
 
 
-def _figures(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    hit, wrong, missed, quiet = (sum(r[name] for r in rows.values()) for name in ("hit", "wrong", "missed", "quiet"))
-    areas, volumes = [r["area"] for r in rows.values()], [r["vus_pr"] for r in rows.values()]
+def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    hit, wrong, missed, quiet = (sum(r[name] for r in rows) for name in ("hit", "wrong", "missed", "quiet"))
+    areas, volumes = [r["area"] for r in rows], [r["vus_pr"] for r in rows]
     return {
         "f1": 2 * hit / max(2 * hit + wrong + missed, 1), "false_alarms": wrong / max(wrong + quiet, 1),
         "missed": missed / max(hit + missed, 1), "file_area": _mean(areas), "vus_pr": _mean(volumes),
@@ -275,6 +276,12 @@ def _parts(good: DataSet, options: AnomalyOptions, bare: Statistic, seed: int, c
     if options.kind != "ridge":
         parts["pca"] = Pca.fit(good, bare)
     if options.kind != "pca":
+        inputs = options.window * len(good.columns)
+        if (len(good.devices) + 1) * (inputs + 1) * len(good.columns) > WEIGHTS_MAX:
+            raise BadRequest(
+                f"{len(good.devices)} devices with a window of {options.window} × {len(good.columns)} columns each",
+                "a shorter window, fewer columns or kind pca",
+            )
         shape = Shape(options.window, options.hidden if options.kind == "network" else 0, options.fleet_rows)
         parts["residual"] = Residual.fit(good, shape, seed, course, bare)
     return parts
@@ -285,6 +292,13 @@ def _truth(data: DataSet, options: AnomalyOptions) -> list[NDArray[np.bool_]]:
     short = [r.device for r in data.records if len(r) <= options.good_rows]
     if short:
         raise BadRequest(f"{short[0]} has no row after the first {options.good_rows}", "fewer good_rows")
+    for record in data.records:
+        unknown = np.flatnonzero(~np.isfinite(record.values[options.good_rows :, place]))
+        if len(unknown):
+            raise BadRequest(
+                f"{record.device}, row {options.good_rows + unknown[0] + 1}: {options.label} is empty",
+                "0 or 1 in each row",
+            )
     return [r.values[options.good_rows :, place] > 0.5 for r in data.records]
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ml.training import Course, seeded
 
-EPOCHS_MAX = 30
-PATIENCE = 4  # epochs without gain on the devices held out
-BATCH = 256
-RATE, DECAY = 2e-3, 1e-2
+EPOCHS_MAX = 60
+PATIENCE = 8  # epochs without gain on the devices held out
+BATCH = 64
+RATE, DECAY = 1e-2, 1e-3
 HELD = 0.2
 SQUASH = 3.0  # spreads; beyond, inputs say little more
 Array = NDArray[np.float64]

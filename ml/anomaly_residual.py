@@ -85,7 +85,7 @@ class Residual:
 
     def forecast(self, inputs: Array, row: NDArray[np.intp] | np.intp) -> Array:
         """Of one device, or each of its own. (N, W * C), () or (N,) -> (N, C), scaled."""
-        weights = self.weights[row]
+        weights = self.weights[_slice(row)]
         told = _linear(inputs, weights) if weights.ndim == 2 else _linear(inputs[:, None], weights)[:, 0]
         return told if self.network is None else told + self.network.forecast(inputs)
 
@@ -151,14 +151,9 @@ def held(scaled: Array) -> Array:
 
 def ridge(inputs: Array, targets: Array) -> Array:
     """(N, K), (N, C) NaN where missing -> (K + 1, C); each column from the samples in which it was measured."""
-    known = np.isfinite(targets)
     weights = np.zeros((inputs.shape[1] + 1, targets.shape[1]))
-    patterns, which = np.unique(known.T, axis=0, return_inverse=True)  # columns that miss the same samples
-    for k, pattern in enumerate(patterns):
-        if not pattern.any():
-            continue
-        columns = which.reshape(-1) == k
-        x, y = inputs[pattern], targets[pattern][:, columns]
+    for rows, columns in _measured(targets):
+        x, y = inputs[rows], targets[np.ix_(rows, columns)]
         centre, level = x.mean(axis=0), y.mean(axis=0)
         square = (x - centre).T @ (x - centre) + RIDGE * np.eye(x.shape[1])
         slope = np.linalg.solve(square, (x - centre).T @ (y - level))
@@ -168,13 +163,26 @@ def ridge(inputs: Array, targets: Array) -> Array:
 
 def _adapted(inputs: Array, left: Array, fleet_rows: int) -> Array:
     """What a device adds to the fleet's weights, for what those leave. (N, K), (N, C) NaN where missing -> (K + 1, C)."""
-    known = np.isfinite(left)
     more = np.zeros((inputs.shape[1] + 1, left.shape[1]))
-    for column in range(left.shape[1]):
-        rows = known[:, column]
-        x = np.concatenate([inputs[rows], np.ones((rows.sum(), 1))], axis=1)
-        more[:, column] = np.linalg.solve(x.T @ x + fleet_rows * np.eye(x.shape[1]), x.T @ left[rows, column])
+    for rows, columns in _measured(left):
+        x = np.concatenate([inputs[rows], np.ones((len(rows), 1))], axis=1)
+        square = x.T @ x + fleet_rows * np.eye(x.shape[1])
+        more[:, columns] = np.linalg.solve(square, x.T @ left[np.ix_(rows, columns)])
     return more
+
+
+def _measured(targets: Array) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Columns that were measured in the same samples, with these samples: (rows, columns)."""
+    patterns, which = np.unique(np.isfinite(targets).T, axis=0, return_inverse=True)
+    found = [(np.flatnonzero(p), np.flatnonzero(which.reshape(-1) == k)) for k, p in enumerate(patterns)]
+    return [(rows, columns) for rows, columns in found if len(rows)]
+
+
+def _slice(row: NDArray[np.intp] | np.intp) -> NDArray[np.intp] | np.intp | slice:
+    """Rows that follow each other need no copy: of 10,000 devices it is 50 MB."""
+    if isinstance(row, np.ndarray) and row.size and (np.diff(row) == 1).all():
+        return slice(int(row[0]), int(row[-1]) + 1)
+    return row
 
 
 def _linear(inputs: Array, weights: Array) -> Array:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ml.anomaly import AnomalyOptions, contest, detector, evaluate, judged, scored, train
+from ml.anomaly_residual import Residual, Shape
 from ml.anomaly_statistic import Statistic
 from ml.model_file import read, write
-from ml.records import DataSet
+from ml.records import DataSet, Record
 from ml.tables import Roles
 from ml.tables import read as read_table
 from ml.training import Cancelled, Course
@@ -108,6 +109,23 @@ def test_a_contribution_is_what_the_distance_loses_without_the_column() -> None:
         np.testing.assert_allclose(told.contribution[:, column], lost, atol=1e-9)
 
 
+def test_a_network_forecasts_what_no_line_can_and_stays_out_where_a_line_does() -> None:
+    rng = np.random.default_rng(8)
+    bent, straight = np.zeros((3, 500, 1)), np.zeros((3, 500, 1))
+    for t in range(1, 500):
+        bent[:, t] = 1.5 * np.cos(3 * bent[:, t - 1]) + rng.normal(0, 0.2, (3, 1))
+        straight[:, t] = 0.8 * straight[:, t - 1] + rng.normal(0, 1, (3, 1))
+    left = {}
+    for name, made in (("bent", bent), ("straight", straight)):
+        data = DataSet(("x",), tuple(Record(f"d{k}", np.arange(500.0), v) for k, v in enumerate(made)))
+        for hidden in (0, 32):
+            shape = Shape(2, hidden, 1_000_000)
+            fitted = Residual.fit(data, shape, 1, Course(), Statistic(np.ones(1), np.zeros((1, 0)), 1.0, 0.1))
+            left[name, hidden] = fitted.residual_scaler.deviation[-1, 0]
+    assert left["bent", 32] < 0.8 * left["bent", 0]
+    assert left["straight", 32] > 0.95 * left["straight", 0]
+
+
 def test_a_column_that_rested_in_the_good_rows_still_gives_alarm_when_it_moves() -> None:
     data = pumps()
     data.records[0].values[:600, 0] = 50.0
@@ -140,9 +158,9 @@ def test_settings_seen_before_are_told_apart_and_raw_counts_make_the_figures() -
     options = replace(FAST, development=("pump_0", "pump_1"))
     trial = evaluate(data, options, (0, 1), Course())
     assert trial.floor_model == "pca" and trial.floor["f1 of flagging everything"] == pytest.approx(2 * 0.3 / 1.3)
-    rows = trial.seeds[0].raw["devices"]
-    assert list(rows) == [f"pump_{k}" for k in range(6)]
-    wrong, quiet = (sum(rows[f"pump_{k}"][name] for k in range(2, 6)) for name in ("wrong", "quiet"))
+    rows = trial.seeds[0].raw["records"]
+    assert [row["device"] for row in rows] == [f"pump_{k}" for k in range(6)]
+    wrong, quiet = (sum(row[name] for row in rows[2:]) for name in ("wrong", "quiet"))
     assert trial.mean("false_alarms (unseen)") == pytest.approx(wrong / (wrong + quiet))
     assert trial.mean("file_area") > 0.85 and trial.mean("missed") < 0.4
     assert "pump_0, pump_1" in trial.protocol and "400 rows" in trial.protocol
@@ -186,6 +204,16 @@ def test_wrong_columns_units_and_settings_are_refused_with_the_fix() -> None:
         evaluate(data, FAST, (0,), Course())
     with pytest.raises(BadRequest, match="no row after"):
         evaluate(leaking(pumps(2, 400), 300, 350), FAST, (0,), Course())
+    unknown = leaking(pumps(2), 600, 750)
+    unknown.records[1].values[500, 4] = np.nan
+    with pytest.raises(BadRequest, match="pump_1, row 501: anomaly is empty"):
+        evaluate(unknown, FAST, (0,), Course())
+    with pytest.raises(BadRequest, match="shorter window"):
+        many = tuple(
+            replace(data.records[0], device=f"p{k}", values=np.tile(data.records[0].values, 5)) for k in range(800)
+        )
+        wide = DataSet(tuple(f"c{k}" for k in range(20)), many)
+        train(wide, AnomalyOptions(window=100), 0, Course())
     with pytest.raises(BadRequest, match=r"pcaa.*pca"):
         AnomalyOptions(kind="pcaa")
     with pytest.raises(BadRequest, match=r"false_alarms = 0\.9"):
