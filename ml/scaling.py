@@ -45,9 +45,12 @@ class Scaler:
         return nearest
 
     def scaled(self, values: Array) -> Array:
-        """(T, C) -> (T, C), NaN where NaN."""
+        """(T, C) -> (T, C), NaN where NaN, and all of a row whose condition is not known."""
         k = self.condition(values)
-        return (values - self.mean[k]) / self.deviation[k]
+        scaled = (values - self.mean[k]) / self.deviation[k]
+        if len(self.centres) > 1:
+            scaled[~np.isfinite(values[:, self.settings]).all(axis=1)] = np.nan
+        return scaled
 
     def restored(self, scaled: Array, values: Array) -> Array:
         """What `scaled` was made of, under the conditions of `values`."""
