@@ -8,7 +8,7 @@ import torch
 
 from ml.contest import blocks, judge
 from ml.intervals import Adaption, excess, margin, rising
-from ml.scores import coverage, flagged, late_penalty, pinball, ranked, rmse
+from ml.scores import coverage, events, flagged, late_penalty, pinball, ranked, rmse, volume
 from twin.errors import BadRequest
 
 
@@ -38,6 +38,37 @@ def test_the_area_is_the_chance_to_rank_right_and_ties_count_half() -> None:
     score, truth = rng.integers(0, 6, 300).astype(float), rng.random(300) < 0.4
     pairs = score[truth][:, None] - score[~truth][None]
     assert ranked(score, truth) == pytest.approx((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
+
+
+def test_without_a_buffer_the_volume_is_the_average_precision_times_the_share_of_events_met() -> None:
+    truth = np.array([0, 1, 1, 0], bool)
+    # flagged in turn: 1 (hit), 3 (wrong), 2 (hit), 0: precision 1, 1/2, 2/3, 1/2 at recall 1/2, 1/2, 1, 1
+    assert volume(np.array([0.1, 0.9, 0.5, 0.7]), truth, 0) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    two = np.array([1, 0, 1, 0], bool)  # one event of two is met at first: recall 1/2 * 1/2, then 1 * 1
+    assert volume(np.array([0.9, 0.1, 0.5, 0.2]), two, 0) == pytest.approx(0.25 * 1 + 0.75 * 1)
+    assert volume(np.array([0.9, 0.1, 0.9, 0.2]), two, 0) == pytest.approx(1.0)
+    assert volume(np.zeros(4), two, 0) == pytest.approx(0.5)  # ties are flagged together
+    assert np.isnan(volume(np.zeros(4), np.zeros(4, bool), 0))
+
+
+def test_an_alarm_beside_an_event_counts_for_something_within_the_buffer() -> None:
+    truth, score = np.array([0, 0, 1, 0, 0], bool), np.array([0.0, 0.9, 0.8, 0.0, 0.0])
+    near = np.sqrt(0.5)  # buffer 2: one sample on either side is worth sqrt(1 - 1/2), positives (1 + 1 + 2 near) / 2
+    positives = 1 + near
+    first, second, all_ = near / positives, (1 + near) / positives, 1.0
+    area = first * near + (second - first) * (1 + near) / 2 + (all_ - second) * (1 + 2 * near) / 5
+    sharp = 0.0 * 1 + 1.0 * 0.5  # buffers 0 and 1 reach no neighbour: the second flag is the first hit
+    assert volume(score, truth, 0) == pytest.approx(sharp)
+    assert volume(score, truth, 2) == pytest.approx((2 * sharp + area) / 3)
+    assert events(np.array([1, 1, 0, 1], bool)) == [(0, 2), (3, 4)]
+
+
+def test_the_volume_of_chance_is_the_share_of_anomalies_and_of_a_perfect_score_one() -> None:
+    rng, truth = np.random.default_rng(7), np.arange(4000) % 1000 < 300
+    assert volume(rng.random(4000), truth, 0) == pytest.approx(0.3, abs=0.03)
+    assert volume(truth.astype(float), truth, 0) == 1.0
+    late = volume(np.roll(truth, 10).astype(float), truth, 40)
+    assert volume(np.roll(truth, 100).astype(float), truth, 40) < late < 1.0
 
 
 def test_quantiles_never_cross_whatever_the_network_says() -> None:
