@@ -38,6 +38,7 @@ from control.leases import Leases
 from control.live import LiveTwin
 from control.lookahead_store import LookaheadStore
 from control.lookout import Lookout
+from control.model_audit import Promotions
 from control.northbound import Northbound, Sources
 from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOOKAHEAD_FILE, PKI, PREDICTIONS_FILE, only_one
 from control.plants import read_plant
@@ -146,6 +147,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
 
         lookout = Lookout(live, runner, lookahead_store, evidence, clock, _identity, busy)
         branches = Branches(live, whatifs, clock)
+        promotions = Promotions(config.data, evidence)
         questions = Questions(live, store, commands, branches)
         closing.callback(questions.close)
         graph = LiveGraph(live, graph_store, evidence, clock, set_aside)
@@ -172,6 +174,7 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             preflight.run(commands.get),
             whatifs.run(),
             lookout.run(),
+            promotions.run(),
             imports.run(),
             northbound.run(),
             watch.run(),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from ml.ridge import Ridge
 from ml.scaling import Scaler, fit_scaler
 from ml.scores import coverage, mae, mse, pinball
 from ml.training import Course
-from ml.trial import Seed, Trial
+from ml.trial import KEPT_MAX, Seed, Trial, kept
 from ml.windows import Windows, parts, windows
 from twin.errors import BadRequest
 
@@ -156,7 +157,8 @@ def evaluate(data: DataSet, options: ForecastOptions, seeds: Sequence[int], cour
         )
         test = _joined(cut, options, 1, model.scaler)
         figures = _figures(model, test)
-        found.append(Seed(seed, figures, time.monotonic() - begun, _told(verdict)))
+        raw = {**_told(verdict), **_farthest(model, test, data.columns)}
+        found.append(Seed(seed, figures, time.monotonic() - begun, raw))
         floor = _figures(dataclasses.replace(model, network=None), test)
     rows = [round(share * (options.rows or len(cut.records[0]))) for share in options.shares]
     protocol = (
@@ -166,6 +168,15 @@ def evaluate(data: DataSet, options: ForecastOptions, seeds: Sequence[int], cour
     )
     return Trial(TASK, "ridge challenged by forecaster" if options.network else "ridge", data.hash()[:12], protocol, found,
                  {name: floor[name] for name in ("mse", "mae")}, "ridge")  # fmt: skip
+
+
+def _farthest(model: ForecastModel, test: Windows, columns: Sequence[str]) -> dict[str, Any]:
+    """What was told of the last step ahead, column after column."""
+    some = np.unique(np.linspace(0, len(test.seen) - 1, min(KEPT_MAX, len(test.seen))).astype(np.intp))
+    mean, quantiles = model.scaled(test.seen[some])
+    truth, told = test.ahead[some, -1].T.ravel(), mean[:, -1].T.ravel()  # (C N,)
+    low, high = quantiles[:, -1, :, 0].T.ravel(), quantiles[:, -1, :, -1].T.ravel()
+    return kept(truth, told, low, high, np.repeat(columns, len(some)).tolist(), COVERED, "column")
 
 
 def _figures(model: ForecastModel, test: Windows) -> dict[str, float]:

@@ -91,8 +91,9 @@ def read(path: Path) -> ModelFile:
     if not path.is_file():
         raise NotFound(f"no model file {path}")
     with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(PICKLES):
+        start = file.read(9)
+    # A safetensors file begins with the length of its header, whose first byte may be that of a pickle, then "{".
+    if start.startswith(PICKLES) and start[8:] != b"{":
         raise BadRequest(f"{path} is a pickle: opening it may run anything", "models are safetensors files")
     if path.stat().st_size > BYTES_MAX:
         raise BadRequest(f"{path} has more than {BYTES_MAX >> 20} MB", "no model of ours is so large")

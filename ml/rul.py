@@ -26,7 +26,7 @@ from ml.rul_runs import Held, Rows, checked, feature_set, restarted, telling, tr
 from ml.scaling import fit_scaler
 from ml.scores import coverage, late_penalty, rmse
 from ml.training import Course, seeded
-from ml.trial import Seed, Trial
+from ml.trial import Seed, Trial, kept
 from twin.errors import BadRequest
 
 Array = NDArray[np.float64]
@@ -245,6 +245,7 @@ def _scored(model: LifeModel, test: DataSet, left: Array) -> tuple[dict[str, flo
         "devices": [r.device for r in test.records], "left": left.tolist(), "life": life.tolist(), "low": low.tolist(),
         "high": high.tolist(), "sure": [bool(t.sure[0]) for t in told],
     }  # fmt: skip
+    raw |= kept(truth, life, low, high, raw["devices"])
     figures = {
         "rmse": rmse(life, truth), "rmse_uncapped": rmse(life, np.where(known, left, np.nan)),
         "score": late_penalty(life[known], truth[known]), "coverage": coverage(low, high, truth),

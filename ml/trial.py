@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+KEPT_MAX = 2_000  # single results of a seed: what a person looks at; figures are of all
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,24 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         told = {name: {"mean": self.mean(name), "sd": self.spread(name)} for name in self.figures}
         return {**asdict(self), "seeds": [asdict(s) for s in self.seeds], "figures": told}
+
+
+def kept(
+    truth: Array, told: Array, low: Array | None = None, high: Array | None = None,
+    device: Sequence[str] | None = None, level: float = 0.9, by: str = "device", most: int = KEPT_MAX,
+) -> dict[str, Any]:  # fmt: skip
+    """Single results for `Seed.raw`, evenly thinned, each (N,): what a report plots.
+
+    Args:
+        low, high: of the interval that promises `level`. device: whose each is; `by`: what that is called.
+    """
+    places = np.unique(np.linspace(0, max(0, len(truth) - 1), min(most, len(truth))).astype(np.intp)).tolist()
+    columns = {"truth": truth, "told": told, "low": low, "high": high}
+    found: dict[str, Any] = {n: [_plain(v[k]) for k in places] for n, v in columns.items() if v is not None}
+    if device is not None:
+        found["device"] = [device[k] for k in places]
+    return {**found, "level": level, "by": by, "of": len(truth)}
+
+
+def _plain(value: np.float64) -> float | None:
+    return float(value) if np.isfinite(value) else None

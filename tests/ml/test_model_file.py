@@ -57,3 +57,13 @@ def test_pickles_are_refused_before_they_are_opened(tmp_path: Path) -> None:
         read(tmp_path / "c")
     with pytest.raises(NotFound):
         read(tmp_path / "d")
+
+
+def test_no_model_is_taken_for_a_pickle_whatever_the_length_of_its_manifest(tmp_path: Path) -> None:
+    first_bytes = set()
+    for letters in range(0, 300, 4):
+        model = replace(MADE, manifest=replace(MADE.manifest, settings={"name": "x" * letters}))
+        write(tmp_path / "m", model)
+        first_bytes.add((tmp_path / "m").read_bytes()[0])
+        assert read(tmp_path / "m").hash == model.hash
+    assert 0x80 in first_bytes
