@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import model_file
+from ml import anomaly, model_file, rul_model
 from ml.records import DataSet, Record
 from tests.control.test_cli_learn import Run, a_file, run
 from tests.ml.test_edge import lives
@@ -65,6 +65,9 @@ def test_remaining_life_takes_a_test_set_and_its_labels(tmp_path: Path, run: Run
     found = plain(run, "evaluate", "rul", *files, "--truth", tmp_path / "left.txt", *ROLES, *words)
     assert "12 test records cut before failure, labels given" in str(found["protocol"])
     assert len(found["seeds"]) == 2 and len(found["seeds"][0]["raw"]["truth"]) == 12  # type: ignore[arg-type, index]
+    made = plain(run, "train", "rul", files[0], *ROLES, *words[:8], "--registry", tmp_path / "models")
+    model = rul_model.LifeModel.from_file(model_file.read(Path(str(made["file"]))))
+    assert len(model.of(cut)) == 12  # tables of drift in the file do not disturb it
     (tmp_path / "left.txt").write_text("1\n2\n")
     code, _, err = run("evaluate", "rul", *files, "--truth", tmp_path / "left.txt", *ROLES, *words)
     assert code == 2 and "2 labels for 12 test records" in err
@@ -82,7 +85,10 @@ def test_anomalies_are_learnt_without_their_label(tmp_path: Path, run: Run) -> N
     found = plain(run, "evaluate", "anomaly", file, *words, "--seeds", 1)
     assert found["figures"]["f1"]["mean"] > 0.8  # type: ignore[index, call-overload]
     plain(run, "train", "anomaly", file, *words, "--out", tmp_path / "a.safetensors")
-    assert model_file.read(tmp_path / "a.safetensors").manifest.columns == ("a", "b", "c")
+    kept = model_file.read(tmp_path / "a.safetensors")
+    assert kept.manifest.columns == ("a", "b", "c") and "drift.quantiles" in kept.tensors
+    late = DataSet(("a", "b", "c"), tuple(Record(r.device, r.time_s, r.values[:, :3]) for r in records))
+    assert sum(int(v.flagged.sum()) for v in anomaly.scored(kept, late)) > 300
     code, _, err = run("evaluate", "anomaly", file, *ROLES, "--label", "bd")
     assert code == 2 and "bad" in err
 

@@ -14,7 +14,7 @@ from control.places import LEDGER, MODELS
 from ledger.entry import Entry, decode, encode
 from ledger.log import Log
 from ledger.verify import verify
-from ml.registry import RECORD
+from ml.registry import RECORD, Registry
 from tests.control.plants import until
 from tests.ml.test_registry import a_model, contest, two
 
