@@ -28,7 +28,7 @@ from ml.stages import Contest
 from ml.tables import Roles
 from ml.training import Course
 from ml.trial import Trial
-from twin.errors import BadRequest, Conflict, NotFound, Unavailable
+from twin.errors import BadRequest, Conflict, NotFound, Unavailable, WrongUnit
 from twin.nearest import nearest
 
 TRUE, FALSE = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
@@ -330,6 +330,7 @@ def contest(registry: Registry, model: str, given: Material) -> Contest | None:
         return None
     rivals = registry.read(best.model), registry.read(life.model)
     for rival, word in zip(rivals, ("champion", "challenger"), strict=True):
+        same_units(rival, given.data)
         if (share := seen.shared(rival, given.data)) > seen.SHARED_MAX:
             raise BadRequest(f"the {word} was trained on about {share:.0%} of these rows", "hold out other data")
     row = task(life.task)
@@ -341,6 +342,17 @@ def contest(registry: Registry, model: str, given: Material) -> Contest | None:
         raise BadRequest(f"{len(units)} devices or blocks to compare on", f"{UNITS_MIN} or more")
     verdict = judge(np.array([first[u] for u in units]), np.array([second[u] for u in units]))
     return Contest(verdict, best.model, given.data.hash())
+
+
+def same_units(model: ModelFile, data: DataSet) -> None:
+    """
+    Raises:
+        WrongUnit: a column is in another unit than in training. Files tell no units: there drift shows it.
+    """
+    known = dict(zip(model.manifest.columns, model.manifest.units, strict=False))
+    for name, unit in zip(data.columns, data.units, strict=False):
+        if unit and known.get(name) and known[name] != unit:
+            raise WrongUnit(f"{name} is in {unit}, the model knows it in {known[name]}", "convert it, or train anew")
 
 
 def edge(registry: Registry, model: str, file: Path) -> list[Written]:
@@ -363,4 +375,5 @@ def edge(registry: Registry, model: str, file: Path) -> list[Written]:
 def drifted(registry: Registry, model: str, data: DataSet) -> list[Drift]:
     """Of each input whether it is still what the model learned from."""
     found = registry.read(registry.find(model).model)
+    same_units(found, data)
     return Inputs.from_tensors(found.manifest.columns, found.tensors).compare(data)

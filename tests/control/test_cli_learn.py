@@ -22,10 +22,12 @@ from ledger.log import Log
 from ml import model_file
 from ml.edge import Edge
 from ml.records import DataSet, Record
+from ml.training import Course
 from tests.control.test_model_audit import a_ledger
 from tests.control.test_plant_data import a_history, pumps
 from tests.ml import stand_in
 from tests.ml.stand_in import a_walk
+from twin.errors import WrongUnit
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -215,6 +217,15 @@ def test_drift_of_inputs_is_an_exit_code(tmp_path: Path, run: Run, rivals: tuple
         "models", "drift", first, a_file(tmp_path / "moved.csv", moved), *ROLES, "--registry", folder, "--json"
     )
     assert code == 3 and all(d["drifted"] and d["source"] for d in json.loads(out))
+
+
+def test_a_column_in_another_unit_is_refused_before_anything_is_compared() -> None:
+    data = a_walk(2, 50)
+    model = stand_in.train(data, stand_in.StandInOptions(), 1, Course())
+    learning.same_units(model, data)
+    learning.same_units(model, replace(data, units=()))
+    with pytest.raises(WrongUnit, match="flow is in l/s, the model knows it in m3/h"):
+        learning.same_units(model, replace(data, units=("l/s", "degC")))
 
 
 def test_a_model_is_copied_out_whole_and_nothing_is_overwritten(
