@@ -34,6 +34,7 @@ from control.identity import Identity
 from control.leases import Leases
 from control.live import LiveTwin
 from control.lookout import Lookout
+from control.model_audit import Promotions
 from control.northbound import Northbound, Sources
 from control.places import PKI, only_one
 from control.plants import read_plant
@@ -108,6 +109,7 @@ class _Server:
     parts: Parts
     links: Mapping[str, Link]
     northbound: Northbound
+    promotions: Promotions
     watch: metrics.LoopWatch
 
 
@@ -142,7 +144,13 @@ def _server(config: Config, books: Books, clock: Clock, closing: contextlib.Exit
         whatifs=whatifs, identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=books.backups,
         clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
     )  # fmt: skip
-    return _Server(parts, links, Northbound(live.plant.servings, sources, pki), metrics.LoopWatch())
+    return _Server(
+        parts,
+        links,
+        Northbound(live.plant.servings, sources, pki),
+        Promotions(config.data, evidence),
+        metrics.LoopWatch(),
+    )
 
 
 def _live(books: Books, clock: Clock) -> LiveTwin:
@@ -184,6 +192,7 @@ def _running(server: _Server, pki: Path, clock: Clock) -> Sequence[Coroutine[Any
         parts.lookout.run(),
         parts.imports.run(),
         server.northbound.run(),
+        server.promotions.run(),
         server.watch.run(),
         certs.watch(pki, clock),
         _sweep(parts.live),

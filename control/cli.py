@@ -24,9 +24,11 @@ from control.cli_discover import discover
 from control.cli_fleet import fleet
 from control.cli_group import group_app
 from control.cli_history import backup, history_app, restore
+from control.cli_learn import evaluate, train
 from control.cli_lease import lease_app
 from control.cli_lookahead import lookahead_app
 from control.cli_model import model_app, said
+from control.cli_models import models_app
 from control.cli_prediction import prediction, predictions
 from control.cli_twin import graph_app, twin_app
 from control.cli_whatif import whatif_app
@@ -51,6 +53,9 @@ app.add_typer(account_app, name="account")
 app.add_typer(branch_app, name="branch")
 app.add_typer(lookahead_app, name="lookahead")
 app.add_typer(model_app, name="model")
+app.command()(train)
+app.command()(evaluate)
+app.add_typer(models_app, name="models")
 app.add_typer(history_app, name="history")
 app.command()(stop)
 app.command()(discover)

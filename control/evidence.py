@@ -41,6 +41,7 @@ HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
 PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
 LOOKAHEAD = "lookahead"
+MODEL = "model"
 KINDS = (
     "command",
     "lease",
@@ -48,6 +49,7 @@ KINDS = (
     PREDICTION,
     PREDICTION_SCORE,
     LOOKAHEAD,
+    MODEL,
     "point",
     GRAPH,
     HISTORY_BATCH,

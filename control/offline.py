@@ -20,13 +20,15 @@ from control.history_check import check_history
 from control.life_check import Kept, Place, check_lives, read_lives
 from control.lookahead_audit import Row as Step
 from control.lookahead_audit import check_steps, read_steps
-from control.places import COMMANDS_FILE, HISTORY_FILE, LOOKAHEAD_FILE, PREDICTIONS_FILE
+from control.model_audit import check_promotions
+from control.places import COMMANDS_FILE, HISTORY_FILE, LOOKAHEAD_FILE, MODELS, PREDICTIONS_FILE
 from control.prediction_check import Row, check_predictions, read_predictions
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.reader import read_payloads
 from ledger.verify import verify as verify_ledger
-from twin.errors import Unavailable
+from ml.registry import Promotion, Registry
+from twin.errors import BadRequest, Unavailable
 from twin.keyframes import ALWAYS
 from twin.moment import Moment, rebuilt
 from twin.points import Point, Points
@@ -90,7 +92,7 @@ def _twin_and_property(name: str) -> tuple[str, str]:
 
 
 def verify(data: Path) -> dict[str, Any]:
-    """The ledger's own check, of every history batch, command, lease, group, prediction and predicted alarm, as one summary."""
+    """The ledger's own check, and of all that has entries in it: history, commands, predictions, models; one summary."""
     directory = data / "ledger"
     problems: list[dict[str, Any]] = []
     commands: Found = {}
@@ -112,6 +114,11 @@ def verify(data: Path) -> dict[str, Any]:
             steps = read_steps(data / LOOKAHEAD_FILE)
         except sqlite3.Error as error:
             problems.append(_damaged(LOOKAHEAD_FILE, error))
+    promotions: tuple[Promotion, ...] = ()
+    try:
+        promotions = Registry(data / MODELS).record()
+    except BadRequest as error:
+        problems.append(_damaged(MODELS, error))
     report = verify_ledger(directory)
     problems += [dataclasses.asdict(p) for p in report.problems]
     history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
@@ -121,6 +128,7 @@ def verify(data: Path) -> dict[str, Any]:
         problems += check_lives(lives, entries)
         problems += check_predictions(predictions, entries)
         problems += check_steps(steps, entries)
+        problems += check_promotions(promotions, entries)
         history = _check_history(data, list(entries.values()))
     except LedgerError as error:
         problems.append(_damaged("ledger", error))

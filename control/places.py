@@ -19,6 +19,7 @@ COMMANDS_FILE = "commands.sqlite"
 PREDICTIONS_FILE = "predictions.sqlite"
 LOOKAHEAD_FILE = "lookahead.sqlite"
 LEDGER = "ledger"
+MODELS = "models"
 PKI = "pki"
 LOCK_FILE = "lock"
 

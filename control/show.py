@@ -155,4 +155,7 @@ def _gist(body: Mapping[str, Any]) -> str:
         return f"{body['point']} = {body['text'] or body['value']} {quality_name(body['quality'])}"
     if "status" in body and "point" in body:
         return f"{body['author']}: {body['point']} = {body['value']:g} {body['status']}, {body['detail']}"
+    if "moves" in body:
+        moves = ", ".join(f"{m['model'][:12]} is {m['stage']}" for m in body["moves"])
+        return f"{body['by']}: {moves} ({body['task']}), {body['why']}"
     return ", ".join(f"{k} {str(v)[:20]}" for k, v in body.items())
