@@ -500,7 +500,7 @@ def test_an_intervention_that_cannot_be_is_not_blamed_on_a_component() -> None:
         ("M3.speed", "fast", "M3.speed = 'fast' (give a finite number)"),
         ("M3.health", "broken", "M3.health = 'broken' (one of ('up', 'down'))"),
         ("M3.health", 1.0, "M3.health = 1.0 (one of ('up', 'down'))"),
-        ("crew.capacity", 1.5, "crew.capacity = 1.5 (a whole number of units)"),
+        ("crew.capacity", 1.5, "crew.capacity = 1.5 (a whole number of units"),
         ("crew.capacity", -1, "crew.capacity = -1 (give 0 or more)"),
         ("B1.capacity", -1.0, "B1.capacity = -1 (give 0 or more)"),
         ("B1.level", -1.0, "B1.level = -1 (give 0 or more)"),
