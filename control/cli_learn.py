@@ -19,7 +19,7 @@ from control.places import MODELS, data_folder
 from twin.errors import BadRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TaskArgument = Annotated[str, typer.Argument(help="forecast, anomaly, rul or dynamics.")]
+TaskArgument = Annotated[str, typer.Argument(help="forecast, anomaly or rul.")]
 DataArgument = Annotated[
     Path | None, typer.Argument(help="A CSV or Parquet file, or a folder of them; left out: the history of a plant.")
 ]

@@ -107,13 +107,6 @@ def _labelled(material: Material, options: Any) -> Any:
     return replace(options, label=material.label) if material.label else options
 
 
-def _evaluate_tested(module: Any, material: Material, options: Any, seeds: Sequence[int], course: Course) -> Trial:
-    if material.test is None:
-        return _evaluate(module, material, options, seeds, course)
-    made: Trial = module.evaluate(material.data, options, seeds, course, material.test)
-    return made
-
-
 def _evaluate_lives(module: Any, material: Material, options: Any, seeds: Sequence[int], course: Course) -> Trial:
     made: Trial = module.evaluate(material.data, options, seeds, course, material.test, material.truth)
     return made
@@ -177,7 +170,6 @@ TASKS: dict[str, Task] = {
         _first_rows,
     ),
     "rul": Task("ml.rul", "RulOptions", ("test", "truth"), _train, _evaluate_lives, _life_losses, _life_network),
-    "dynamics": Task("ml.dynamics", "DynamicsOptions", ("test",), _train, _evaluate_tested),
 }
 
 

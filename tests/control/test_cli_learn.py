@@ -260,5 +260,5 @@ def test_a_network_goes_to_the_edge_only_if_it_tells_the_same(
 
 
 def test_every_task_names_its_code() -> None:
-    assert set(learning.TASKS) == {"forecast", "anomaly", "rul", "dynamics"}
+    assert set(learning.TASKS) == {"forecast", "anomaly", "rul"}
     assert all(isinstance(row, Task) for row in learning.TASKS.values())
