@@ -7,100 +7,45 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.backend import COMPILED, choose, ready
+from sim.beginning import Beginning, Shown
 from sim.components.library import kernel_types
 from sim.job import Block, Origin, Where, times_s
 from sim.kernel import loop
-from sim.kernel.assembly import Assembly, assemble
+from sim.kernel.assembly import assemble
 from sim.kernel.ensemble import Ask, pairs, replicate
-from sim.kernel.interpreter import EVENTS_MAX, Act, Interpreter
+from sim.kernel.interpreter import EVENTS_MAX, Interpreter
 from sim.kernel.loop import (
     ABOVE,
-    ADDED,
     AT_LEAST,
     AT_MOST,
     BELOW,
-    COMMAND,
     FIRST,
     MODE,
-    SET_AMOUNT,
-    SET_CAPACITY,
-    SET_CEILING,
-    SET_NUMBER,
-    SET_SIGNAL,
 )
-from sim.kernel.names import Names, Reading, Target, trajectory_readings
+from sim.kernel.names import Names, Reading, trajectory_readings
 from sim.kernel.watch import Seen, Watch
-from sim.kernel.world import NEVER, Packed, World, pack, unpack
+from sim.kernel.world import NEVER, Packed, World, unpack
 from sim.kpi import limits_of, needed
 from sim.layout import Layout
+from sim.layout_arm import Arm, Preparation
 from sim.layout_drafts import commands
 from sim.layout_file import files_of, load
 from sim.layout_record import importable, layout_hash, record
 from sim.opaque import together
-from sim.scenario import BASELINE, Intervention, Limit, Scenario, Verb, state_of
+from sim.scenario import BASELINE, Limit, Scenario
 from twin.errors import BadRequest
 from twin.nearest import nearest
 
-if TYPE_CHECKING:
-    from sim.layout_model import Setting
-
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
 
-States = Callable[[int], Packed]
-"""Replication -> the state it starts from."""
-
-HELD: Mapping[int, str] = {
-    SET_NUMBER: "number", SET_CAPACITY: "capacity", SET_SIGNAL: "amount", SET_CEILING: "ceiling", SET_AMOUNT: "amount",
-}  # fmt: skip
-"""Kind of intervention -> the column of the world that it sets."""
-NAMED_MAX = 8  # names in a hint: one line of a terminal
-FIXED = (SET_NUMBER, SET_CAPACITY, SET_CEILING)
-"""Those that nothing but an intervention changes, as a rule: what they will be is known before the run."""
 SIGNS: Mapping[str, int] = {"<": BELOW, "<=": AT_MOST, ">": ABOVE, ">=": AT_LEAST}
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a point of the plant shows of a layout.
-
-    Attributes:
-        reading: point = that figure * factor.
-        states: where the figure is a state: what the point shows for each of its numbers; empty otherwise.
-    """
-
-    reading: str
-    factor: float = 1.0
-    states: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """Where the replications start: fresh, or from the state of a plant.
-
-    Attributes:
-        states: a state for each replication; the layout's own when None.
-        hash: of what the states were made of.
-        reads: point of the plant -> what it shows.
-        sets: points that interventions may set.
-        settings: their values at the start, in the plant's units, to be put back.
-    """
-
-    plant: str
-    hash: str
-    states: States | None = None
-    taken_at: int = 0
-    clock_s: float = 0.0
-    reads: Mapping[str, Shown] = field(default_factory=dict)
-    sets: Mapping[str, Setting] = field(default_factory=dict)
-    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,7 +150,11 @@ class LayoutJob:
 
     @cached_property
     def _arms(self) -> tuple[Arm, ...]:
-        return tuple(_arm(self, scenario) for scenario in self.scenarios)
+        return tuple(self._preparation(scenario).arm() for scenario in self.scenarios)
+
+    def _preparation(self, scenario: Scenario) -> Preparation:
+        names = Names(assemble(self.layout, seed=self.seed, types=kernel_types(self.layout)))
+        return Preparation(self.layout, self.begin, scenario, self.horizon_s, names, self._first)
 
     @cached_property
     def _names(self) -> Names:
@@ -395,15 +344,6 @@ def layout_job(
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """A scenario made ready: what is set before the first event is in `packed`, the rest are acts."""
-
-    assembly: Assembly
-    packed: Packed
-    acts: Sequence[Act]
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What the replications of one arm gave: samples and figures of the layout, and what was seen between events."""
 
@@ -414,121 +354,3 @@ class Found:
 
 def _now(states: Sequence[Packed]) -> float:
     return float(states[0].column("now")[0]) if states else 0.0
-
-
-def _arm(job: LayoutJob, scenario: Scenario) -> Arm:
-    assembly = assemble(job.layout, seed=job.seed, types=kernel_types(job.layout))
-    names = Names(assembly)
-    held: dict[str, float] = {}
-    acts = []
-    for _, steps in groupby(scenario.interventions, key=lambda step: step.at_s):
-        for step in steps:
-            for act in _acts(job, names, scenario, step, held):
-                # From nothing, what holds from the start holds for the first draws too.
-                if act.at > 0 or job.begin.states is not None or not _preset(assembly.world, act):
-                    acts.append(act)
-        _check_laws(job, names, scenario, held)
-    return Arm(assembly, pack(assembly.world), acts)
-
-
-def _check_laws(job: LayoutJob, names: Names, scenario: Scenario, held: Mapping[str, float]) -> None:
-    """Distributions of which parameters were set must still be some."""
-    for law, kind in dict.fromkeys(names.laws[name] for name in held if name in names.laws):
-        keys = [f"{law}.{key}" for key in kind.keys]
-        numbers = tuple(held.get(key, float(job._first.number[names.targets[key].index])) for key in keys)
-        problem = kind.problem(numbers)
-        if problem:
-            told = f"{kind.__name__}({', '.join(f'{x:g}' for x in numbers)})"
-            raise BadRequest(f"scenario {scenario.name!r}: {law} would be {told}", problem)
-
-
-def _acts(
-    job: LayoutJob, names: Names, scenario: Scenario, step: Intervention, held: dict[str, float]
-) -> Sequence[Act]:
-    """What an intervention does; `held` keeps what was set before, by name."""
-    place = f"scenario {scenario.name!r}: {step.point}"
-    if step.ends and step.at_s >= job.horizon_s:
-        return ()
-    if not 0 <= step.at_s < job.horizon_s:
-        raise BadRequest(f"{place} is set outside the horizon of {job.horizon_s:g} s", "look further ahead")
-    setting = job.begin.sets.get(step.point)
-    if setting is None:
-        return (_act(job, names, place, step, held),)
-    if isinstance(step.value, str) or step.verb is Verb.RUN or (step.verb is Verb.ADD and setting.map is not None):
-        raise BadRequest(f"{place} can only be set to a number", f"write {step.point}=value")
-    value = job.begin.settings.get(step.point) if step.value is None else step.value
-    if step.verb is Verb.ADD and value is not None:
-        before = held.get(step.point, job.begin.settings.get(step.point))
-        value = None if before is None else before + value
-    if value is None:
-        what = "added to" if step.verb is Verb.ADD else "put back"
-        raise BadRequest(f"{place} cannot be {what}: its value is not measured", f"write {step.point}=value")
-    held[step.point] = value
-    return setting.acts(names, step.at_s / job.layout.unit_s, value)
-
-
-def _act(job: LayoutJob, names: Names, place: str, step: Intervention, held: dict[str, float]) -> Act:
-    name, at = step.point, step.at_s / job.layout.unit_s
-    target = names.targets.get(name)
-    if target is None:
-        raise BadRequest(*_unknown(job, names, step))
-    if (step.verb is Verb.RUN) is not target.runs:
-        fix = f"write run {step.point}" if target.runs else f"write {step.point}=value"
-        kind = "no command" if not target.runs else "a command" if target.kind == COMMAND else "a timer"
-        raise BadRequest(f"{place} is {kind}", fix)
-    if step.verb is Verb.RUN:
-        return names.act(at, name)
-    first = held.get(name)
-    if first is None and (step.verb is Verb.ADD or step.value is None):
-        first = _held(job._first, target, place)
-    if step.verb is Verb.ADD and first is not None:
-        held[name] = first + float(step.value or 0.0)
-        if target.kind in FIXED and target.problem(held[name]):
-            raise BadRequest(f"{place} would be {held[name]:g}, it is {first:g} before", target.problem(held[name]))
-        return names.act(at, name, float(step.value or 0.0), more=True)
-    value = _held(job._first, target, place) if step.value is None else step.value
-    value = state_of(value, target.values) if target.values else value
-    if isinstance(value, float):
-        held[name] = value
-    return names.act(at, name, value)
-
-
-def _unknown(job: LayoutJob, names: Names, step: Intervention) -> tuple[str, str]:
-    """What is wrong with a name that nothing has, and what may be meant."""
-    name = step.point
-    if step.verb is Verb.RUN:
-        commands = [n for n, t in names.targets.items() if t.kind == COMMAND]
-        return f"no command is called {name!r}", _meant(name, commands, commands)
-    known = [*job.begin.sets, *(n for n, t in names.targets.items() if not t.runs)]
-    # Points first: whoever works with the plant knows those.
-    return f"nothing that can be set is called {name!r}", _meant(name, known, [*job.begin.sets] or known)
-
-
-def _meant(name: str, known: Sequence[str], shown: Sequence[str]) -> str:
-    """The nearest names; where none is near, those of the same twin, else the first few."""
-    found = nearest(name, known)
-    if found or not shown:
-        return found or "there is none"
-    same = [n for n in shown if n.partition(".")[0] == name.partition(".")[0]] or shown
-    return f"{'such as' if len(same) > NAMED_MAX else 'there is'} {', '.join(same[:NAMED_MAX])}"
-
-
-def _held(world: World, target: Target, place: str) -> float:
-    column = HELD.get(target.kind)
-    if column is None:
-        raise BadRequest(f"{place} is a state and cannot be put back or added to", "say which state comes then")
-    return float(getattr(world, column)[target.index])
-
-
-def _preset(world: World, act: Act) -> bool:
-    """Whether it could be set before the first event."""
-    kind = act.kind % ADDED
-    if kind not in (*FIXED, SET_SIGNAL):
-        return False
-    column = getattr(world, HELD[kind])
-    value = act.value + (column[act.index] if act.kind >= ADDED else 0.0)
-    if kind == SET_CAPACITY:
-        column[act.index] = world.free[act.index] = int(value)
-    else:
-        column[act.index] = value
-    return True

@@ -8,12 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from sim.beginning import Beginning, Shown
 from sim.components.library import kernel_types
 from sim.engine import ENERGY, WaterJob
 from sim.job import Job
 from sim.kpi import needed
 from sim.layout_drafts import commands
-from sim.layout_job import Beginning, Shown, layout_job
+from sim.layout_job import layout_job
 from sim.layout_rows import read_layout_model
 from sim.live import start, start_points
 from sim.model import Model, read_model

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.beginning import States
 from sim.beliefs import Belief, quantile, spread
 from sim.experiment import Progress, figure_of, replicate
 from sim.job import Block, Job
 from sim.kernel.world import Packed
 from sim.kpi import values
-from sim.layout_job import LayoutJob, States
+from sim.layout_job import LayoutJob
 from sim.provenance import Provenance, provenance
 from sim.question import Question, check
 from sim.result import Figure, plain

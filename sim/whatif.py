@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.answers import Answers
+from sim.beginning import Beginning
 from sim.experiment import Progress, answer
 from sim.job import Job
 from sim.kernel.interpreter import EVENTS_MAX
 from sim.layout import Layout
-from sim.layout_job import SAMPLES, Beginning, layout_job
+from sim.layout_job import SAMPLES, layout_job
 from sim.question import Precision, Question, parse_precision
 from sim.result import Goal, Plan, Result, parse_goal
 from sim.runner import Runner

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 from scipy.linalg import expm
 
+from sim.beginning import Beginning, Shown
 from sim.components.fluid import Demand, Pump
 from sim.experiment import conclude
 from sim.job import Block, join
 from sim.kpi import passed_s, values
 from sim.layout import Layout
-from sim.layout_job import Beginning, LayoutJob, Shown, layout_job
+from sim.layout_job import LayoutJob, layout_job
 from sim.question import Question, check
 from sim.result import Result
 from sim.scenario import Limit, Scenario, parse_limit
