@@ -340,7 +340,7 @@ async def test_a_predicted_alarm_of_a_limit_that_was_taken_away_does_not_stand_f
         assert plant.mover.command(plant.plant.point("pump_335.status"), 0.0)
         plant.go(60)
         async with looking(plant, tmp_path) as made:
-            await until(lambda: made.standing, lambda found: len(found) == 1)  # type: ignore[arg-type]
+            await until(lambda: made.alarms(1), lambda found: len(found) == 1)  # type: ignore[arg-type]
         ask(plant, below_m=30.0)
         async with looking(plant, tmp_path) as made:
             lapsed = await ended(made, Status.LAPSED)

@@ -68,7 +68,7 @@ def test_without_a_ledger_nothing_is_recorded(tmp_path: Path) -> None:
 
 
 async def test_a_running_server_carries_what_the_command_line_promotes(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / LEDGER, "works", time.time_ns, lambda: None)
+    evidence = Evidence(tmp_path / LEDGER, "works", time.time_ns)
     try:
         registry, first, second = two(tmp_path / MODELS)
         task = asyncio.create_task(Promotions(tmp_path, evidence).run())

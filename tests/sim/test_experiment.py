@@ -220,7 +220,7 @@ def test_a_scenario_that_the_plant_cannot_do_is_refused(
 
 
 def test_scenarios_need_names_of_their_own(plant: Plant, morning: Snapshot, inline: Runner) -> None:
-    with pytest.raises(BadRequest, match="one name"):
+    with pytest.raises(BadRequest, match="'baseline'"):
         ask(plant, morning, inline, Scenario("baseline", (Intervention(0, "pump_335.status", 0.0),)))
 
 

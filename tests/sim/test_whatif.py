@@ -181,7 +181,7 @@ def test_samples_that_would_not_fit_the_memory_are_refused(runners: dict[str, Ru
         (["crew.capacity=3 at 9h"], {}, "outside the horizon"),
         (["M5.health=down for 1h"], {}, "cannot be put back"),
         (["run crew.capacity"], {}, "no command"),
-        ([CREW, CREW], {}, "one name"),
+        ([CREW, CREW], {}, "leave one out"),
         ([CREW], {"kpis": ["prts"]}, "no figure is called 'prts'"),
         ([CREW], {"kpis": ["first(B77.level<3)"]}, "no figure"),
         ([CREW], {"limits": ["B77.level<3"]}, "cannot be followed"),
