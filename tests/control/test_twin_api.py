@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from control.cli import app
 from control.client import Client
+from control.errors import codes
 from control.identity import TOKEN_FILE
 from tests.control.graph_plant import SITE, TANK, VALVE, write
 from tests.control.test_api import hear, opened, subscribed
@@ -234,9 +236,18 @@ def test_a_cancelled_import_leaves_no_trace(http: httpx.Client, client: Client) 
     assert (run["state"], count) in (("cancelled", 0), ("done", LARGE))
 
 
-def cli(running: tuple[Site, Client], *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "control", *words, "--data", str(running[0].data)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True, slots=True)
+class Ended:
+    returncode: int
+    stdout: str
+
+
+def cli(running: tuple[Site, Client], *words: str) -> Ended:
+    """The command line in this process."""
+    done = CliRunner().invoke(app, [*words, "--data", str(running[0].data)])
+    error = done.exception
+    code = done.exit_code if error is None or isinstance(error, SystemExit) else codes(error).exit
+    return Ended(code, done.stdout)
 
 
 def test_the_command_line_does_the_same_and_its_exit_codes_tell(running: tuple[Site, Client], tmp_path: Path) -> None:
