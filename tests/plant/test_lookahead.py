@@ -107,7 +107,7 @@ def test_a_low_tank_is_predicted_before_it_comes_about_when_it_comes_across_a_cr
         assert plant.fleet is not None
         plant.fleet.stop()
         stale = until(lambda: ahead(client), lambda s: s["state"] == "stale" and s["turns"]["refused"])
-        assert "not known well enough" in stale["why"] and stale["since"] == stale["forecast"]["made_at"]
+        assert "BadNoCommunication" in stale["why"] and stale["since"] == stale["forecast"]["made_at"]
         assert "no forecast since" in printed_by("lookahead", "--data", str(plant.data))
         client.close()
         assert plant.server is not None and plant.server.stop() == 0
