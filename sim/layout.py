@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sim.component_type import component_type
 from sim.spec import (
     ITEMS_MAX,
+    UNITS_MAX,
     Buffer,
     Component,
     ComponentType,
@@ -37,7 +38,6 @@ from twin.nearest import nearest
 
 COMPONENTS_MAX = 10_000  # a plant of that size in one model wants to be cut into units first
 UNLIMITED = 1e15  # parts or content: more than any plant makes, and still exact
-UNITS_MAX = 1_000_000_000  # units that are lent: counted in whole numbers, of which sums must stay exact
 TIME_UNITS: Mapping[str, float] = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 
 

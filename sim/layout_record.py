@@ -15,8 +15,8 @@ from sim import spec
 from sim.component_type import component_type
 from sim.kernel.reach import reached
 from sim.kernel.syntax import class_text
-from sim.layout import UNITS_MAX, Entity, Layout, Placed, checked_value
-from sim.spec import ITEMS_MAX, Component, ComponentType, Distribution, Misspelt, Opaque, Resource, finite
+from sim.layout import Entity, Layout, Placed, checked_value
+from sim.spec import ITEMS_MAX, UNITS_MAX, Component, ComponentType, Distribution, Misspelt, Opaque, Resource, finite
 from sim.travel import is_found, is_own_file
 
 RECORDED = "give what record() wrote, unchanged"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.kernel.handles import Handle
 
 ITEMS_MAX = 100_000  # numbers in one queue: each replication holds them all
+UNITS_MAX = 1_000_000_000  # of a resource: counted in whole numbers, of which sums must stay exact
 DRAW_NUMBERS = 3  # parameters kept for each distribution; the kinds need 1 to 3 of them
 STATES_MAX = 62  # values of one State: a gate is one bit each
 STATE_WORDS = ("name", "index", "values")  # what a State has of its own
@@ -259,7 +260,8 @@ class Buffer:
 
 
 class Resource:
-    """Units that are lent, first come, first served: `request()`, `release()`, `free`; the loan comes by `@on(port)`."""
+    """Units that are lent, first come, first served: `request()`, `release()`, `free`, `capacity`; the loan comes by
+    `@on(port)`."""
 
 
 class Level:

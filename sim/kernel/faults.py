@@ -37,6 +37,7 @@ WORDS: Mapping[int, tuple[str, str]] = {
     ),
     rules.NOT_HELD: ("released a unit of {entity} that it does not have", "release once for each loan"),
     rules.RELEASED_TWICE: ("released more units of {entity} than it has", "release once for each loan"),
+    rules.BROKEN_UNITS: ("let {entity} have units that are none", "a whole number, 0 or more"),
     rules.NEGATIVE_SPEED: ("let {slot} run at a negative speed", "speeds are 0 or more"),
     rules.NEGATIVE_AMOUNT: ("put or took a negative amount at {entity}", "take instead of putting a negative amount"),
     rules.UNCONNECTED: ("used {port}, which is not connected", "ask connected first, or connect it"),

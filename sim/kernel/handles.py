@@ -206,6 +206,15 @@ class ResourceHandle(PortHandle):
     def free(self) -> float:
         return float(self._w.free[self._e])
 
+    @property
+    def capacity(self) -> float:
+        return float(self._w.capacity[self._e])
+
+    @capacity.setter
+    def capacity(self, units: float) -> None:
+        rules.staff(self._w, self._e, float(units))
+        self._changed()
+
     def request(self) -> None:
         if not self._item & (TRACE_BASE - 1):
             raise Misspelt(f"{self._name}.request() has no handler", "write one with @on(the port)")

@@ -37,8 +37,8 @@ from sim.kernel.loop import (
     SPILT,
     USED,
 )
-from sim.layout import UNITS_MAX, UNLIMITED, Entity, Placed
-from sim.spec import POSITIVE, Distribution, Level, Misspelt, Param, Resource, Signal
+from sim.layout import UNLIMITED, Entity, Placed
+from sim.spec import POSITIVE, UNITS_MAX, Distribution, Level, Misspelt, Param, Resource, Signal
 from twin.nearest import nearest
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sim.kernel.chance import inverse, philox, unit
 from sim.kernel.world import NEVER, World
+from sim.spec import UNITS_MAX
 
 LOOK = 0  # the handler "look at your rules"
 TRACE_BASE = 1 << 16
@@ -33,6 +34,7 @@ NUMBERS_ONLY = 16
 TURNS_WITHOUT_END = 17
 NOT_HELD = 18
 HALTED = 19  # somebody wants no more of it
+BROKEN_UNITS = 20
 
 LARGEST = 1.7976931348623157e308
 TURNS_MAX = 1000  # turns of a loop in a handler: it runs at every event
@@ -260,6 +262,14 @@ def recapacitate(w: World, e: int, capacity: int) -> None:
     w.free[e] += capacity - w.capacity[e]
     w.capacity[e] = capacity
     lend(w, e)
+
+
+def staff(w: World, e: int, x: float) -> None:
+    """As many units as a component says."""
+    if not 0.0 <= x <= UNITS_MAX or float(int(x)) != x:
+        fail(w, BROKEN_UNITS, e)
+    else:
+        recapacitate(w, e, int(x))
 
 
 # --- timers and states -----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ READS: dict[tuple[type | None, str], str] = {
     (Level, "space"): "(w.ceiling[{e}] - level(w, {e}))",
     (Level, "flow"): "w.flow[{p}]",
     (Resource, "free"): "float(w.free[{e}])",
+    (Resource, "capacity"): "float(w.capacity[{e}])",
     (Signal, "value"): "w.amount[{e}]",
     (Transfer, "rate"): "w.wish[{e}]",
     (Transfer, "flow"): "read(w, FLOW, {e}, w.now)",
@@ -34,6 +35,7 @@ READS: dict[tuple[type | None, str], str] = {
 }
 WRITES: dict[tuple[type | None, str], str] = {
     (Level, "flow"): "give(w, {p}, {x})",
+    (Resource, "capacity"): "staff(w, {e}, {x})",
     (Signal, "value"): "signal(w, {e}, checked(w, {x}))",
     (Transfer, "rate"): "transfer(w, {e}, {x})",
 }

@@ -36,7 +36,7 @@ def row(cls: type[Component]) -> str:
     return f"| `{kind.name}` | {' | '.join(', '.join(cell) or '–' for cell in cells)} |"
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_an_example_prints_what_the_guide_says(number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed = EXAMPLES[number]
     path = tmp_path / f"example_{number + 1}.py"
@@ -45,8 +45,8 @@ def test_an_example_prints_what_the_guide_says(number: int, tmp_path: Path, caps
     assert capsys.readouterr().out == printed
 
 
-def test_the_guide_has_five_examples_with_their_output() -> None:
-    assert len(EXAMPLES) == 5
+def test_the_guide_has_six_examples_with_their_output() -> None:
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.parametrize("cls", SHIPPED, ids=lambda cls: cls.__name__)
