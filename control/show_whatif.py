@@ -29,7 +29,7 @@ def _state(run: Mapping[str, Any]) -> str:
 def comparison(result: Mapping[str, Any]) -> None:
     """The differences to the baseline, and the risk of each limit at the end."""
     hours = result["horizon_s"] / 3600
-    out.print(f"{result['replications']} paired replications {_from(result)}")
+    out.print(f"{result['replications']} paired replications {_from(result)}", markup=False)
     if result["stopped"] == "max":
         out.print("stopped at its limit before the precision asked")
     baseline, *scenarios = result["outcomes"]
@@ -56,7 +56,7 @@ def comparison(result: Mapping[str, Any]) -> None:
 
 def ranking(result: Mapping[str, Any]) -> None:
     """The options, the best first; those dropped last."""
-    out.print(f"{result['replications']} replications {_from(result)}")
+    out.print(f"{result['replications']} replications {_from(result)}", markup=False)
     rows = [
         (n, o["name"], f"{o['mean']:.3f}", o["replications"], "" if o["survived"] else "dropped")
         for n, o in enumerate(result["options"], 1)
@@ -66,7 +66,7 @@ def ranking(result: Mapping[str, Any]) -> None:
 
 def tornado(result: Mapping[str, Any]) -> None:
     """What each parameter does at its two ends, the strongest first."""
-    out.print(f"{result['replications']} paired replications {_from(result)}")
+    out.print(f"{result['replications']} paired replications {_from(result)}", markup=False)
     out.print(f"{result['kpi']}, left as it is: {result['base']['mean']:.3f}", markup=False)
     rows = [
         (bar["parameter"] if end == "low" else "", f"{bar[f'{end}_value']:g}", f"{bar[end]['mean']:+.3f}",
@@ -132,7 +132,9 @@ def _verdict(difference: Mapping[str, Any]) -> str:
 
 def _from(result: Mapping[str, Any]) -> str:
     hours = result["horizon_s"] / 3600
-    return f"over {hours:g} h from plant time {_clock(result['clock_s'])}, {result['wall_s']:.1f} s"
+    why = f" ({result['why']})" if result["why"] else ""
+    began = f"over {hours:g} h from plant time {_clock(result['clock_s'])}"
+    return f"{began}, {result['wall_s']:.1f} s on {result['backend']}{why}"
 
 
 def _clock(seconds: float) -> str:
