@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from ml.anomaly_statistic import Statistic
 from ml.anomaly_watch import Verdicts, Watch
 from ml.contest import Verdict, judge
 from ml.intervals import margin
-from ml.model_file import Manifest, ModelFile
+from ml.model_file import CODE, Manifest, ModelFile
 from ml.records import DataSet, constant, split_time
 from ml.scores import flagged, ranked, volume
 from ml.training import Course
@@ -100,7 +99,7 @@ def train(data: DataSet, options: AnomalyOptions, seed: int, course: Course) -> 
     settings = {**asdict(options), "development": list(options.development), "devices": list(good.devices)}
     metrics = {"held_out_false_alarms": options.false_alarms, "limit": found.limit}
     manifest = Manifest(
-        options.kind, "anomaly", settings, good.columns, good.units, good.hash(), "", _code(), seed, metrics
+        options.kind, "anomaly", settings, good.columns, good.units, good.hash(), "", CODE, seed, metrics
     )
     return ModelFile(manifest, found.tensors())
 
@@ -316,10 +315,3 @@ def _protocol(data: DataSet, options: AnomalyOptions) -> str:
             "the others count them."
         )
     return words
-
-
-def _code() -> str:
-    try:
-        return version("twinloop")
-    except PackageNotFoundError:
-        return ""

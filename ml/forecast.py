@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ml import forecaster, ridge
 from ml.contest import UNITS_MIN, Verdict, blocks, judge
 from ml.forecaster import LEVELS, Forecaster
 from ml.intervals import excess, margin
-from ml.model_file import Manifest, ModelFile
+from ml.model_file import CODE, Manifest, ModelFile
 from ml.records import DataSet, constant
 from ml.ridge import Ridge
 from ml.scaling import Scaler, fit_scaler
@@ -137,7 +136,7 @@ def train(data: DataSet, options: ForecastOptions, seed: int, course: Course) ->
     settings = {**dataclasses.asdict(options), "levels": list(model.levels)}
     kind = "ridge" if model.network is None else "forecaster"
     manifest = Manifest(
-        kind, TASK, settings, data.columns, data.units, data.hash(), "", version("twinloop"), seed, told
+        kind, TASK, settings, data.columns, data.units, data.hash(), "", CODE, seed, told
     )  # fmt: skip
     return ModelFile(manifest, model.tensors())
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from safetensors.numpy import save_file
 from twin.errors import BadRequest, NotFound
 
 FORMAT = 1
+CODE = version("twinloop")
 MANIFEST = "twinloop"  # key in the metadata of the file
 BYTES_MAX = 1 << 30
 PICKLES = (b"\x80", b"PK\x03\x04")  # a pickle; a zip as torch.save writes it

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ml.contest import judge
 from ml.features import LENGTH_MAX
-from ml.model_file import Manifest, ModelFile
+from ml.model_file import CODE, Manifest, ModelFile
 from ml.records import DataSet, split_devices
 from ml.rul_model import NETWORK, RIDGE, TASK, LifeModel, fit_margins, of_quantiles
 from ml.rul_network import LifeNetwork, Member, Pace, Shape, fit_member
@@ -144,7 +143,7 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     settings = model.settings() | {"options": asdict(options)}
     manifest = Manifest(
         RIDGE if network is None else NETWORK, TASK, settings, used.columns, used.units, data.hash(),
-        model.features.hash(), version("twinloop"), seed, metrics,
+        model.features.hash(), CODE, seed, metrics,
     )  # fmt: skip
     return ModelFile(manifest, model.tensors())
 

@@ -307,7 +307,7 @@ class Expressions:
             return self.mathematics(node, "fabs")
         if name == "restore":
             return self.restore(node)
-        if name == "seen":  # others write it meanwhile: it must be read each time
+        if name == "raised":  # others write it meanwhile: it must be read each time
             assert isinstance(node.args[0], ast.Name)
             place = self.arrays[node.args[0].id][1]
             return Value("int", self.builder.load_atomic(place, "monotonic", 8))

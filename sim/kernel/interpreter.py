@@ -31,7 +31,7 @@ from sim.spec import ComponentType, Opaque
 from twin.errors import Refused
 
 EVENTS_MAX = 50_000_000  # of one replication: some seconds of the kernel, and some minutes of SimPy
-SEEN_EVERY = 31  # and one: events between two looks at the flag
+FLAG_EVERY = 31  # and one: events between two looks at the flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class Interpreter:
         w.events += 1
         if w.events > self._events_max:
             rules.fail(w, rules.TOO_MANY_EVENTS, self._events_max)
-        if w.events & SEEN_EVERY == 0 and self._flag[0]:
+        if w.events & FLAG_EVERY == 0 and self._flag[0]:
             rules.fail(w, rules.HALTED, 0)
 
     # --- handlers ----------------------------------------------------------------------------------------------------

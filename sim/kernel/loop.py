@@ -49,10 +49,10 @@ BELOW, AT_MOST, ABOVE, AT_LEAST = range(4)
 ROUNDING = 1e-9  # of a level: so far past a threshold that is still to come it is not past it
 STILL_MAX = 100_000  # steps without time going on, 10 for each component of the largest layout: more is a loop
 
-SEEN_EVERY = 1023  # and one: events between two looks at the flag, some 0.1 ms of the kernel
+FLAG_EVERY = 1023  # and one: events between two looks at the flag, some 0.1 ms of the kernel
 
 
-def seen(flag: NDArray[np.int64]) -> int:
+def raised(flag: NDArray[np.int64]) -> int:
     """A number that others write meanwhile."""
     return int(flag[0])
 
@@ -351,7 +351,7 @@ def run(
             w.events += 1
             if w.events > events_max:
                 fail(w, TOO_MANY_EVENTS, events_max)
-            if w.events & SEEN_EVERY == 0 and seen(flag) != 0:
+            if w.events & FLAG_EVERY == 0 and raised(flag) != 0:
                 fail(w, HALTED, 0)
             if intervenes:
                 c = what[i, 1]
