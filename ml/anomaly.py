@@ -23,6 +23,7 @@ from ml.contest import Verdict, judge
 from ml.intervals import margin
 from ml.model_file import CODE, Manifest, ModelFile
 from ml.records import DataSet, constant, split_time
+from ml.scaling import CONDITIONS_MAX, fit_scaler
 from ml.scores import flagged, ranked, volume
 from ml.training import Course
 from ml.trial import Seed, Trial
@@ -32,6 +33,7 @@ from twin.nearest import nearest
 CHAMPION = "pca"
 COLUMNS_MAX = 256  # a covariance of more needs more good data than there ever are
 WEIGHTS_MAX = 30_000_000  # of all devices' forecasts together: 240 MB
+NAMED_MAX = 10  # devices that a protocol names
 GOOD_MIN = 120  # rows of each record: 75 to fit, 45 to see how good data wander
 CONTEST = 0.4  # of the good rows, at their end, into which anomalies are planted
 Array = NDArray[np.float64]
@@ -51,6 +53,8 @@ class AnomalyOptions:
         window: samples a forecast is made of, 1 … 100.
         fleet_rows: rows of a device's own that the fleet's forecast counts for, 1 … 1,000,000: the more, the more alike
             devices are taken to be.
+        gap: usual steps of time without a sample after which the memory begins anew, 2 … 1,000,000.
+        settings: columns that tell the operating condition. conditions: how many there are, 1 … 24.
         hidden: width of the network, 1 … 1024.
         held: share of the good rows, at their end, that the limit is made of, 0.1 … 0.6.
         buffer: samples beside an event in which alarms still count for something in VUS-PR, 0 … 1000.
@@ -64,6 +68,9 @@ class AnomalyOptions:
     memory: int = 60
     window: int = 8
     fleet_rows: int = 300
+    gap: int = 120
+    settings: tuple[str, ...] = ()
+    conditions: int = 1
     hidden: int = 32
     held: float = 0.375
     buffer: int = 100
@@ -75,13 +82,15 @@ class AnomalyOptions:
         for name, low, high in BOUNDS:
             if not low <= getattr(self, name) <= high:
                 raise BadRequest(f"{name} = {getattr(self, name)}", f"{low} … {high}")
+        if (self.conditions > 1) != bool(self.settings):
+            raise BadRequest(f"{self.conditions} conditions told by {len(self.settings)} columns", "both, or none")
         if 0 < self.good_rows < GOOD_MIN:
             raise BadRequest(f"good_rows = {self.good_rows}", f"{GOOD_MIN} or more, or 0 for all")
 
 
 BOUNDS = (
     ("good_rows", 0, 100_000_000), ("false_alarms", 0.0001, 0.5), ("memory", 1, 10_000), ("window", 1, 100),
-    ("fleet_rows", 1, 1_000_000),
+    ("fleet_rows", 1, 1_000_000), ("gap", 2, 1_000_000), ("conditions", 1, CONDITIONS_MAX),
     ("hidden", 1, 1024), ("held", 0.1, 0.6), ("buffer", 0, 1000),
 )  # fmt: skip
 
@@ -96,7 +105,8 @@ def train(data: DataSet, options: AnomalyOptions, seed: int, course: Course) -> 
     """
     good = _good(data, options)
     found = _fitted(good, options, seed, course)
-    settings = {**asdict(options), "development": list(options.development), "devices": list(good.devices)}
+    lists = {"development": list(options.development), "settings": list(options.settings)}
+    settings = {**asdict(options), **lists, "devices": list(good.devices), "step_s": good.step_s}
     metrics = {"held_out_false_alarms": options.false_alarms, "limit": found.limit}
     manifest = Manifest(
         options.kind, "anomaly", settings, good.columns, good.units, good.hash(), "", CODE, seed, metrics
@@ -124,7 +134,7 @@ def scored(model: ModelFile, data: DataSet) -> tuple[Verdicts, ...]:
     for name, trained, given in zip(told.columns, model.manifest.units, told.units, strict=False):
         if trained and given and trained != given:
             raise BadRequest(f"{name} is in {given}, the model knows it in {trained}", "convert it")
-    return tuple(found.verdicts(r.device, r.values) for r in told.records)
+    return tuple(found.verdicts(r.device, r.values, r.time_s) for r in told.records)
 
 
 def evaluate(data: DataSet, options: AnomalyOptions, seeds: Sequence[int], course: Course) -> Trial:
@@ -136,10 +146,11 @@ def evaluate(data: DataSet, options: AnomalyOptions, seeds: Sequence[int], cours
     if options.label not in data.columns:
         raise BadRequest(
             f"no column {options.label!r} says what was anomalous",
-            f"{nearest(options.label, data.columns)}; without labels, train and score only",
+            nearest(options.label, data.columns) or "name it by its label; without labels, train and score only",
         )
     if not options.good_rows:
         raise BadRequest("good_rows = 0 leaves nothing to judge on", "say how many rows of each record are good")
+    data, without = _labelled(data, options)
     truth = _truth(data, options)
     floor = judged(
         train(data, replace(options, kind=CHAMPION), 0, course.part(0.0, 0.1, CHAMPION)), data, truth, options
@@ -152,7 +163,7 @@ def evaluate(data: DataSet, options: AnomalyOptions, seeds: Sequence[int], cours
         found.append(Seed(seed, figures, time.perf_counter() - started, raw))
     everything = np.concatenate(truth)
     told = {**floor[0], "f1 of flagging everything": flagged(np.ones(len(everything), bool), everything).f1}
-    return Trial("anomaly", options.kind, "", _protocol(data, options), found, told, CHAMPION)
+    return Trial("anomaly", options.kind, "", _protocol(data, options, without), found, told, CHAMPION)
 
 
 def contest(data: DataSet, champion: AnomalyOptions, challenger: AnomalyOptions, seed: int, course: Course) -> Verdict:
@@ -214,9 +225,14 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     hit, wrong, missed, quiet = (sum(r[name] for r in rows) for name in ("hit", "wrong", "missed", "quiet"))
     areas, volumes = [r["area"] for r in rows], [r["vus_pr"] for r in rows]
     return {
-        "f1": 2 * hit / max(2 * hit + wrong + missed, 1), "false_alarms": wrong / max(wrong + quiet, 1),
-        "missed": missed / max(hit + missed, 1), "file_area": _mean(areas), "vus_pr": _mean(volumes),
+        "f1": _share(2 * hit, 2 * hit + wrong + missed), "false_alarms": _share(wrong, wrong + quiet),
+        "missed": _share(missed, hit + missed), "file_area": _mean(areas), "vus_pr": _mean(volumes),
     }  # fmt: skip
+
+
+def _share(part: int, whole: int) -> float:
+    """NaN of nothing: no anomaly at all is not one that was found."""
+    return part / whole if whole else float("nan")
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -228,21 +244,27 @@ def _good(data: DataSet, options: AnomalyOptions) -> DataSet:
     """What is learnt from, checked."""
     bare = data.having([name for name in data.columns if name != options.label])
     if not 1 <= len(bare.columns) <= COLUMNS_MAX:
-        raise BadRequest(f"{len(bare.columns)} columns", f"1 … {COLUMNS_MAX}")
+        raise BadRequest(f"{len(bare.columns)} columns of numbers", f"1 … {COLUMNS_MAX}, beside the label")
     if not bare.records:
         raise BadRequest("no record at all", "give at least one")
     good = replace(bare, records=tuple(r.between(0, options.good_rows or len(r)) for r in bare.records))
     for record in good.records:
         known = int(np.isfinite(record.values).any(axis=1).sum())
         if known < GOOD_MIN:
-            raise BadRequest(f"{record.device}: {known} good rows with a value", f"{GOOD_MIN} or more")
+            raise BadRequest(
+                f"{record.device}: {known} good rows with a value", f"{GOOD_MIN} or more; or leave the device out"
+            )
     still = constant(good)
     if still:
-        raise BadRequest(f"{', '.join(still)}: no value, or always the same", "leave the column out")
+        raise BadRequest(f"{', '.join(still)}: no value, or always the same", f"--leave {','.join(still)}")
     return good
 
 
 def _fitted(good: DataSet, options: AnomalyOptions, seed: int, course: Course) -> Watch:
+    gap_s = options.gap * float(np.median(np.concatenate([np.diff(r.time_s) for r in good.records])))
+    conditions = fit_scaler(good, options.settings, options.conditions, seed) if options.settings else None
+    if conditions is not None:
+        good = replace(good, records=tuple(replace(r, values=conditions.scaled(r.values)) for r in good.records))
     early, _ = split_time(good, options.held)
     columns = len(good.columns)
     bare = Statistic(np.ones(columns), np.zeros((columns, 0)), 1.0, 2.0 / (options.memory + 1))
@@ -265,7 +287,7 @@ def _fitted(good: DataSet, options: AnomalyOptions, seed: int, course: Course) -
             "more good rows, or more false alarms",
         )
     parts = _parts(good, options, bare, seed, course.part(0.5, 1.0, "all good rows"))
-    return Watch({name: part.judging(statistics[name]) for name, part in parts.items()}, limit)
+    return Watch({name: part.judging(statistics[name]) for name, part in parts.items()}, limit, gap_s, conditions)
 
 
 def _parts(good: DataSet, options: AnomalyOptions, bare: Statistic, seed: int, course: Course) -> dict[str, Part]:
@@ -286,11 +308,26 @@ def _parts(good: DataSet, options: AnomalyOptions, bare: Statistic, seed: int, c
     return parts
 
 
+def _labelled(data: DataSet, options: AnomalyOptions) -> tuple[DataSet, tuple[str, ...]]:
+    """The records that have a label at all, and the names of the others.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    place = data.column(options.label)
+    some = tuple(r for r in data.records if np.isfinite(r.values[:, place]).any())
+    if not some:
+        raise BadRequest(f"{options.label} is empty in every record", "0 or 1 in each row")
+    return replace(data, records=some), tuple(r.device for r in data.records if r not in some)
+
+
 def _truth(data: DataSet, options: AnomalyOptions) -> list[NDArray[np.bool_]]:
     place = data.column(options.label)
     short = [r.device for r in data.records if len(r) <= options.good_rows]
     if short:
-        raise BadRequest(f"{short[0]} has no row after the first {options.good_rows}", "fewer good_rows")
+        raise BadRequest(
+            f"{short[0]} has no row after the first {options.good_rows}", "fewer good_rows, or leave the device out"
+        )
     for record in data.records:
         unknown = np.flatnonzero(~np.isfinite(record.values[options.good_rows :, place]))
         if len(unknown):
@@ -301,7 +338,7 @@ def _truth(data: DataSet, options: AnomalyOptions) -> list[NDArray[np.bool_]]:
     return [r.values[options.good_rows :, place] > 0.5 for r in data.records]
 
 
-def _protocol(data: DataSet, options: AnomalyOptions) -> str:
+def _protocol(data: DataSet, options: AnomalyOptions, without: Sequence[str]) -> str:
     words = (
         f"{len(data.records)} records; the first {options.good_rows} rows of each are the training part, labels unseen; "
         f"one model for all, scaled per record; the limit is preset: {options.false_alarms:.0%} of the last "
@@ -309,6 +346,10 @@ def _protocol(data: DataSet, options: AnomalyOptions) -> str:
         f"sample, nothing point-adjusted; f1, false_alarms and missed over all scored rows together, file_area and vus_pr "
         f"(buffers up to {options.buffer}) as the mean over records."
     )
+    if without:
+        words += (
+            f" Left out, for they have no label: {', '.join(without[:NAMED_MAX])}{', …' * (len(without) > NAMED_MAX)}."
+        )
     if options.development:
         words += (
             f" Settings were chosen on {', '.join(options.development)}; figures named (unseen) leave these out, "

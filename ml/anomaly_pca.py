@@ -39,7 +39,10 @@ class Pca:
     def begin(self, devices: Sequence[str]) -> Following:
         count = len(devices)
         window = np.empty((count, 0, len(self.statistic.spread)))
-        return Following(self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count))
+        never = np.full(count, np.nan)
+        return Following(
+            self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count), never
+        )
 
     def step(self, state: Following, values: Array) -> tuple[Following, Distance]:
         """One new sample of each device, (D, C), NaN where missing."""

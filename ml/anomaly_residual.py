@@ -85,9 +85,19 @@ class Residual:
 
     def forecast(self, inputs: Array, row: NDArray[np.intp] | np.intp) -> Array:
         """Of one device, or each of its own. (N, W * C), () or (N,) -> (N, C), scaled."""
-        weights = self.weights[_slice(row)]
-        told = _linear(inputs, weights) if weights.ndim == 2 else _linear(inputs[:, None], weights)[:, 0]
+        told = self._own(inputs, row)
         return told if self.network is None else told + self.network.forecast(inputs)
+
+    def _own(self, inputs: Array, row: NDArray[np.intp] | np.intp) -> Array:
+        """By the ridge."""
+        fleet = row == len(self.weights) - 1
+        if not np.any(fleet) or np.all(fleet):
+            weights = self.weights[_slice(row)]
+            return _linear(inputs, weights) if weights.ndim == 2 else _linear(inputs[:, None], weights)[:, 0]
+        told = np.empty((len(inputs), self.weights.shape[2]))
+        for part in (fleet, ~fleet):  # those that training did not know share the last row: of it no copies
+            told[part] = self._own(inputs[part], np.asarray(row)[part])
+        return told
 
     def deviations(self, device: str, values: Array) -> Array:
         """(T, C) -> (T, C), NaN where missing and before the window is full."""
@@ -105,17 +115,20 @@ class Residual:
     def begin(self, devices: Sequence[str]) -> Following:
         count, columns = len(devices), self.weights.shape[2]
         window = np.zeros((count, self.window, columns))
-        return Following(self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count))
+        never = np.full(count, np.nan)
+        return Following(
+            self.scaler.rows(devices), window, np.zeros(count, np.intp), self.statistic.begin(count), never
+        )
 
     def step(self, state: Following, values: Array) -> tuple[Following, Distance]:
         """One new sample of each device, (D, C), NaN where missing."""
         scaled = self.scaler.scaled(values, state.row)
-        left = scaled - self.forecast(state.window.reshape(len(values), -1), state.row)
+        left = scaled - self.forecast(state.window.reshape(len(values), self.window * values.shape[1]), state.row)
         left = np.where(state.seen[:, None] >= self.window, left, np.nan)
         memory, distance = self.statistic.step(state.memory, self.residual_scaler.scaled(left, state.row))
         newest = np.where(np.isfinite(scaled), scaled, state.window[:, -1])
         window = np.concatenate([state.window[:, 1:], newest[:, None]], axis=1)  # (D, W, C)
-        return Following(state.row, window, state.seen + 1, memory), distance
+        return replace(state, window=window, seen=state.seen + 1, memory=memory), distance
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
         return {
@@ -179,9 +192,12 @@ def _measured(targets: Array) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
 def _slice(row: NDArray[np.intp] | np.intp) -> NDArray[np.intp] | np.intp | slice:
-    """Rows that follow each other need no copy: of 10,000 devices it is 50 MB."""
-    if isinstance(row, np.ndarray) and row.size and (np.diff(row) == 1).all():
-        return slice(int(row[0]), int(row[-1]) + 1)
+    """Rows that follow each other, or are all the same, need no copy: of 10,000 devices it is 50 MB."""
+    if isinstance(row, np.ndarray) and row.size:
+        if (row == row[0]).all():  # devices that training did not know
+            return np.intp(row[0])
+        if (np.diff(row) == 1).all():
+            return slice(int(row[0]), int(row[-1]) + 1)
     return row
 
 

@@ -44,12 +44,14 @@ class Following:
         row: of each in the scalers, shape (D,).
         window: the last samples, scaled, gaps filled with what was last known, shape (D, W, C), oldest first.
         seen: samples so far, shape (D,).
+        time_s: of the last sample, shape (D,); NaN where none was told.
     """
 
     row: NDArray[np.intp]
     window: Array
     seen: NDArray[np.intp]
     memory: Memory
+    time_s: Array
 
 
 @dataclass(frozen=True, slots=True)

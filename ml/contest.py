@@ -41,9 +41,18 @@ def judge(champion: NDArray[np.float64], challenger: NDArray[np.float64], level:
     """
     gain = champion - challenger
     units = len(gain)
-    if units < UNITS_MIN:
-        raise BadRequest(f"{units} held-out devices or blocks", f"{UNITS_MIN} or more tell two models apart")
-    mean, error = float(gain.mean()), float(gain.std(ddof=1)) / math.sqrt(units)
+    _enough(units)
+    return judged(float(gain.mean()), float(gain.std(ddof=1)), units, level)
+
+
+def judged(mean: float, deviation: float, units: int, level: float = 0.95) -> Verdict:
+    """The same from the mean and the deviation of the gains, where nobody has them all.
+
+    Raises:
+        BadRequest: too few units.
+    """
+    _enough(units)
+    error = deviation / math.sqrt(units)
     t = mean / error if error > 0 else math.copysign(math.inf, mean) if mean else 0.0
     p = float(special.stdtr(units - 1, -t))
     half = float(special.stdtrit(units - 1, 0.5 + level / 2)) * error
@@ -51,6 +60,11 @@ def judge(champion: NDArray[np.float64], challenger: NDArray[np.float64], level:
     word = "beats" if better else "does not beat"
     reason = f"the challenger {word} the champion: gain {mean:.4g} ± {half:.2g}, p = {p:.3g}, {units} units"
     return Verdict(mean, half, p, units, better, reason)
+
+
+def _enough(units: int) -> None:
+    if units < UNITS_MIN:
+        raise BadRequest(f"{units} held-out devices or blocks", f"{UNITS_MIN} or more tell two models apart")
 
 
 def blocks(loss: NDArray[np.float64], length: int) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ml.records import DataSet
 
 CALM = 0.1  # of the fleet's typical spread: a column that rested in one device's data may still move on another day
+STILL = 1e-9  # of a mean: the least spread
 FAR = 10.0  # spreads; what lies farther is cut off, so that one wild sample does not fill the memory
 Array = NDArray[np.float64]
 
@@ -49,11 +50,14 @@ class DeviceScaler:
         devices = data.devices
         own = [data.of([name]).stacked() for name in devices]
         mean, deviation = moments([*own, data.stacked()])
-        typical = np.nanmedian(np.where(deviation[:-1] > 0, deviation[:-1], np.nan), axis=0)  # (C,)
-        typical = np.where(np.isfinite(typical), typical, deviation[-1])
+        moving = np.where(deviation[:-1] > 0, deviation[:-1], np.nan)  # (D, C)
+        typical = deviation[-1].copy()  # (C,)
+        some = np.isfinite(moving).any(axis=0)
+        typical[some] = np.nanmedian(moving[:, some], axis=0)
         mean = np.where(np.isfinite(mean), mean, mean[-1])
         deviation = np.where(np.isfinite(deviation), deviation, deviation[-1])
-        return cls(devices, mean, np.maximum(deviation, CALM * typical))
+        still = STILL * np.maximum(1.0, np.abs(mean))  # of a column that rested everywhere: any move is far
+        return cls(devices, mean, np.maximum(np.maximum(deviation, CALM * typical), still))
 
     def tensors(self, name: str) -> Mapping[str, NDArray[Any]]:
         return {f"{name}.mean": self.mean, f"{name}.deviation": self.deviation}

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ml import forecast, rul_model
+from ml import forecast_model, rul_model
 from ml.forecaster import PATCH, Forecaster
 from ml.intervals import rising
 from ml.model_file import ModelFile
+from twin.errors import BadRequest
 
 SAMPLES = 64  # inputs on which an export is compared
 
@@ -45,7 +46,7 @@ class ForecastNet(nn.Module):
     apart: Tensor
     margins: Tensor
 
-    def __init__(self, model: forecast.ForecastModel) -> None:
+    def __init__(self, model: forecast_model.ForecastModel) -> None:
         super().__init__()
         deviation = model.scaler.deviation[0]
         spread = np.where(np.isfinite(deviation), deviation, 0.0)
@@ -104,8 +105,17 @@ class LifeNet(nn.Module):
 
 
 def of_forecast(file: ModelFile) -> Edge:
-    """Ridge or network, whole."""
-    model = forecast.model_of(file)
+    """Ridge or network, whole.
+
+    Raises:
+        BadRequest: it carries a memory, which these files have no place for.
+    """
+    model = forecast_model.model_of(file)
+    if model.recurrent is not None:
+        raise BadRequest(
+            "a recurrent forecast keeps a memory from sample to sample; ONNX here holds forecasts of whole windows",
+            "export the .safetensors, or train with network=window or none",
+        )
     net = ForecastNet(model).eval()
     normal = np.random.default_rng(0).normal(size=(SAMPLES, model.ridge.lookback, len(net.mean)))
     inputs = (normal * net.size.numpy() + net.mean.numpy()).astype(np.float32)

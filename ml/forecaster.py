@@ -6,6 +6,7 @@ Source of the linear part: Zeng et al., "Are transformers effective for time ser
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ml.forecast_model import LEVELS
 from ml.intervals import rising
 from ml.ridge import Ridge
 from ml.training import Course, seeded
@@ -27,7 +29,6 @@ EPOCHS = 12
 PATIENCE = 3  # epochs without gain on what is held out
 RATE, DECAY = 2e-3, 1e-3
 DRIFT = 40  # times slower the linear part learns
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 Array = NDArray[np.float64]
 
 
@@ -182,3 +183,34 @@ def _loss(model: Forecaster, held: Sequence[Windows], levels: Tensor) -> float:
         total += float((((part.ahead - mean) ** 2 + pinball) * known)[known].sum())
         count += int(known.sum())
     return total / max(1, count)
+
+
+def further(model: Forecaster, learnt: Sequence[Windows], steps: int, seed: int, course: Course) -> None:
+    """So many steps more from where it is, without a look at what is held out: what a site does in a federated round.
+
+    Raises:
+        Cancelled: between two batches.
+    """
+    chance, levels, done = seeded(seed), torch.tensor(model.levels), 0
+    linear: list[nn.Parameter] = [model.linear, model.bias]
+    rest = [p for name, p in model.named_parameters() if name not in ("linear", "bias")]
+    groups: list[dict[str, Any]] = [{"params": linear, "lr": RATE / DRIFT}, {"params": rest}]
+    optimiser = torch.optim.AdamW(groups, lr=RATE, weight_decay=DECAY)
+    model.train()
+    while done < steps:
+        before = done
+        for seen, column, ahead in itertools.islice(_batches(learnt, chance), steps - done):
+            course.at(done / steps, f"step {done + 1} of {steps}")
+            optimiser.zero_grad()
+            mean, quantiles = model(seen, column)
+            _of(mean, quantiles, ahead, levels).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            done += 1
+        if done == before:  # no window has a newest value: nothing to learn from
+            return
+
+
+def loss(model: Forecaster, held: Sequence[Windows]) -> float:
+    """Mean squared error and quantile loss on every window."""
+    return _loss(model, held, torch.tensor(model.levels))

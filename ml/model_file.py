@@ -35,7 +35,7 @@ class Manifest:
 
     Attributes:
         kind: row of `ml.kinds`, such as `ridge`.
-        task: forecast, anomaly or rul.
+        task: forecast, anomaly, rul or dynamics.
         settings: what its constructor takes, plain values.
         columns, units: of the data it was trained on, in order.
         data_hash, feature_hash: SHA-256; the second is empty where the model takes values as they are.

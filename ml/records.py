@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from twin.errors import BadRequest
 from twin.nearest import nearest
+
+EVEN = 0.9  # share of the steps between samples that must be
+UNEVEN = 0.1  # of the usual step: a grid that is read late by as much is still even
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,15 @@ class DataSet:
     def devices(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(r.device for r in self.records))
 
+    @property
+    def step_s(self) -> float:
+        """Between samples, where nearly all follow each other evenly; 0 else."""
+        steps = np.concatenate([np.diff(r.time_s) for r in self.records]) if self.records else np.empty(0)
+        if not len(steps):
+            return 0.0
+        usual = float(np.median(steps))
+        return usual if np.mean(np.abs(steps - usual) <= UNEVEN * usual) >= EVEN else 0.0
+
     def stacked(self) -> NDArray[np.float64]:
         """All rows one below the other, shape (rows, C)."""
         return np.concatenate([r.values for r in self.records]) if self.records else np.empty((0, len(self.columns)))
@@ -103,6 +116,30 @@ class DataSet:
             digest.update(np.ascontiguousarray(record.time_s).tobytes())
             digest.update(np.ascontiguousarray(record.values).tobytes())
         return digest.hexdigest()
+
+
+def even(data: DataSet, longest: int) -> DataSet:
+    """Records on an even grid, where `step_s` knows one: up to `longest` - 1 samples that did not come stand as missing, a
+    longer silence ends a record. So is what is served: a model that waits longer begins anew."""
+    step_s = data.step_s
+    if not step_s:
+        return data
+    pieces = [piece for record in data.records for piece in _even(record, step_s, longest)]
+    return replace(data, records=tuple(pieces))
+
+
+def _even(record: Record, step_s: float, longest: int) -> list[Record]:
+    gone = np.maximum(np.rint(np.diff(record.time_s) / step_s) - 1.0, 0.0)  # (T - 1,) samples that did not come
+    if not gone.any():
+        return [record]
+    ends = [0, *(np.flatnonzero(gone >= longest) + 1).tolist(), len(record)]
+    found = []
+    for first, after in itertools.pairwise(ends):
+        place = np.concatenate([[0], np.cumsum(gone[first : after - 1] + 1)]).astype(np.intp)
+        values = np.full((int(place[-1]) + 1, record.values.shape[1]), np.nan)
+        values[place] = record.values[first:after]
+        found.append(Record(record.device, record.time_s[first] + step_s * np.arange(len(values)), values))
+    return found
 
 
 def split_devices(data: DataSet, share: float, seed: int) -> tuple[DataSet, DataSet]:

@@ -1,11 +1,13 @@
 """Learning remaining life from runs to failure: what is held out, who wins, what a trial scores; must not know files.
 
 Every device's record ends at its failure. The ridge is the champion; networks, one for each fold of devices and asked
-together, go into the model only if they beat it on the devices that each did not see.
+together, go into the model only if they beat it on the devices that each did not see. Each round of networks has folds of
+its own, so that a device is held out from networks that have seen different ones.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,13 +20,13 @@ from ml.contest import judge
 from ml.features import LENGTH_MAX
 from ml.model_file import CODE, Manifest, ModelFile
 from ml.records import DataSet, split_devices
-from ml.rul_model import NETWORK, RIDGE, TASK, LifeModel, fit_margins, of_quantiles
-from ml.rul_network import LifeNetwork, Member, Pace, Shape, fit_member
+from ml.rul_model import NETWORK, RIDGE, TASK, LifeModel, averaging, fit_margins, of_quantiles
+from ml.rul_network import LEVELS, LifeNetwork, Member, Pace, Shape, fit_member
 from ml.rul_ridge import LifeRidge, fit_ridge
 from ml.rul_runs import Held, Rows, checked, feature_set, restarted, telling, truncated
 from ml.scaling import fit_scaler
 from ml.scores import coverage, late_penalty, rmse
-from ml.training import Course, seeded
+from ml.training import Course, one_thread, seeded
 from ml.trial import Seed, Trial, kept
 from twin.errors import BadRequest
 
@@ -76,7 +78,7 @@ class RulOptions:
     def __post_init__(self) -> None:
         lengths = (*self.windows, *self.means)
         for name, good, bounds in (
-            ("cap", self.cap > 0, "above 0"),
+            ("cap", 0 < self.cap < math.inf, "above 0"),
             ("model", self.model in MODELS, ", ".join(MODELS)),
             ("windows", all(2 <= n <= LENGTH_MAX for n in lengths) and bool(self.windows), f"2 … {LENGTH_MAX}"),
             ("window", self.window == 0 or 7 <= self.window <= 256, "0, or 7 … 256"),
@@ -84,7 +86,7 @@ class RulOptions:
             ("level", 0.5 <= self.level <= 0.9, "0.5 … 0.9"),
             ("folds", 3 <= self.folds <= 10, "3 … 10"),
             ("members", 1 <= self.members <= 10, "1 … 10"),
-            ("penalty", self.penalty > 0, "above 0"),
+            ("penalty", 0 < self.penalty < math.inf, "above 0"),
             ("steps", 1 <= self.steps <= 1_000_000, "1 … 1000000"),
             ("passes", 1 <= self.passes <= 1000, "1 … 1000"),
             ("rate", 0 < self.rate <= 0.1, "above 0, to 0.1"),
@@ -114,13 +116,17 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     folds = rng.permutation(len(used.records)) % options.folds  # (R,)
     made = Rows.of(used, restarted(used, options.starts, rng), features, window, options.cap)
     plain, told = _ridges(made, held, folds, options)
-    champion, network, verdict = _loss(told, held), None, None
+    champion, network, verdict, closer = _loss(told, held), None, None, 1.0
     if options.model != "ridge":
-        members, other = _networks(made, held, folds, options, seed, course.part(0.05, 0.98))
+        rounds = [folds, *(rng.permutation(folds) for _ in range(1, options.members))]
+        with one_thread():
+            members, apart = _networks(made, held, rounds, options, seed, course.part(0.05, 0.98))
+        other = of_quantiles(apart.mean(axis=0), options.cap)
         verdict = judge(champion, _loss(other, held))
         if verdict.better or options.model == "network":
             network, told = LifeNetwork(members[0].shape, members), other
-    margins = fit_margins(told, held.truth, options.level)
+            closer = averaging(of_quantiles(apart, options.cap)[0], held.truth, len(members))
+    margins = fit_margins(told, held.truth, options.level, closer)
     made = made if network else made.bare()
     model = LifeModel(
         made.features,
@@ -137,10 +143,10 @@ def train(data: DataSet, options: RulOptions, seed: int, course: Course) -> Mode
     metrics = {
         "rmse": rmse(told[0], held.truth), "ridge_rmse": float(np.sqrt(champion.mean())),
         "width": float(np.mean(model.widened(told)[2] - model.widened(told)[1])), "runs": len(used.records),
-        "verdict": asdict(verdict) if verdict else {}, "left_out": list(left_out),
+        "averaging": closer, "verdict": asdict(verdict) if verdict else {}, "left_out": list(left_out),
     }  # fmt: skip
     course.at(1.0, "done")
-    settings = model.settings() | {"options": asdict(options)}
+    settings = model.settings() | {"options": asdict(options), "step_s": data.step_s}
     manifest = Manifest(
         RIDGE if network is None else NETWORK, TASK, settings, used.columns, used.units, data.hash(),
         model.features.hash(), CODE, seed, metrics,
@@ -162,23 +168,21 @@ def _ridges(made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions
 
 
 def _networks(
-    made: Rows, held: Held, folds: NDArray[np.intp], options: RulOptions, seed: int, course: Course
+    made: Rows, held: Held, rounds: Sequence[NDArray[np.intp]], options: RulOptions, seed: int, course: Course
 ) -> tuple[list[Member], Array]:
-    """Networks for each fold, which they did not see, and what they said of its runs, (3, R, D)."""
+    """Networks for each fold of each round, and what those that did not see a run said of it, (rounds, R, D, Q)."""
     columns = (made.inputs.shape[1] - made.statistics) // made.window if made.window else 0
     shape = Shape(made.statistics, made.window, columns, options.filters, options.width, options.dropout)
     pace = Pace(options.steps, options.passes, options.batch, options.rate, options.decay)
-    told, members = np.empty((3, *held.truth.shape)), []
-    each = options.folds * options.members
-    for fold in range(options.folds):
-        own: list[Member] = []
-        for k in range(fold * options.members, (fold + 1) * options.members):
-            part = course.part(k / each, (k + 1) / each, f"network {k + 1} of {each}")
-            own.append(fit_member(*made.apart(folds, fold), shape, pace, seed * each + k, part))
-        rows = held.rows[folds == fold]  # (R', D)
-        quantiles = LifeNetwork(shape, own).told(made.inputs[rows.ravel()])
-        told[:, folds == fold] = of_quantiles(quantiles, options.cap).reshape(3, *rows.shape)
-        members += own
+    told, members = np.empty((len(rounds), *held.truth.shape, len(LEVELS))), []
+    each = options.folds * len(rounds)
+    for k in range(each):
+        turn, fold = divmod(k, options.folds)
+        part = course.part(k / each, (k + 1) / each, f"network {k + 1} of {each}")
+        members.append(fit_member(*made.apart(rounds[turn], fold), shape, pace, seed * each + k, part))
+        out = rounds[turn] == fold
+        rows = held.rows[out]  # (R', D)
+        told[turn, out] = LifeNetwork(shape, members[-1:]).told(made.inputs[rows.ravel()]).reshape(*rows.shape, -1)
     return members, told
 
 
@@ -216,7 +220,8 @@ def evaluate(
     protocol = (
         f"Runs to failure of {len(data.devices)} devices for training, split by device for the networks, the verdict and "
         f"the margins; {words}; asked once at the last sample. rmse, score and coverage against life capped at "
-        f"{options.cap:g}, rmse_uncapped against life as it was. The record's time and columns that count it are no input."
+        f"{options.cap:g}, rmse_uncapped against life as it was. The record's time and columns that are a straight line of it"
+        " are no input."
     )
     return Trial(TASK, done[0].raw["kind"], data.hash(), protocol, done, floor, RIDGE)
 

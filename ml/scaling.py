@@ -74,7 +74,7 @@ def fit_scaler(data: DataSet, settings: tuple[str, ...] = (), conditions: int = 
     """Mean and spread under each of `conditions` operating conditions, as the columns `settings` tell them apart.
 
     Raises:
-        BadRequest: no row is whole enough, or more conditions than CONDITIONS_MAX.
+        BadRequest: no row is whole enough, or more conditions than CONDITIONS_MAX or than the columns tell.
     """
     if not 1 <= conditions <= CONDITIONS_MAX or (conditions > 1 and not settings):
         raise BadRequest(f"{conditions} operating conditions by {settings}", f"1 … {CONDITIONS_MAX}, told by columns")
@@ -89,6 +89,8 @@ def fit_scaler(data: DataSet, settings: tuple[str, ...] = (), conditions: int = 
     centres = np.zeros((1, len(places)))
     if conditions > 1:
         known = there[np.isfinite(there).all(axis=1)] / spread
+        if len(np.unique(known, axis=0)) < conditions:
+            raise BadRequest(f"{', '.join(settings)} do not tell {conditions} conditions apart", "fewer conditions")
         centres, _ = kmeans2(known, conditions, minit="++", rng=np.random.default_rng(seed))
     bare = Scaler(places, centres, spread, np.zeros((len(centres), 1)), np.ones((len(centres), 1)))
     k = bare.condition(values)

@@ -1,6 +1,6 @@
 """Which rows a model was trained on, as a small sketch: so that nobody judges it by what it knows; pure.
 
-The smallest hashes of the rows stand for all rows. Source: Beyer et al., "On synopses for distinct-value estimation
+The smallest hashes of runs of rows stand for all of them. Source: Beyer et al., "On synopses for distinct-value estimation
 under multiset operations", SIGMOD 2007.
 """
 
@@ -16,13 +16,14 @@ from ml.model_file import ModelFile
 from ml.records import DataSet
 
 SIZE = 1024  # hashes: 8 kB
-SHARED_MAX = 0.02  # of the rows: values repeat by chance
-TENSOR = "seen.rows"
+RUN = 8  # rows one after the other
+SHARED_MAX = 0.02  # of the runs
+TENSOR = "seen.runs"
 ODD = np.uint64(0x9E3779B97F4A7C15)  # of splitmix64, Steele, Lea and Flood 2014
 
 
 def sketch(data: DataSet) -> NDArray[np.uint64]:
-    """The smallest hashes of its distinct rows, rising, shape (at most SIZE,)."""
+    """The smallest hashes of its distinct runs of rows, rising, shape (at most SIZE,)."""
     return np.unique(_hashes(data))[:SIZE]
 
 
@@ -47,14 +48,29 @@ def _shared(tensors: Mapping[str, NDArray[Any]], data: DataSet) -> float:
 
 
 def _hashes(data: DataSet) -> NDArray[np.uint64]:
-    """One number a row that has values, by its values alone."""
-    values = data.stacked()
+    """One number a run of RUN rows of a record, by its values alone; runs in which nothing moves tell nothing.
+
+    Not a row: coarse readings of one column repeat by chance, eight of them one after the other do not.
+    """
+    return np.concatenate([np.empty(0, np.uint64), *(_runs(r.values) for r in data.records)])
+
+
+def _runs(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Of one record, (T, C); a shorter one is one run."""
     values = values[np.isfinite(values).any(axis=1)]
     bits = np.ascontiguousarray(np.where(np.isfinite(values), values, np.nan) + 0.0).view(np.uint64)
-    mixed = np.zeros(len(values), np.uint64)
+    row = np.zeros(len(values), np.uint64)
     for k in range(values.shape[1]):
-        mixed = _mix(mixed + bits[:, k] + ODD)
-    return mixed
+        row = _mix(row + bits[:, k] + ODD)
+    length = min(RUN, len(row))
+    if not length:
+        return row
+    windows = np.lib.stride_tricks.sliding_window_view(row, length)  # (T - length + 1, length)
+    mixed = np.zeros(len(windows), np.uint64)
+    for k in range(length):
+        mixed = _mix(mixed + windows[:, k] + ODD)
+    moving: NDArray[np.uint64] = mixed[np.any(windows != windows[:, :1], axis=1)]
+    return moving
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

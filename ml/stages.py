@@ -135,10 +135,10 @@ def promoted(lives: Mapping[str, Life], model: str, contest: Contest | None, sha
 
 
 def rolled_back(lives: Mapping[str, Life], model: str) -> tuple[Move, ...]:
-    """Out of service; the champion whose place it took is live again.
+    """Out of service; the champion whose place it took is live again, if it took one's.
 
     Raises:
-        Conflict: it serves nothing, or it is live and took nobody's place.
+        Conflict: it serves nothing.
     """
     life = lives[model]
     if Stage.ROLLED_BACK not in TRANSITIONS[life.stage]:
@@ -147,7 +147,7 @@ def rolled_back(lives: Mapping[str, Life], model: str) -> tuple[Move, ...]:
         return (Move(model, Stage.ROLLED_BACK),)
     before = lives.get(life.successor_of)
     if before is None or before.stage is not Stage.RETIRED:
-        raise Conflict(f"model {model[:12]} took nobody's place", "promote another model instead")
+        return (Move(model, Stage.ROLLED_BACK),)  # nobody to go back to: nothing is told until another goes live
     return Move(model, Stage.ROLLED_BACK), Move(before.model, Stage.LIVE, successor_of=before.successor_of)
 
 

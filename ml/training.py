@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,6 +44,17 @@ class Course:
         """The course of a part of it, from share `first` to `last`."""
         lead = f"{words}: " if words else ""
         return Course(lambda share, more: self.told(first + share * (last - first), lead + more), self.cancel)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Small networks on one thread of torch: a second only waits for the first, on a busy machine for most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def seeded(seed: int) -> np.random.Generator:

@@ -53,3 +53,25 @@ def leaking(data: DataSet, first: int, after: int, column: int = 1, spreads: flo
         truth[first:after] = 1.0
         records.append(replace(record, values=np.column_stack([values, truth])))
     return DataSet((*data.columns, "anomaly"), tuple(records), (*data.units, "") if data.units else ())
+
+
+def tanks(devices: int = 8, rows: int = 1200, seed: int = 5, gauges: int = 0) -> DataSet:
+    """Tanks that fill until a high mark and drain until a low one: where the level turns no linear form tells.
+
+    Args:
+        gauges: further columns that follow level and flow.
+    """
+    rng, records = np.random.default_rng(seed), []
+    mixing = np.random.default_rng(1).normal(size=(2, gauges))
+    for k in range(devices):
+        values = np.empty((rows, 2))
+        level, way, fill, drain = rng.uniform(2, 8), 1.0, rng.uniform(0.3, 0.5), rng.uniform(0.2, 0.3)
+        for t in range(rows):
+            way = 1.0 if level < 2.0 else -1.0 if level > 8.0 else way
+            flow = (fill if way > 0 else -drain) + rng.normal(0, 0.02)
+            level += flow
+            values[t] = level + rng.normal(0, 0.02), flow
+        more = values @ mixing + rng.normal(0, 0.1, (rows, gauges))
+        records.append(Record(f"tank_{k}", np.arange(rows, dtype=float), np.concatenate([values, more], axis=1)))
+    names = ("level", "flow", *(f"gauge_{k}" for k in range(gauges)))
+    return DataSet(names, tuple(records), ("m", "m3/min", *("" for _ in range(gauges))))

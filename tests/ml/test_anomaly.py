@@ -58,6 +58,67 @@ def test_one_sample_at_a_time_says_what_the_whole_record_says(kind: str) -> None
         assert flips.sum() <= 1  # float32 of the network, right at the limit
 
 
+@pytest.mark.parametrize("kind", ["pca", "both"])
+def test_after_a_gap_in_time_a_device_is_met_anew_sample_by_sample_too(kind: str) -> None:
+    data = leaking(pumps(4), 500, 600)
+    later = tuple(replace(r, time_s=r.time_s + 90.0 * (np.arange(900) >= 600)) for r in data.records)
+    cut = replace(data, records=(*later[:2], *data.records[2:]))
+    model = train(data, replace(FAST, kind=kind, gap=60), 0, Course())
+    whole, found = scored(model, cut), detector(model)
+    fresh = scored(model, replace(cut, records=tuple(r.between(600, 900) for r in cut.records[:2])))
+    for told, anew in zip(whole, fresh, strict=False):
+        np.testing.assert_allclose(told.score[600:], anew.score)
+        assert np.isnan(told.score[600:605]).all() and np.isfinite(told.score[640:]).all()
+    assert whole[2].flagged[600:605].all() and not whole[0].flagged[600:605].any()
+    state, steps, bare = found.begin(cut.devices), [], cut.having(model.manifest.columns)
+    for k in range(900):
+        values, times = (np.stack([getattr(r, n)[k] for r in bare.records]) for n in ("values", "time_s"))
+        state, verdicts = found.step(state, values, times)
+        steps.append(verdicts.score)
+    for device, batch in enumerate(whole):
+        np.testing.assert_allclose(np.stack(steps)[:, device], batch.score, atol=1e-4, rtol=1e-4)
+
+
+def two_speeds(data: DataSet, seed: int = 5) -> DataSet:
+    """Such pumps of one size, whose speed now and then changes, and flow with it."""
+    rng, records = np.random.default_rng(seed), []
+    for size, record in enumerate(data.records, 1):
+        fast = np.repeat(rng.integers(0, 2, len(record) // 25 + 1), 25)[: len(record)].astype(float)
+        values = record.values / [size, size, 1, 1]
+        values[:, 0] += 400.0 * fast
+        records.append(replace(record, values=np.column_stack([values, 1000.0 + 500.0 * fast])))
+    return DataSet((*data.columns, "speed"), tuple(records), (*data.units, "rpm") if data.units else ())
+
+
+def test_a_shift_is_seen_under_each_operating_condition_when_they_are_told() -> None:
+    data = two_speeds(pumps())
+    shifted = replace(data, records=tuple(replace(r, values=r.values.copy()) for r in data.records))
+    for record in shifted.records:
+        record.values[600:750, 0] += 30.0  # far below what the speed does to flow
+    seen = {}
+    for conditions in (1, 2):
+        options = replace(FAST, settings=("speed",) * (conditions > 1), conditions=conditions)
+        model = train(data, options, 0, Course())
+        told = scored(model, shifted)
+        seen[conditions] = np.mean([v.flagged[640:750].mean() for v in told])
+        if conditions > 1:
+            assert np.mean([v.contribution[640:750].mean(axis=0).argmax() == 0 for v in told]) > 0.8
+            found, state, steps = detector(model), detector(model).begin(data.devices), []
+            for k in range(700):
+                state, verdicts = found.step(state, np.stack([r.values[k] for r in shifted.records]))
+                steps.append(verdicts.score)
+            np.testing.assert_allclose(np.stack(steps), np.stack([v.score[:700] for v in told], axis=1), atol=1e-6)
+            blind = replace(shifted.records[0], values=shifted.records[0].values.copy())
+            blind.values[650:700, 4] = np.nan
+            dark = scored(model, replace(shifted, records=(blind,)))[0]
+            assert np.isnan(dark.score[650:700]).all() and not dark.flagged[650:700].any()
+    assert seen[2] > 0.9 and seen[1] < 0.5
+    with pytest.raises(BadRequest, match="both, or none"):
+        AnomalyOptions(settings=("speed",))
+    with pytest.raises(BadRequest, match="do not tell 3 conditions apart"):
+        train(data, replace(FAST, settings=("speed",), conditions=3), 0, Course())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_measured_is_no_verdict_and_never_an_alarm(kind: str) -> None:
     data = leaking(pumps(), 600, 750)

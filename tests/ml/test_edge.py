@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ml import edge, forecast, rul, rul_model
+from ml import edge, forecast, forecast_model, rul, rul_model
+from ml.forecaster import Forecaster
+from ml.model_file import ModelFile
 from ml.records import DataSet, Record
 from ml.training import Course
 from tests.ml.stand_in import a_walk
@@ -31,16 +33,16 @@ def lives(devices: int = 20, seed: int = 1) -> DataSet:
 def test_a_forecast_is_the_same_with_scaling_margins_and_quantiles(network: bool) -> None:
     torch.set_num_threads(1)
     data = a_walk(2, 400)
-    options = forecast.ForecastOptions(lookback=24, horizon=6, network=False)
+    options = forecast.ForecastOptions(lookback=24, horizon=6, network="none")
     file = forecast.train(data, options, 1, Course())
-    model = forecast.model_of(file)
+    model = forecast_model.model_of(file)
     if network:  # whether it beats the ridge or not
         torch.manual_seed(3)
-        net = forecast.Forecaster(torch.from_numpy(model.ridge.weights).float())
+        net = Forecaster(torch.from_numpy(model.ridge.weights).float())
         torch.nn.init.normal_(net.correction.weight, std=0.1)
         tensors = {**file.tensors, **{k: np.array(v) for k, v in net.tensors().items()}}
-        file = forecast.ModelFile(file.manifest, tensors)
-        model = forecast.model_of(file)
+        file = ModelFile(file.manifest, tensors)
+        model = forecast_model.model_of(file)
     made = edge.of_forecast(file)
     with torch.inference_mode():
         told = made.module(torch.from_numpy(made.inputs)).numpy()

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ml import forecaster, ridge
-from ml.forecast import Forecast, ForecastOptions, evaluate, model_of, train
+from ml.forecast import ForecastOptions, evaluate, train
+from ml.forecast_model import Forecast, model_of
 from ml.model_file import read, write
 from ml.records import DataSet, Record
 from ml.ridge import Ridge, Sums
@@ -22,7 +23,7 @@ from ml.training import Course
 from ml.windows import filled, windows
 from twin.errors import BadRequest
 
-PLAIN = ForecastOptions(lookback=24, horizon=6, network=False)
+PLAIN = ForecastOptions(lookback=24, horizon=6, network="none")
 
 
 def waves(rows: int = 1200, devices: int = 2, noise: float = 0.05, seed: int = 1) -> DataSet:
@@ -118,7 +119,7 @@ def test_a_network_goes_live_only_where_it_beats_the_ridge(monkeypatch: pytest.M
     assert (np.diff(told.quantiles, axis=-1) >= 0).all() and np.isfinite(told.mean).all()
     monkeypatch.setattr(forecaster, "EPOCHS", 1)
     monkeypatch.setattr(forecaster, "EPOCH_WINDOWS", 64)
-    lost = train(waves(900), replace(PLAIN, network=True), 2, Course())
+    lost = train(waves(900), replace(PLAIN, network="window"), 2, Course())
     assert lost.manifest.kind == "ridge" and "does not beat" in lost.manifest.metrics["contest"]
 
 
@@ -150,5 +151,26 @@ def test_the_ridge_alone_forecasts_the_transformer_as_well_as_the_best_published
     if not folder:
         pytest.skip("TWINLOOP_DATA names no folder of data sets")
     data = read_table(Path(folder) / "ett/ETTh1.csv", Roles(time="date"))
-    trial = evaluate(data, ForecastOptions(lookback, 96, rows=14_400, network=False), [1], Course())
+    trial = evaluate(data, ForecastOptions(lookback, 96, rows=14_400, network="none"), [1], Course())
     assert trial.mean("mse") <= bar
+
+
+def test_only_what_would_be_told_is_scored_and_its_share_is_said() -> None:
+    chance = np.random.default_rng(1)
+    values = np.sin(np.arange(3_000) / 15)[:, None] + 0.1 * chance.standard_normal((3_000, 1))
+    values[2_600:2_800] = np.nan  # of the test part; windows that see too little of the rest are not told
+    data = DataSet(("level",), (Record("tank", np.arange(3_000.0), values),))
+    options = ForecastOptions(lookback=24, horizon=6, network="none")
+    (found,) = evaluate(data, options, [1], Course()).seeds
+    assert 0.9 < found.figures["told"] < 1.0 and found.figures["mse"] < 0.1
+    gappy = values.copy()
+    gappy[np.arange(3_000) % 3 > 0] = np.nan
+    with pytest.raises(BadRequest, match="more than half is measured"):
+        train(replace(data, records=(replace(data.records[0], values=gappy),)), options, 1, Course())
+
+
+def test_windows_do_not_reach_over_a_silence() -> None:
+    time_s = np.concatenate([np.arange(30.0) + 1_030.0 * k for k in range(40)])
+    data = DataSet(("level",), (Record("tank", time_s, np.sin(time_s)[:, None]),))
+    with pytest.raises(BadRequest, match=r"0 windows of 24 \+ 6 rows"):
+        train(data, ForecastOptions(lookback=24, horizon=6, network="none"), 1, Course())

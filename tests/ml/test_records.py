@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ml.records import DataSet, Record, constant, split_devices, split_time
+from ml.records import DataSet, Record, constant, even, split_devices, split_time
 from twin.errors import BadRequest
 
 
@@ -50,3 +52,15 @@ def test_the_hash_knows_every_bit_and_every_name() -> None:
 def test_a_missing_column_is_named_with_the_nearest() -> None:
     with pytest.raises(BadRequest, match=r"powr.*power"):
         a_fleet().having(("flow", "powr"))
+
+
+def test_samples_that_did_not_come_are_missing_and_a_long_silence_ends_a_record() -> None:
+    time_s = np.concatenate([np.arange(0.0, 100.0), np.arange(103.0, 200.0), np.arange(500.0, 600.0)])
+    data = DataSet(("flow",), (Record("pump", time_s, time_s[:, None]),))
+    made = even(data, 10)
+    assert [len(r) for r in made.records] == [200, 100] and made.devices == ("pump",)
+    assert np.isnan(made.records[0].values[100:103, 0]).all() and made.records[0].values[103, 0] == 103.0
+    assert made.records[1].time_s[0] == 500.0
+    assert even(replace(data, records=data.records[:0]), 10).records == ()
+    irregular = Record("pump", np.cumsum(np.random.default_rng(1).uniform(0.1, 9.0, 100)), np.zeros((100, 1)))
+    assert even(DataSet(("flow",), (irregular,)), 10).records == (irregular,)

@@ -30,7 +30,7 @@ def waves(devices: int = 3, rows: int = 700, seed: int = 1) -> DataSet:
 
 
 def a_forecast(lookback: int, horizon: int = 6, data: DataSet | None = None) -> ModelFile:
-    options = forecast.ForecastOptions(lookback=lookback, horizon=horizon, network=False)
+    options = forecast.ForecastOptions(lookback=lookback, horizon=horizon, network="none")
     return forecast.train(data or waves(), options, 1, Course())
 
 

@@ -13,7 +13,7 @@ import torch
 from ml.model_file import read, write
 from ml.records import DataSet, Record
 from ml.rul import RulOptions, evaluate, train
-from ml.rul_model import NETWORK, RIDGE, LifeModel, Margins, fit_margins
+from ml.rul_model import NETWORK, RIDGE, LifeModel, Margins, averaging, fit_margins
 from ml.rul_network import LEVELS
 from ml.rul_runs import restarted, telling, truncated
 from ml.tables import Roles, read_column
@@ -210,6 +210,41 @@ def test_margins_hold_in_each_group_of_lives_though_the_noise_differs() -> None:
     assert np.mean(LEVELS) == pytest.approx(0.5)
 
 
+def test_a_training_leaves_the_number_of_threads_as_it_was_and_asks_for_one() -> None:
+    seen: list[int] = []
+    torch.set_num_threads(2)
+    try:
+        train(pumps(12, 1), replace(QUICK, steps=2), 0, Course(lambda *_: seen.append(torch.get_num_threads())))
+        assert 1 in seen and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_margins_count_with_the_averaging_of_networks_that_are_asked_only_in_service() -> None:
+    rng = np.random.default_rng(3)
+
+    def asked(runs: int, members: int) -> tuple[np.ndarray, np.ndarray]:
+        truth = rng.uniform(0, 100, (runs, 20))
+        common = truth + rng.normal(0, 4, truth.shape)
+        return common + rng.normal(0, 6, (members, *truth.shape)), truth
+
+    def told(apart: np.ndarray) -> np.ndarray:
+        life = apart.mean(axis=0)
+        return np.stack([life, life - 5, life + 5])
+
+    apart, truth = asked(2000, 2)
+    closer = averaging(apart, truth, 10)
+    assert closer == pytest.approx(np.sqrt((16 + 36 / 10) / (16 + 36 / 2)), abs=0.02)
+    assert averaging(apart[:1], truth, 5) == 1.0 and averaging(truth[None], truth, 5) == 1.0
+    held = []
+    for each in (1.0, closer):
+        margins = fit_margins(told(apart), truth, 0.9, each)
+        ten, later = asked(2000, 10)
+        life, low, high = told(ten)
+        held.append(float(np.mean((low - margins.of(life) <= later) & (later <= high + margins.of(life)))))
+    assert held[0] > 0.95 and held[1] == pytest.approx(0.9, abs=0.015)
+
+
 def turbofans(name: str) -> Path:
     folder = os.environ.get("TWINLOOP_DATA")
     if not folder or not (Path(folder) / "cmapss" / name).is_file():
@@ -228,13 +263,14 @@ def test_turbofans_held_out_of_the_training_set() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("name", "conditions", "bar", "most"),
-    [("FD001", 1, 12.6, 0.93), ("FD002", 6, 12.3, 0.95)],  # FD002 measured .938: too wide; the aim is .93 there, too
+    ("name", "conditions", "bar"),
+    [("FD001", 1, 12.6), ("FD002", 6, 12.3)],
 )
-def test_turbofans_of_nasa_within_the_bar(name: str, conditions: int, bar: float, most: float) -> None:
+def test_turbofans_of_nasa_within_the_bar(name: str, conditions: int, bar: float) -> None:
     data, test = (read_table(turbofans(f"{part}_{name}.csv.gz"), ENGINES) for part in ("train", "test"))
     left = read_column(turbofans(f"RUL_{name}.txt"))
     options = RulOptions(settings=SETTINGS, conditions=conditions)
     trial = evaluate(data, options, range(5), Course(), test, left)
-    assert trial.mean("rmse") <= bar and 0.87 <= trial.mean("coverage") <= most
+    assert trial.mean("rmse") <= bar and 0.87 <= trial.mean("coverage") <= 0.93

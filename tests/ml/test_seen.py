@@ -9,7 +9,7 @@ import pytest
 
 from ml.model_file import ModelFile
 from ml.records import DataSet, split_time
-from ml.seen import SIZE, marked, shared
+from ml.seen import RUN, SIZE, marked, shared
 from ml.training import Course
 from tests.ml.stand_in import StandInOptions, a_walk, train
 
@@ -27,7 +27,7 @@ def test_the_training_data_are_recognised_whatever_their_order_and_names(rows: i
     other = replace(data, records=tuple(replace(r, device=f"x{k}") for k, r in enumerate(reversed(data.records))))
     assert shared(model, other) == 1.0
     assert shared(model, a_walk(3, rows, seed=9)) == 0.0
-    assert len(model.tensors["seen.rows"]) == min(SIZE, 3 * rows)
+    assert len(model.tensors["seen.runs"]) == min(SIZE, 3 * (rows - RUN + 1))
 
 
 def test_a_part_that_was_trained_on_is_measured() -> None:
@@ -48,3 +48,20 @@ def test_rows_without_values_and_zeros_of_both_signs_are_no_trace() -> None:
     assert shared(model, empty) == 0.0
     model = replace(model, tensors={})
     assert shared(model, data) == 0.0
+
+
+def test_coarse_readings_that_repeat_by_chance_are_no_trace() -> None:
+    def coarse(seed: int) -> DataSet:
+        chance = np.random.default_rng(seed)
+        records = (replace(r, values=np.round(chance.normal(50, 3, (400, 1)), 1)) for r in a_walk(6, 400).records)
+        return DataSet(("flow",), tuple(records), ("m3/h",))
+
+    model = trained(coarse(1))
+    assert shared(model, coarse(1)) == 1.0
+    assert shared(model, coarse(2)) == 0.0
+
+
+def test_readings_that_stand_still_are_no_trace() -> None:
+    data = a_walk(2, 100)
+    still = replace(data, records=tuple(replace(r, values=np.full_like(r.values, 7.0)) for r in data.records))
+    assert shared(trained(still), still) == 0.0

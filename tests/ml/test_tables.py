@@ -42,6 +42,13 @@ def test_a_folder_holds_a_record_a_file_and_2_comes_before_10(tmp_path: Path) ->
     assert data.records[1].time_s.tolist() == [1767225602.0, 1767225609.0]
 
 
+@pytest.mark.parametrize("name", ["b[1].csv", "b*.csv", "b?.csv"])
+def test_a_name_of_a_file_is_no_pattern(tmp_path: Path, name: str) -> None:
+    (tmp_path / "b1.csv").write_text("x\n1\n2\n")
+    (tmp_path / name).write_text("x\n7\n8\n")
+    assert read(tmp_path / name, Roles()).stacked().tolist() == [[7.0], [8.0]]
+
+
 @pytest.mark.parametrize(
     ("text", "roles", "said"),
     [
