@@ -10,19 +10,25 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
-from ledger.bundle import prove, verify_bundle
+from ledger import files
+from ledger.bundle import BundleReport, verify_bundle
 from ledger.entry import Entry, decode
 from ledger.errors import EntryError, LedgerError, NotFound
-from ledger.problems import Problem
+from ledger.note import parse_verifier
+from ledger.problems import Problem, utc
+from ledger.proving import About, about_batch, about_command, about_entry, prove
 from ledger.reader import read_payloads, require_log
-from ledger.verify import verify
+from ledger.verify import Report, verify
+from ledger.witness import WitnessState, open_witness
+from ledger.witness_server import WitnessServer
 
+BUNDLE_BYTES_MAX = 64 * 1024 * 1024  # a million rows of history take 45 MB
 OK, FAILURE, USAGE, NOT_VERIFIED, NOT_FOUND = range(5)
 
 
@@ -48,21 +54,36 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify", help="check every entry, the checkpoint and every anchor of a log")
     command.add_argument("dir", type=Path, metavar="DIR")
     command.add_argument("--chain", type=Path, metavar="DIR", help="the chain's directory (default: DIR/chain)")
+    command.add_argument("--rpc", metavar="URL", help="a node that serves the chain of the anchors")
     command.add_argument("--key", metavar="VKEY", help="the log's verifier key as you know it, not as DIR says")
+    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness whose word you want")
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("prove", help="write a proof of one entry that anybody can check")
+    command = commands.add_parser("prove", help="write a proof of an entry, command or batch that anybody can check")
     command.add_argument("dir", type=Path, metavar="DIR")
-    command.add_argument("index", type=int, metavar="INDEX")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("index", type=int, nargs="?", metavar="INDEX", help="of one entry")
+    what.add_argument("--command", metavar="ID", help="every entry of this command's life")
+    what.add_argument("--batch", type=int, metavar="N", help="the entry of this batch of history")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     command.set_defaults(run=_prove)
 
     command = commands.add_parser("verify-bundle", help="check a proof made by `prove`")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--key", metavar="VKEY", help="the log's verifier key as you know it, not as FILE says")
+    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness whose word you want")
+    command.add_argument("--rpc", metavar="URL", help="a node, yours best, that serves the chain of the anchor")
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_verify_bundle)
+
+    command = commands.add_parser("witness", help="cosign the checkpoints of logs, as long as each continues the last")
+    command.add_argument("dir", type=Path, metavar="DIR", help="where the witness keeps its key and what it cosigned")
+    command.add_argument("--name", required=True, metavar="NAME", help="the witness's name, best a domain and path")
+    command.add_argument("--log", action="append", required=True, metavar="VKEY", help="a log's verifier key")
+    command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (this machine only)")
+    command.add_argument("--port", type=int, default=8790, metavar="PORT", help="port to listen on, 0 for a free one")
+    command.set_defaults(run=_witness)
 
     command = commands.add_parser("show", help="print entries of a log, oldest first")
     command.add_argument("dir", type=Path, metavar="DIR")
@@ -74,42 +95,110 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = verify(options.dir, options.chain, options.key)
+    report = verify(options.dir, options.chain, options.key, options.witness, options.rpc)
     if options.json:
         print(json.dumps({"ok": report.ok, **asdict(report)}, indent=1))
     else:
-        print(f"entries     {report.entries}\nroot        {report.root}\ncheckpoint  {report.checkpoint_size} entries")
-        print(f"key         {report.key}\nanchors     {report.anchors_checked} checked\nchain       {report.chain}")
+        _print_levels(report, options.rpc)
+        print(f"root         {report.root}\nkey          {report.key}\ntiles        {report.tiles}")
+        print(f"receipts     {report.anchors_checked} checked against the log\nchain        {report.chain}")
         _print_verdict(report.problems)
     return OK if report.ok else NOT_VERIFIED
 
 
+def _print_levels(report: Report, rpc: str | None) -> None:
+    """Each level by its own word; what nobody looked at is never said to be reached."""
+    print(f"recorded     {report.entries} entries\ncheckpointed {report.checkpoint_size} entries")
+    for seen in report.witnessed:
+        print(f"witnessed    {seen}")
+    if not report.witnessed:
+        print("witnessed    not checked: give --witness with the key of a witness that you trust")
+    if report.chain == "ok":
+        who = "the node you named" if rpc is not None else "the folder of the chain, which the operator keeps,"
+        print(f"anchored     {report.anchored_size} entries, as {who} says")
+    else:
+        print(f"anchored     not checked; receipts claim {report.receipts_size} entries")
+
+
 def _prove(options: argparse.Namespace) -> int:
-    bundle = prove(options.dir, options.index)
+    bundle = prove(options.dir, _asked(options))
     options.output.write_text(json.dumps(bundle, indent=1, sort_keys=True) + "\n", "utf-8")
-    print(f"entry {options.index} proved in {options.output}", file=sys.stderr)
+    print(f"proof written to {options.output}", file=sys.stderr)
     return OK
+
+
+def _asked(options: argparse.Namespace) -> About:
+    if options.command is not None:
+        return about_command(options.command)
+    return about_batch(options.batch) if options.batch is not None else about_entry(options.index)
 
 
 def _verify_bundle(options: argparse.Namespace) -> int:
     if not options.file.exists():
         raise NotFound(f"{options.file} does not exist")
+    if options.file.stat().st_size > BUNDLE_BYTES_MAX:
+        print(f"{options.file} is larger than any bundle: {BUNDLE_BYTES_MAX:,} bytes", file=sys.stderr)
+        return NOT_VERIFIED
     try:
-        bundle = json.loads(options.file.read_bytes())
+        bundle = json.loads(options.file.read_bytes(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         print(f"{options.file} is not JSON: {error}", file=sys.stderr)
         return NOT_VERIFIED
-    report = verify_bundle(bundle, options.key)
+    report = verify_bundle(bundle, options.key, options.witness, options.rpc)
     if options.json:
-        print(json.dumps({"ok": report.ok, **asdict(report)}, indent=1))
+        print(json.dumps({"ok": report.ok, **asdict(report)}, indent=1, default=bytes.hex))
     else:
-        print(f"entry       {report.index} of {report.size}\nkey         {report.key}")
-        if report.entry is not None:
-            print(f"content     {_line(report.index, report.entry)}")
-        if report.anchor is not None:
-            print(f"anchor      {report.anchor.number}, transaction {report.anchor.tx_hash}")
-        _print_verdict(report.problems)
+        _print_bundle(report)
     return OK if report.ok else NOT_VERIFIED
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A name that stands twice means one thing to one reader and another to the next."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _print_bundle(report: BundleReport) -> None:
+    print(f"proof of    {report.about}\nkey         {report.key}")
+    for one in report.entries:
+        said = _line(one.index, one.entry) if one.entry is not None else f"{one.index} (bytes of no known kind)"
+        print(f"content     {said}")
+    if (reading := report.reading) is not None:
+        value = reading.text if reading.text is not None else reading.value
+        print(
+            f"reading     {reading.point} = {value}, status 0x{reading.quality:08x}, at {_instant(reading.source_time_ns)}"
+        )
+    if report.anchor is not None:
+        print(
+            f"anchor      {report.anchor.number}, chain {report.anchor.chain_id}, transaction {report.anchor.tx_hash}"
+        )
+    for what in report.checked:
+        print(f"checked     {what}")
+    for what in report.unchecked:
+        print(f"NOT CHECKED {what}")
+    _print_verdict(report.problems)
+
+
+def _witness(options: argparse.Namespace) -> int:
+    return witness(options.dir, options.name, options.log, options.host, options.port)
+
+
+def witness(directory: Path, name: str, logs: Sequence[str], host: str, port: int) -> int:
+    """Serve a witness until interrupted; its line for a log's file `witnesses` goes to stdout."""
+    signer = open_witness(directory, name)
+    state = WitnessState(directory, signer, [parse_verifier(line) for line in logs], time.time)
+    lock = files.lock(directory, "witness")
+    try:
+        with WitnessServer(state, host, port) as server:
+            print(f"{server.url} {state.witness}", flush=True)
+            server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        os.close(lock)
+    return OK
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -134,9 +223,12 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _line(index: int, entry: Entry) -> str:
-    seconds, nanoseconds = divmod(entry.time_ns, 1_000_000_000)
-    at = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{index} {at}.{nanoseconds:09d}Z {entry.kind} {json.dumps(entry.body, ensure_ascii=False)}"
+    return f"{index} {_instant(entry.time_ns)} {entry.kind} {json.dumps(entry.body, ensure_ascii=False)}"
+
+
+def _instant(time_ns: int) -> str:
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return utc(seconds).replace("Z", f".{nanoseconds:09d}Z")
 
 
 def _print_verdict(problems: Sequence[Problem]) -> None:

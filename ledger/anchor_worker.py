@@ -1,6 +1,7 @@
-"""`python -m ledger.anchor_worker CHAIN_DIR`: the embedded chain in its own process, JSON lines in and out.
+"""`python -m ledger.anchor_worker CHAIN_DIR`: the chain in its own process, JSON lines in and out.
 
-Must not know the log's files: it is told roots and answers with receipts. It ends when its input ends.
+Must not know the log's files: it is told which chain (first line), then roots, and answers with receipts. It ends when
+its input ends.
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ledger.chain import Chain
-from ledger.errors import AnchorError, LedgerError
+from ledger.abi import Value, types_of
+from ledger.anchoring import NodeSettings
+from ledger.errors import AnchorError, ChainError, LedgerError
+
+if TYPE_CHECKING:
+    from ledger.chain import Chain
+    from ledger.node_chain import NodeChain
+
+    AnyChain = Chain | NodeChain
 
 
-def answer(chain: Chain, request: dict[str, Any]) -> dict[str, Any]:
+def answer(chain: AnyChain, request: dict[str, Any]) -> dict[str, Any]:
     """What the chain says to one request; a refusal is an answer too."""
     try:
         match request:
@@ -24,9 +32,48 @@ def answer(chain: Chain, request: dict[str, Any]) -> dict[str, Any]:
                 return {"receipt": asdict(receipt)}
             case {"do": "receipts", "first": int(first)}:
                 return {"receipts": [asdict(receipt) for receipt in chain.receipts(first)]}
+            case {"do": "send", "contract": str(name), "function": str(signature), "values": list(values)}:
+                mined = chain.send(name, signature, *parse_values(signature, values))
+                return {"mined": asdict(mined), "address": chain.address(name)}
+            case {"do": "view", "contract": str(name), "function": str(signature), "values": list(values)}:
+                return {"data": chain.view(name, signature, *parse_values(signature, values)).hex()}
+            case {
+                "do": "events",
+                "contract": str(name),
+                "event": str(event),
+                "from_block": int(at),
+                "depth": int(depth),
+            }:
+                return asdict(chain.events(name, event, at, depth))
         raise AnchorError(f"the anchor process does not know the request {request!r}")
     except LedgerError as error:
         return refusal(error)
+
+
+def parse_values(signature: str, values: list[Any]) -> list[Value]:
+    """Hashes come as hex; numbers and addresses as they are."""
+    try:
+        return [_parsed(kind, value) for kind, value in zip(types_of(signature), values, strict=True)]
+    except (ValueError, TypeError) as error:
+        raise ChainError(f"{signature}: the values {values!r} do not fit: {error}") from error
+
+
+def _parsed(kind: str, value: Any) -> Value:
+    if kind == "bytes32[]":
+        return [bytes.fromhex(one) for one in value]
+    parsed: Value = bytes.fromhex(value) if kind == "bytes32" else value
+    return parsed
+
+
+def opened(directory: str, node: dict[str, Any] | None) -> AnyChain:
+    """The embedded chain, or the one behind a node."""
+    if node is not None:
+        from ledger.node_chain import NodeChain
+
+        return NodeChain.open(directory, NodeSettings(**node))
+    from ledger.chain import Chain
+
+    return Chain.open(directory)
 
 
 def refusal(error: LedgerError) -> dict[str, Any]:
@@ -34,19 +81,19 @@ def refusal(error: LedgerError) -> dict[str, Any]:
 
 
 def serve(directory: str, requests: TextIO, answers: TextIO) -> int:
-    """Answer line by line until the input ends."""
+    """Answer line by line until the input ends; the first line says which chain."""
 
     def say(value: dict[str, Any]) -> None:
         answers.write(json.dumps(value) + "\n")
         answers.flush()
 
     try:
-        chain = Chain.open(directory)
+        chain = opened(directory, json.loads(requests.readline())["node"])
     except LedgerError as error:
         say(refusal(error))
         return 1
     with chain:
-        say({"ready": chain.contract})
+        say({"ready": chain.contract, "writer": chain.writer()})
         for line in requests:
             say(answer(chain, json.loads(line)))
     return 0

@@ -13,17 +13,37 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ledger.errors import AnchorConflict, AnchorError, AnchorTimeout, AnchorWorkerDied, ChainError, LogLocked
-from ledger.files import ANCHORS, CHAIN, write_all
+from ledger.anchoring import Event, Heard, NodeSettings
+from ledger.errors import (
+    AnchorConflict,
+    AnchorError,
+    AnchorReorganised,
+    AnchorTimeout,
+    AnchorWorkerDied,
+    ChainError,
+    ContractMissing,
+    ContractRefused,
+    LogLocked,
+)
+from ledger.files import ANCHORS, CHAIN, VOID_ANCHORS, replace, write_all
 from ledger.receipts import Receipt, parse_receipt, read_receipts
 
 TIMEOUT_S = 30.0  # an anchor takes ~15 ms and a start ~1 s; this is for a machine that is badly short of time
+VOID_MAX = 64  # receipts that a chain may take back before a person has to look
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # 1,000 receipts are ~400 kB
-_REFUSALS = {error.__name__: error for error in (AnchorConflict, AnchorError, ChainError, LogLocked)}
+_REFUSALS = {
+    error.__name__: error
+    for error in (
+        AnchorConflict, AnchorError, AnchorReorganised, AnchorTimeout, ChainError, ContractMissing,
+        ContractRefused, LogLocked,
+    )
+}  # fmt: skip
 
 
 class Anchorer:
@@ -32,10 +52,19 @@ class Anchorer:
     `anchor` never blocks longer than about twice `timeout_s` (one wait for its turn, one for the chain).
     """
 
-    def __init__(self, log_dir: Path | str, chain_dir: Path | str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        log_dir: Path | str,
+        chain_dir: Path | str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        node: NodeSettings | None = None,
+    ) -> None:
         self.log_dir = Path(log_dir)
         self.chain_dir = Path(chain_dir) if chain_dir is not None else self.log_dir / CHAIN
-        self.timeout_s = timeout_s
+        self.node = node
+        self.timeout_s = timeout_s if node is None else timeout_s + 2 * node.timeout_s  # a contract may come first
+        self.voided = 0  # receipts that the chain took back since the start
+        self.writer = ""  # address that sends; known once the process runs
         self._turn = threading.Lock()
         self._worker: _Worker | None = None
         self._closed = False
@@ -84,11 +113,42 @@ class Anchorer:
                 except AnchorWorkerDied:  # killed since the last anchor: a new process knows what the chain has
                     self._stop()
                     return self._anchored(size, root, deadline)
-            except (AnchorTimeout, AnchorWorkerDied):
-                self._stop()
+            except (AnchorTimeout, AnchorWorkerDied, AnchorReorganised):
+                self._stop()  # the next call asks what the chain has
                 raise
             finally:
                 self._pending = None
+
+    def send(self, contract: str, function: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Call a function of a registry as the chain's writer, for example `revoke(bytes32,bytes32)` of ModelRegistry;
+        hashes are hex. The transaction (fields of Mined) and the contract's `address`, once it is in a block.
+
+        Raises:
+            ContractRefused: with its reason. AnchorTimeout: it may still come; look before repeating.
+        """
+        answer = self._asked({"do": "send", "contract": contract, "function": function, "values": list(values)})
+        return {**answer["mined"], "address": answer["address"]}
+
+    def view(self, contract: str, function: str, values: Sequence[Any]) -> bytes:
+        """What a function of a contract answers. Raises ContractMissing where it is not on the chain."""
+        answer = self._asked({"do": "view", "contract": contract, "function": function, "values": list(values)})
+        return bytes.fromhex(answer["data"])
+
+    def events(self, contract: str, event: str, from_block: int, confirmations: int) -> Heard:
+        """What a contract said from a block on, at most 1,000 blocks of it, where it is deep enough."""
+        asked = {"contract": contract, "event": event, "from_block": from_block, "depth": confirmations}
+        answer = self._asked({"do": "events", **asked})
+        events = tuple(Event(**{**one, "topics": tuple(one["topics"])}) for one in answer["events"])
+        return Heard(events, answer["next_block"])
+
+    def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
+        with _Turn(self._turn, self.timeout_s):
+            deadline = time.monotonic() + self.timeout_s
+            try:
+                return self._running(deadline).ask(request, deadline)
+            except (AnchorTimeout, AnchorWorkerDied):
+                self._stop()
+                raise
 
     def close(self) -> None:
         """End the chain's process. May be called again."""
@@ -122,11 +182,11 @@ class Anchorer:
             return self._worker
         self._stop()
         try:
-            worker = _Worker(self.chain_dir)
+            worker = _Worker(self.chain_dir, self.node)
         except OSError as error:
             raise AnchorError(f"the anchor process cannot be started ({error}); free memory and try again") from error
         try:
-            worker.answer(deadline)  # ready
+            self.writer = str(worker.answer(deadline)["writer"])
             self._reconcile(worker, deadline)
         except AnchorError:
             worker.stop()
@@ -152,22 +212,48 @@ class Anchorer:
         if last is not None:
             found = _receipts(worker.ask({"do": "receipts", "first": last.number}, deadline))
             if not found or found[0] != last:
-                raise AnchorConflict(
-                    f"{self.chain_dir}: the chain does not have anchor {last.number} (size {last.size}) of {path}: "
-                    "give the chain that belongs to this log, or restore it from a copy"
-                )
+                self._void(worker, deadline)
         while found := _receipts(worker.ask({"do": "receipts", "first": len(self._receipts)}, deadline)):
             self._keep(found)
+
+    def _void(self, worker: _Worker, deadline: float) -> None:
+        """A node's chain took anchors back: what it no longer has goes to `anchors-void.jsonl`.
+
+        Raises:
+            AnchorConflict: the chain is our own, which never does, or it has none of the newest receipts.
+        """
+        path = self.log_dir / ANCHORS
+        first = max(0, len(self._receipts) - VOID_MAX - 1)
+        theirs = _receipts(worker.ask({"do": "receipts", "first": first}, deadline))
+        same = sum(1 for ours, other in zip(self._receipts[first:], theirs, strict=False) if ours == other)
+        keep = first + same
+        if self.node is None or same == 0 or self._receipts[first:keep] != theirs[:same]:
+            raise AnchorConflict(
+                f"{self.chain_dir}: the chain does not have anchor {self._receipts[-1].number} "
+                f"(size {self._receipts[-1].size}) of {path}: "
+                "give the chain that belongs to this log, or restore it from a copy"
+            )
+        gone = self._receipts[keep:]
+        try:
+            self._append(self.log_dir / VOID_ANCHORS, gone)  # first: a crash here voids them once more
+            replace(path, "".join(receipt.line() for receipt in self._receipts[:keep]).encode())
+        except OSError as error:
+            raise AnchorError(f"{path}: the disk refused what a reorganised chain needs ({error})") from error
+        self._receipts = self._receipts[:keep]
+        self.voided += len(gone)
+
+    def _append(self, path: Path, receipts: Sequence[Receipt]) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(descriptor, "".join(receipt.line() for receipt in receipts).encode())
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _keep(self, receipts: list[Receipt]) -> None:
         path = self.log_dir / ANCHORS
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            try:
-                write_all(descriptor, "".join(receipt.line() for receipt in receipts).encode())
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._append(path, receipts)
         except OSError as error:
             self._stop()  # the next call reads the file again and asks the chain
             raise AnchorError(f"{path}: the disk refused a receipt ({error}); the chain has it, try again") from error
@@ -196,7 +282,7 @@ class _Turn:
 class _Worker:
     """The chain's process and its two pipes."""
 
-    def __init__(self, chain_dir: Path) -> None:
+    def __init__(self, chain_dir: Path, node: NodeSettings | None) -> None:
         source = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
         self._buffer = bytearray()
@@ -207,6 +293,11 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C in the server's terminal must not end the chain first
         )
+        assert self.process.stdin is not None
+        first = {"node": None if node is None else asdict(node)}  # not an argument: an address may hold a key
+        with contextlib.suppress(OSError):  # it ended already, which `answer` tells
+            self.process.stdin.write(json.dumps(first).encode() + b"\n")
+            self.process.stdin.flush()
 
     def ask(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
         assert self.process.stdin is not None

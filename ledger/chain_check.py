@@ -22,12 +22,14 @@ def check_chain(directory: Path, receipts: Sequence[Receipt]) -> tuple[list[str]
         if last.count < len(receipts):
             wrong.append(f"the chain has {last.count} anchors, the log has receipts for {len(receipts)}")
         kept = _kept(chain, last.count)
+        if len(kept) != last.count or any(chain.root_at(r.size) != r.root_bytes() for r in kept.values()):
+            wrong.append("the chain's own receipts are not what its contract recorded")
         for receipt in receipts[: last.count]:
-            if chain.anchor_at(receipt.number) != (receipt.root_bytes(), receipt.size):
+            if chain.root_at(receipt.size) != receipt.root_bytes():
                 wrong.append(f"anchor {receipt.number} has another root or size on the chain")
             elif receipt.contract != chain.contract or kept.get(receipt.number) != receipt:
                 wrong.append(f"anchor {receipt.number} has another block, transaction or contract on the chain")
-        beyond = [(number, *chain.anchor_at(number)) for number in range(len(receipts), last.count)]
+        beyond = [(n, r.root_bytes(), r.size) for n, r in kept.items() if n >= len(receipts)]
     return wrong, beyond
 
 

@@ -25,6 +25,7 @@ from eth_utils.exceptions import ValidationError
 from eth_utils.toolz import assoc
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
+from ledger import receipt_table
 from ledger.errors import ChainError
 from ledger.receipts import Receipt
 
@@ -33,19 +34,17 @@ CHAIN_ID = 7_715_001  # private and unregistered; chains are told apart by the c
 READER = "0x" + "00" * 19 + "ff"  # the caller of read-only calls; nobody has its key, but it must afford the gas
 BUSY_TIMEOUT_S = 10.0  # a reader never blocks the writer in WAL mode; this covers a checkpoint of the WAL
 
-_SCHEMA = """
+_SCHEMA = (
+    receipt_table.SCHEMA
+    + """
 CREATE TABLE IF NOT EXISTS kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt (
-  number INTEGER PRIMARY KEY, size INTEGER NOT NULL, root TEXT NOT NULL, block INTEGER NOT NULL,
-  block_time_s INTEGER NOT NULL, tx_hash TEXT NOT NULL, log_index INTEGER NOT NULL, gas_used INTEGER NOT NULL,
-  chain_id INTEGER NOT NULL, contract TEXT NOT NULL
-);
 """
+)
 
 
 class Store(BaseDB):  # type: ignore[misc]  # py-evm is untyped
-    """py-evm's key-value store over SQLite, plus the contract's address and the receipts (finding one on the chain
+    """py-evm's key-value store over SQLite, plus the contracts' addresses and the receipts (finding one on the chain
     is a walk over all blocks)."""
 
     def __init__(self, directory: Path, read_only: bool) -> None:
@@ -99,24 +98,22 @@ class Store(BaseDB):  # type: ignore[misc]  # py-evm is untyped
         """The rows whose key is the Keccak hash of the value: headers, trie nodes, code."""
         yield from self._db.execute("SELECT key, value FROM kv WHERE length(key) = 32")
 
-    def meta(self, name: str) -> str | None:
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    def begun(self) -> bool:
+        """Whether there is a chain here at all."""
+        return self._db.execute("SELECT 1 FROM kv LIMIT 1").fetchone() is not None
+
+    def address(self, contract: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (contract,)).fetchone()
         return None if row is None else str(row[0])
 
-    def set_meta(self, name: str, value: str) -> None:
-        self._db.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
+    def set_address(self, contract: str, address: str) -> None:
+        self._db.execute("INSERT INTO meta VALUES (?, ?)", (contract, address))
 
     def add_receipt(self, receipt: Receipt) -> None:
-        names = Receipt.__dataclass_fields__
-        marks = ", ".join(f":{name}" for name in names)
-        self._db.execute(f"INSERT INTO receipt ({', '.join(names)}) VALUES ({marks})", vars(receipt))
+        receipt_table.add(self._db, receipt)
 
     def receipts(self, first: int, count: int) -> list[Receipt]:
-        names = ", ".join(Receipt.__dataclass_fields__)
-        rows = self._db.execute(
-            f"SELECT {names} FROM receipt WHERE number >= ? ORDER BY number LIMIT ?", (first, count)
-        )
-        return [Receipt(*row) for row in rows]
+        return receipt_table.read(self._db, first, count)
 
     def close(self) -> None:
         self._db.close()

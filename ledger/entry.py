@@ -15,7 +15,8 @@ from ledger.errors import EntryError, EntryTooLarge
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-VERSION = 1
+VERSION = 2  # 2: whoever is named is a salted hash, and bodies are as docs/evidence.md has them. Nothing else differs.
+VERSIONS = (1, 2)
 ENTRY_BYTES_MAX = 65_535  # C2SP tlog-tiles prefixes an entry with a uint16 length
 TIME_NS_MAX = 2**63 - 1  # an int64, as every reader of the log has it
 DEPTH_MAX = 32  # far beyond any body we write; keeps every reader's recursion finite
@@ -29,6 +30,7 @@ class Entry:
     kind: str
     time_ns: int
     body: Mapping[str, JSON]
+    version: int = VERSION
 
 
 def encode(entry: Entry) -> bytes:
@@ -40,10 +42,12 @@ def encode(entry: Entry) -> bytes:
         raise EntryError(f"kind: expected a non-empty text, got {entry.kind!r}")
     if not isinstance(entry.time_ns, int) or isinstance(entry.time_ns, bool) or not 0 <= entry.time_ns <= TIME_NS_MAX:
         raise EntryError(f"time_ns: expected whole nanoseconds since 1970, before 2262, got {entry.time_ns!r}")
+    if entry.version not in VERSIONS:
+        raise EntryError(f"version {entry.version!r} cannot be written here, {VERSION} is the newest")
     if not isinstance(entry.body, Mapping):
         raise EntryError(f"body: expected an object of names and values, got a {type(entry.body).__name__}")
     body = entry.body if _is_plain(entry.body, 1) else _plain(entry.body, "body", 1)
-    fields = {"v": VERSION, "kind": entry.kind, "time_ns": entry.time_ns, "body": body}
+    fields = {"v": entry.version, "kind": entry.kind, "time_ns": entry.time_ns, "body": body}
     try:
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         data = text.encode("utf-8")
@@ -67,11 +71,11 @@ def decode(data: bytes) -> Entry:
         raise EntryError(f"not an entry: {error}") from error
     if not isinstance(fields, dict) or set(fields) != _FIELDS:
         raise EntryError(f"not an entry: expected an object with the keys {', '.join(sorted(_FIELDS))}")
-    if fields["v"] != VERSION:
-        raise EntryError(f"entry version {fields['v']!r} is not known here (this program reads version {VERSION})")
+    if type(fields["v"]) is not int or fields["v"] not in VERSIONS:
+        raise EntryError(f"entry version {fields['v']!r} is not known here (this program reads up to {VERSION})")
     if not isinstance(fields["body"], dict):
         raise EntryError("not an entry: body is not an object")
-    entry = Entry(fields["kind"], fields["time_ns"], fields["body"])
+    entry = Entry(fields["kind"], fields["time_ns"], fields["body"], fields["v"])
     if encode(entry) != data:
         raise EntryError("not an entry: the bytes are not in canonical form")
     return entry

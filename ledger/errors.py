@@ -66,9 +66,29 @@ class AnchorTimeout(AnchorError):
     """The chain did not answer in time; whether the anchor exists is settled at the next call."""
 
 
+class AnchorReorganised(AnchorError):
+    """The chain took anchors back; at the next call they are voided here and recorded anew."""
+
+
 class AnchorWorkerDied(AnchorError):
     """The chain's process ended; it is started again at the next call."""
 
 
 class ChainError(AnchorError):
     """The embedded chain refused a transaction or cannot be read."""
+
+
+class ContractRefused(ChainError):
+    """A contract does not take what it was asked for; the message has its reason. Asking again changes nothing."""
+
+
+class ContractMissing(ChainError):
+    """Nothing was ever recorded in this contract: it is not on the chain yet."""
+
+
+class WitnessRefused(LedgerError):
+    """A witness did not cosign a checkpoint, or answered with something else."""
+
+
+class WitnessConflict(WitnessRefused):
+    """A witness has cosigned another past of this log."""

@@ -17,8 +17,16 @@ CHECKPOINT = "checkpoint"
 KEY = "key"
 PUBLIC_KEY = "key.pub"
 ANCHORS = "anchors.jsonl"
+VOID_ANCHORS = "anchors-void.jsonl"  # receipts that a chain took back
 LOCK = "lock"
 CHAIN = "chain"
+NODE_FILE = "node.sqlite"  # in CHAIN, where others run the chain
+TILES = "tile"
+WITNESSES = "witnesses"  # who is asked for cosignatures
+WITNESSED = "checkpoint.witnessed"  # the newest cosigned checkpoint
+RESUME = "resume"  # makes the next start quick; no evidence
+RESUME_NOTE = "resume.note"
+WITNESS_KEY = "witness.pub"
 
 LOCK_WAIT_S = 2.0  # a reader holds the lock for microseconds; a process that is ending, for less than this
 

@@ -6,8 +6,9 @@ Must not know entries or trees; reads from any seekable stream and never writes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import BinaryIO
 from zlib import crc32
 
@@ -24,6 +25,15 @@ _LENGTH = struct.Struct("<I")
 class Frame:
     offset: int
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole frames, one after the other from `offset` on."""
+
+    offset: int
+    data: bytes
+    payloads: list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +70,93 @@ def parse(data: bytes, offset: int = 0) -> bytes | str:
     return payload
 
 
-def scan(stream: BinaryIO) -> Iterator[Frame | Fault]:
-    """Every frame of the stream in order, and a Fault for each stretch that is not one."""
-    base, buffer, position = 0, b"", 0  # buffer[0] stands at `base` of the stream
-    stream.seek(0)
+def frames(payloads: Iterable[bytes]) -> list[bytes]:
+    """Each as it stands in the file. Raises EntryError, EntryTooLarge."""
+    found: list[bytes] = []
+    for payload in payloads:
+        length = len(payload)
+        if not 0 < length <= ENTRY_BYTES_MAX:
+            frame(payload)  # raises, saying which limit
+        found.append(HEADER.pack(length, crc32(payload, _length_crc(length))) + payload)
+    return found
+
+
+def whole(data: bytes, position: int = 0) -> tuple[list[bytes], int]:
+    """The payloads of the whole frames from `position` on, and where the last of them ends."""
+    payloads: list[bytes] = []
+    unpack, size = HEADER.unpack_from, len(data)
+    while position + HEADER.size <= size:
+        length, checksum = unpack(data, position)
+        start = position + HEADER.size
+        if not 0 < length <= ENTRY_BYTES_MAX or start + length > size:
+            break
+        payload = data[start : start + length]
+        if crc32(payload, _length_crc(length)) != checksum:
+            break
+        payloads.append(payload)
+        position = start + length
+    return payloads, position
+
+
+def prefixed(data: bytes, count: int, prefix: Callable[[int], bytes]) -> bytes:
+    """The payloads of so many whole frames, each behind what `prefix` makes of its length; no CRC is checked again."""
+    parts: list[bytes] = []
+    unpack, position = _LENGTH.unpack_from, 0
+    for _ in range(count):
+        (length,) = unpack(data, position)
+        start = position + HEADER.size
+        position = start + length
+        parts.append(prefix(length))
+        parts.append(data[start:position])
+    return b"".join(parts)
+
+
+def skip(data: bytes, count: int) -> int:
+    """Where the frame after `count` frames begins, by their lengths alone."""
+    position = 0
+    for _ in range(count):
+        if position + HEADER.size > len(data):
+            break
+        position += HEADER.size + _LENGTH.unpack_from(data, position)[0]
+    return position
+
+
+def batches(stream: BinaryIO, start: int = 0) -> Iterator[Batch | Fault]:
+    """Every frame of the stream from `start` on, many at a time, and a Fault for each stretch that is not one."""
+    base, buffer = start, b""  # buffer begins at `base` of the stream
+    stream.seek(start)
     while True:
-        if len(buffer) - position < FRAME_BYTES_MAX:
-            base, buffer, position = base + position, buffer[position:] + stream.read(READ_BYTES), 0
-            if not buffer:
-                return
-        payload = parse(buffer, position)
-        offset = base + position
-        if isinstance(payload, bytes):
-            yield Frame(offset, payload)
-            position += HEADER.size + len(payload)
+        fresh = stream.read(READ_BYTES)
+        buffer += fresh
+        if not buffer:
+            return
+        payloads, end = whole(buffer)
+        if payloads:
+            yield Batch(base, buffer[:end], payloads)
+            base, buffer = base + end, buffer[end:]
+        if not buffer or (fresh and len(buffer) < FRAME_BYTES_MAX):
             continue
-        resumes_at = _resume(stream, offset + 1)
-        yield Fault(offset, payload, resumes_at)
+        why = parse(buffer)
+        if isinstance(why, bytes):
+            continue
+        resumes_at = _resume(stream, base + 1)
+        yield Fault(base, why, resumes_at)
         if resumes_at is None:
             return
         stream.seek(resumes_at)
-        base, buffer, position = resumes_at, b"", 0
+        base, buffer = resumes_at, b""
+
+
+def scan(stream: BinaryIO) -> Iterator[Frame | Fault]:
+    """Every frame of the stream in order, and a Fault for each stretch that is not one."""
+    for found in batches(stream):
+        if isinstance(found, Fault):
+            yield found
+            continue
+        offset = found.offset
+        for payload in found.payloads:
+            yield Frame(offset, payload)
+            offset += HEADER.size + len(payload)
 
 
 def _resume(stream: BinaryIO, start: int) -> int | None:
@@ -100,4 +176,9 @@ def _resume(stream: BinaryIO, start: int) -> int | None:
 
 
 def _checksum(payload: bytes) -> int:
-    return crc32(payload, crc32(_LENGTH.pack(len(payload))))
+    return crc32(payload, _length_crc(len(payload)))
+
+
+@cache  # at most one for each of the 65,535 lengths
+def _length_crc(length: int) -> int:
+    return crc32(_LENGTH.pack(length))

@@ -13,13 +13,14 @@ from ledger.files import KEY, PUBLIC_KEY, replace
 from ledger.note import Signer, Verifier, is_name, parse_signer, parse_verifier
 
 
-def create(directory: Path, name: str) -> Signer:
-    """Make a key called `name` (the log's origin, best a domain and path) in `key` (mode 0600) and `key.pub`."""
+def create(directory: Path, name: str, public: bool = True) -> Signer:
+    """Make a key called `name` (best a domain and path) in `key` (mode 0600) and, where asked for, `key.pub`."""
     if not is_name(name):
         raise KeyFileError(f"{name!r} cannot name a log: use a text without spaces and plus signs, as example.com/log")
     signer = Signer(name, secrets.token_bytes(32))
     replace(directory / KEY, f"{signer.private_text()}\n".encode(), 0o600)
-    replace(directory / PUBLIC_KEY, f"{signer.verifier()}\n".encode())
+    if public:
+        replace(directory / PUBLIC_KEY, f"{signer.verifier()}\n".encode())
     return signer
 
 

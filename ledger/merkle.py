@@ -6,11 +6,15 @@ Must not know entries, files or signatures; hashes and integers in, hashes and v
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count, pairwise
 
 from ledger.errors import ProofError
 
 HASH_BYTES = 32
+PAIR_BYTES = 2 * HASH_BYTES
+KEPT_LEVEL = 4  # from 16 leaves up: 4 bytes a leaf, and a proof hashes 16 leaves anew, some 20 us
 EMPTY_ROOT = hashlib.sha256(b"").digest()  # RFC 6962 2.1: MTH({}) = SHA-256()
 
 _sha256 = hashlib.sha256
@@ -19,6 +23,11 @@ _sha256 = hashlib.sha256
 def leaf_hash(data: bytes) -> bytes:
     """RFC 6962 2.1: the hash of a leaf, SHA-256(0x00 || data)."""
     return _sha256(b"\x00" + data).digest()
+
+
+def leaf_hashes(datas: Iterable[bytes]) -> list[bytes]:
+    """The hashes of many leaves."""
+    return [_sha256(b"\x00" + data).digest() for data in datas]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -47,26 +56,85 @@ class Frontier:
 
 
 class Tree:
-    """A growing list with every complete subtree's hash kept: any past root, any proof; 64 bytes a leaf."""
+    """A growing list with the hashes of its complete subtrees: any past root, any proof. 64 bytes a leaf, after
+    `forget` 4: where a hash below KEPT_LEVEL is asked for, `again` gives the leaf hashes from a start up to a stop.
 
-    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        self._levels: list[bytearray] = [bytearray()]  # _levels[h] holds the roots of subtrees of 2**h leaves
+    One thread extends and forgets; others may ask meanwhile, since what is below `size` never changes.
+    """
+
+    def __init__(
+        self, leaves: Iterable[bytes] = (), again: Callable[[int, int], Sequence[bytes]] | None = None
+    ) -> None:
         self.size = 0
-        for leaf in leaves:
-            self.append(leaf)
+        self._again = again
+        self._low = _Low(0, [bytearray() for _ in range(KEPT_LEVEL)])
+        self._last: tuple[int, list[bytes]] = -1, []  # the forgotten block that was asked for last
+        self._high = [bytearray()]  # [h] holds the roots of subtrees of 2**(KEPT_LEVEL + h) leaves
+        self.extend(list(leaves))
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
-        self._levels[0] += leaf
-        self.size += 1
-        carry, bits, level = leaf, self.size, 0
-        while not bits & 1:
-            carry = node_hash(bytes(self._levels[level][-2 * HASH_BYTES : -HASH_BYTES]), carry)
-            bits >>= 1
-            level += 1
-            if level == len(self._levels):
-                self._levels.append(bytearray())
-            self._levels[level] += carry
+        self.extend((leaf,))
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes; many at once cost half of one by one, for each level is hashed in one go."""
+        low = self._low
+        low.levels[0] += b"".join(leaves)
+        for level, (below, above) in enumerate(pairwise([*low.levels, self._high[0]]), 1):
+            gone = low.first >> level if level == KEPT_LEVEL else 0  # `above` begins at leaf 0, `below` does not
+            above.extend(_hashed_pairs(below, len(above) // HASH_BYTES - gone))
+        self._extend_high()
+        self.size += len(leaves)  # last: what others may ask for is there
+
+    def extend_forgotten(self, nodes: bytes) -> None:
+        """Add leaves of which only the hashes at KEPT_LEVEL are known, to a tree of which nothing else is kept."""
+        assert self.size == self._low.first
+        self._high[0] += nodes
+        self._extend_high()
+        self.size += len(nodes) // HASH_BYTES << KEPT_LEVEL
+        self._low = _Low(self.size, [bytearray() for _ in range(KEPT_LEVEL)])
+
+    def forget(self, below: int) -> None:
+        """Give up the memory of what `again` can give of the leaves before `below`."""
+        low, first = self._low, below >> KEPT_LEVEL << KEPT_LEVEL
+        if first > low.first:
+            levels = [have[(first - low.first >> h) * HASH_BYTES :] for h, have in enumerate(low.levels)]
+            self._low = _Low(first, levels)
+
+    def nodes(self, level: int, start: int, stop: int) -> bytes:
+        """The roots of the subtrees of 2**level leaves numbered `start` up to `stop`, one after the other."""
+        if level >= KEPT_LEVEL:
+            return bytes(self._high[level - KEPT_LEVEL][start * HASH_BYTES : stop * HASH_BYTES])
+        low = self._low
+        first = low.first >> level
+        if start >= first:
+            return bytes(low.levels[level][(start - first) * HASH_BYTES : (stop - first) * HASH_BYTES])
+        block = start >> KEPT_LEVEL - level
+        if block != stop - 1 >> KEPT_LEVEL - level:
+            return self._hashed_again(start << level, stop << level, level)[level]
+        known, levels = self._last
+        if known != block:  # a proof asks for each level of one block
+            levels = self._hashed_again(block << KEPT_LEVEL, block + 1 << KEPT_LEVEL, KEPT_LEVEL - 1)
+            self._last = block, levels
+        first = block << KEPT_LEVEL - level
+        return levels[level][(start - first) * HASH_BYTES : (stop - first) * HASH_BYTES]
+
+    def _hashed_again(self, start: int, stop: int, highest: int) -> list[bytes]:
+        """The levels from 0 to `highest` over these leaves."""
+        assert self._again is not None
+        levels = [b"".join(self._again(start, stop))]
+        for _ in range(highest):
+            levels.append(_hashed_pairs(levels[-1]))
+        return levels
+
+    def _extend_high(self) -> None:
+        for level in count():
+            below = self._high[level]
+            if level + 1 == len(self._high) and len(below) >= PAIR_BYTES:
+                self._high.append(bytearray())
+            if level + 1 == len(self._high):
+                return
+            self._high[level + 1] += _hashed_pairs(below, len(self._high[level + 1]) // HASH_BYTES)
 
     def leaf(self, index: int) -> bytes:
         return self._node(0, index)
@@ -116,7 +184,7 @@ class Tree:
         return size
 
     def _node(self, level: int, index: int) -> bytes:
-        return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
+        return self.nodes(level, index, index + 1)
 
     def _range(self, start: int, stop: int) -> bytes:
         """MTH(D[start:stop]), where `start` is a multiple of the largest power of two in the length."""
@@ -126,6 +194,22 @@ class Tree:
             peaks.append(self._node(level, start >> level))
             start += 1 << level
         return _fold(peaks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Low:
+    """The levels below KEPT_LEVEL, from leaf `first` on: replaced as a whole, so that whoever asks sees one of them."""
+
+    first: int
+    levels: list[bytearray]
+
+
+def _hashed_pairs(nodes: bytes | bytearray, done: int = 0) -> bytes:
+    """The hashes of the pairs from number `done` on, one after the other."""
+    fresh = bytes(nodes[done * PAIR_BYTES : len(nodes) // PAIR_BYTES * PAIR_BYTES])
+    return b"".join(
+        [_sha256(b"\x01" + fresh[at : at + PAIR_BYTES]).digest() for at in range(0, len(fresh), PAIR_BYTES)]
+    )
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:

@@ -22,7 +22,8 @@ NOTE_BYTES_MAX = 65_536  # a checkpoint is ~200 bytes; room for the cosignatures
 SIGNATURES_MAX = 100  # the limit of the reference implementation (golang.org/x/mod/sumdb/note)
 SIZE_MAX = 2**63 - 1
 _ED25519 = b"\x01"
-_DASH = "\N{EM DASH} "
+_KINDS = {_ED25519: "Ed25519", b"\x04": "a cosignature"}
+DASH = "\N{EM DASH} "
 _PRIVATE = "PRIVATE+KEY+"
 _NAME = re.compile(r"[^\s+\x00-\x1f\x7f]+")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -72,7 +73,7 @@ class Signer:
         """The note: `text` (which ends in a newline), an empty line, one signature line."""
         _checked_text(text)
         signature = Ed25519PrivateKey.from_private_bytes(self.seed).sign(text.encode())
-        return f"{text}\n{_DASH}{self.name} {_encode(self.verifier().key_id + signature)}\n"
+        return f"{text}\n{DASH}{self.name} {_encode(self.verifier().key_id + signature)}\n"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Checkpoint:
 
 def parse_verifier(vkey: str) -> Verifier:
     """The key in a C2SP verifier key line; a trailing newline is allowed."""
-    name, key = _key_parts(vkey.removesuffix("\n"), "verifier key")
+    name, key = key_parts(vkey.removesuffix("\n"), "verifier key")
     verifier = Verifier(name, key)
     if str(verifier) != vkey.removesuffix("\n"):
         raise NoteError("verifier key: the key id does not belong to this name and key; fetch the key file again")
@@ -102,7 +103,7 @@ def parse_signer(skey: str) -> Signer:
     line = skey.removesuffix("\n")
     if not line.startswith(_PRIVATE):
         raise NoteError(f"private key: expected a line that begins with {_PRIVATE}")
-    name, seed = _key_parts(line.removeprefix(_PRIVATE), "private key")
+    name, seed = key_parts(line.removeprefix(_PRIVATE), "private key")
     signer = Signer(name, seed)
     if signer.private_text() != line:
         raise NoteError("private key: the key id does not belong to this name and key; restore the key file")
@@ -114,11 +115,10 @@ def open_note(note: str, verifiers: Sequence[Verifier]) -> tuple[str, list[Verif
 
     Unknown keys are ignored; a bad signature of a known key, or no known key at all, raises NoteError.
     """
-    text, lines = _split(note)
+    text, lines = signature_lines(note)
     known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     signed: list[Verifier] = []
-    for line in lines:
-        name, key_id, signature = _signature(line)
+    for name, key_id, signature in lines:
         verifier = known.get((name, key_id))
         if verifier is None or verifier in signed:
             continue
@@ -128,6 +128,12 @@ def open_note(note: str, verifiers: Sequence[Verifier]) -> tuple[str, list[Verif
     if not signed:
         raise NoteError(f"no signature by {', '.join(map(str, verifiers)) or 'any key: no key was given'}")
     return text, signed
+
+
+def signature_lines(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The note's text, and of each signature line the name, the key id and the signature. Raises NoteError."""
+    text, lines = _split(note)
+    return text, [_signature(line) for line in lines]
 
 
 def open_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
@@ -180,8 +186,8 @@ def _checked_text(text: str) -> None:
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:
-    name, space, blob = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not space or not is_name(name):
+    name, space, blob = line.removeprefix(DASH).partition(" ")
+    if not line.startswith(DASH) or not space or not is_name(name):
         raise NoteError(f"not a signature line: {line[:80]!r}")
     data = _decode(blob, None, "signature")
     if len(data) <= 4:
@@ -189,13 +195,14 @@ def _signature(line: str) -> tuple[str, bytes, bytes]:
     return name, data[:4], data[4:]
 
 
-def _key_parts(line: str, what: str) -> tuple[str, bytes]:
+def key_parts(line: str, what: str, kind: bytes = _ED25519) -> tuple[str, bytes]:
+    """Name and key bytes of a `name+id+base64` line whose key is of `kind`. Raises NoteError."""
     parts = line.split("+", 2)
     if len(parts) != 3 or not is_name(parts[0]) or not re.fullmatch("[0-9a-f]{8}", parts[1]):
         raise NoteError(f"{what}: expected name+id+base64, got a line of {len(line)} characters")
     data = _decode(parts[2], 1 + 32, what)
-    if data[:1] != _ED25519:
-        raise NoteError(f"{what}: key type {data[0]} is not Ed25519 (1)")
+    if data[:1] != kind:
+        raise NoteError(f"{what}: key type {data[0]} is not {_KINDS[kind]} ({kind[0]})")
     return parts[0], data[1:]
 
 

@@ -6,15 +6,16 @@ Must not know what an entry says, nor how the log lays out its bytes.
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
-from concurrent.futures import Future
+from collections.abc import Sequence
+from itertools import accumulate
 from types import TracebackType
 from typing import Protocol, Self
 
 from ledger.errors import LedgerBusy, LedgerError, LogClosed, LogFailed
-from ledger.frames import FRAME_BYTES_MAX, HEADER, frame
+from ledger.frames import frames
+from ledger.merkle import leaf_hashes
 from ledger.note import Checkpoint
+from ledger.tickets import Progress, Ticket
 
 QUEUE_MAX = 50_000  # ~0.5 s of the fastest measured disk, ~15 MB of ordinary entries
 QUEUE_BYTES_MAX = 64 * 1024 * 1024  # the same for large entries: what a server can spare while a disk hangs
@@ -25,12 +26,14 @@ CHECKPOINT_EVERY_S = 1.0  # an entry is provable within this time of being durab
 class Appendable(Protocol):
     """What the writer needs of a log."""
 
-    def append(self, payloads: list[bytes]) -> range: ...
+    @property
+    def size(self) -> int: ...
+    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range: ...
     def checkpoint(self) -> Checkpoint: ...
 
 
 class LogWriter:
-    """The one writer of a log. `submit` never waits for the disk; its future resolves once the entry is durable."""
+    """The one writer of a log. `submit` never waits for the disk; its ticket tells once the entry is durable."""
 
     def __init__(
         self, log: Appendable, queue_max: int = QUEUE_MAX, checkpoint_every_s: float = CHECKPOINT_EVERY_S
@@ -38,13 +41,22 @@ class LogWriter:
         self._log = log
         self._queue_max = queue_max
         self._checkpoint_every_s = checkpoint_every_s
-        self._queue: deque[tuple[bytes, Future[int]]] = deque()
+        self._queue: list[bytes] = []  # frames
+        self._leaves: list[bytes] = []  # and the leaf hash of each
         self._queue_bytes = 0
-        self._changed = threading.Condition()
+        self._taken = log.size  # entries of the log and of the queue: the next one's index
+        self._progress = Progress(log.size)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._closing = False
         self._ended: LedgerError | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._grown = threading.Event()  # since the last checkpoint
+        self._over = threading.Event()  # nothing will be appended any more
+        self._unsigned: LedgerError | None = None  # why no checkpoint could be signed
+        self._signing = threading.Thread(target=self._sign, name="ledger-checkpoints", daemon=True)
         self._thread.start()
+        self._signing.start()
 
     @property
     def waiting(self) -> int:
@@ -54,17 +66,31 @@ class LogWriter:
     @property
     def failure(self) -> LedgerError | None:
         """Why nothing can be recorded any more, None while all is well."""
-        return self._ended if not isinstance(self._ended, LogClosed) else None
+        ended = self._unsigned or self._ended
+        return ended if not isinstance(ended, LogClosed) else None
 
-    def submit(self, payload: bytes, wait_s: float = 0.0) -> Future[int]:
-        """Queue one entry; the future gives its index, or LogFailed.
+    def submit(self, payload: bytes, wait_s: float = 0.0) -> Ticket[int]:
+        """Queue one entry; the ticket gives its index, or LogFailed.
 
         A full queue is waited for at most `wait_s`, then LedgerBusy. Raises EntryTooLarge, LogFailed, LogClosed.
         """
-        if not 0 < len(payload) <= FRAME_BYTES_MAX - HEADER.size:
-            frame(payload)  # raises, saying which limit
-        future: Future[int] = Future()
-        with self._changed:
+        first = self._put((payload,), wait_s)
+        return Ticket(self._progress, first + 1, first)
+
+    def submit_many(self, payloads: Sequence[bytes], wait_s: float = 0.0) -> Ticket[range]:
+        """Queue entries that are to follow on each other; one ticket gives all their indexes, or LogFailed.
+
+        Raises as `submit` does, and then nothing is queued.
+        """
+        first = self._put(payloads, wait_s)
+        stop = first + len(payloads)
+        return Ticket(self._progress, stop, range(first, stop))
+
+    def _put(self, payloads: Sequence[bytes], wait_s: float) -> int:
+        """The index that the first of them will have: nobody else appends to this log."""
+        framed, leaves = frames(payloads), leaf_hashes(payloads)  # on the caller's thread, while the disk works
+        size_bytes = sum(map(len, framed))
+        with self._lock:
             if self._is_full():
                 self._changed.wait_for(lambda: not self._is_full() or self._ended is not None, wait_s)
             if self._ended is not None:
@@ -73,11 +99,14 @@ class LogWriter:
                 raise LogClosed("the ledger's writer is closed; nothing was recorded")
             if self._is_full():
                 raise LedgerBusy(f"{len(self._queue):,} entries wait for the disk; nothing was recorded, submit again")
-            self._queue.append((payload, future))
-            self._queue_bytes += len(payload)
-            if len(self._queue) == 1:
+            if not self._queue:
                 self._changed.notify_all()
-        return future
+            self._queue += framed
+            self._leaves += leaves
+            self._queue_bytes += size_bytes
+            first = self._taken
+            self._taken = first + len(framed)
+            return first
 
     def close(self) -> None:
         """Make what was submitted durable, sign a checkpoint, end the thread. May be called again."""
@@ -85,6 +114,7 @@ class LogWriter:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        self._signing.join()
 
     def __enter__(self) -> Self:
         return self
@@ -103,60 +133,53 @@ class LogWriter:
         except LedgerError as error:
             ended = error
         finally:  # whatever happened, nobody waits for ever
-            with self._changed:
+            with self._lock:
                 self._ended = ended
-                left = list(self._queue)
-                self._queue.clear()
+                self._queue, self._leaves, self._queue_bytes = [], [], 0
                 self._changed.notify_all()
-            for _, future in left:
-                _fail(future, ended)
+            self._progress.end(ended)
+            self._over.set()
 
     def _work(self) -> None:
-        grown, due = False, 0.0
-        while True:
-            batch = self._next_batch(due - time.monotonic() if grown else None)
-            if batch:
-                self._commit(batch)
-                if not grown:
-                    grown, due = True, time.monotonic() + self._checkpoint_every_s
-            closing = self._closing and not self._queue
-            if grown and (closing or time.monotonic() >= due):
-                self._log.checkpoint()
-                grown = False
-            if closing and not batch:
-                return
+        while (batch := self._next_batch())[0]:
+            indexes = self._log.append_frames(*batch)
+            if indexes.start != self._progress.durable:
+                raise LogFailed(f"entry {indexes.start} is not from here: only its writer may append to an open log")
+            self._progress.advance(indexes.stop)
+            self._grown.set()
 
-    def _next_batch(self, wait_s: float | None) -> list[tuple[bytes, Future[int]]]:
-        """The entries of one flush; empty when `wait_s` passed or the writer is closing."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing, wait_s)
-            batch: list[tuple[bytes, Future[int]]] = []
-            batch_bytes = 0
-            while self._queue and batch_bytes < BATCH_BYTES_MAX:
-                item = self._queue.popleft()
-                batch.append(item)
-                batch_bytes += HEADER.size + len(item[0])
-            self._queue_bytes -= sum(len(payload) for payload, _ in batch)
-            self._changed.notify_all()
-        return batch
-
-    def _commit(self, batch: list[tuple[bytes, Future[int]]]) -> None:
-        indexes: range | None = None
-        failure: LedgerError = LogFailed("the ledger's writer ended while writing; restart the server")
+    def _sign(self) -> None:
+        """Sign what was appended, on a thread of its own: its flushes keep no entry waiting."""
+        failure: LedgerError | None = LogFailed("the signing of checkpoints ended unexpectedly; restart the server")
         try:
-            indexes = self._log.append([payload for payload, _ in batch])
+            while not self._over.wait(self._checkpoint_every_s):
+                self._sign_grown()
+            self._sign_grown()
+            failure = None
         except LedgerError as error:
             failure = error
-            raise
         finally:
-            if indexes is None:
-                for _, future in batch:
-                    _fail(future, failure)
-        for index, (_, future) in zip(indexes, batch, strict=True):
-            if future.set_running_or_notify_cancel():  # a caller that gave up does not undo the entry
-                future.set_result(index)
+            with self._changed:
+                self._unsigned = failure
+                self._changed.notify_all()
 
+    def _sign_grown(self) -> None:
+        if self._grown.is_set():
+            self._grown.clear()
+            self._log.checkpoint()
 
-def _fail(future: Future[int], error: LedgerError) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_exception(error)
+    def _next_batch(self) -> tuple[list[bytes], list[bytes]]:
+        """What goes into one flush; nothing when the writer is closing. Raises why nothing can be signed."""
+        with self._lock:
+            self._changed.wait_for(lambda: self._queue or self._closing or self._unsigned is not None)
+            if self._unsigned is not None:
+                raise self._unsigned
+            fits = len(self._queue)
+            if self._queue_bytes > BATCH_BYTES_MAX:
+                ends = accumulate(map(len, self._queue))
+                fits = next(number for number, end in enumerate(ends, 1) if end >= BATCH_BYTES_MAX)
+            framed, self._queue = self._queue[:fits], self._queue[fits:]
+            leaves, self._leaves = self._leaves[:fits], self._leaves[fits:]
+            self._queue_bytes = sum(map(len, self._queue))
+            self._changed.notify_all()
+        return framed, leaves

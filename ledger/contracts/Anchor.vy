@@ -4,13 +4,16 @@
 @title Anchor
 @license Apache-2.0
 @notice The roots of one append-only log (RFC 6962), each naming the one before it and growing in size.
-@dev One contract per log, no proxy: a fork of the log cannot be anchored, and the rule cannot be changed later.
+@dev One contract per log, no proxy: a fork of the log cannot be anchored, and the rule cannot be changed later; a later
+     contract is named by the successor pointer instead, which ends this one. A root is found by the size it is of.
      Holds nothing but roots and sizes; personal data never comes near it.
 """
 
-struct Record:
-    root: bytes32
-    size: uint64
+import roles
+
+initializes: roles
+
+exports: (roles.admin, roles.writer, roles.set_admin)
 
 event Anchored:
     number: indexed(uint256)
@@ -18,25 +21,21 @@ event Anchored:
     previous_root: bytes32
     size: uint64
 
-event WriterChanged:
-    writer: indexed(address)
+event Succeeded:
+    successor: indexed(address)
 
-event AdminChanged:
-    admin: indexed(address)
+DEPTH_MAX: constant(uint256) = 64  # of a tree of 2^64 entries
+SIZE_BITS: constant(uint256) = 2**64 - 1
 
-admin: public(address)
-writer: public(address)
-count: public(uint256)
-anchors: public(HashMap[uint256, Record])
+roots: public(HashMap[uint64, bytes32])
+successor: public(address)
+_head: uint256  # (anchors + 1) << 64 | size of the last: one storage slot to write, and never a fresh one
 
 
 @deploy
 def __init__(writer: address):
-    assert writer != empty(address), "writer is zero"
-    self.admin = msg.sender
-    self.writer = writer
-    log AdminChanged(admin=msg.sender)
-    log WriterChanged(writer=writer)
+    roles.__init__(writer)
+    self._head = 1 << 64
 
 
 @external
@@ -46,31 +45,74 @@ def anchor(previous_root: bytes32, root: bytes32, size: uint64) -> uint256:
     @param previous_root The root recorded last; zero for the first.
     @return The number of the new record, counted from 0.
     """
-    assert msg.sender == self.writer, "not the writer"
-    number: uint256 = self.count
-    last: Record = empty(Record)
-    if number > 0:
-        last = self.anchors[number - 1]
-    assert previous_root == last.root, "previous root differs"
-    assert size > last.size, "size does not grow"
+    roles._only_writer()
+    head: uint256 = self._head
+    last: uint64 = convert(head & SIZE_BITS, uint64)
+    assert previous_root == self.roots[last], "previous root differs"
+    assert size > last, "size does not grow"
     assert root != empty(bytes32), "root is zero"
-    self.anchors[number] = Record(root=root, size=size)
-    self.count = number + 1
+    number: uint256 = (head >> 64) - 1
+    self.roots[size] = root
+    self._head = ((number + 2) << 64) | convert(size, uint256)
     log Anchored(number=number, root=root, previous_root=previous_root, size=size)
     return number
 
 
 @external
-def set_writer(writer: address):
-    assert msg.sender == self.admin, "not the admin"
-    assert writer != empty(address), "writer is zero"
-    self.writer = writer
-    log WriterChanged(writer=writer)
+@view
+def last() -> (bytes32, uint64, uint256):
+    """
+    @notice The newest root, its size, and how many were recorded; zeros before the first.
+    """
+    size: uint64 = convert(self._head & SIZE_BITS, uint64)
+    return self.roots[size], size, (self._head >> 64) - 1
 
 
 @external
-def set_admin(admin: address):
-    assert msg.sender == self.admin, "not the admin"
-    assert admin != empty(address), "admin is zero"
-    self.admin = admin
-    log AdminChanged(admin=admin)
+@view
+def verify_inclusion(size: uint64, index: uint64, leaf: bytes32, proof: DynArray[bytes32, DEPTH_MAX]) -> bool:
+    """
+    @notice Whether entry `index` is in the log as it was recorded at `size` entries.
+    @param leaf SHA-256(0x00 || entry).
+    @param proof The siblings from the leaf up, as in RFC 9162, section 2.1.3.2.
+    """
+    root: bytes32 = self.roots[size]
+    if root == empty(bytes32) or index >= size:
+        return False
+    at: uint256 = convert(index, uint256)
+    end: uint256 = convert(size, uint256) - 1
+    node: bytes32 = leaf
+    for sibling: bytes32 in proof:
+        if end == 0:
+            return False
+        if at & 1 == 1 or at == end:
+            node = sha256(concat(x"01", sibling, node))
+            for _: uint256 in range(DEPTH_MAX):
+                if at & 1 == 1 or at == 0:
+                    break
+                at >>= 1
+                end >>= 1
+        else:
+            node = sha256(concat(x"01", node, sibling))
+        at >>= 1
+        end >>= 1
+    return end == 0 and node == root
+
+
+@external
+def set_writer(writer: address):
+    assert self.successor == empty(address), "succeeded"
+    roles._appoint(writer)
+
+
+@external
+def set_successor(successor: address):
+    """
+    @notice Name the contract that records this log from now on. Final: this one takes no more roots.
+    """
+    roles._only_admin()
+    assert self.successor == empty(address), "succeeded"
+    assert successor != empty(address) and successor != self, "no successor"
+    self.successor = successor
+    roles._dismiss()
+    log Succeeded(successor=successor)

@@ -1,4 +1,4 @@
-"""The contract's rules, the chain that survives being killed, and the worker between server and chain."""
+"""The chain that survives being killed, and the worker between server and chain."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from eth_abi.abi import encode
-from eth_tester import EthereumTester, PyEVMBackend
-from eth_tester.exceptions import TransactionFailed
 
+from ledger.anchoring import Last
 from ledger.anchors import Anchorer
-from ledger.chain import Chain, Last, _call_data
-from ledger.contracts import HERE, load
-from ledger.contracts.__main__ import compiled
+from ledger.chain import Chain
+from ledger.contracts import MODELS, NOTARY
 from ledger.errors import AnchorConflict, AnchorError, AnchorTimeout, ChainError, LogLocked
 from ledger.receipts import read_receipts
 
@@ -32,74 +30,6 @@ def root_at(size: int) -> bytes:
     return hashlib.sha256(size.to_bytes(8, "big")).digest()
 
 
-class Contract:
-    """The Anchor contract on a chain in memory, called by admin, writer and a stranger."""
-
-    def __init__(self) -> None:
-        self.tester = EthereumTester(PyEVMBackend())
-        self.admin, self.writer, self.stranger = self.tester.get_accounts()[:3]
-        code = load("Anchor").bytecode + encode(["address"], [self.writer])
-        sent = self.tester.send_transaction({"from": self.admin, "to": "", "data": "0x" + code.hex(), "gas": 1_500_000})
-        self.address = self.tester.get_transaction_receipt(sent)["contract_address"]
-
-    def send(self, sender: str, signature: str, types: tuple[str, ...], *values: Any) -> dict[str, Any]:
-        """The receipt. Raises TransactionFailed with the contract's reason."""
-        call = {"from": sender, "to": self.address, "data": _call_data(signature, types, *values), "gas": 200_000}
-        self.tester.call(call)
-        receipt: dict[str, Any] = self.tester.get_transaction_receipt(self.tester.send_transaction(call))
-        assert receipt["status"] == 1
-        return receipt
-
-    def anchor(self, sender: str, previous_root: bytes, root: bytes, size: int) -> dict[str, Any]:
-        types = ("bytes32", "bytes32", "uint64")
-        return self.send(sender, "anchor(bytes32,bytes32,uint64)", types, previous_root, root, size)
-
-
-def test_the_shipped_bytecode_is_what_the_source_compiles_to() -> None:
-    for source in HERE.glob("*.vy"):
-        assert source.with_suffix(".json").read_text("utf-8") == compiled(source)
-
-
-def test_the_contract_refuses_what_does_not_follow() -> None:
-    contract = Contract()
-    contract.anchor(contract.writer, NONE, root_at(5), 5)
-    for previous_root, root, size, reason in [
-        (NONE, root_at(6), 6, "previous root differs"),
-        (root_at(6), root_at(6), 6, "previous root differs"),
-        (root_at(5), root_at(6), 5, "size does not grow"),
-        (root_at(5), root_at(6), 4, "size does not grow"),
-        (root_at(5), NONE, 6, "root is zero"),
-    ]:
-        with pytest.raises(TransactionFailed, match=reason):
-            contract.anchor(contract.writer, previous_root, root, size)
-    contract.anchor(contract.writer, root_at(5), root_at(6), 6)
-
-
-def test_only_the_writer_anchors_and_only_the_admin_appoints() -> None:
-    contract = Contract()
-    for sender in (contract.admin, contract.stranger):
-        with pytest.raises(TransactionFailed, match="not the writer"):
-            contract.anchor(sender, NONE, root_at(1), 1)
-    for signature in ("set_writer(address)", "set_admin(address)"):
-        for sender in (contract.writer, contract.stranger):
-            with pytest.raises(TransactionFailed, match="not the admin"):
-                contract.send(sender, signature, ("address",), contract.stranger)
-        with pytest.raises(TransactionFailed, match="is zero"):
-            contract.send(contract.admin, signature, ("address",), "0x" + "00" * 20)
-    contract.send(contract.admin, "set_writer(address)", ("address",), contract.stranger)
-    contract.anchor(contract.stranger, NONE, root_at(1), 1)
-    contract.send(contract.admin, "set_admin(address)", ("address",), contract.writer)
-    with pytest.raises(TransactionFailed, match="not the admin"):
-        contract.send(contract.admin, "set_writer(address)", ("address",), contract.admin)
-
-
-def test_an_anchor_is_an_event_with_number_and_root_to_search_by() -> None:
-    contract = Contract()
-    event = contract.anchor(contract.writer, NONE, root_at(1), 1)["logs"][0]
-    assert event["topics"][1:] == ["0x" + "00" * 32, "0x" + root_at(1).hex()]
-    assert event["data"] == "0x" + encode(["bytes32", "uint64"], [NONE, 1]).hex()
-
-
 def test_a_chain_keeps_its_anchors_when_it_is_opened_again(tmp_path: Path) -> None:
     with Chain.open(tmp_path) as chain:
         assert chain.last() == Last(NONE, 0, 0)
@@ -108,7 +38,7 @@ def test_a_chain_keeps_its_anchors_when_it_is_opened_again(tmp_path: Path) -> No
     with Chain.open(tmp_path) as chain:
         assert chain.contract == contract
         assert chain.last() == Last(root_at(3), 3, 3)
-        assert [chain.anchor_at(number) for number in range(4)] == [*((root_at(n), n) for n in (1, 2, 3)), (NONE, 0)]
+        assert [chain.root_at(size) for size in range(5)] == [NONE, root_at(1), root_at(2), root_at(3), NONE]
         assert chain.receipts() == made
         assert chain.anchor(root_at(3), root_at(9), 9).number == 3
         assert chain.damaged_rows() == 0
@@ -142,10 +72,37 @@ def test_a_reverted_transaction_leaves_the_chain_usable(tmp_path: Path, monkeypa
         chain.anchor(NONE, root_at(1), 1)
         with monkeypatch.context() as patch:
             patch.setattr(chain, "last", lambda: Last(root_at(7), 0, 1))
-            with pytest.raises(ChainError, match="reverted"):
+            with pytest.raises(ChainError, match="previous root differs"):
                 chain.anchor(root_at(7), root_at(2), 2)
         assert chain.last() == Last(root_at(1), 1, 1)
         assert chain.anchor(root_at(1), root_at(2), 2).block == 3
+
+
+def test_registries_come_to_the_chain_with_their_first_use_and_stay(tmp_path: Path) -> None:
+    certify = "certify(bytes32,bytes32,bytes32,uint8)"
+    with Chain.open(tmp_path) as chain:
+        with pytest.raises(ChainError, match="nothing was recorded in ModelRegistry"):
+            chain.view(MODELS, "count()")
+        with pytest.raises(ChainError, match="unknown source"):
+            chain.send(NOTARY, "notarise(bytes32,bytes32,bytes32[])", root_at(1), root_at(2), [root_at(3)])
+        assert chain.address(NOTARY) is None  # refused together with the deployment that it would have needed
+        chain.anchor(NONE, root_at(1), 1)
+        chain.send(MODELS, certify, root_at(1), root_at(2), root_at(3), 1)
+    with Chain.open(tmp_path) as chain:
+        with pytest.raises(ChainError, match=r"ModelRegistry refused: .*certified"):
+            chain.send(MODELS, certify, root_at(1), root_at(2), root_at(3), 1)
+        assert int.from_bytes(chain.view(MODELS, "count()"), "big") == 1
+        assert chain.anchor(root_at(1), root_at(2), 2).number == 1
+
+
+def test_a_chain_with_another_contract_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with Chain.open(tmp_path) as chain:
+        chain.anchor(NONE, root_at(1), 1)
+    with sqlite3.connect(tmp_path / "chain.sqlite") as db:
+        db.execute("UPDATE meta SET name = 'contract'")  # as an earlier version named it
+    for opened in (Chain.open, Chain.read):
+        with pytest.raises(ChainError, match="another Anchor contract than this version's; move it"):
+            opened(tmp_path)
 
 
 def test_chain_keys_are_secret_and_every_chain_has_its_own(tmp_path: Path) -> None:
@@ -168,15 +125,17 @@ def test_two_processes_cannot_write_one_chain(tmp_path: Path, monkeypatch: pytes
             assert (reader.last().size, chain.last().size) == (1, 2)
 
 
-def test_a_chain_survives_being_killed_in_the_middle_of_anchors(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+def test_a_chain_survives_being_killed_in_the_middle_of_anchors(tmp_path: Path, kills: int) -> None:
     chance = random.Random(3)
     child = str(Path(__file__).parent / "anchoring_child.py")
-    for _ in range(4):
+    for _ in range(kills):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, child, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             acknowledged = [int(process.stdout.readline()) for _ in range(chance.randrange(1, 25))]
+            time.sleep(chance.random() * 0.03)  # an anchor takes about so long: any moment of it
             process.kill()
         with Chain.open(tmp_path) as chain:
             last = chain.last()

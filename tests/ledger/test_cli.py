@@ -21,7 +21,9 @@ def test_verify_says_ok_with_0_and_damage_with_3(anchored_once: Path, tmp_path: 
     copied = shutil.copytree(anchored_once, tmp_path / "copy")
     assert main(["verify", str(copied)]) == 0
     out = capsys.readouterr().out
-    assert "chain       ok" in out
+    assert "chain        ok" in out
+    assert "recorded     9 entries" in out and "anchored     9 entries, as the folder" in out
+    assert "witnessed    not checked" in out
     assert out.endswith("verified\n")
     data = bytearray((copied / "log").read_bytes())
     data[200] ^= 1
@@ -45,11 +47,11 @@ def test_a_proof_is_made_and_checked(anchored_once: Path, tmp_path: Path, capsys
     proof = tmp_path / "proof.json"
     assert main(["prove", str(anchored_once), "4", "-o", str(proof)]) == 0
     captured = capsys.readouterr()
-    assert (captured.out, "entry 4 proved" in captured.err) == ("", True)
+    assert (captured.out, f"proof written to {proof}" in captured.err) == ("", True)
     assert main(["verify-bundle", str(proof)]) == 0
     assert '{"number": 4}' in capsys.readouterr().out
     changed = json.loads(proof.read_text())
-    changed["index"] = 5
+    changed["entries"][0]["index"] = 5
     proof.write_text(json.dumps(changed))
     assert main(["verify-bundle", str(proof), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["ok"] is False
@@ -103,7 +105,8 @@ def test_the_module_runs_as_a_program(ten: Path) -> None:
 
 def test_the_ledger_imports_no_other_folder_and_the_verifier_nothing_of_the_writer() -> None:
     allowed = {*sys.stdlib_module_names, "ledger", "cryptography"}
-    chain_only = {"eth", "eth_abi", "eth_keys", "eth_tester", "eth_utils", "rlp", "trie", "vyper"}
+    chain_only = {"eth", "eth_account", "eth_bloom", "eth_keys", "eth_tester", "eth_utils", "rlp", "trie", "vyper"}
+    chain_files = ("chain.py", "chain_store.py", "node_chain.py", "__main__.py")
     for path in (ROOT / "ledger").rglob("*.py"):
         names = set()
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -113,8 +116,6 @@ def test_the_ledger_imports_no_other_folder_and_the_verifier_nothing_of_the_writ
                 assert node.level == 0
                 names.add(str(node.module))
         foreign = {name.split(".")[0] for name in names} - allowed
-        assert not foreign or (foreign <= chain_only and path.name in ("chain.py", "chain_store.py", "__main__.py")), (
-            path
-        )
+        assert not foreign or (foreign <= chain_only and path.name in chain_files), path
         if path.name in ("verify.py", "reader.py", "frames.py", "merkle.py", "note.py", "receipts.py"):
             assert not names & {"ledger.log", "ledger.writer", "ledger.anchors", "ledger.chain"}, path

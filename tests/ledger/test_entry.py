@@ -47,7 +47,7 @@ def test_the_golden_entries_are_written_as_they_were_in_version_1() -> None:
 def test_keys_are_sorted_and_numbers_keep_their_kind() -> None:
     data = encode(Entry("k", 1, {"b": 1.0, "a": 1, "c": [True, None, 0.1, 1e300, -0.0], "ä": "é"}))
     assert (
-        data.decode() == '{"body":{"a":1,"b":1.0,"c":[true,null,0.1,1e+300,-0.0],"ä":"é"},"kind":"k","time_ns":1,"v":1}'
+        data.decode() == '{"body":{"a":1,"b":1.0,"c":[true,null,0.1,1e+300,-0.0],"ä":"é"},"kind":"k","time_ns":1,"v":2}'
     )
 
 
@@ -104,8 +104,11 @@ GOOD = encode(Entry("k", 1, {"a": 1}))
         b"\xff",
         b"{" * 5000,
         GOOD + b" ",
-        GOOD.replace(b'"v":1', b'"v":2'),
-        GOOD.replace(b'"v":1', b'"v":1,"w":1'),
+        GOOD.replace(b'"v":2', b'"v":3'),
+        GOOD.replace(b'"v":2', b'"v":0'),
+        GOOD.replace(b'"v":2', b'"v":true'),
+        GOOD.replace(b'"v":2', b'"v":2.0'),
+        GOOD.replace(b'"v":2', b'"v":2,"w":1'),
         GOOD.replace(b'"a":1', b'"a":1,"a":2'),
         GOOD.replace(b'"a":1', b'"a":NaN'),
         GOOD.replace(b'{"a":1}', b"[]"),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +13,6 @@ from ledger.errors import EntryError, EntryTooLarge, KeyFileError, LogClosed, Lo
 from ledger.frames import HEADER, frame
 from ledger.log import Log
 from ledger.merkle import leaf_hash, root_of, verify_consistency, verify_inclusion
-
-CHILD = Path(__file__).parent / "appending_child.py"
-ROOT = Path(__file__).parents[2]
 
 
 def payload(number: int) -> bytes:
@@ -183,25 +177,3 @@ def test_a_read_finds_damage_that_came_after_opening(log: Log) -> None:
     with pytest.raises(LogDamaged, match="entry 0"):
         log.read(0)
     assert log.read(1) == payload(1)
-
-
-def test_every_acknowledged_entry_survives_ten_kills_and_none_is_doubled(tmp_path: Path) -> None:
-    chance = random.Random(7)
-    acknowledged: dict[int, tuple[str, int]] = {}
-    for run in range(10):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, str(CHILD), str(tmp_path), str(run)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-            assert child.stdout is not None
-            for _ in range(chance.randrange(1, 800)):
-                index, number = map(int, child.stdout.readline().split())
-                acknowledged[index] = (str(run), number)
-            child.kill()
-            for line in child.stdout.read().splitlines(keepends=True):
-                if line.endswith("\n"):
-                    index, number = map(int, line.split())
-                    acknowledged[index] = (str(run), number)
-        with Log.open(tmp_path) as log:
-            found = [(str(entry.body["run"]), entry.time_ns) for entry in map(decode, log.entries())]
-        assert len(set(found)) == len(found)
-        assert all(found[index] == who for index, who in acknowledged.items())

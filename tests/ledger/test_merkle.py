@@ -206,3 +206,39 @@ def test_the_frontier_keeps_one_hash_for_each_set_bit_of_the_size() -> None:
     assert len(frontier._peaks) == 10
     frontier.append(hashlib.sha256(b"\0").digest())
     assert len(frontier._peaks) == 1
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 64, 255, 300])
+def test_a_tree_that_forgot_and_asks_again_answers_as_one_that_kept_all(count: int) -> None:
+    given = leaves(count)
+    kept, asked = Tree(given), []
+
+    def again(start: int, stop: int) -> list[bytes]:
+        asked.append(start)
+        return given[start:stop]
+
+    for step in (1, 7, 40):
+        tree = Tree(again=again)
+        for start in range(0, count, step):
+            tree.extend(given[start : start + step])
+            tree.forget(start)
+        tree.forget(count)
+        assert all(tree.root(size) == kept.root(size) for size in range(count + 1))
+        assert all(tree.inclusion_proof(n, count) == kept.inclusion_proof(n, count) for n in range(count))
+        assert all(tree.consistency_proof(n, count) == kept.consistency_proof(n, count) for n in range(1, count + 1))
+        for level in range(3):
+            stop = count >> level
+            assert tree.nodes(level, 0, stop) == kept.nodes(level, 0, stop)
+    assert bool(asked) == (count >= 16)
+
+
+@pytest.mark.parametrize("known", [0, 16, 32, 256, 288])
+def test_a_tree_goes_on_from_the_hashes_above_sixteen_leaves(known: int) -> None:
+    given = leaves(300)
+    kept = Tree(given)
+    tree = Tree(again=lambda start, stop: given[start:stop])
+    tree.extend_forgotten(kept.nodes(4, 0, known // 16))
+    assert (tree.size, tree.root()) == (known, kept.root(known))
+    tree.extend(given[known:])
+    assert tree.root() == kept.root()
+    assert all(tree.inclusion_proof(n) == kept.inclusion_proof(n) for n in range(300))

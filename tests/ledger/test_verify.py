@@ -71,13 +71,14 @@ def test_every_flipped_bit_of_the_log_is_found_in_its_entry(ten: Path) -> None:
 @pytest.mark.parametrize("name", ["checkpoint", "key.pub", "anchors.jsonl"])
 def test_every_flipped_bit_of_the_small_files_is_found(anchored: Path, name: str) -> None:
     whole = (anchored / name).read_bytes()
-    step = 1 if name != "anchors.jsonl" else 17  # each of these reads the chain again
+    step = 17 if name == "anchors.jsonl" else 1  # only the chain finds some of these, and is read each time
+    if step == 1:
+        shutil.rmtree(anchored / "chain")
     for position in range(0, len(whole), step):
         changed = bytearray(whole)
         changed[position] ^= 1 << position % 8
         (anchored / name).write_bytes(changed)
-        report = verify(anchored, None if name == "anchors.jsonl" else anchored / "chain")
-        assert not report.ok, (position, bytes(changed))
+        assert not verify(anchored).ok, (position, bytes(changed))
 
 
 def test_a_rewritten_entry_with_a_right_crc_is_placed_between_two_anchors(anchored: Path) -> None:
@@ -88,8 +89,12 @@ def test_a_rewritten_entry_with_a_right_crc_is_placed_between_two_anchors(anchor
         "anchors.jsonl, anchor 1",
         "anchors.jsonl, anchor 2",
         "checkpoint",
+        "tile/entries/000.p/9",
+        "tile/0/000.p/9",
     ]
     assert "entries 3 to 5 were changed" in report.problems[0].hint
+    assert "the hash of entry 4 is another" in report.problems[-1].what
+    assert "the log was changed there, or this tile was" in report.problems[-1].hint
 
 
 def test_cut_off_entries_are_found(anchored: Path) -> None:
@@ -196,6 +201,18 @@ def test_an_anchor_whose_receipt_was_lost_is_checked_all_the_same(anchored: Path
     (anchored / "anchors.jsonl").write_text("".join(lines[:2]) + lines[2][:30])
     report = verify(anchored)
     assert (report.ok, report.anchors_checked, report.chain) == (True, 2, "ok")
+
+
+@pytest.mark.parametrize("left", [0, None])
+def test_receipts_that_were_taken_away_are_missed(anchored: Path, left: int | None) -> None:
+    if left is None:
+        (anchored / "anchors.jsonl").unlink()
+    else:
+        (anchored / "anchors.jsonl").write_text("")
+    report = verify(anchored)
+    assert [str(p.place) for p in report.problems] == ["anchors.jsonl"]
+    assert "lacks the receipts of anchors 0 to 2, which the chain has" in places(report)
+    assert (report.anchored_size, report.receipts_size) == (9, 0)
 
 
 def test_a_chain_put_back_to_an_earlier_day_is_a_mismatch(tmp_path: Path) -> None:

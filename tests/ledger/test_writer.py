@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +12,7 @@ from ledger.entry import Entry, encode
 from ledger.errors import EntryError, EntryTooLarge, LedgerBusy, LogClosed, LogFailed
 from ledger.log import Log
 from ledger.note import Checkpoint
+from ledger.tickets import Ticket
 from ledger.writer import LogWriter
 
 WAIT_S = 20.0  # only a fault is waited for that long
@@ -31,24 +33,24 @@ class HeldLog:
         self.checkpoints = 0
         self.size = 0
 
-    def append(self, payloads: list[bytes]) -> range:
+    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range:
         self.entered.release()
         assert self.go.acquire(timeout=WAIT_S)
         if self.failure is not None:
             raise self.failure
-        self.batches.append(payloads)
-        self.size += len(payloads)
-        return range(self.size - len(payloads), self.size)
+        self.batches.append(framed)
+        self.size += len(framed)
+        return range(self.size - len(leaves), self.size)
 
     def checkpoint(self) -> Checkpoint:
         self.checkpoints += 1
         return Checkpoint("o", self.size, bytes(32))
 
 
-def test_each_future_gives_the_index_of_its_own_entry(log: Log) -> None:
+def test_each_ticket_gives_the_index_of_its_own_entry(log: Log) -> None:
     with LogWriter(log) as writer, ThreadPoolExecutor(8) as pool:
-        futures = dict(pool.map(lambda number: (number, writer.submit(payload(number))), range(500)))
-        indexes = {number: future.result(WAIT_S) for number, future in futures.items()}
+        tickets = dict(pool.map(lambda number: (number, writer.submit(payload(number))), range(500)))
+        indexes = {number: ticket.result(WAIT_S) for number, ticket in tickets.items()}
     assert sorted(indexes.values()) == list(range(500))
     assert all(log.read(index) == payload(number) for number, index in indexes.items())
 
@@ -62,17 +64,28 @@ def test_entries_that_wait_share_one_flush() -> None:
     assert writer.waiting == 100
     assert not first.done()
     held.go.release(2)
-    assert [future.result(WAIT_S) for future in rest] == list(range(1, 101))
+    assert [ticket.result(WAIT_S) for ticket in rest] == list(range(1, 101))
     assert [len(batch) for batch in held.batches] == [1, 100]
     writer.close()
 
 
+def test_entries_submitted_together_follow_on_each_other(log: Log) -> None:
+    with LogWriter(log) as writer, ThreadPoolExecutor(4) as pool:
+        many = [[payload(number) for number in range(start, start + 50)] for start in range(0, 1_000, 50)]
+        indexes = list(pool.map(lambda some: writer.submit_many(some).result(WAIT_S), many))
+        assert writer.submit_many([]).result(WAIT_S) == range(1_000, 1_000)
+        with pytest.raises(EntryTooLarge):
+            writer.submit_many([b"x", b"x" * 65_536])
+    assert sorted(index for found in indexes for index in found) == list(range(1_000))
+    assert all([log.read(index) for index in found] == some for found, some in zip(indexes, many, strict=True))
+
+
 def test_closing_makes_everything_durable_and_signs_it(log: Log) -> None:
     writer = LogWriter(log)
-    futures = [writer.submit(payload(number)) for number in range(50)]
+    tickets = [writer.submit(payload(number)) for number in range(50)]
     writer.close()
     writer.close()
-    assert [future.result(0) for future in futures] == list(range(50))
+    assert [ticket.result(0) for ticket in tickets] == list(range(50))
     assert log.signed.size == 50
     with pytest.raises(LogClosed):
         writer.submit(payload(50))
@@ -121,7 +134,7 @@ def test_a_queue_full_of_large_entries_is_refused_too(monkeypatch: pytest.Monkey
     with pytest.raises(LedgerBusy, match="2 entries wait"):
         writer.submit(b"one too many")
     held.go.release(9)
-    assert [future.result(WAIT_S) for future in large] == [1, 2]
+    assert [ticket.result(WAIT_S) for ticket in large] == [1, 2]
     writer.submit(b"room again").result(WAIT_S)
     writer.close()
 
@@ -134,12 +147,26 @@ def test_a_failing_disk_fails_every_pending_and_every_later_entry() -> None:
     assert held.entered.acquire(timeout=WAIT_S)
     pending += [writer.submit(b"%d" % number) for number in range(20)]
     held.go.release()
-    for future in pending:
-        assert isinstance(future.exception(WAIT_S), LogFailed)
+    for ticket in pending:
+        assert isinstance(ticket.exception(WAIT_S), LogFailed)
     writer.close()
     with pytest.raises(LogFailed):
         writer.submit(b"later")
     assert isinstance(writer.failure, LogFailed)
+
+
+def test_a_log_that_cannot_be_signed_takes_no_more_entries(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> Checkpoint:
+        raise LogFailed("the disk refused the checkpoint")
+
+    monkeypatch.setattr(log, "checkpoint", refuse)
+    writer = LogWriter(log, checkpoint_every_s=0.001)
+    assert writer.submit(payload(0)).result(WAIT_S) == 0
+    writer._signing.join(WAIT_S)
+    with pytest.raises(LogFailed, match="refused the checkpoint"):
+        writer.submit(payload(1)).result(WAIT_S)
+    assert isinstance(writer.failure, LogFailed)
+    writer.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -159,13 +186,69 @@ def test_even_a_defect_in_the_writer_leaves_no_caller_waiting() -> None:
 def test_a_caller_that_gave_up_does_not_disturb_the_others() -> None:
     held = HeldLog()
     writer = LogWriter(held)
-    futures: list[Future[int]] = [writer.submit(b"first")]
+    tickets = [writer.submit(b"first")]
     assert held.entered.acquire(timeout=WAIT_S)
-    futures += [writer.submit(b"second"), writer.submit(b"third")]
-    assert futures[1].cancel()
+    tickets += [writer.submit(b"second"), writer.submit(b"third")]
+    with pytest.raises(TimeoutError):
+        tickets[1].result(0.0)
     held.go.release(9)
-    assert futures[2].result(WAIT_S) == 2
+    assert tickets[2].result(WAIT_S) == 2
+    assert tickets[1].done()
     writer.close()
+
+
+async def test_tasks_await_their_entries_and_one_that_was_cancelled_harms_nobody() -> None:
+    held = HeldLog()
+    writer = LogWriter(held)
+
+    async def index(ticket: Ticket[int]) -> int:
+        return await ticket
+
+    tasks = [asyncio.create_task(index(writer.submit(b"%d" % number))) for number in range(20)]
+    while len(writer._progress._awaited) < 20:
+        await asyncio.sleep(0)
+    tasks[3].cancel()
+    held.go.release(9)
+    found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), WAIT_S)
+    assert isinstance(found.pop(3), asyncio.CancelledError)
+    assert found == [number for number in range(20) if number != 3]
+    assert await writer.submit_many([b"x", b"y"]) == range(20, 22)
+    await asyncio.to_thread(writer.close)
+
+
+async def test_a_task_hears_of_the_failing_disk() -> None:
+    held = HeldLog()
+    held.failure = LogFailed("the disk refused a write")
+    writer = LogWriter(held)
+    ticket = writer.submit(b"first")
+    held.go.release()
+    await asyncio.wait_for(ticket.settled(), WAIT_S)
+    with pytest.raises(LogFailed):
+        await ticket
+    writer.close()
+
+
+def test_a_loop_that_ended_keeps_no_entry_from_the_disk() -> None:
+    held = HeldLog()
+    writer = LogWriter(held)
+    ticket = writer.submit(b"first")
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ticket.settled(), 0.01)
+
+    asyncio.run(give_up())
+    held.go.release(9)
+    assert ticket.result(WAIT_S) == 0
+    assert writer.submit(b"second").result(WAIT_S) == 1
+    writer.close()
+
+
+def test_an_entry_that_came_into_the_log_beside_the_writer_ends_it(log: Log) -> None:
+    with LogWriter(log) as writer:
+        log.append([payload(0)])
+        with pytest.raises(LogFailed, match="only its writer may append"):
+            writer.submit(payload(1)).result(WAIT_S)
 
 
 @pytest.mark.parametrize(("data", "error"), [(b"", EntryError), (b"x" * 65_536, EntryTooLarge)])

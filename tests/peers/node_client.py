@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from tests.peers.node_server import installed
 
 START_S = 60.0  # a cold file cache and two busy cores
+LEAVE_S = 10.0
 
 
 class NodeClient:
@@ -52,8 +54,12 @@ def node_client(endpoint: str, **options: object) -> Iterator[NodeClient]:
         yield client
     finally:
         watchdog.cancel()
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()  # it signs out and ends
+        try:
+            process.wait(LEAVE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

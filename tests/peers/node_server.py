@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -23,10 +24,17 @@ ANSWER_S = 30.0
 
 def installed(folder: Path = FOLDER) -> Path:
     """The folder with its packages in place; skips (in CI: fails) where npm cannot bring them."""
+    with (folder / "package-lock.json").open() as lock:
+        # `npm ci` begins by removing what is there: one at a time, however many run tests.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
     stamp = folder / "node_modules" / ".package-lock.json"
-    lock = folder / "package-lock.json"
-    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
-        return folder
+    if stamp.exists() and stamp.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
+        return
     if shutil.which("npm") is None:
         _missing("npm is not on PATH")
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -34,7 +42,6 @@ def installed(folder: Path = FOLDER) -> Path:
     if done.returncode:
         _missing(f"npm ci failed: {done.stderr[-500:]}")
     stamp.touch()
-    return folder
 
 
 def _missing(why: str) -> None:
