@@ -279,7 +279,7 @@ def _stops(sheet: Sheet, ground: Ground) -> tuple[Stop, ...]:
     stops: dict[str, Stop] = {}
     for index, row in sheet.rows("stop"):
         identity = _new_id(sheet, "stop", index, row, stops)
-        said = dict(_dotted(row["set"]))
+        said = dict(dotted(row["set"]))
         if not 0 < len(said) <= SETS_MAX:
             sheet.mistake("stop", index, "set", f"stop {identity} sets {len(said)} points", f"give 1 … {SETS_MAX}")
         sets = [(name, _set_value(sheet, ground, index, name, value)) for name, value in said.items()]
@@ -287,11 +287,11 @@ def _stops(sheet: Sheet, ground: Ground) -> tuple[Stop, ...]:
     return tuple(stops.values())
 
 
-def _dotted(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
+def dotted(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
     """TOML reads the dots of an unquoted key as tables in one another; its parser bounds the depth."""
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _dotted(value, f"{before}{key}.")
+            yield from dotted(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
 

@@ -1,4 +1,4 @@
-"""Three habits with a DuckDB connection: one row, a transaction, Arrow tables by name; must not know our tables."""
+"""Habits with a DuckDB connection: one row, a transaction, Arrow tables by name, a quoted text; must not know our tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def one(con: duckdb.DuckDBPyConnection, sql: str, values: Values = ()) -> tuple[
     """The first row, None when there is none. Unlike `fetchone` it leaves no open result on the connection."""
     rows = con.execute(sql, values or None).fetchall()
     return rows[0] if rows else None
+
+
+def quoted(text: str) -> str:
+    """As a text of SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager

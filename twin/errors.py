@@ -16,6 +16,7 @@ class TwinloopError(Exception):
     """
 
     code = "error"
+    retry_after_s = 0.0  # when trying again may help; 0 where nothing is known of that
 
     def __init__(self, message: str, hint: str = "", command: str = "") -> None:
         super().__init__(message)
@@ -75,6 +76,16 @@ class Denied(TwinloopError):
     code = "denied"
 
 
+class Throttled(Denied):
+    """Too many attempts to sign in failed: `retry_after_s` says when the next is heard."""
+
+    code = "throttled"
+
+    def __init__(self, message: str, hint: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s
+
+
 class Forbidden(TwinloopError):
     """The request comes from where none may come from: another site's page, a foreign host name."""
 
@@ -109,6 +120,16 @@ class LimitExceeded(TwinloopError):
     """A stated limit stopped the work; the message names the limit."""
 
     code = "limit_exceeded"
+
+    def __init__(self, message: str, hint: str = "", command: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(message, hint, command)
+        self.retry_after_s = retry_after_s
+
+
+class TooLarge(TwinloopError):
+    """What was sent is larger than what is taken."""
+
+    code = "too_large"
 
 
 class Unavailable(TwinloopError):

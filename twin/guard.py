@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twin.columns import Columns
 from twin.expression import Expression
-from twin.interlock import ALLOWED, Interlock, Judgement, Sight
+from twin.interlock import ALLOWED, Interlock, Judgement, Ruling, Sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ def judged(guards: Sequence[Guard], value: float, columns: Columns, now: int, em
         seen.update((s.point, s) for s in answer.seen)
         if not answer.truth:
             refusals.append(_refusal(row, answer.detail))
-    return Judgement(not refusals, "; ".join(refusals), tuple(seen.values()))
+    said = "; ".join(refusals)
+    return Judgement(not refusals, said, tuple(seen.values()), (Ruling("interlocks", not refusals, said),))
 
 
 def _refusal(row: Interlock, why: str) -> str:

@@ -23,12 +23,22 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one judge said: `interlocks`, `policy` or `preflight`. It goes into the evidence."""
+
+    of: str
+    allowed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """`detail` says which interlocks refuse and why, "" when all allow."""
+    """`detail` says which interlocks refuse and why, "" when all allow; `verdicts` are of those who were asked."""
 
     allowed: bool
     detail: str = ""
     seen: tuple[Sight, ...] = ()
+    verdicts: tuple[Ruling, ...] = ()
 
 
 ALLOWED = Judgement(True)

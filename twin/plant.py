@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.alarm import NO_ALARMS, AlarmPlan
+from twin.anchoring import Anchoring
 from twin.controls import NO_CONTROLS, Controls
 from twin.errors import NotFound, Notice
 from twin.interface import Interface
+from twin.learned import Learned
 from twin.lookahead import Lookahead
 from twin.mark import MarkRule
 from twin.nearest import nearest as nearest
@@ -20,6 +23,9 @@ from twin.points import ByName, Point, Points, Selection
 from twin.retention import KEEP_EVERYTHING, Retention
 
 Number = float
+
+
+EMBEDDED = Anchoring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,10 @@ class Plant:
     servings: tuple[Serving, ...] = ()
     controls: Controls = NO_CONTROLS
     lookahead: Lookahead | None = None
+    chain: Anchoring = EMBEDDED
     marks: Mapping[str, MarkRule] = field(default_factory=dict)
+    learned: tuple[Learned, ...] = ()
+    alarms: AlarmPlan = NO_ALARMS
 
     @cached_property
     def twin_of_id(self) -> Mapping[str, Twin]:
@@ -156,6 +165,8 @@ class Plant:
         kept[self.points.where("device", "")] = True
         for own in [*(d.id for d in self.devices), *(s.id for s in self.servings)]:
             kept[self.points.where("twin", own)] = False
+        for row in self.learned:
+            kept[row.first : row.first + row.size] = False
         return kept
 
     def points_of_device(self, device_id: str) -> Selection:

@@ -9,14 +9,22 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from twin import retention
+from twin.alarm import AlarmPlan
+from twin.alarmrulesheet import read_alarm_rules
+from twin.alarmsheet import read_alarms
+from twin.chainsheet import read_chain, read_rules
 from twin.controlsheet import Ground, read_controls
 from twin.errors import BadPlant, NotFound, Notice
 from twin.fit import missing_ends, unfit
 from twin.graph import circle_of_parts
 from twin.interface import NAME, Interface
+from twin.learned import INTERFACE as LEARNED_INTERFACE
+from twin.learnedsheet import read_learned
+from twin.lookahead import Lookahead
 from twin.lookaheadsheet import read_lookahead
 from twin.marksheet import read_marks
 from twin.models import read_models
@@ -54,21 +62,9 @@ def load_plant(
         NotFound: there is no plant.toml.
         BadPlant: it has mistakes; all of them are listed.
     """
-    path = folder / PLANT_FILE
-    if not path.is_file():
-        raise NotFound(f"{folder} holds no {PLANT_FILE}", "name the folder of a plant")
     mistakes, notices = Mistakes(), list[Notice]()
-    try:
-        text = path.read_text("utf-8")
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        mistakes.add(PLANT_FILE, _toml_error_line(error), f"not TOML: {error}", "mend the syntax at this line")
-        raise BadPlant(mistakes.found) from None
-    except UnicodeDecodeError as error:
-        mistakes.add(PLANT_FILE, 1, f"not UTF-8: {error.reason} at byte {error.start}", "save the file as UTF-8")
-        raise BadPlant(mistakes.found) from None
-    sheet = Sheet(document, TomlLines(text), mistakes)
-    sheet.check_tables()
+    sheet = _parsed(folder, mistakes)
+    document = sheet.document
     head = sheet.head()
     if not PLANT_ID.match(str(head.get("id", "x"))):
         sheet.mistake("plant", 0, "id", f"plant id {head['id']!r}", "use letters, digits, dot, - and _")
@@ -81,24 +77,30 @@ def load_plant(
     feedbacks = _feedbacks(sheet, known)
     servings = _servings(sheet, faces or {}, serve or {}, folder, known)
     own = _own_points(devices, servings, len(points))
-    controls = read_controls(sheet, Ground({**known, **{p.name: p for p in own}}, twins, interfaces, devices))
+    ground = Ground({**known, **{p.name: p for p in own}}, twins, interfaces, devices)
+    learned = read_learned(sheet, ground, len(points) + len(own))
+    own += [p for row in learned for p in row.points()]
+    controls = read_controls(sheet, replace(ground, points={**known, **{p.name: p for p in own}}))
     kept = _retention(sheet)
     marks = read_marks(sheet, interfaces)
     ahead = read_lookahead(sheet, known, controls.limits)
+    chain = replace(read_chain(sheet), rules=read_rules(sheet, known))
+    alarms = _alarms(sheet, replace(ground, points={**known, **{p.name: p for p in own}}), ahead)
     clock = head.get("clock")
     if clock is not None and clock not in known:
         sheet.mistake("plant", 0, "clock", f"clock {clock!r} is no point", nearest(str(clock), known) or "name a point")
     if mistakes.found:
         raise BadPlant(sorted(mistakes.found, key=lambda m: (m.file, m.line)), notices)
-    link_twins = [Twin(d, LINK_INTERFACE, f"Link {d}", None) for d in devices]
-    link_twins += [Twin(s, SERVING_INTERFACE, f"Serving {s}", None) for s in servings]
+    names = ((LINK_INTERFACE, "Link", devices), (SERVING_INTERFACE, "Serving", servings))
+    own_twins = [Twin(i, interface, f"{word} {i}", None) for interface, word, ids in names for i in ids]
+    own_twins += [Twin(row.id, LEARNED_INTERFACE, f"Learned {row.id}", None) for row in learned]
     return Plant(
         id=str(head["id"]),
         name=str(head.get("name", head["id"])),
         folder=str(folder),
         interfaces=interfaces,
         devices=tuple(devices.values()),
-        twins=(*twins.values(), *link_twins),
+        twins=(*twins.values(), *own_twins),
         relationships=tuple(relationships),
         points=Points.of((*points, *own)),
         feedbacks=tuple(feedbacks),
@@ -109,8 +111,39 @@ def load_plant(
         servings=tuple(servings.values()),
         controls=controls,
         lookahead=ahead,
+        chain=chain,
+        learned=learned,
         marks=marks,
+        alarms=alarms,
     )
+
+
+def _alarms(sheet: Sheet, ground: Ground, ahead: Lookahead | None) -> AlarmPlan:
+    plan = read_alarms(sheet, ground, ahead)
+    return replace(plan, rules=read_alarm_rules(sheet, ground, plan.definitions))
+
+
+def _parsed(folder: Path, mistakes: Mistakes) -> Sheet:
+    """plant.toml, its form checked.
+
+    Raises:
+        NotFound: there is none. BadPlant: it is not TOML.
+    """
+    path = folder / PLANT_FILE
+    if not path.is_file():
+        raise NotFound(f"{folder} holds no {PLANT_FILE}", "name the folder of a plant")
+    try:
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        mistakes.add(PLANT_FILE, _toml_error_line(error), f"not TOML: {error}", "mend the syntax at this line")
+        raise BadPlant(mistakes.found) from None
+    except UnicodeDecodeError as error:
+        mistakes.add(PLANT_FILE, 1, f"not UTF-8: {error.reason} at byte {error.start}", "save the file as UTF-8")
+        raise BadPlant(mistakes.found) from None
+    sheet = Sheet(document, TomlLines(text), mistakes)
+    sheet.check_tables()
+    return sheet
 
 
 def _read_interfaces(folder: Path, name: str, mistakes: Mistakes, notices: list[Notice]) -> Mapping[str, Interface]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,29 @@ _WORDS = ("twin", "property", "type", "unit", "device")  # few distinct words: k
 _TEXTS = ("name", "address")
 _NUMBERS = ("scale", "offset", "low", "high", "deadband")
 _FLAGS = ("writable", "audit")
+
+
+class _NoPandas:
+    """An import of pandas finds none."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def _pass_pandas_by() -> None:
+    """pyarrow looks for pandas when it first makes an array of a list, and keeps it: half a second and 50 MB of every
+    process, for nothing that is used here. `to_pandas` looks again, and works as ever.
+    """
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
+_pass_pandas_by()
 
 
 @dataclass(frozen=True, slots=True)

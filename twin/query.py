@@ -117,7 +117,11 @@ def _words(texts: list[str]) -> pa.Array:
 class Queries:
     """Runs SELECTs on a store through a few connections that are set up once. `run` may be called from many threads."""
 
-    def __init__(self, store: Store, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, store: Store, timeout_s: float = TIMEOUT_S, views: str = "", empty: Mapping[str, pa.Table] | None = None
+    ) -> None:
+        """`views`: more of them, as SQL; `empty`: tables that they read, for as long as `run` is given none of that name."""
+        self._views, self._empty = views, {"point_rows": NO_POINTS, **(empty or {})}
         self._store = store
         self._timeout_s = timeout_s
         self._idle: list[duckdb.DuckDBPyConnection] = []
@@ -169,7 +173,8 @@ class Queries:
             con.execute("ROLLBACK")
             for name in (*tables, *answers):
                 con.unregister(name)
-            con.register("point_rows", NO_POINTS)
+            for name, table in self._empty.items():
+                con.register(name, table)
             clean = time.perf_counter() - started < self._timeout_s  # else an interrupt may still be on its way to it
         except duckdb.Error as error:
             raise self._in_our_words(error, tables) from None
@@ -188,14 +193,15 @@ class Queries:
             case duckdb.OutOfMemoryException():
                 return LimitExceeded(f"the query needs more memory than allowed: {error}", "aggregate or narrow it")
             case _:
-                known = [*TABLES, *(n for n in tables if n != "point_rows"), *FORMS]
+                known = [*TABLES, *(n for n in tables if n not in self._empty), *FORMS]
                 return BadRequest(str(error).strip(), f"tables: {', '.join(known)}")
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         con = self._store.cursor()
         con.execute(SETUP)
-        con.register("point_rows", NO_POINTS)
-        con.execute(f"CREATE OR REPLACE TEMP VIEW points AS SELECT {POINT_COLUMNS} FROM point_rows")
+        for name, table in self._empty.items():
+            con.register(name, table)
+        con.execute(f"CREATE OR REPLACE TEMP VIEW points AS SELECT {POINT_COLUMNS} FROM point_rows; {self._views}")
         return con
 
 

@@ -27,9 +27,14 @@ class Act(StrEnum):
     SEE = "see"  # the plant, its history, commands, the ledger; ask in SQL
     SIMULATE = "simulate"  # what-ifs and branches: nothing of it reaches the plant, but it takes the machine's time
     COMMAND = "command"  # submit, operate, cancel, settle; hold a lease; stop
-    EDIT = "edit"  # the graph
-    KEEP = "keep"  # back-ups, import into history
-    AUDIT = "audit"  # recompute evidence
+    ACKNOWLEDGE = "acknowledge"  # alarms: acknowledge, confirm, comment, reset, shelve for a while
+    SUPPRESS = "suppress"  # alarms: suppress, and shelve for longer
+    SERVICE = "service"  # alarms: out of service, and back
+    EDIT = "edit"  # the graph, and models in service
+    KEEP = "keep"  # back-ups, import into history, registries on the chain
+    AUDIT = "audit"  # recompute evidence, anchor it now
+    OVERSEE = "oversee"  # who has an account, a session or a token
+    ADMINISTER = "administer"  # give and take accounts, sessions and tokens of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,15 @@ class Rights:
 
 
 _LOOK = frozenset({Act.SEE, Act.SIMULATE})
-# The login link and the command line's token are operators, and keep the plant as they always did: EDIT, KEEP, AUDIT.
-_RUN = _LOOK | {Act.COMMAND, Act.EDIT, Act.KEEP, Act.AUDIT}
+_RUN = _LOOK | {Act.COMMAND, Act.ACKNOWLEDGE, Act.AUDIT}
+_BUILD = _RUN | {Act.SUPPRESS, Act.SERVICE, Act.EDIT, Act.KEEP}
 RIGHTS: Mapping[Role, Rights] = {
     Role.VIEWER: Rights(frozenset({Act.SEE})),
     Role.OPERATOR: Rights(_RUN, frozenset({Role.OPERATOR})),
-    Role.SUPERVISOR: Rights(_RUN, frozenset({Role.OPERATOR, Role.SUPERVISOR})),
-    Role.ENGINEER: Rights(_RUN, frozenset({Role.OPERATOR, Role.ENGINEER})),
-    Role.ADMIN: Rights(_RUN, frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.ENGINEER, Role.ADMIN})),
-    Role.AUDITOR: Rights(frozenset({Act.SEE, Act.AUDIT})),
+    Role.SUPERVISOR: Rights(_RUN | {Act.SUPPRESS}, frozenset({Role.OPERATOR, Role.SUPERVISOR})),
+    Role.ENGINEER: Rights(_BUILD, frozenset({Role.OPERATOR, Role.ENGINEER})),
+    Role.ADMIN: Rights(frozenset(Act), frozenset({Role.OPERATOR, Role.SUPERVISOR, Role.ENGINEER, Role.ADMIN})),
+    Role.AUDITOR: Rights(frozenset({Act.SEE, Act.AUDIT, Act.OVERSEE})),
 }
 APPROVERS = tuple(r for r in Role if any(r in rights.approves for rights in RIGHTS.values()))
 """The roles that a policy may ask for."""

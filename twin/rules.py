@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twin.errors import Mistake
-from twin.points import Point
+
+if TYPE_CHECKING:
+    from twin.points import Point
 
 
 @dataclass(frozen=True, slots=True)

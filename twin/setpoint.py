@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twin.points import Point
 from twin.schema import Enum, brief, offer
+
+if TYPE_CHECKING:
+    from twin.points import Point
 
 INTEGER_MAX = 2**63  # TOML's integers have 64 bits; its reader takes longer ones
 

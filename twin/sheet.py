@@ -35,8 +35,14 @@ TABLES: dict[str, dict[str, Form]] = {
     "pacing": {"devices": list},
     "stop": {"id": str, "name": str, "set": dict},
     "mark": {"interface": str},
+    "learned": {"id": str, "task": str, "interface": str, "twins": list},
     "history": dict.fromkeys(retention.KEYS, str),
     "lookahead": {},
+    "alarms": {},
+    "alarm": {"id": str, "points": list, "twins": list, "interface": str, "property": str},
+    "alarm_rule": {"id": str, "set": dict},
+    "chain": {},
+    "chain_event": {"contract": str, "event": str, "set": dict, "topic": str, "device": str, "confirmations": int},
     "model": {},
 }
 NEEDED = {
@@ -51,10 +57,17 @@ NEEDED = {
     "pacing": ("devices",),
     "stop": ("id", "set"),
     "mark": ("interface",),
+    "learned": ("id", "task"),
+    "chain_event": ("contract", "event", "set"),
+    "alarm": ("id",),
+    "alarm_rule": ("id",),
 }
 LISTS = tuple(NEEDED)[1:]
 # Their rows carry settings that others know.
-OPEN = ("device", "serve", "interlock", "policy", "pacing", "mark", "lookahead", "model")
+OPEN = (
+    "device", "serve", "interlock", "policy", "pacing", "mark", "learned", "lookahead", "chain", "model", "alarms", "alarm",
+    "alarm_rule",
+)  # fmt: skip
 _WANTED: dict[Form, str] = {str: "text", list: "a list", dict: 'a table such as { "pump_1.status" = 0 }'}
 
 

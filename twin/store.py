@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from twin import history_schema, keyframes, past, trend, upkeep
 from twin.digest import DIGEST_VERSION, SeriesNames, SeriesRows, digest
-from twin.duck import one, registered, rolled_back_on_error, transaction
+from twin.duck import one, quoted, registered, rolled_back_on_error, transaction
 from twin.errors import NotFound, Unavailable
 from twin.keyframes import ALWAYS, Interval
 from twin.readings import Readings
@@ -26,7 +26,6 @@ from twin.readings import Readings
 # What does not fit in memory goes to disk, up to 4 GB: a query must not fill the disk that history needs.
 # A gigabyte sorts and aggregates tens of millions of readings and leaves the rest of a small machine alone.
 CONFIG = {
-    "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": "1GB",
@@ -47,14 +46,22 @@ class Batch:
 class Store:
     """One open history file. Every method may be called from one thread at a time per `cursor()`."""
 
-    def __init__(self, path: Path, read_only: bool = False, interval: Interval | None = None) -> None:
+    def __init__(
+        self, path: Path, read_only: bool = False, interval: Interval | None = None, beside: Path | None = None
+    ) -> None:
         """
+        Args:
+            beside: a folder with a database that may be attached; no other file can be read or written.
+
         Raises:
             Unavailable: another process holds the file, it is no history, or a newer Twinloop wrote it.
         """
         self.path = path
         self._interval = interval or Interval()
         self._root = _open(path, read_only)
+        if beside is not None:
+            self._root.execute(f"SET allowed_directories = [{quoted(f'{beside.resolve()}/')}]")
+        self._root.execute("SET enable_external_access = false")
         self._names = SeriesNames(dict(self._root.execute("SELECT id, name FROM series").fetchall()))
         self._since_frame = self._rows_since_frame()
 

@@ -17,6 +17,7 @@ from twin.controls import NO_CONTROLS, Stop
 from twin.controlsheet import GUARDS_MAX, INTERLOCK, PACING, POLICY, SETS_MAX
 from twin.errors import BadPlant
 from twin.expression import parse
+from twin.learnedsheet import LEARNED
 from twin.plant import Plant
 from twin.plantfile import load_plant
 from twin.points import Point
@@ -324,6 +325,7 @@ TABLE_KEYS = {
     "policy": [*TABLES["policy"], *POLICY],
     "pacing": [*TABLES["pacing"], *PACING],
     "stop": [*TABLES["stop"]],
+    "learned": [*TABLES["learned"], *LEARNED],
 }
 ROWS = st.sampled_from(sorted(TABLE_KEYS)).flatmap(
     lambda t: st.dictionaries(st.sampled_from([*TABLE_KEYS[t], "other"]), VALUES, max_size=8).map(lambda row: (t, row))

@@ -9,7 +9,7 @@ from twin import quality
 from twin.columns import NEVER, Columns
 from twin.expression import parse
 from twin.guard import Guard, judged
-from twin.interlock import ALLOWED, Interlock, Judgement, see
+from twin.interlock import ALLOWED, Interlock, Judgement, Ruling, see
 
 RUN = POINTS["pump.run"]
 
@@ -72,7 +72,7 @@ def test_an_allowed_command_keeps_what_was_seen() -> None:
 def test_an_interlock_of_a_case_does_not_ask_in_others() -> None:
     dry = guard("tank.level > 3 m", when="value == on")
     assert not judge(dry, value=1.0).allowed
-    assert judge(dry, value=0.0) == Judgement(True)
+    assert judge(dry, value=0.0) == Judgement(True, verdicts=(Ruling("interlocks", True),))
     assert judge(dry, value=0.0, of=spoiled("tank.level", "bad")).allowed
 
 

@@ -15,12 +15,14 @@ WATER = Path(__file__).parents[2] / "scenarios" / "water"
 
 
 def changed(folder: Path, table: str, cut: str = "") -> Path:
-    """The water plant with another [lookahead], and without one more table."""
+    """The water plant with another [lookahead], without the alarm that follows it, and without one more table."""
     made = folder / "plant"
     shutil.copytree(WATER, made)
     text = (made / "plant.toml").read_text()
     start = text.index("[lookahead]")
     text = text[:start] + table + "\n" + text[text.index("# What the simulation knows") :]
+    start = text.index('[[alarm]]\nid = "ahead"')
+    text = text[:start] + text[text.index("# What was ordered") :]
     if cut:
         start = text.index(cut)
         text = text[:start] + text[text.index("[[twin]]") :]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 from hypothesis import given
@@ -94,3 +96,11 @@ def test_points_made_cell_by_cell_are_those_made_by_columns() -> None:
     assert points.some(every) == made
     assert [points[n] for n in range(len(made))] == made
     assert points.some(every[:FEW]) == made[:FEW]
+
+
+def test_arrays_of_lists_are_made_without_loading_pandas_and_go_there_all_the_same() -> None:
+    code = (
+        "import sys; import twin.points, pyarrow as pa; made = pa.table({'a': pa.array([1, 2])}); "
+        "assert 'pandas' not in sys.modules; import pandas; assert made.to_pandas()['a'].tolist() == [1, 2]"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
