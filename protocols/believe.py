@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twin.points import Point
 from twin.schema import Enum, Misfit, brief, canonical, offer, settle
+
+if TYPE_CHECKING:
+    from twin.points import Point
 
 # A source clock may run ahead by this much before its time is not believed: common NTP drift plus leap smearing.
 SOURCE_AHEAD_MAX_NS = 60 * 1_000_000_000

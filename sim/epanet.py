@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import BadRequest, Refused, Unavailable
+from sim.epanet_library import error_text, library
+from twin.errors import BadRequest, Refused
 
 # Codes of the EPANET 2.2 toolkit (epanet2_enums.h).
 NODE_QUANTITIES = {"inflow": 9, "demand": 9, "head": 10, "pressure": 11, "level": 11}
@@ -71,19 +72,15 @@ class Hydraulics:
     """
 
     def __init__(self, network: Path, step_s: int, powered: Sequence[str] = ()) -> None:
-        try:
-            from wntr.epanet.toolkit import ENepanet  # seconds: only processes that run water pay them
-        except ModuleNotFoundError as missing:
-            raise Unavailable(f"EPANET needs {missing.name}", "pip install 'twinloop[water]'") from missing
         if step_s < 1:
             raise BadRequest(f"hydraulic step of {step_s} s", "EPANET steps whole seconds, 1 or more")
-        self._project = ENepanet()
+        self._library = library()
+        self._handle = ctypes.c_void_p()
+        self._library.EN_createproject(ctypes.byref(self._handle))
+        self._close = weakref.finalize(self, _close, self._library, self._handle)
         # No report and no results file: nothing remains on the disk, however this process ends.
-        self._project.ENopen(str(network), os.devnull, "")
-        self._close = weakref.finalize(self, _close, self._project)
-        self._library: Any = self._project.ENlib
-        self._handle: Any = self._project._project
-        if self._project.ENgetflowunits() != _LITRE_UNITS:
+        self._call("EN_open", os.fsencode(network), os.devnull.encode(), b"")
+        if self._int("EN_getflowunits") != _LITRE_UNITS:
             raise BadRequest(f"{network} is not in litres per second", "save it with UNITS LPS")
         self._step_s = step_s
         self._index_elements()
@@ -98,14 +95,13 @@ class Hydraulics:
         self._solved = False
 
     def _index_elements(self) -> None:
-        project = self._project
-        node_count, link_count = project.ENgetcount(_COUNT_NODES), project.ENgetcount(_COUNT_LINKS)
-        self._node_of = {project.ENgetnodeid(i): i for i in range(1, node_count + 1)}
-        self._link_of = {_link_id(self._library, self._handle, i): i for i in range(1, link_count + 1)}
-        kinds = {name: project.ENgetnodetype(i) for name, i in self._node_of.items()}
+        node_count, link_count = self._int("EN_getcount", _COUNT_NODES), self._int("EN_getcount", _COUNT_LINKS)
+        self._node_of = {self._id("EN_getnodeid", i): i for i in range(1, node_count + 1)}
+        self._link_of = {self._id("EN_getlinkid", i): i for i in range(1, link_count + 1)}
+        kinds = {name: self._int("EN_getnodetype", i) for name, i in self._node_of.items()}
         self.junctions = [self._node_of[n] for n, kind in kinds.items() if kind == _JUNCTION]
         self.tanks = {n: self._node_of[n] for n, kind in kinds.items() if kind == _TANK}
-        self.pumps = {n: i for n, i in self._link_of.items() if project.ENgetlinktype(i) == _PUMP}
+        self.pumps = {n: i for n, i in self._link_of.items() if self._int("EN_getlinktype", i) == _PUMP}
         lows = self.read("node", list(self.tanks.values()), _TANK_MIN_LEVEL)
         highs = self.read("node", list(self.tanks.values()), _TANK_MAX_LEVEL)
         self.level_limits_m = {n: (float(a), float(b)) for n, a, b in zip(self.tanks, lows, highs, strict=True)}
@@ -216,15 +212,22 @@ class Hydraulics:
     def _set_time(self, code: int, seconds: int) -> None:
         self._call("EN_settimeparam", code, ctypes.c_long(seconds))
 
+    def _int(self, function: str, *arguments: int) -> int:
+        value = ctypes.c_int()
+        self._call(function, *arguments, ctypes.byref(value))
+        return value.value
+
+    def _id(self, function: str, index: int) -> str:
+        text = ctypes.create_string_buffer(64)  # EN_MAXID is 31 characters
+        self._call(function, index, text)
+        return text.value.decode("latin-1")
+
     def _call(self, function: str, *arguments: Any) -> None:
         self._check(getattr(self._library, function)(self._handle, *arguments))
 
     def _check(self, code: int) -> None:
         if code >= _ERROR_MIN:
-            from wntr.epanet.exceptions import EN_ERROR_CODES
-
-            reason = EN_ERROR_CODES.get(code, "unknown error")
-            raise Refused(f"EPANET error {code}: {reason}", "check levels, commands and the network file")
+            raise Refused(f"EPANET error {code}: {error_text(code)}", "check levels, commands and the network file")
 
 
 def _index(known: Mapping[str, int], name: str, kind: str) -> int:
@@ -233,15 +236,9 @@ def _index(known: Mapping[str, int], name: str, kind: str) -> int:
     return known[name]
 
 
-def _link_id(library: Any, handle: Any, index: int) -> str:
-    text = ctypes.create_string_buffer(64)  # EN_MAXID is 31 characters
-    library.EN_getlinkid(handle, index, ctypes.byref(text))
-    return text.value.decode("latin-1")
-
-
-def _close(project: Any) -> None:
-    project.ENlib.EN_closeH(project._project)
-    project.ENclose()
+def _close(library: ctypes.CDLL, project: ctypes.c_void_p) -> None:
+    for function in ("EN_closeH", "EN_close", "EN_deleteproject"):
+        getattr(library, function)(project)
 
 
 def network_ids(path: Path, mistakes: list[str], place: str = "model.network") -> dict[str, set[str]]:

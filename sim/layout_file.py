@@ -8,8 +8,9 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from sim.layout import Layout
@@ -80,7 +81,7 @@ def load(folder: Path, name: str) -> LayoutFile:
     digest = hashlib.sha256(text).hexdigest()
     # Named by path and text, so that what changed is another module and its components are other types.
     known = f"layout_{path.stem}_{hashlib.sha256(bytes(path) + text).hexdigest()[:16]}"
-    module = sys.modules.get(known) or _loaded(path, known)
+    module = sys.modules.get(known) or _loaded(path, known, text)
     if not callable(getattr(module, MAKES, None)):
         raise BadRequest(f"{path.name} defines no function {MAKES}", f"def {MAKES}() -> Layout")
     return LayoutFile(path, digest, module)
@@ -92,8 +93,20 @@ def files_of(layout: Layout) -> tuple[str, ...]:
     return tuple(sorted(str(_FILES[name]) for name in modules if name in _FILES))
 
 
-def _loaded(path: Path, known: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(known, path)
+class _Text(SourceFileLoader):
+    """Runs the text that was read. Bytecode of another text of the same second and length would be taken for its own."""
+
+    def __init__(self, name: str, path: Path, text: bytes) -> None:
+        super().__init__(name, str(path))
+        self._text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self._text, self.path)
+        return code
+
+
+def _loaded(path: Path, known: str, text: bytes) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(known, path, loader=_Text(known, path, text))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

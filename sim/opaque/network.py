@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROWS = 64  # a call of 64 rows costs twice one of a single row (measured: 55 and 25 µs, docs/opaque.md)
 FUNCTIONS_MAX = 8  # built at once in one process
+STEP_OFF = 1e-6  # relative: times are sums of steps
+Call = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Network:
         inputs: names of what it reads.
         files: whose content makes the model; they go into its hash.
         rows: replications in one call.
+        start: of states that a layout does not begin; 0 else.
+        step_s: seconds of the step that it learned; 0: not known, and then not looked at.
     """
 
     build: Callable[[], Callable[[torch.Tensor], torch.Tensor]]
@@ -47,10 +51,16 @@ class Network:
     files: tuple[str, ...] = ()
     rows: int = ROWS
     start: Mapping[str, float] = field(default_factory=dict, hash=False)
+    step_s: float = 0.0
 
     @property
     def title(self) -> str:
         return f"the network {self.build.__name__}"
+
+    @property
+    def told(self) -> str:
+        """Which function it is, for the hash."""
+        return f"{self.build.__module__}:{self.build.__qualname__}"
 
     @property
     def exact(self) -> bool:
@@ -61,7 +71,7 @@ class Network:
         return False
 
     def hash(self) -> str:
-        told = f"{self.build.__module__}:{self.build.__qualname__} {self.states} {self.inputs} {self.rows}"
+        told = f"{self.told} {self.states} {self.inputs} {self.rows}"
         digest = hashlib.sha256(f"{told} {sorted(self.start.items())}".encode())
         for path in self.files:
             digest.update(Path(path).read_bytes())
@@ -70,28 +80,36 @@ class Network:
     def variables(self) -> Variables:
         return Variables(frozenset(self.inputs), frozenset(self.states), frozenset(self.states))
 
+    @property
+    def unknown(self) -> float:
+        """Of a state with which nothing begins and for which `start` says nothing; NaN: the function's `begun` fills it."""
+        return 0.0
+
     def open(self, wanted: Wanted, replication: int) -> Stepper:
         return Member(self, wanted, replication)
 
 
 @lru_cache(maxsize=FUNCTIONS_MAX)
-def _built(model: Network) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """The function on arrays."""
+def _built(model: Network) -> tuple[Call, Call | None]:
+    """The function on arrays, and, if it has one, that which fills unknown first states: (rows, …) -> (rows, states)."""
     import torch  # seconds: only processes with a network pay them
 
     made: Any = model.build()
     if isinstance(made, torch.nn.Module):
         made = made.eval()
 
-    def call(block: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode(), _one_thread(torch):
-            out: Any = made(torch.from_numpy(block))  # (rows, states)
-        answer = np.asarray(out.to("cpu", torch.float32).numpy())
-        if answer.shape != (model.rows, len(model.states)):
-            raise StepFailed(f"it gave the shape {answer.shape}", f"give ({model.rows}, {len(model.states)})")
-        return answer
+    def on_arrays(function: Any) -> Call:
+        def call(block: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode(), _one_thread(torch):
+                out: Any = function(torch.from_numpy(block))  # (rows, states)
+            answer = np.asarray(out.to("cpu", torch.float32).numpy())
+            if answer.shape != (len(block), len(model.states)):
+                raise StepFailed(f"it gave the shape {answer.shape}", f"give ({len(block)}, {len(model.states)})")
+            return answer
 
-    return call
+        return call
+
+    return on_arrays(made), on_arrays(made.begun) if hasattr(made, "begun") else None
 
 
 @contextmanager
@@ -115,7 +133,7 @@ class Batch:
     """
 
     def __init__(self, model: Network) -> None:
-        self._call = _built(model)
+        self._call, self._begun = _built(model)
         width = len(model.states)
         self._block = np.zeros((model.rows, width + len(model.inputs)), np.float32)
         self._answers = np.zeros((model.rows, width), np.float32)
@@ -127,6 +145,13 @@ class Batch:
         """What a replication's next step begins with."""
         self._block[row] = np.concatenate([state, inputs])
         self._waiting.add(row)
+
+    def begun(self, state: NDArray[np.float32], inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A first state without what is not known."""
+        if self._begun is None or not np.isnan(state).any():
+            return state
+        found: NDArray[np.float32] = self._begun(np.concatenate([state, inputs])[None])[0]
+        return found
 
     def answer(self, row: int) -> NDArray[np.float32]:
         """Its state after the step."""
@@ -170,21 +195,28 @@ class Member:
         self._reads = [model.inputs.index(name) for name in wanted.reads]
         self._writes = [model.states.index(name) for name in wanted.writes]
         self._begins = [model.states.index(name) for name in wanted.begins]
-        self._state = np.array([model.start.get(name, 0.0) for name in model.states], np.float32)
+        self._state = self._first()
         self._inputs = np.zeros(len(model.inputs), np.float32)
         self._at_s = 0.0
 
     def begin(self, at_s: float, starts: Sequence[float]) -> None:
-        self._state = np.array([self._model.start.get(name, 0.0) for name in self._model.states], np.float32)
+        self._state = self._first()
         self._state[self._begins] = starts
         self._at_s = at_s
 
     def hold(self, inputs: Sequence[float]) -> None:
+        assert self._batch is not None
         self._inputs[self._reads] = inputs
+        self._state = self._batch.begun(self._state, self._inputs)
         self._give()
 
     def advance(self, to_s: float) -> None:
         if to_s > self._at_s:
+            learned, passed = self._model.step_s, to_s - self._at_s
+            if learned and abs(passed - learned) > STEP_OFF * max(abs(to_s), learned):
+                raise StepFailed(
+                    f"it learned steps of {learned:g} s, and this is one of {passed:g} s", "step = Constant(…)"
+                )
             assert self._batch is not None
             self._state = self._batch.answer(self._row)
             self._at_s = to_s
@@ -192,6 +224,10 @@ class Member:
 
     def outputs(self) -> Sequence[float]:
         return [float(x) for x in self._state[self._writes]]
+
+    def _first(self) -> NDArray[np.float32]:
+        model = self._model
+        return np.array([model.start.get(name, model.unknown) for name in model.states], np.float32)
 
     def save(self) -> bytes:
         return np.concatenate([[self._at_s], self._state, self._inputs]).tobytes()

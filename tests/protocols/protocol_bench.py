@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import random
 import socket
 import time
@@ -103,10 +105,21 @@ async def running(link: Link) -> AsyncIterator[None]:
         assert not left
 
 
+# Below those that the system gives away by itself: between two lives of a server no connection takes its port. Where a
+# process begins depends on which it is, so that those that run beside each other hardly meet.
+PORTS = range(10_000, 30_000)
+_NEXT = itertools.count(37 * os.getpid())
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that stays free until somebody listens on it by its number."""
+    for _ in PORTS:
+        port = PORTS[next(_NEXT) % len(PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def seeded() -> random.Random:

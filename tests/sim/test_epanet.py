@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 
 from sim.epanet import LINK_QUANTITIES, NODE_QUANTITIES, Hydraulics, LinkInput
-from twin.errors import BadRequest
+from sim.epanet_library import library
+from twin.errors import BadRequest, Refused, Unavailable
 
 NETWORK = Path(__file__).parents[2] / "scenarios" / "water" / "net3.inp"
 RIVER_ONLY = {"335": LinkInput(True), "10": LinkInput(False), "330": LinkInput(False)}
@@ -146,3 +150,24 @@ def test_a_network_in_use_keeps_nothing_on_the_disk(tmp_path: Path, monkeypatch:
 def test_an_unknown_link_is_named() -> None:
     with pytest.raises(BadRequest, match="no link '999'"):
         Hydraulics(NETWORK, 300).set_link("999", LinkInput(True))
+
+
+def test_a_process_that_runs_water_loads_the_library_and_nothing_else_of_wntr() -> None:
+    code = (
+        "import sys; from pathlib import Path; from sim.epanet import Hydraulics; "
+        f"Hydraulics(Path({str(NETWORK)!r}), 300); sys.exit(bool({{'wntr', 'pandas', 'matplotlib'}} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=NETWORK.parents[2], check=False).returncode == 0
+
+
+def test_what_epanet_refuses_is_said_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="EPANET error 302: cannot open input file"):
+        Hydraulics(tmp_path / "none.inp", 300)
+
+
+def test_a_machine_for_which_wntr_has_no_library_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.cache_clear()
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(Unavailable, match=r"no EPANET 2\.2 for linux on aarch64"):
+        Hydraulics(NETWORK, 300)

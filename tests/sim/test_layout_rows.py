@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,21 @@ def test_two_texts_of_one_name_are_two_layouts(tmp_path: Path) -> None:
     assert one.hash != other.hash
     assert one.layout.components[0].values["mttf"].numbers[0] == 40.0  # type: ignore[union-attr]
     assert other.layout.components[0].values["mttf"].numbers[0] == 50.0  # type: ignore[union-attr]
+
+
+def test_a_text_of_the_same_moment_and_length_is_not_taken_for_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    first = line_plant(tmp_path)
+    (file,) = tmp_path.rglob("*.py")
+    os.utime(file, (1, 1))
+    read_layout_model(first)
+    second = line_plant(tmp_path, LINE.replace("40.0", "60.0"))
+    os.utime(file, (1, 1))
+    assert read_layout_model(second).layout.components[0].values["mttf"].numbers[0] == 60.0  # type: ignore[union-attr]
+    assert list(tmp_path.rglob("*.pyc")) == [], "nothing is written beside what is the user's"
 
 
 def test_the_age_of_a_state_may_be_that_of_its_reading(tmp_path: Path) -> None:

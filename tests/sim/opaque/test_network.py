@@ -238,7 +238,7 @@ def test_weights_from_files_make_the_model_and_its_hash(tmp_path: Path) -> None:
 
     for build in (loaded, scripted):
         model = Network(build, ("air", "wall"), ("outside",), files=(str(file),), rows=16)
-        assert torch.equal(torch.from_numpy(network._built(model)(np.zeros((16, 3), np.float32))), expected)
+        assert torch.equal(torch.from_numpy(network._built(model)[0](np.zeros((16, 3), np.float32))), expected)
     before = model.hash()
     save_file({name: 2 * weights for name, weights in made.state_dict().items()}, file)
     assert model.hash() != before
