@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import json
 import logging
 import os
 import random
 import secrets
 import socket
+import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,35 +22,59 @@ from typing import Any
 
 import uvicorn
 
-from control import certs, metrics
+from control import asking, certs, metrics, plant_record
+from control.access import Access
 from control.accounts import Accounts
+from control.alarm_rules import AlarmRules
+from control.alarms import Alarms
+from control.api.guard import Site
 from control.api.http import application
+from control.api.intake import Intake
 from control.api.part import Parts, PlantShown
+from control.api.wire_whatif import WhatIfRequest
 from control.books import Books, open_books
 from control.branches import Branches
+from control.chain_rules import ChainRules
 from control.client import SERVER_FILE
+from control.command import Priority
+from control.erasing import Erasing
+from control.evidence import Evidence
 from control.graph import LiveGraph
 from control.graph_runs import Imports
 from control.groups import Groups
 from control.identity import Identity
+from control.inference import Inference
 from control.leases import Leases
 from control.live import LiveTwin
 from control.lookout import Lookout
+from control.lookout import State as Foresight
 from control.model_audit import Promotions
 from control.northbound import Northbound, Sources
+from control.oidc_door import OidcDoor
 from control.places import PKI, only_one
 from control.plants import read_plant
 from control.preflight import Preflight
 from control.questions import Questions
+from control.reach import as_body
+from control.request import Request
+from control.retraining import Retrainings
 from control.runtime import CommandRuntime
+from control.settings import Settings, read_settings
 from control.sign_in import SignIn
+from control.tls import Pair, keep_up, server_context
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
 from protocols.link import Clock, Link
+from sim.question import Question
 from sim.runner import Runner
-from twin.errors import Unavailable
+from twin.alarm import Rule
+from twin.errors import BadRequest, Unavailable
+from twin.plant import Plant
 
 SWEEP_EVERY_S = 1.0
+RULE_SEED, RULE_REPLICATIONS = 1, 200  # of a what-if that a rule of alarms runs
+CHAIN_DEADLINE_S = 60.0  # what an event on the chain commands is not wanted much later
+FRAME_MAX = 262_144  # bytes of a WebSocket frame: also of who has not signed in, and held before it is looked at
 SHUTDOWN_S = 5  # what clients get to finish their requests
 log = logging.getLogger("twinloop")
 
@@ -64,6 +90,43 @@ class Config:
     endpoints: Mapping[str, str]
     workers: int
     serve: Mapping[str, str] = field(default_factory=dict)
+    tls: Pair | None = None
+    names: tuple[str, ...] = ()
+    plain: bool = False
+
+
+def _check_reach(config: Config) -> None:
+    """
+    Raises:
+        BadRequest: other machines would reach it in the open, where anybody on the way reads sessions and passwords.
+    """
+    if config.tls is None and not config.plain and not _loopback(config.host):
+        raise BadRequest(
+            f"{config.host} can be reached from other machines, and there is no TLS",
+            "give --tls, or --tls-cert and --tls-key; or --plain-http behind a proxy that does it",
+        )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _site(config: Config, port: int, settings: Settings) -> Site:
+    """Names that the server answers to: where it listens, what its certificate says, what else it was given."""
+    own = {config.host, "127.0.0.1", "localhost"}
+    if not _loopback(config.host):
+        own.add(socket.gethostname())
+    if config.tls is not None:
+        own |= config.tls.names()
+    usual = 443 if config.tls is not None else 80
+    bracketed = {f"[{n}]" if ":" in n and not n.startswith("[") else n for n in own}
+    hosts = {f"{n}:{port}" for n in {*bracketed, *config.names}} | {*config.names}
+    if port == usual:
+        hosts |= bracketed
+    return Site(frozenset(hosts), config.tls is not None, settings.metrics, settings.caller, settings.peer)
 
 
 Ready = Callable[[str, str, Mapping[str, str]], None]
@@ -73,23 +136,29 @@ Ready = Callable[[str, str, Mapping[str, str]], None]
 async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
     """Run the server until `stop` is set. `ready` is called once it listens."""
     os.umask(0o077)  # whatever is made below the data folder is its owner's
+    _check_reach(config)
     plant = read_plant(config.plant, config.endpoints, config.serve)
     clock: Clock = time.time_ns
     with contextlib.ExitStack() as closing:
         listener = closing.enter_context(_listen(config.host, config.port))
         closing.enter_context(only_one(config.data))  # second: a port in use leaves no folder behind
         books = open_books(config.data, plant, clock, closing)
-        server = _server(config, books, clock, closing)
+        settings = read_settings(config.data)
+        server = _server(config, books, settings, clock, closing)
         host, port = listener.getsockname()[:2]
-        web = _web(server, frozenset(f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"}))
+        secured = None if config.tls is None else server_context(config.tls)
+        web = _web(server, _site(config, port, settings), secured)
         served = await server.northbound.start()
         epoch = server.parts.live.feed.epoch
+        await asyncio.to_thread(plant_record.record, books.evidence, config.plant, books.plant)
         books.evidence.record("server.start", {"version": VERSION, "plant": books.plant.id, "epoch": epoch})
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(part) for part in _running(server, config.data / PKI, clock)]
+            if config.tls is not None and secured is not None:
+                running.append(tasks.create_task(keep_up(config.tls, secured)))
             serving = tasks.create_task(web.serve(sockets=[listener]))
-            url = f"http://{host}:{port}"
-            _write_server_file(config.data, url)
+            url = f"{'http' if secured is None else 'https'}://{_reachable(host)}:{port}"
+            _write_server_file(config.data, url, config.tls)
             closing.enter_context(lasting())
             ready(url, f"{url}/login?token={server.parts.identity.login_link()}", served)
             await stop.wait()
@@ -110,10 +179,11 @@ class _Server:
     links: Mapping[str, Link]
     northbound: Northbound
     promotions: Promotions
+    chain_rules: ChainRules
     watch: metrics.LoopWatch
 
 
-def _server(config: Config, books: Books, clock: Clock, closing: contextlib.ExitStack) -> _Server:
+def _server(config: Config, books: Books, settings: Settings, clock: Clock, closing: contextlib.ExitStack) -> _Server:
     evidence, pki = books.evidence, config.data / PKI
     live = _live(books, clock)
     runner = Runner(config.workers)
@@ -129,19 +199,29 @@ def _server(config: Config, books: Books, clock: Clock, closing: contextlib.Exit
         return "a what-if is running" if whatifs.busy else ""
 
     branches = Branches(live, whatifs, clock)
-    questions = Questions(live, books.store, commands, branches)
+    alarms = Alarms(live, books.alarms, evidence, clock, lambda: _ahead(lookout))
+    questions = Questions(live, books.store, commands, branches, alarms, evidence.index)
     closing.callback(questions.close)
     graph = LiveGraph(live, books.graph, evidence, clock, books.set_aside)
     closing.callback(graph.close)
     accounts = Accounts(config.data, clock)
-    identity = Identity(config.data, clock, lambda: secrets.token_urlsafe(32), accounts.standing)
+    identity = Identity(
+        config.data, clock, lambda: secrets.token_urlsafe(32), accounts.standing, settings.life_s, settings.idle_s
+    )
+    sign_in = SignIn(accounts, identity, evidence, clock)
+    inference = Inference(live, config.data, questions.ask, clock)
     sources = Sources(live, books.store, commands, accounts, evidence, clock, _identity)
+    lookout = Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy)
     parts = Parts(
         graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
+        erasing=Erasing(config.data, evidence, commands, books.commands, books.backups),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
-        preflight=preflight, lookout=Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy),
-        whatifs=whatifs, identity=identity, sign_in=SignIn(accounts, identity, evidence), backups=books.backups,
+        preflight=preflight, lookout=lookout, alarms=alarms,
+        alarm_rules=_alarm_rules(live.plant, alarms, books, commands, whatifs, clock),
+        whatifs=whatifs, inference=inference, retrainings=Retrainings(inference, config.data, clock),
+        identity=identity, sign_in=sign_in, access=Access(accounts, identity, sign_in, evidence),
+        oidc=_oidc(settings, identity, sign_in, evidence, clock), backups=books.backups,
         clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
     )  # fmt: skip
     return _Server(
@@ -149,8 +229,47 @@ def _server(config: Config, books: Books, clock: Clock, closing: contextlib.Exit
         links,
         Northbound(live.plant.servings, sources, pki),
         Promotions(config.data, evidence),
+        _chain_rules(config, live.plant, evidence, commands),
         metrics.LoopWatch(),
     )
+
+
+def _oidc(settings: Settings, identity: Identity, sign_in: SignIn, evidence: Evidence, clock: Clock) -> OidcDoor | None:
+    if settings.oidc is None:
+        return None
+    return OidcDoor(settings.oidc, identity, evidence, sign_in.refusals, clock, lambda: secrets.token_urlsafe(32))
+
+
+def _chain_rules(config: Config, plant: Plant, evidence: Evidence, commands: CommandRuntime) -> ChainRules:
+    """Events on the chain command as any author does: past interlocks and policies nothing goes."""
+
+    def submit(key: str, point: str, value: float, reason: str) -> Awaitable[object]:
+        return commands.submit(Request(key, point, value, Priority.SAFETY, CHAIN_DEADLINE_S, reason), "chain")
+
+    return ChainRules(plant.id, plant.chain.rules, evidence.anchorer, config.data, submit)
+
+
+def _alarm_rules(
+    plant: Plant, alarms: Alarms, books: Books, commands: CommandRuntime, whatifs: WhatIfs, clock: Clock
+) -> AlarmRules:
+    """Rules command as any author does: past interlocks and policies nothing goes."""
+
+    def submit(key: str, point: str, value: float, reason: str, deadline_s: float) -> Awaitable[object]:
+        return commands.submit(Request(key, point, value, Priority.SAFETY, deadline_s, reason), "alarm rule")
+
+    async def start(rule: Rule, key: str) -> object:
+        asked = asking.comparison(rule.scenario, rule.horizon_s, RULE_SEED, Question(replications=RULE_REPLICATIONS))
+        request = WhatIfRequest(list(rule.scenario), rule.horizon_s, replications=RULE_REPLICATIONS, seed=RULE_SEED)
+        return (await whatifs.start(request, asked)).id
+
+    return AlarmRules(alarms, books.alarms, plant.id, submit, start, clock)
+
+
+def _ahead(lookout: Lookout) -> Mapping[str, bool | None]:
+    """By limit whether it is predicted to be passed; nobody can tell while there is no forecast of now."""
+    current = lookout.state is Foresight.CURRENT
+    standing = {alarm.limit for alarm in lookout.standing}
+    return {limit: (limit in standing) if current else None for limit in lookout.limits}
 
 
 def _live(books: Books, clock: Clock) -> LiveTwin:
@@ -164,9 +283,7 @@ def _live(books: Books, clock: Clock) -> LiveTwin:
     live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
 
     def announce() -> None:
-        reach = evidence.reach()
-        body = {"size": reach.recorded, "checkpointed": reach.checkpointed, "anchored": reach.anchored}
-        live.feed.announce("audit", clock(), body)
+        live.feed.announce("audit", clock(), as_body(evidence.reach()))
 
     loop = asyncio.get_running_loop()
     evidence.on_anchor = lambda: loop.call_soon_threadsafe(announce)
@@ -190,11 +307,17 @@ def _running(server: _Server, pki: Path, clock: Clock) -> Sequence[Coroutine[Any
         parts.preflight.run(parts.commands.get),
         parts.whatifs.run(),
         parts.lookout.run(),
+        parts.alarms.run(),
+        parts.alarm_rules.run(),
         parts.imports.run(),
         server.northbound.run(),
         server.promotions.run(),
+        parts.access.run(),
+        parts.inference.run(),
+        parts.retrainings.run(),
         server.watch.run(),
         certs.watch(pki, clock),
+        server.chain_rules.run(),
         _sweep(parts.live),
         *(link.run() for link in server.links.values()),
     )
@@ -229,14 +352,18 @@ class _Web(uvicorn.Server):
         yield
 
 
-def _web(server: _Server, names: frozenset[str]) -> _Web:
-    """The web server, which answers to these names only."""
+def _web(server: _Server, site: Site, secured: ssl.SSLContext | None) -> _Web:
+    """The web server."""
     parts = server.parts
     figures = server.northbound.figures
-    registry = metrics.registry(parts.live, parts.evidence, server.watch, parts.lookout, figures)
+    registry = metrics.registry(
+        parts.live, parts.evidence, server.watch, parts.lookout, figures, parts.inference, parts.alarms
+    )
     config = uvicorn.Config(
-        application(parts, registry, names), log_config=None, access_log=False, lifespan="off",
-        ws="websockets-sansio", ws_per_message_deflate=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
+        application(parts, registry, site), log_config=None, access_log=False, lifespan="off", http=Intake,
+        ssl_context_factory=None if secured is None else lambda *_: secured, proxy_headers=False,
+        ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=FRAME_MAX,
+        server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)
 
@@ -256,9 +383,17 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _write_server_file(data: Path, url: str) -> None:
-    """How the command line finds this server."""
+def _reachable(host: str) -> str:
+    """From this machine, where it listens everywhere."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _write_server_file(data: Path, url: str, tls: Pair | None) -> None:
+    """How the command line finds this server, and by which file it knows it."""
     path = data / SERVER_FILE
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    more = {} if tls is None else {"certificate": str(tls.certificate.resolve())}
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid(), **more}))
     draft.replace(path)

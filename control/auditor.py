@@ -10,7 +10,6 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
 from typing import Any
 
 from control import command_record, group, lease
@@ -19,6 +18,7 @@ from control.command_store import CommandStore, Mark, Record, kind_of, told
 from control.evidence import Evidence
 from ledger.entry import JSON
 from ledger.errors import LedgerError
+from ledger.tickets import Ticket
 
 BATCH = 500  # transitions handed to the ledger at once
 RETRY_S = 1.0
@@ -30,8 +30,9 @@ log = logging.getLogger("twinloop.commands")
 class Auditor:
     """The store is the outbox: a transition without an index is one that a crash kept from the ledger."""
 
-    def __init__(self, evidence: Evidence, store: CommandStore) -> None:
-        self._evidence, self._store = evidence, store
+    def __init__(self, evidence: Evidence, store: CommandStore, device_of: Callable[[str], str] = lambda _: "") -> None:
+        """`device_of`: which device a point is commanded through now, "" for none."""
+        self._evidence, self._store, self._device_of = evidence, store, device_of
         self._waiting: deque[tuple[Record, int]] = deque()
         self._taken: dict[str, int] = {}  # of open ones: how many steps were taken
         self._marks: list[Mark] = []
@@ -105,16 +106,16 @@ class Auditor:
 
     async def _hand_over(self, batch: list[tuple[Record, int]]) -> int:
         """How many, from the first on, are entries now; the others stay without an index in the store."""
-        entries: list[Future[int]] = []
+        entries: list[Ticket[int]] = []
         failure: BaseException | None = None
         for record, n in batch:
             try:
-                entries.append(self._evidence.record(kind_of(record), _entry(record, n), told(record)[n].time))
+                entries.append(self._evidence.record(kind_of(record), self._entry(record, n), told(record)[n].time))
             except LedgerError as error:
                 failure = error
                 break
         if entries:  # they are settled in order: the last one waits for all
-            await asyncio.wait([asyncio.wrap_future(entries[-1])])
+            await entries[-1].settled()
         done = 0
         for (record, n), entry in zip(batch, entries, strict=False):
             failed = entry.exception()
@@ -126,6 +127,20 @@ class Auditor:
         self._say(failure, len(self._waiting) - done)
         return done
 
+    def _entry(self, record: Record, n: int) -> dict[str, JSON]:
+        match record:
+            case Command():
+                return command_record.as_entry(record, n, self._device_of(record.point))
+            case lease.Lease():
+                return lease.as_entry(record, n)
+            case group.Group():
+                return group.as_entry(record, n)
+
+    @property
+    def idle(self) -> bool:
+        """Every transition that was taken is an entry."""
+        return not self._waiting
+
     def _say(self, failure: BaseException | None, waiting: int) -> None:
         """Once when it begins to fail, once when it works again."""
         if failure is not None and self._failure is None:
@@ -133,13 +148,3 @@ class Auditor:
         elif failure is None and self._failure is not None:
             log.info("transitions reach the ledger again")
         self._failure = failure
-
-
-def _entry(record: Record, n: int) -> dict[str, JSON]:
-    match record:
-        case Command():
-            return command_record.as_entry(record, n)
-        case lease.Lease():
-            return lease.as_entry(record, n)
-        case group.Group():
-            return group.as_entry(record, n)

@@ -19,7 +19,17 @@ import duckdb
 from control.client import SERVER_FILE
 from control.evidence import Evidence
 from control.identity import TOKEN_FILE
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOCK_FILE, LOOKAHEAD_FILE, PREDICTIONS_FILE, only_one
+from control.places import (
+    ALARMS_FILE,
+    COMMANDS_FILE,
+    HISTORY_FILE,
+    INDEX,
+    LEDGER,
+    LOCK_FILE,
+    LOOKAHEAD_FILE,
+    PREDICTIONS_FILE,
+    only_one,
+)
 from ledger import files
 from ledger.errors import LedgerError
 from twin.errors import BadRequest, Conflict, NotFound, TwinloopError, Unavailable
@@ -28,7 +38,8 @@ from twin.store import Store
 
 COPY_BYTES = 4 << 20  # at once: progress several times a second on a slow disk
 CUT_WAIT_S = 30.0  # for the batch that is being committed, and for an anchor on its way
-NOT_COPIED = frozenset({SERVER_FILE, TOKEN_FILE, LOCK_FILE})  # of this server's life, not of its data
+# Of this server's life, not of its data; the index of the ledger follows from the log.
+NOT_COPIED = frozenset({SERVER_FILE, TOKEN_FILE, LOCK_FILE, INDEX})
 SQLITE_SIDES = ("-wal", "-shm", "-journal")  # sqlite's own copying takes in what they hold
 
 
@@ -52,6 +63,7 @@ class Cut:
     log_bytes: int
     anchors_bytes: int
     checkpoint: bytes
+    witnessed: bytes  # empty before any witness cosigned
     history_bytes: int
     wal_bytes: int
 
@@ -72,13 +84,17 @@ class Backups:
             Conflict: one is running, or the folder exists.
             Unavailable: no folder can be made there.
         """
-        if self._last is not None and self._last.state == "running":
+        if self._last is not None and self.running:
             raise Conflict(f"a back-up into {self._last.folder} is running", "wait for its end")
         draft = _draft(self._data, Path(folder))
         self._last = Progress(folder)
         self._thread = threading.Thread(target=self._run, args=(draft, self._last), name="backup", daemon=True)
         self._thread.start()
         return self._last
+
+    @property
+    def running(self) -> bool:
+        return self._last is not None and self._last.state == "running"
 
     def last(self) -> Progress:
         """
@@ -114,6 +130,7 @@ class Backups:
             for column in ("entry", "score_entry"):
                 _forget_entries(draft / PREDICTIONS_FILE, "predictions", column, cut.entries)
             _forget_entries(draft / LOOKAHEAD_FILE, "steps", "entry", cut.entries)
+            _forget_entries(draft / ALARMS_FILE, "steps", "entry", cut.entries)
             copy.finish(Path(progress.folder))
         except (OSError, sqlite3.Error, duckdb.Error, TwinloopError, LedgerError, TimeoutError) as error:
             shutil.rmtree(draft, ignore_errors=True)
@@ -129,9 +146,11 @@ class Backups:
             con.execute("SET checkpoint_threshold = '1TB'")
         directory = self._data / LEDGER
         checkpoint = (directory / files.CHECKPOINT).read_bytes()
-        entries, log_bytes = self._evidence.log.end()  # second: a log never ends before its checkpoint
+        seen = directory / files.WITNESSED
+        witnessed = seen.read_bytes() if seen.exists() else b""
+        entries, log_bytes = self._evidence.log.end()  # last: a log never ends before its checkpoints
         return Cut(
-            entries, log_bytes, _size(directory / files.ANCHORS), checkpoint, _size(self._data / HISTORY_FILE),
+            entries, log_bytes, _size(directory / files.ANCHORS), checkpoint, witnessed, _size(self._data / HISTORY_FILE),
             _size(self._data / f"{HISTORY_FILE}.wal"),
         )  # fmt: skip
 
@@ -153,7 +172,12 @@ class Backups:
         if cut.anchors_bytes:
             copy.file(source / files.ANCHORS, target / files.ANCHORS, cut.anchors_bytes)
         files.replace(target / files.CHECKPOINT, cut.checkpoint, 0o600)
-        copy.others(source, {files.LOG, files.ANCHORS, files.CHECKPOINT, files.CHAIN}, target)
+        if cut.witnessed:
+            files.replace(target / files.WITNESSED, cut.witnessed, 0o600)
+        # These follow from the log: a server that starts on the copy writes them afresh.
+        derived = {files.TILES, files.RESUME, files.RESUME_NOTE}
+        handled = {files.LOG, files.ANCHORS, files.CHECKPOINT, files.WITNESSED, files.CHAIN, *derived}
+        copy.others(source, handled, target)
 
 
 def copy_stopped(data: Path, folder: Path, told: Callable[[Progress], None]) -> Progress:

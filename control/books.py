@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from control.alarm_store import AlarmStore
 from control.backup import Backups
 from control.command_store import CommandStore
 from control.evidence import Evidence
 from control.graph import recover
 from control.graph_store import GRAPH_FILE, GraphStore
 from control.lookahead_store import LookaheadStore
-from control.places import COMMANDS_FILE, HISTORY_FILE, LEDGER, LOOKAHEAD_FILE, PREDICTIONS_FILE
+from control.places import ALARMS_FILE, COMMANDS_FILE, HISTORY_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, PREDICTIONS_FILE
 from control.prediction_store import PredictionStore
 from protocols.link import Clock
 from twin.edit import SetAside, fitting
@@ -43,6 +44,7 @@ class Books:
     backups: Backups
     predictions: PredictionStore
     lookaheads: LookaheadStore
+    alarms: AlarmStore
 
     def newest(self, clock: Clock) -> Readings | None:
         """The values that history ends with."""
@@ -53,9 +55,9 @@ class Books:
 
 def open_books(data: Path, plant: Plant, clock: Clock, closing: contextlib.ExitStack) -> Books:
     """All of them, with what a crash left undone made good: the ledger of history's batches, history of the edits."""
-    store = Store(data / HISTORY_FILE)
+    store = Store(data / HISTORY_FILE, beside=data / INDEX)
     closing.callback(store.close)
-    evidence = Evidence(data / LEDGER, plant.id, clock)
+    evidence = Evidence(data / LEDGER, plant.id, clock, plant.chain, store)
     closing.callback(evidence.close)
     evidence.catch_up(store)
     graph = GraphStore(data / GRAPH_FILE)
@@ -73,4 +75,6 @@ def open_books(data: Path, plant: Plant, clock: Clock, closing: contextlib.ExitS
     closing.callback(predictions.close)
     lookaheads = LookaheadStore(data / LOOKAHEAD_FILE)
     closing.callback(lookaheads.close)
-    return Books(fitted, set_aside, store, evidence, graph, history, commands, backups, predictions, lookaheads)
+    alarms = AlarmStore(data / ALARMS_FILE)
+    closing.callback(alarms.close)
+    return Books(fitted, set_aside, store, evidence, graph, history, commands, backups, predictions, lookaheads, alarms)

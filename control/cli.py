@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from control import show
+from control.cli_access import session_app, token_app
 from control.cli_account import account_app
+from control.cli_alarm import alarm_app
+from control.cli_audit import audit_app
 from control.cli_branch import branch_app
 from control.cli_certs import certs_app
+from control.cli_chain import chain_app
 from control.cli_command import command_app, stop
 from control.cli_discover import discover
+from control.cli_federate import federate_app
 from control.cli_fleet import fleet
 from control.cli_group import group_app
 from control.cli_history import backup, history_app, restore
@@ -30,32 +34,42 @@ from control.cli_lookahead import lookahead_app
 from control.cli_model import model_app, said
 from control.cli_models import models_app
 from control.cli_prediction import prediction, predictions
+from control.cli_serving import retrain, serving
 from control.cli_twin import graph_app, twin_app
 from control.cli_whatif import whatif_app
-from control.client import Client
+from control.client import Client, running
 from control.compiled import prepare
 from control.errors import codes, words
-from control.places import DATA_ROOT, data_folder, endpoints, plant_folder
+from control.places import DATA_ROOT, PKI, data_folder, endpoints, plant_folder
 from control.stopping import stop_on_signals, stop_with_stdin
 from twin.errors import BadPlant, BadRequest
+
+if TYPE_CHECKING:
+    from control.tls import Pair
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="A digital twin of a plant, in lock-step with its devices."
 )
-audit_app = typer.Typer(no_args_is_help=True, help="Check and export the evidence.")
 app.add_typer(command_app, name="command")
 app.add_typer(group_app, name="group")
 app.add_typer(lease_app, name="lease")
 command_app.command()(predictions)
 command_app.command()(prediction)
+app.add_typer(alarm_app, name="alarm")
 app.add_typer(audit_app, name="audit")
+app.add_typer(chain_app, name="chain")
 app.add_typer(account_app, name="account")
+app.add_typer(session_app, name="session")
+app.add_typer(token_app, name="token")
 app.add_typer(branch_app, name="branch")
 app.add_typer(lookahead_app, name="lookahead")
 app.add_typer(model_app, name="model")
 app.command()(train)
 app.command()(evaluate)
+models_app.command()(serving)
+models_app.command()(retrain)
 app.add_typer(models_app, name="models")
+app.add_typer(federate_app, name="federate")
 app.add_typer(history_app, name="history")
 app.command()(stop)
 app.command()(discover)
@@ -70,6 +84,11 @@ app.add_typer(certs_app, name="certs")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
 Endpoint = Annotated[list[str] | None, typer.Option("--endpoint", help="Replace a device's endpoint: device=endpoint.")]
+LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+LogFile = Annotated[Path | None, typer.Option(help="Write the log there, not to stderr.")]
+LogForm = Annotated[
+    str, typer.Option(help="words, json (an object a line), or auto: words on a terminal, json elsewhere.")
+]
 PlantArgument = Annotated[
     str, typer.Argument(help="Folder of a plant, or the name of a shipped one (water, bottling).")
 ]
@@ -110,6 +129,18 @@ def up(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes for what-ifs.")] = 2,
+    tls: Annotated[bool, typer.Option("--tls", help="HTTPS with our certificate of `twinloop certs`.")] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="HTTPS with this certificate, PEM or DER.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM without a password.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Another name by which browsers call this server, as behind a proxy.")
+    ] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Let other machines come without TLS: a proxy must do it.")
+    ] = False,
+    log_level: LogLevel = "info",
+    log_file: LogFile = None,
+    log_form: LogForm = "auto",
     lifeline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start the server of a plant."""
@@ -119,7 +150,8 @@ def up(
     folder = plant_folder(plant)
     config = server.Config(
         folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers,
-        endpoints(serve or []),
+        endpoints(serve or []), _pair(data or DATA_ROOT / folder.resolve().name, tls, tls_cert, tls_key),
+        tuple(name or ()), plain_http,
     )  # fmt: skip
 
     async def run() -> None:
@@ -136,7 +168,19 @@ def up(
 
         await server.serve(config, ready, stop)
 
-    _run(run)
+    _run(run, log_level, log_file, log_form)
+
+
+def _pair(data: Path, own: bool, certificate: Path | None, key: Path | None) -> Pair | None:
+    from control.tls import Pair
+    from protocols.pki import Pki
+
+    if certificate is not None or key is not None:
+        if certificate is None or key is None or own:
+            raise BadRequest("TLS", "give --tls alone, or --tls-cert and --tls-key together")
+        return Pair(certificate, key)
+    pki = Pki(data / PKI)
+    return Pair(pki.own_certificate_path, pki.own_key_path) if own else None
 
 
 @app.command()
@@ -175,7 +219,8 @@ def login(
 @app.command()
 def query(
     sql: Annotated[
-        str, typer.Argument(help="One SELECT over twins, relationships, points, history, dead_letters, commands.")
+        str,
+        typer.Argument(help="One SELECT over twins, relationships, points, history, dead_letters, commands, alarms."),
     ],
     data: Data = None,
     limit: Annotated[int, typer.Option(help="Rows at most.")] = 1000,
@@ -189,68 +234,20 @@ def query(
     In the statement at('-1h'), branch('lab'), upstream_of('tank_1'), downstream_of('pump_335', hops := 2) and
     parts_of('site') are tables.
     """
-    from control.offline import ask
-
     folder = data_folder(data)
-    found = ask(folder, sql, limit, at, known, branch)
+    server = running(folder)
+    if server is None:
+        from control.offline import ask
+
+        found = ask(folder, sql, limit, at, known, branch)
+    else:
+        found = server.query(sql, limit, at, known, branch)
     if json_:
         show.as_json(found)
         return
     show.table(found["columns"], found["rows"], "no rows")
     if found["truncated"]:
         show.err.print(f"only the first {len(found['rows'])} rows; ask for more with --limit")
-
-
-@audit_app.command("verify")
-def audit_verify(data: Data = None, json_: Json = False) -> None:
-    """Check log, signatures, anchors, chain and every history batch. Exit code 3 when something does not fit."""
-    from control.offline import verify
-
-    found = verify(data_folder(data))
-    if json_:
-        show.as_json(found)
-    else:
-        show.out.print(
-            f"{found['entries']} entries, {found['anchors_checked']} anchors, chain {found['chain']}, "
-            f"{found['history']['batches']} history batches ({found['history']['expired']} expired): "
-            + ("all fits" if found["ok"] else "DOES NOT FIT")
-        )
-        rows = [(p["place"], p["what"], p["hint"]) for p in found["problems"]]
-        show.table(("place", "what", "what to do"), rows, "no problem found")
-    raise typer.Exit(0 if found["ok"] else 3)
-
-
-@audit_app.command("prove")
-def audit_prove(
-    index: Annotated[int, typer.Argument(help="Index of a ledger entry (see `audit show`).")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout when left out.")] = None,
-    data: Data = None,
-) -> None:
-    """Export a bundle that proves one entry; `python -m ledger verify-bundle FILE` checks it anywhere."""
-    from ledger.bundle import prove
-
-    text = json.dumps(prove(data_folder(data) / "ledger", index), indent=1)
-    if output is None:
-        sys.stdout.write(text + "\n")
-    else:
-        output.write_text(text)
-        show.err.print(f"wrote {output}; check it with: python -m ledger verify-bundle {output}")
-
-
-@audit_app.command("show")
-def audit_show(
-    last: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
-    kind: Annotated[str, typer.Option(help="Only this kind, such as command.")] = "",
-    data: Data = None,
-    json_: Json = False,
-) -> None:
-    """Newest entries of the ledger and how far the evidence reaches."""
-    head = Client(data_folder(data)).get("/audit", last=last, kind=kind)
-    if json_:
-        show.as_json(head)
-        return
-    show.out.print(f"{head['size']} recorded, {head['checkpointed']} checkpointed, {head['anchored']} anchored")
-    show.audit(head["entries"])
 
 
 @app.command()
@@ -273,12 +270,15 @@ def bench(name: Annotated[str, typer.Argument(help="A file of tests/bench withou
             raise typer.Exit(1)
 
 
-def _run(main: Any) -> None:
+def _run(main: Any, log_level: str, log_file: Path | None, log_form: str) -> None:
     import uvloop
 
-    from control.logs import configure
+    from control.logs import FORMS, LEVELS, configure
 
-    configure()
+    for word, known in ((log_level, LEVELS), (log_form, FORMS)):
+        if word not in known:
+            raise BadRequest(f"{word!r}", f"one of {', '.join(known)}")
+    configure(log_level, log_file, log_form)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 

@@ -13,26 +13,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import typer
 
-from control import discover as search
 from control import show
 from control.discover_names import plain
-from protocols.catalog import PROTOCOLS
-from protocols.discovery import Found, Told
-from protocols.modbus.probing import parse_span, parse_units
-from protocols.mqtt.codec import SPARKPLUG
-from protocols.mqtt.sparkplug import NAMESPACE
 from twin.errors import BadRequest, NotFound, TwinloopError, Unavailable
-from twin.interface import NAME
 from twin.nearest import nearest
-from twin.plant import Device
-from twin.plantfile import PLANT_FILE
-from twin.rules import Setting
+from twin.sheet import PLANT_FILE
 from twin.when import parse_duration_s
+
+if TYPE_CHECKING:
+    from protocols.discovery import Found, Told
+    from twin.plant import Device
+    from twin.rules import Setting
+
+    Search = Callable[[Told], Awaitable[Found]]
 
 _NO_NAME = re.compile(r"[\d.]*|localhost|.*:.*")  # addresses, and what every machine calls itself
 
@@ -44,7 +42,6 @@ GONE = {"mqtt": "not heard"}  # silence is no proof
 SHOWN_MAX = 40  # lines of one kind; --json has all
 PROGRESS_S = 0.5
 LIMIT = 100_000  # a large site; a server without end is not searched for ever
-Search = Callable[[Told], Awaitable[Found]]
 
 Endpoint = Annotated[
     str, typer.Argument(help="opc.tcp://host:port, modbus://host:port/unit or mqtt://host:port; user:password@ too.")
@@ -119,6 +116,10 @@ def discover(
 
     A plant that exists is only compared, unless --update is given; what people changed in it stays.
     """
+    from control import discover as search
+    from protocols.mqtt.codec import SPARKPLUG
+    from protocols.mqtt.sparkplug import NAMESPACE
+
     if prune and not update:
         raise BadRequest("--prune without --update", "add --update, or leave it out")
     said = _settings(settings or [], {"security": security, "policy": policy})
@@ -151,6 +152,8 @@ class _How:
 
 
 def _discover(device: Device, asked: _Asked, how: _How) -> None:
+    from control import discover as search
+
     found = _run(_search(device, asked))
     source = replace(device, settings={**device.settings, **found.settings})
     target, outcome = search.compare(how.folder, source, found, how.prune)
@@ -177,6 +180,11 @@ def _settings(pairs: Sequence[str], more: Mapping[str, str]) -> dict[str, str]:
 
 def _devices(endpoint: str, identity: str, units: str, said: Mapping[str, str]) -> list[Device]:
     """The device that is meant; of Modbus one for each unit."""
+    from protocols.catalog import PROTOCOLS
+    from protocols.modbus.probing import parse_units
+    from twin.interface import NAME
+    from twin.plant import Device
+
     protocol = PROTOCOL_OF_SCHEME.get(urlsplit(endpoint).scheme)
     if protocol is None:
         offer = ", ".join(f"{scheme}://" for scheme in PROTOCOL_OF_SCHEME)
@@ -203,6 +211,8 @@ def _devices(endpoint: str, identity: str, units: str, said: Mapping[str, str]) 
 
 def _checked(protocol: str, endpoint: str, said: Mapping[str, str]) -> dict[str, Any]:
     """All settings of a device, those said in the place of defaults."""
+    from protocols.catalog import PROTOCOLS
+
     rules = PROTOCOLS[protocol].rules
     found: dict[str, Any] = {key: setting.default for key, setting in rules.settings.items()}
     for key, text in said.items():
@@ -240,6 +250,7 @@ def _search(device: Device, asked: _Asked) -> Search:
         topics = mqtt.Wanted(asked.under, asked.listen_s, asked.limit, asked.rebirth)
         return lambda told: mqtt.discover(device, topics, told, time.time_ns, random.Random(), asked.pki)
     from protocols.modbus import discover as modbus
+    from protocols.modbus.probing import parse_span
 
     try:
         first, last = parse_span(asked.registers)

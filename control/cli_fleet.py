@@ -17,12 +17,12 @@ from control import show
 from control.compiled import prepare
 from control.places import endpoints, plant_folder
 from control.stopping import stop_on_signals, stop_with_stdin
-from protocols.faults import Schedule, read_sheet, seeded
 from twin.errors import BadRequest
-from twin.plant import Plant
 
 if TYPE_CHECKING:
+    from protocols.faults import Schedule
     from scenarios.fleet import Fleet
+    from twin.plant import Plant
 
 FAULTS_PER_MINUTE, FAULT_MINUTES = 6.0, 30.0
 
@@ -143,6 +143,8 @@ def _schedule(text: str, plant: Plant) -> Schedule:
     Raises:
         BadRequest: neither seed and rates nor a sheet that holds.
     """
+    from protocols.faults import read_sheet, seeded
+
     if Path(text).is_file():
         return read_sheet(Path(text).read_text("utf-8-sig"), plant)
     words = text.split(":")

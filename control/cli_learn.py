@@ -19,7 +19,7 @@ from control.places import MODELS, data_folder
 from twin.errors import BadRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-TaskArgument = Annotated[str, typer.Argument(help="forecast, anomaly or rul.")]
+TaskArgument = Annotated[str, typer.Argument(help="forecast, anomaly, rul or dynamics.")]
 DataArgument = Annotated[
     Path | None, typer.Argument(help="A CSV or Parquet file, or a folder of them; left out: the history of a plant.")
 ]
@@ -80,7 +80,8 @@ def train(
 
     if explain:
         return _explain(task, json_)
-    where = _registry(files, out, registry, data)
+    _writable(out)
+    where = registry_of(files, out, registry, data)
     wanted = learning.options(task, set_ or ())
     with following("training") as course:
         given = material_of(
@@ -137,6 +138,7 @@ def evaluate(
 
     if explain:
         return _explain(task, json_)
+    _writable(out, report)
     numbers = _seeds(seeds)
     wanted = learning.options(task, set_ or ())
     with following("evaluating") as course:
@@ -166,6 +168,17 @@ def evaluate(
         show.err.print(f"wrote {report}", markup=False)
 
 
+def _writable(*paths: Path | None) -> None:
+    """Before the work, not after it.
+
+    Raises:
+        BadRequest: a file cannot come to be there.
+    """
+    for path in filter(None, paths):
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise BadRequest(f"nothing can be written to {path}", "a file in a folder that is there")
+
+
 def _explain(task: str, json_: bool) -> None:
     from control import learning
 
@@ -179,7 +192,7 @@ def _explain(task: str, json_: bool) -> None:
     show.table(("option", "type", "left out"), rows, "no options")
 
 
-def _registry(files: Path | None, out: Path | None, registry: Path | None, data: Path | None) -> Any:
+def registry_of(files: Path | None, out: Path | None, registry: Path | None, data: Path | None) -> Any:
     """Where a trained model goes; None for --out."""
     from ml.registry import Registry
 
@@ -213,7 +226,7 @@ def material_of(
     wanted = _names(columns)
     if files is not None:
         return learning.material(
-            task, learning.Files(files, Roles(time_, device, wanted, _names(leave)), label, test, truth)
+            task, learning.Files(files, Roles(time_, device, wanted, _names(leave)), label, test, truth), _left_out
         )
     if time_ or device or leave or test or truth:
         raise BadRequest("--time, --device, --leave, --test and --truth are of files", "name a file, or leave them out")
@@ -225,6 +238,10 @@ def material_of(
     )  # fmt: skip
     folder = data_folder(data)
     return learning.Material(plant_data.read(folder, asked, course.at), label, source=f"history of {folder.name}")
+
+
+def _left_out(words: str) -> None:
+    show.err.print(words, markup=False)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,9 @@ from control import show
 from control.places import plant_folder
 from twin.errors import BadRequest, Mistake, NotFound, Notice
 from twin.models import Models, read_models
-from twin.plant import Plant
+
+if TYPE_CHECKING:
+    from twin.plant import Plant
 
 model_app = typer.Typer(no_args_is_help=True, help="Check DTDL documents; export models, graphs and descriptions.")
 

@@ -28,6 +28,7 @@ from control.cli_learn import (
     material_of,
 )
 from control.places import MODELS, data_folder
+from twin.errors import BadRequest
 
 models_app = typer.Typer(no_args_is_help=True, help="Trained models: what there is, what serves, what became of each.")
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder of the server; found below var/ when left out.")]
@@ -102,7 +103,7 @@ def models_promote(
     data: Data = None,
     twins: Twins = "*",
     type_: TypeOption = "",
-    every: Every = "10s",
+    every: Every = "",
     start: From = "",
     end: To = "",
     json_: Json = False,
@@ -119,12 +120,27 @@ def models_promote(
     best = where.champion(life.task, life.scope)
     held = None
     if best is not None and best.model != life.model:
+        if files is None and not learning.task(life.task).settled:
+            raise BadRequest(f"a plant's history holds no truth about {life.task}", "name a file of runs to failure")
+        own, step = _asked_of(where.read(life.model))
         with following("contest") as course:
-            roles, history = (time_, device, columns, leave, label), (twins, type_, every, start, end)
+            roles = (time_, device, columns or ("" if files else own), leave, label)
+            history = (twins, type_, every or step, start, end)
             given = material_of(life.task, files, roles, data, history, course)
             held = learning.contest(where, life.model, given)
+        unlike = [d.what for d in learning.drifted(where, best.model, given.data) if d.drifted]
+        if unlike:
+            names = ", ".join(dict.fromkeys(unlike))
+            what = f"{names}: not as the champion learned it; other times, or another unit?"
+            show.err.print(what, markup=False)
     made = where.promote(life.model, held, getpass.getuser(), reason, time.time_ns(), share)
     _told(where, plain(made), json_, models.carry(where))
+
+
+def _asked_of(model: Any) -> tuple[str, str]:
+    """The columns that a model looks at, and the step of its samples, as the options say them."""
+    step_s = float(model.manifest.settings.get("step_s", 0.0))
+    return ",".join(model.manifest.columns), f"{step_s:g}s" if step_s else "10s"
 
 
 @models_app.command("rollback")
@@ -154,7 +170,7 @@ def models_drift(
     data: Data = None,
     twins: Twins = "*",
     type_: TypeOption = "",
-    every: Every = "10s",
+    every: Every = "",
     start: From = "",
     end: To = "",
     json_: Json = False,
@@ -164,10 +180,15 @@ def models_drift(
 
     where = _registry(registry, data)
     life = where.find(model)
-    wanted = columns or ",".join(where.read(life.model).manifest.columns)
+    own, step = _asked_of(where.read(life.model))
     with following("reading") as course:
         given = material_of(
-            life.task, files, (time_, device, wanted, leave, ""), data, (twins, type_, every, start, end), course
+            life.task,
+            files,
+            (time_, device, columns or own, leave, ""),
+            data,
+            (twins, type_, every or step, start, end),
+            course,
         )
     found = learning.drifted(where, life.model, given.data)
     if json_:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,9 @@ class Client:
             ) from None
         self.url: str = found["url"]
         self._session = bool(account)
-        self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, trust_env=False, verify=_verify(found.get("certificate"))
+        )
         if account:
             secret = self.post("/session", {"account": account, "password": password})["secret"]
             self._http.cookies.clear()
@@ -48,6 +51,12 @@ class Client:
     def get_bytes(self, path: str) -> bytes:
         """The answer as it comes."""
         return self._answer("GET", path).content
+
+    def query(self, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
+        """An SQL statement's columns and rows; the moment as in `twinloop query`."""
+        asked = {"sql": sql, "limit": limit, "at": at, "known": known, "branch": branch}
+        found: dict[str, Any] = self.post("/query", asked)
+        return found
 
     def put(self, path: str) -> Any:
         return self._ask("PUT", path)
@@ -140,6 +149,28 @@ class Client:
         except (ValueError, KeyError):
             raise TwinloopError(f"{self.url} answered {answer.status_code}", answer.text[:200]) from None
         raise found
+
+
+def _verify(certificate: str | None) -> ssl.SSLContext | bool:
+    """Of a server with TLS the certificate that it shows, from the file that it reads it from."""
+    if certificate is None:
+        return True
+    from control.tls import Pair, client_context
+
+    return client_context(Pair(Path(certificate), Path()).leaf())
+
+
+def running(data: Path) -> Client | None:
+    """The server of this folder, if it answers; the file alone may be left over from a crash."""
+    if not (data / SERVER_FILE).is_file():
+        return None
+    client = Client(data)
+    try:
+        client.get("/commands", limit=1)
+    except Unavailable:
+        client.close()
+        return None
+    return client
 
 
 def as_error(problem: Mapping[str, Any]) -> TwinloopError:

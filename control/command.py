@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 
 from protocols.link import Verdict, WriteOutcome
 from twin.errors import Conflict
-from twin.interlock import Sight
+from twin.interlock import Ruling, Sight
 
 
 class Status(StrEnum):
@@ -79,6 +79,7 @@ class Transition:
         detail: why, in words.
         by: who did it; "" for the server itself.
         seen: what was looked at for it: the interlocks' points, the feedback.
+        verdicts: what interlocks, policy and pre-flight said, of those that were asked.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Transition:
     detail: str
     by: str = ""
     seen: tuple[Sight, ...] = ()
+    verdicts: tuple[Ruling, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ def moved(
     *,
     by: str = "",
     seen: tuple[Sight, ...] = (),
+    verdicts: tuple[Ruling, ...] = (),
     deadline: int | None = None,
 ) -> Command:
     """The command one step further, with a new deadline where one is given.
@@ -189,7 +192,7 @@ def moved(
     return replace(
         command,
         status=status,
-        transitions=(*command.transitions, Transition(status, now, detail, by, seen)),
+        transitions=(*command.transitions, Transition(status, now, detail, by, seen, verdicts)),
         observed=command.observed if observed is None else observed,
         deadline=command.deadline if deadline is None else deadline,
     )

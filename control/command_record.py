@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 
-from control.command import Command, Status, Terms, Transition
+from control.command import FINAL, UNDESIRED, Command, Status, Terms, Transition
 from ledger.entry import JSON
-from twin.interlock import Sight
+from twin.interlock import Ruling, Sight
 from twin.quality import name as quality_name
 
 
@@ -62,17 +63,54 @@ def sight(seen: Sight) -> dict[str, Any]:
     }
 
 
-def as_entry(command: Command, n: int) -> dict[str, JSON]:
-    """Transition `n` as the ledger keeps it: who, why, and what was seen."""
+def as_entry(command: Command, n: int, device: str = "") -> dict[str, JSON]:
+    """Transition `n` as the ledger keeps it: who, why, what was seen, who judged and approved, what is desired now."""
     step = command.transitions[n]
-    first: dict[str, JSON] = {} if n else {"asked": command.asked, "terms": terms_text(command.terms)}
-    return first | {
+    entry: dict[str, JSON] = {
         "id": command.id, "n": n, "key": command.key, "author": command.author, "point": command.point,
-        "value": command.value, "priority": command.priority.name.lower(), "deadline_ns": command.deadline,
-        "reason": command.reason, "status": step.status.value, "detail": step.detail, "by": step.by,
-        "seen": seen_text(step.seen),
+        "device": device, "value": command.value, "priority": command.priority.name.lower(),
+        "deadline_ns": command.deadline, "reason": command.reason, "status": step.status.value, "detail": step.detail,
+        "by": step.by, "seen": sights(step.seen), "verdicts": verdicts(step.verdicts),
+        "approvals": approvals(command, n),
         "observed": command.observed if step.status in (Status.CONFIRMED, Status.FAILED) else None,
     }  # fmt: skip
+    if changes_desired(command, n):
+        entry["desired"] = command.value if step.status is Status.QUEUED else None
+    if command.terms.group:
+        entry["group"] = command.terms.group
+    if n == 0:
+        entry |= {"asked": command.asked, "terms": terms_text(command.terms)}
+    return entry
+
+
+def approvals(command: Command, n: int) -> list[JSON]:
+    """Who had approved it by transition `n`, and when."""
+    steps = zip(command.transitions[:n], command.transitions[1 : n + 1], strict=True)
+    moves = (b for a, b in steps if a.status is Status.AWAITING_APPROVAL and b.status not in FINAL and b.by)
+    return [{"by": b.by, "time_ns": b.time} for b in moves]
+
+
+def changes_desired(command: Command, n: int) -> bool:
+    """Whether from transition `n` on the twin desires the value, or desires it no longer because of this command."""
+    queued = any(t.status is Status.QUEUED for t in command.transitions[:n])
+    status = command.transitions[n].status
+    return status is Status.QUEUED if not queued else status in UNDESIRED
+
+
+def sights(seen: tuple[Sight, ...]) -> list[JSON]:
+    return [
+        {"point": s.point, "value": _number(s.value), "text": s.text, "quality": s.quality, "age_s": s.age_s}
+        for s in seen
+    ]
+
+
+def verdicts(told: tuple[Ruling, ...]) -> list[JSON]:
+    return [{"of": v.of, "allowed": v.allowed, "detail": v.detail} for v in told]
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no other numbers; the quality tells why there is none."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def terms_text(terms: Terms) -> str:

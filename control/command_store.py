@@ -16,7 +16,8 @@ from control.group import UNDO_KEY, Group, Team, author_of_undos, requests
 from control.lease import Lease
 from control.life import Step
 from control.life_store import GROUPS, LEASES, LifeTable
-from twin.interlock import Sight
+from twin.errors import Conflict
+from twin.interlock import Ruling, Sight
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS commands (
@@ -27,7 +28,7 @@ CREATE INDEX IF NOT EXISTS commands_status ON commands (status);
 CREATE TABLE IF NOT EXISTS transitions (
   command TEXT NOT NULL REFERENCES commands (id), n INTEGER NOT NULL, status TEXT NOT NULL, time INTEGER NOT NULL,
   detail TEXT NOT NULL, entry INTEGER, author TEXT NOT NULL DEFAULT '', seen TEXT NOT NULL DEFAULT '',
-  PRIMARY KEY (command, n));
+  verdicts TEXT NOT NULL DEFAULT '', PRIMARY KEY (command, n));
 CREATE INDEX IF NOT EXISTS transitions_sent ON transitions (time) WHERE status = 'SENT';
 CREATE INDEX IF NOT EXISTS transitions_unaudited ON transitions (entry) WHERE entry IS NULL;
 CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry IS NOT NULL;
@@ -35,11 +36,16 @@ CREATE INDEX IF NOT EXISTS transitions_entry ON transitions (entry) WHERE entry 
 # Of stores made before there were such columns.
 _ADDED = {
     "commands": {"terms": "TEXT NOT NULL DEFAULT '{\"deadline_s\":30.0}'", "asked": "TEXT NOT NULL DEFAULT ''"},
-    "transitions": {"author": "TEXT NOT NULL DEFAULT ''", "seen": "TEXT NOT NULL DEFAULT ''"},
+    "transitions": {
+        "author": "TEXT NOT NULL DEFAULT ''",
+        "seen": "TEXT NOT NULL DEFAULT ''",
+        "verdicts": "TEXT NOT NULL DEFAULT ''",
+    },
 }
 _COLUMNS = "id, author, key, point, value, priority, deadline, reason, status, observed, terms, asked"
 _terms = msgspec.json.Decoder(Terms)
 _seen = msgspec.json.Decoder(tuple[Sight, ...])
+_verdicts = msgspec.json.Decoder(tuple[Ruling, ...])
 _encoder = msgspec.json.Encoder()
 
 
@@ -110,6 +116,42 @@ class CommandStore:
     def close(self) -> None:
         self._db.close()
 
+    def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: a command, lease or group of that person is not over, or not yet in the ledger.
+        """
+        final = ",".join(f"'{status}'" for status in FINAL)
+        open_of = self._db.execute(
+            f"SELECT count(*) FROM commands WHERE author = ? AND status NOT IN ({final})", (person,)
+        ).fetchone()[0]
+        told = (
+            "SELECT count(*) FROM transitions t JOIN commands c ON c.id = t.command "
+            "WHERE t.entry IS NULL AND ? IN (c.author, t.author)"
+        )
+        waiting = self._db.execute(told, (person,)).fetchone()[0]
+        for table in (self.leases, self.groups):
+            more = table.unsettled(person)
+            open_of, waiting = open_of + more[0], waiting + more[1]
+        if open_of or waiting:
+            raise Conflict(
+                f"{open_of} commands, leases and groups of {person!r} are not over, {waiting} steps not in the ledger",
+                "wait for them, cancel or release them; without a server start one",
+            )
+
+    def rename(self, person: str, name: str) -> None:
+        """Everywhere, durably; the file keeps no trace of what stood there."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for table in ("commands", "transitions", "leases", "leases_steps", "groups", "groups_steps"):
+                self._db.execute(f"UPDATE {table} SET author = ? WHERE author = ?", (name, person))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def save(
         self,
         commands: Iterable[Command],
@@ -130,9 +172,12 @@ class CommandStore:
                     ),
                 )  # fmt: skip
                 self._db.executemany(
-                    "INSERT OR IGNORE INTO transitions (command, n, status, time, detail, author, seen) "
-                    "VALUES (?,?,?,?,?,?,?)",
-                    [(c.id, n, t.status, t.time, t.detail, t.by, _text(t)) for n, t in enumerate(c.transitions)],
+                    "INSERT OR IGNORE INTO transitions (command, n, status, time, detail, author, seen, verdicts) "
+                    "VALUES (?,?,?,?,?,?,?,?)",
+                    [
+                        (c.id, n, t.status, t.time, t.detail, t.by, _text(t.seen), _text(t.verdicts))
+                        for n, t in enumerate(c.transitions)
+                    ],
                 )
             self._db.executemany(
                 "UPDATE transitions SET entry = ? WHERE command = ? AND n = ?",
@@ -225,20 +270,21 @@ class CommandStore:
             return []
         steps: dict[str, list[Transition]] = {row[0]: [] for row in rows}
         found = self._db.execute(
-            "SELECT command, status, time, detail, author, seen FROM transitions "
+            "SELECT command, status, time, detail, author, seen, verdicts FROM transitions "
             f"WHERE command IN (SELECT id FROM commands WHERE {where}) ORDER BY command, n",
             values,
         )
-        for command, status, time, detail, author, seen in found:
-            steps[command].append(Transition(Status(status), time, detail, author, _seen.decode(seen) if seen else ()))
+        for command, status, time, detail, author, seen, verdicts in found:
+            sights, said = _seen.decode(seen) if seen else (), _verdicts.decode(verdicts) if verdicts else ()
+            steps[command].append(Transition(Status(status), time, detail, author, sights, said))
         return [_command(row, tuple(steps[row[0]])) for row in rows]
 
 
 _KINDS: dict[type[Record], str] = {Command: "command", Lease: "lease", Group: "group"}
 
 
-def _text(step: Transition) -> str:
-    return _encoder.encode(step.seen).decode() if step.seen else ""
+def _text(told: tuple[Sight, ...] | tuple[Ruling, ...]) -> str:
+    return _encoder.encode(told).decode() if told else ""
 
 
 def _command(row: tuple[Any, ...], steps: tuple[Transition, ...]) -> Command:

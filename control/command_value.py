@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from twin.errors import BadRequest
-from twin.points import Point
 from twin.schema import Enum, offer
+
+if TYPE_CHECKING:
+    from twin.points import Point
 
 SWITCH = {"on": 1.0, "true": 1.0, "off": 0.0, "false": 0.0}
 

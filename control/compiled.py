@@ -12,8 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from twin.plant import Plant
+if TYPE_CHECKING:
+    from twin.plant import Plant
 
 FOLDERS = ("twin", "protocols", "sim")
 ROOT = Path(__file__).parent.parent

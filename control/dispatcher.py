@@ -96,11 +96,11 @@ class Dispatcher:
         self._board.line(point.device).open += 1
         self._hold(command, orders)
         if not judgement.allowed:
-            self._move(command, Status.REFUSED, now, judgement.detail, orders, seen=judgement.seen)
+            self._move(command, Status.REFUSED, now, judgement.detail, orders, judged=judgement)
         elif policy.preflight is not Preflight.OFF and command.priority is not Priority.EMERGENCY:
             self._draft(command, judgement, now, orders)
         else:
-            self._onward(command, now, orders, "submitted", by=command.author, seen=judgement.seen, first=True)
+            self._onward(command, now, orders, "submitted", by=command.author, judged=judgement, first=True)
         orders.answer = orders.kept[command.id]
         return orders
 
@@ -307,7 +307,8 @@ class Dispatcher:
         finding = found(quest, command, self._ground.feedback(command), value, now)
         if finding is not None:
             observed = quest.seen if finding.to in (Status.CONFIRMED, Status.FAILED) else None
-            command = self._move(command, finding.to, now, finding.detail, orders, observed, seen=seen)
+            judged = Judgement(True, seen=seen)
+            command = self._move(command, finding.to, now, finding.detail, orders, observed, judged=judged)
         if not command.final:
             self._board.at(now + LOOK_EVERY_NS, Timer.LOOK, identity)
         return orders
@@ -337,7 +338,9 @@ class Dispatcher:
     # --- the way to the queue ----------------------------------------------------------------------------------------
 
     def _draft(self, command: Command, judgement: Judgement, now: int, orders: Orders) -> None:
-        first = Transition(Status.DRAFT, now, "submitted; being predicted", command.author, judgement.seen)
+        first = Transition(
+            Status.DRAFT, now, "submitted; being predicted", command.author, judgement.seen, judgement.verdicts
+        )
         self._hold(replace(command, deadline=now + DRAFT_MAX_NS, transitions=(first,)), orders)
         self._board.at(now + DRAFT_MAX_NS, Timer.DEADLINE, command.id)
         orders.predictions.append(command.id)
@@ -348,11 +351,12 @@ class Dispatcher:
         """Onward, if interlocks (and a prediction's judgement) still let it."""
         if judgement.allowed and not command.terms.scheduled:
             now_found = self.gate.judge(command, now)
-            judgement = replace(now_found, seen=(*judgement.seen, *now_found.seen))
+            seen, verdicts = (*judgement.seen, *now_found.seen), (*judgement.verdicts, *now_found.verdicts)
+            judgement = replace(now_found, seen=seen, verdicts=verdicts)
         if judgement.allowed:
-            self._onward(command, now, orders, detail, by=by, seen=judgement.seen)
+            self._onward(command, now, orders, detail, by=by, judged=judgement)
         else:
-            self._move(command, Status.REFUSED, now, judgement.detail, orders, by=by, seen=judgement.seen)
+            self._move(command, Status.REFUSED, now, judgement.detail, orders, by=by, judged=judgement)
 
     def _onward(
         self,
@@ -362,7 +366,7 @@ class Dispatcher:
         detail: str,
         *,
         by: str = "",
-        seen: tuple[Sight, ...] = (),
+        judged: Judgement = ALLOWED,
         first: bool = False,
     ) -> None:
         """To the next waiting that its terms ask for; at the `first` it begins there."""
@@ -376,17 +380,17 @@ class Dispatcher:
         elif terms.scheduled and passed < 3:
             to, deadline = Status.SCHEDULED, terms.until if terms.until is not None else command.deadline
             if terms.at_plant_s is not None:  # how fast the plant's clock runs from now on tells what is late
-                seen = (*self._ground.due(command, now).seen, *seen)
+                judged = replace(judged, seen=(*self._ground.due(command, now).seen, *judged.seen))
         else:
             to, deadline = Status.QUEUED, send_by(command, now)
         if terms.latest is not None:
             deadline = min(deadline, terms.latest)
         if first:
-            begun = Transition(to, now, detail, by, seen)
+            begun = Transition(to, now, detail, by, judged.seen, judged.verdicts)
             command = replace(command, status=to, deadline=deadline, transitions=(begun,))
             self._hold(command, orders)
         else:
-            command = self._move(command, to, now, detail, orders, by=by, seen=seen, deadline=deadline)
+            command = self._move(command, to, now, detail, orders, by=by, judged=judged, deadline=deadline)
         self._board.at(deadline, Timer.DEADLINE, command.id)
         if to is Status.SCHEDULED:
             self._try_due(command, now, orders)
@@ -402,18 +406,18 @@ class Dispatcher:
             if again is not None:
                 self._board.at(again, Timer.DUE, command.id)
         elif late := self._ground.late(command, now):
-            self._move(command, Status.EXPIRED, now, late, orders, seen=judgement.seen)
+            self._move(command, Status.EXPIRED, now, late, orders, judged=judgement)
         else:
             self._let_go(command, judgement, judgement.detail or "its time has come", now, orders)
 
     def _let_go(self, command: Command, due: Judgement, detail: str, now: int, orders: Orders) -> None:
         """From SCHEDULED into the queue, if the interlocks let it."""
         interlocks = self.gate.judge(command, now)
-        seen = (*due.seen, *interlocks.seen)
+        judged = replace(interlocks, seen=(*due.seen, *interlocks.seen))
         if interlocks.allowed:
-            self._onward(command, now, orders, detail, seen=seen)
+            self._onward(command, now, orders, detail, judged=judged)
         else:
-            self._move(command, Status.REFUSED, now, interlocks.detail, orders, seen=seen)
+            self._move(command, Status.REFUSED, now, interlocks.detail, orders, judged=judged)
 
     def _enter(self, command: Command, now: int, orders: Orders) -> None:
         """Into its device's queue; older commands for the point that are no more urgent lose their purpose."""
@@ -446,13 +450,13 @@ class Dispatcher:
             if judgement.allowed:
                 self._send(command, line, judgement, now, orders)
             else:
-                self._move(command, Status.REFUSED, now, judgement.detail, orders, seen=judgement.seen)
+                self._move(command, Status.REFUSED, now, judgement.detail, orders, judged=judgement)
 
     def _send(self, command: Command, line: Line, judgement: Judgement, now: int, orders: Orders) -> None:
         point = self._ground.point(command.point)
         detail = f"writing {command.value:g} to {point.address}"
         # Recorded before written: a write that the store does not know must be impossible.
-        self._move(command, Status.SENT, now, detail, orders, seen=judgement.seen)
+        self._move(command, Status.SENT, now, detail, orders, judged=judgement)
         line.writing.add(command.id)
         orders.writes.append(command.id)
         self.gate.sent(point.name, now, command.value)
@@ -474,12 +478,11 @@ class Dispatcher:
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def _expire(self, command: Command, now: int, orders: Orders) -> None:
-        detail = waiting.EXPIRED[command.status]
-        seen: tuple[Sight, ...] = ()
+        detail, judged = waiting.EXPIRED[command.status], ALLOWED
         if command.status is Status.SCHEDULED:
-            judgement = self._ground.due(command, now)
-            detail, seen = f"{detail}: {judgement.detail}" if judgement.detail else detail, judgement.seen
-        self._move(command, Status.EXPIRED, now, detail, orders, seen=seen)
+            judged = self._ground.due(command, now)
+            detail = f"{detail}: {judged.detail}" if judged.detail else detail
+        self._move(command, Status.EXPIRED, now, detail, orders, judged=judged)
 
     def _seek(self, command: Command, now: int) -> None:
         self._quests[command.id] = begun(self._ground.feedback(command), now)
@@ -526,13 +529,15 @@ class Dispatcher:
         observed: float | None = None,
         *,
         by: str = "",
-        seen: tuple[Sight, ...] = (),
+        judged: Judgement = ALLOWED,
         deadline: int | None = None,
     ) -> Command:
         """One step along the table."""
         if command.status is Status.UNKNOWN:  # what waited for it may go
             self._board.at(now, Timer.DEVICE, self._ground.point(command.point).device)
-        return self._keep(moved(command, to, now, detail, observed, by=by, seen=seen, deadline=deadline), orders)
+        seen, verdicts = judged.seen, judged.verdicts
+        step = moved(command, to, now, detail, observed, by=by, seen=seen, verdicts=verdicts, deadline=deadline)
+        return self._keep(step, orders)
 
     def _keep(self, command: Command, orders: Orders) -> Command:
         """As `_hold`, and out of its queue."""

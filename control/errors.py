@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ledger.errors import LedgerError
+from ledger.errors import AnchorError, ContractMissing, ContractRefused, LedgerError
 from ledger.errors import NotFound as LedgerNotFound
 from protocols.believe import Unbelievable
 from sim.runner import Cancelled
@@ -30,6 +30,7 @@ CODES: dict[type[Exception], Codes] = {
     errors.WrongUnit: Codes("wrong_unit", 400, 0, 2),
     errors.Expired: Codes("expired", 400, 0, 2),
     errors.Denied: Codes("denied", 401, 4401, 6),
+    errors.Throttled: Codes("throttled", 429, 4429, 6),
     errors.Forbidden: Codes("forbidden", 403, 4403, 6),
     errors.NotPermitted: Codes("not_permitted", 403, 0, 6),
     errors.NotFound: Codes("not_found", 404, 0, 4),
@@ -39,6 +40,7 @@ CODES: dict[type[Exception], Codes] = {
     errors.Interlocked: Codes("interlocked", 422, 0, 6),
     errors.PreconditionFailed: Codes("precondition_failed", 412, 0, 5),
     errors.LimitExceeded: Codes("limit_exceeded", 429, 1013, 7),
+    errors.TooLarge: Codes("too_large", 413, 1009, 2),
     errors.DeviceFault: Codes("device_fault", 502, 0, 1),
     errors.Unavailable: Codes("unavailable", 503, 1013, 7),
     errors.TwinloopError: Codes("error", 500, 1011, 1),
@@ -46,6 +48,9 @@ CODES: dict[type[Exception], Codes] = {
     Overrun: Codes("overrun", 410, 1013, 7),
     Cancelled: Codes("cancelled", 409, 0, 1),
     LedgerNotFound: Codes("not_found", 404, 0, 4),
+    ContractMissing: Codes("not_found", 404, 0, 4),
+    ContractRefused: Codes("refused", 422, 0, 6),
+    AnchorError: Codes("unavailable", 503, 0, 7),
     LedgerError: Codes("ledger", 503, 0, 3),
 }
 INTERNAL = Codes("internal", 500, 1011, 1)

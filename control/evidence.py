@@ -6,71 +6,61 @@ Must not know commands or the twin: they hand over kinds and bodies.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from control.audit_index import ERASED_NAME, AuditIndex, Wanted
+from control.entry_kinds import renamed, sealed
+from control.places import INDEX
+from control.reach import Reach, Watched, anchor_alarm, witness_alarm
+from ledger.anchoring import NodeSettings
 from ledger.anchors import Anchorer
-from ledger.bundle import prove_from
 from ledger.entry import JSON, Entry, decode, encode
 from ledger.errors import AnchorError, LedgerError
 from ledger.log import Log
+from ledger.personal import Salts, is_sealed
 from ledger.receipts import Receipt
+from ledger.tickets import Ticket
+from ledger.witness_worker import WitnessWorker
 from ledger.writer import LogWriter
 from protocols.link import Clock
+from twin.anchoring import Anchoring
 from twin.columns import Columns
-from twin.errors import NotFound
-from twin.plant import Plant
+from twin.plant import EMBEDDED, Plant
 from twin.retention import Expiry
 from twin.store import Batch, Store
 
-ANCHOR_EVERY_S = 10.0
 LEDGER_WAIT_S = 5.0  # how long a history batch waits for room in the ledger's queue before it is held
 HISTORY_BATCH = "history.batch"
 HISTORY_RETENTION = "history.retention"
 GRAPH = "graph"
 PREDICTION, PREDICTION_SCORE = "prediction", "prediction.score"
 LOOKAHEAD = "lookahead"
+ALARM = "alarm"
+ERASURE = "erasure"
+PLANT = "plant"
 MODEL = "model"
-KINDS = (
-    "command",
-    "lease",
-    "group",
-    PREDICTION,
-    PREDICTION_SCORE,
-    LOOKAHEAD,
-    MODEL,
-    "point",
-    GRAPH,
-    HISTORY_BATCH,
-    HISTORY_RETENTION,
-    "login",
-    "server.start",
-    "server.stop",
-)
-SCAN_MAX = 50_000  # entries looked through for one kind: half a second at most
+REGISTRY = "registry"
+ACCESS = "access"
 log = logging.getLogger("twinloop.evidence")
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How far the evidence reaches, in entries."""
-
-    recorded: int
-    checkpointed: int
-    anchored: int
-    anchored_time_s: float | None
-    failure: str | None
+def _node(chain: Anchoring) -> NodeSettings | None:
+    """None for the embedded chain."""
+    if not chain.rpc:
+        return None
+    return NodeSettings(chain.rpc, chain.chain_id, chain.contract, chain.confirmations, chain.timeout_s)
 
 
 def batch_body(batch: Batch) -> dict[str, JSON]:
@@ -86,32 +76,58 @@ def unrecorded(log: Log, store: Store) -> list[Batch]:
     return store.batches_from(0)
 
 
+def opened(entry: Entry, salts: Salts) -> Entry:
+    """With names for the salted hashes of persons; who was erased is "(erased)"."""
+
+    def name(held: str) -> str:
+        return (salts.opened(held) or ERASED_NAME) if is_sealed(held) else held
+
+    body = renamed(entry.kind, entry.body, name)
+    return entry if body is entry.body else replace(entry, body=body)
+
+
 class Evidence:
     """The server's ledger: one log, one writer thread, one anchoring thread."""
 
-    def __init__(self, directory: Path, plant_id: str, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, plant_id: str, clock: Clock, chain: Anchoring = EMBEDDED, history: Store | None = None
+    ) -> None:
+        """`history`: where the index of the entries can be asked, too; without it the index is by itself."""
         self.log = Log.open(directory, f"twinloop.local/{plant_id}")
+        self.salts = Salts(directory)
+        connect = duckdb.connect().cursor if history is None else history.cursor
+        self.index = AuditIndex(connect, directory.with_name(INDEX), self.log, self.salts)
         self.writer = LogWriter(self.log)
-        self.anchorer = Anchorer(directory)
+        self.anchorer = Anchorer(directory, node=_node(chain))
+        self._chain = chain
         self._clock = clock
-        self.on_anchor: Callable[[], object] = lambda: None  # told on the anchoring thread
+        self.on_anchor: Callable[[], object] = lambda: None  # told of anchors, cosignatures and alarms, on a thread
         self._held: deque[Batch] = deque()
         self._stop = threading.Event()
+        self._wake = threading.Event()  # an anchor is asked for, or the end
+        self._oldest = (-1, 0)  # index and time of the oldest entry that is not anchored
+        self._alarmed = {"anchors": "", "witnesses": ""}  # what the log was told
+        self._tried = threading.Event()  # an anchor was made, or refused
         self._anchor_failure: str | None = None
         self._anchoring = threading.Lock()
         self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
+        self.witnesses = WitnessWorker(self.log, chain.every_s, self._tell)
         self._thread.start()
 
     def record(
         self, kind: str, body: Mapping[str, JSON], time_ns: int | None = None, wait_s: float = 0.0
-    ) -> Future[int]:
-        """Durable when the future resolves to the entry's index. Waits at most `wait_s` for room in the queue.
+    ) -> Ticket[int]:
+        """Durable when the ticket gives the entry's index. Waits at most `wait_s` for room in the queue.
 
         Raises:
             LedgerError: nothing can be recorded now; the message says why.
         """
         when = self._clock() if time_ns is None else time_ns
-        return self.writer.submit(encode(Entry(kind, when, body)), wait_s)
+        return self.writer.submit(encode(Entry(kind, when, sealed(kind, body, self.salts.seal))), wait_s)
+
+    def entry(self, index: int) -> Entry:
+        """With the names of persons who were not erased."""
+        return opened(decode(self.log.read(index)), self.salts)
 
     def record_batch(self, batch: Batch) -> None:
         """A batch of history was committed. Called on the history thread, in order of batches.
@@ -142,19 +158,22 @@ class Evidence:
 
     def record_points(self, plant: Plant, columns: Columns, ids: NDArray[np.int32]) -> None:
         """Changes of points that their `audit` column names, one entry each; their batch of history is recorded, too."""
+        when, entries = self._clock(), []
         for i in ids.tolist():
             value = float(columns.value[i])
             body: dict[str, JSON] = {
                 "point": plant.points[i].name,
+                "device": plant.points[i].device,
                 "value": value if math.isfinite(value) else None,
                 "text": columns.text.get(i),
                 "quality": int(columns.quality[i]),
                 "source_time_ns": int(columns.source_time[i]),
             }
-            try:
-                self.record("point", body)
-            except LedgerError as error:
-                log.error("the change of %s has no entry of its own: %s", plant.points[i].name, error)
+            entries.append(encode(Entry("point", when, body)))
+        try:
+            self.writer.submit_many(entries)
+        except LedgerError as error:
+            log.error("the changes of %d points have no entries of their own: %s", len(entries), error)
 
     def catch_up(self, store: Store) -> int:
         """Record the batches that a crash kept from the ledger; returns how many. Before any new batch."""
@@ -165,32 +184,63 @@ class Evidence:
 
     def reach(self) -> Reach:
         last: Receipt | None = self.anchorer.last
-        failure = self.writer.failure
+        failure = str(self.writer.failure) if self.writer.failure else self._anchor_failure
+        recorded, anchored = self.log.size, last.size if last else 0
+        waits_s = self._waits_s(anchored, recorded)
+        seen = self.witnesses.witnessed
+        watched = tuple(Watched(**dataclasses.asdict(state)) for state in self.witnesses.states())
         return Reach(
-            self.log.size,
-            self.log.signed.size,
-            last.size if last else 0,
-            float(last.block_time_s) if last else None,
-            str(failure) if failure else self._anchor_failure,
+            recorded=recorded,
+            checkpointed=self.log.signed.size,
+            anchored=anchored,
+            anchored_time_s=float(last.block_time_s) if last else None,
+            failure=failure,
+            waits_s=waits_s,
+            alarm=anchor_alarm(recorded - anchored, waits_s, self._chain.alarm_s, failure or "no anchor came"),
+            witnessed=seen.checkpoint.size if seen else 0,
+            witnessed_time_s=float(max(one.time_s for one in seen.cosignatures)) if seen else None,
+            witnesses=watched,
+            witness_alarm=witness_alarm(watched, self._chain.alarm_s),
         )
 
-    def entries(self, last: int, kind: str | None = None) -> list[tuple[int, Entry]]:
-        """The newest entries, newest first; with `kind` those of it among the newest SCAN_MAX."""
-        size = self.log.size
-        if kind is None:
-            return [(i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - last), -1)]
-        scanned = ((i, decode(self.log.read(i))) for i in range(size - 1, max(-1, size - 1 - SCAN_MAX), -1))
-        return list(islice(((i, e) for i, e in scanned if e.kind == kind), last))
+    def anchor_now(self, wait_s: float) -> Reach:
+        """Ask for an anchor of all that is checkpointed, and wait so long for it; how far the evidence reaches then.
 
-    def prove(self, index: int) -> dict[str, Any]:
-        """A bundle that proves one entry without us.
+        Witnesses are asked, too, and not waited for.
+        """
+        self.witnesses.ask_now()
+        signed, end = self.log.signed.size, time.monotonic() + wait_s
+        self._tried.clear()
+        self._wake.set()
+        while (found := self.reach()).anchored < signed and (left_s := end - time.monotonic()) > 0:
+            if self._tried.wait(left_s) and self._anchor_failure is not None:
+                return self.reach()
+            self._tried.clear()
+        return found
+
+    def _waits_s(self, anchored: int, recorded: int) -> float:
+        if anchored >= recorded:
+            return 0.0
+        index, time_ns = self._oldest
+        if index != anchored:
+            time_ns = decode(self.log.read(anchored)).time_ns
+            self._oldest = anchored, time_ns
+        return max(0.0, (self._clock() - time_ns) / 1e9)
+
+    def entries(self, last: int, kind: str = "") -> list[tuple[int, Entry]]:
+        """The newest entries, newest first."""
+        if not kind:
+            size = self.log.size
+            return [(i, self.entry(i)) for i in range(size - 1, max(-1, size - 1 - last), -1)]
+        return self.found(Wanted(kind), last)
+
+    def found(self, wanted: Wanted, last: int) -> list[tuple[int, Entry]]:
+        """The newest entries that fit, newest first.
 
         Raises:
-            NotFound: no entry has that index, or it is not yet under a checkpoint.
+            Unavailable: the index is being made anew.
         """
-        if not 0 <= index < self.log.signed.size:
-            raise NotFound(f"no checkpointed entry {index}", f"there are {self.log.signed.size}")
-        return prove_from(self.log, index, self.anchorer.receipts())
+        return [(i, self.entry(i)) for i in self.index.find(wanted, last)]
 
     @contextlib.contextmanager
     def anchoring_paused(self, wait_s: float) -> Iterator[None]:
@@ -209,16 +259,40 @@ class Evidence:
     def close(self) -> None:
         """Everything submitted durable, checkpointed and anchored where the chain answers; then all is closed."""
         self.writer.close()
+        self.witnesses.close()
         self._stop.set()
+        self._wake.set()
         self._thread.join()
         self.anchorer.close()
+        self.index.close()
+        self.salts.close()
         self.log.close()
 
     def _anchor_for_ever(self) -> None:
         self._anchor_once()
-        while not self._stop.wait(ANCHOR_EVERY_S):
+        while not self._stop.is_set():
+            self._wake.wait(self._chain.every_s)
+            self._wake.clear()
             self._anchor_once()
+            self._tried.set()
+            self._say_alarms()
         self._anchor_once()
+
+    def _tell(self) -> None:
+        self.on_anchor()  # whoever listens by then
+
+    def _say_alarms(self) -> None:
+        """Once when anchors or witnesses begin to be late, once when they are not any more."""
+        reach = self.reach()
+        for what, alarm in (("anchors", reach.alarm), ("witnesses", reach.witness_alarm)):
+            if bool(alarm) == bool(self._alarmed[what]):
+                continue
+            self._alarmed[what] = alarm
+            if alarm:
+                log.error("%s", alarm)
+            else:
+                log.info("%s come in time again", what)
+            self.on_anchor()
 
     def _anchor_once(self) -> None:
         signed = self.log.signed

@@ -16,7 +16,7 @@ from control.pace import SECOND, Sent, changed_since, earliest, too_far
 from control.queue import OF_POINT_MAX, QUEUE_MAX
 from control.request import Request
 from twin.errors import LimitExceeded, NotPermitted, OutOfRange, PreconditionFailed, Reserved
-from twin.interlock import ALLOWED, Judgement
+from twin.interlock import ALLOWED, Judgement, Ruling
 from twin.points import Point
 from twin.policy import FREE, Policy, Preflight
 
@@ -109,20 +109,20 @@ class Gate:
         against = changed_since(command, point, self._ground) or too_far(
             command, point, self._ground.policy(point), self._ground
         )
-        return replace(judgement, allowed=False, detail=against) if against else judgement
+        return _held(judgement, against) if against else judgement
 
     def judge_now(self, command: Command, now: int, orders: Orders) -> Judgement:
         """As it is sent: a selection or lease since it was submitted holds it back; it preempts a lease if it may."""
         judgement = self.judge(command, now)
         other = self.selected_by_other(command.point, command.author)
         if other is not None and judgement.allowed and command.priority >= other.priority:
-            return replace(judgement, allowed=False, detail=f"{other.author} has selected {command.point}")
+            return _held(judgement, f"command {other.id} has selected {command.point}")
         lease = self.leases.against(command.point, command.author)
         if lease is None or not judgement.allowed:
             return judgement
         if not yields(lease, command.priority):
-            return replace(judgement, allowed=False, detail=reserved(lease, command.point, now).message)
-        why = f"command {command.id} of {command.author} is {command.priority.name.lower()}"
+            return _held(judgement, f"lease {lease.id} holds {command.point}")
+        why = f"command {command.id} is {command.priority.name.lower()}"
         orders.leases[lease.id] = self.leases.preempt(lease, now, why, command.author)
         return judgement
 
@@ -185,6 +185,12 @@ class Gate:
             NotFound: the plant has none of that name.
         """
         return self._ground.reported(self._ground.point(point))
+
+
+def _held(judgement: Judgement, against: str) -> Judgement:
+    """Not by an interlock. What is said is recorded: it names commands and leases, not persons."""
+    verdicts = (*judgement.verdicts, Ruling("policy", False, against))
+    return replace(judgement, allowed=False, detail=against, verdicts=verdicts)
 
 
 def unasked(policy: Policy) -> Policy:

@@ -173,7 +173,7 @@ class LiveGraph:
         try:
             for edit in await self._on_disk(self._store.waiting):
                 body: dict[str, Any] = {"edit": edit.n, **edit.body}
-                await asyncio.wrap_future(self._evidence.record(GRAPH, body, edit.time_ns))
+                await self._evidence.record(GRAPH, body, edit.time_ns)
                 done.append(edit.n)
         except (LedgerError, sqlite3.Error) as error:
             log.error("edits of the graph wait for the ledger: %s", error)

@@ -317,11 +317,11 @@ def _end(group: Group, members: Sequence[Command], undos: Mapping[int, Command])
 
 
 def as_entry(group: Group, n: int) -> dict[str, JSON]:
-    """Step `n` as the ledger keeps it; the first one says all that was asked for."""
+    """Step `n` as the ledger keeps it; each says what it is about, the first all that was asked for."""
     step = group.steps[n]
     entry: dict[str, JSON] = {
         "id": group.id, "n": n, "author": group.author, "key": group.key, "status": str(step.status),
-        "detail": step.detail, "by": step.by,
+        "detail": step.detail, "by": step.by, "points": [m.point for m in group.members],
     }  # fmt: skip
     if n == 0:
         members: list[JSON] = [{"point": m.point, "value": m.value, "undo": m.undo} for m in group.members]

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from control import offline
 from control.backup import copy_stopped
+from control.client import running
 from control.evidence import HISTORY_BATCH, batch_body, unrecorded
 from control.places import HISTORY_FILE, LEDGER, only_one
 from ledger.entry import Entry, encode
@@ -46,7 +47,7 @@ def export_history(data: Path, file: Path, asked: parquet.Asked, told: Told) -> 
     """
     if file.exists():
         raise Conflict(f"{file} exists", "name a new file; nothing is overwritten")
-    client = offline.running(data)
+    client = running(data)
     with _drafted(file) as sink:
         if client is not None:
             times = {"from": asked.start / 1e6, "to": asked.end / 1e6}
@@ -81,7 +82,7 @@ def back_up(data: Path, folder: Path, told: Told) -> dict[str, Any]:
         Conflict: the folder exists. Unavailable: it cannot be written.
     """
     folder = folder.absolute()
-    client = offline.running(data)
+    client = running(data)
     if client is None:
         made = copy_stopped(data, folder, lambda p: told(p.copied_bytes, p.total_bytes))
         return {"folder": str(folder), "state": made.state, "copied_bytes": made.copied_bytes}
@@ -117,7 +118,7 @@ Take = Callable[[pa.Table], tuple[int, int, int]]
 @contextlib.contextmanager
 def _taker(data: Path, dry_run: bool) -> Iterator[Take]:
     """Takes one part after the other: over HTTP, or straight into the files of a stopped server."""
-    client = offline.running(data)
+    client = running(data)
     if client is not None:
 
         def send(chunk: pa.Table) -> tuple[int, int, int]:

@@ -1,26 +1,38 @@
-"""Who is calling: one-time login links, sessions, WebSocket tickets and the command line's token.
+"""Who is calling: one-time login links, sessions, WebSocket tickets, tokens of programs and the command line's own.
 
-Pure but for the token file; must not know HTTP or passwords. All secrets are compared in constant time.
+Pure but for the token files; must not know HTTP or passwords. All secrets are compared in constant time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from protocols.link import Clock
+from control.sessions import ID_LENGTH, IDLE_S, SESSION_S, Origin, Session, Sessions, hash_of
+from control.tokens import Token, Tokens
 from twin.errors import Denied
-from twin.role import Role
+from twin.role import Act, Role
+
+if TYPE_CHECKING:
+    from protocols.link import Clock
 
 LOGIN_LINK_S = 15 * 60.0  # long enough to walk to the other screen
-SESSION_S = 12 * 3600.0  # one shift
 TICKET_S = 30.0  # a page connects at once
 HELD_MAX = 1_000  # of each kind; the oldest goes first, so that nobody can fill memory by asking
 TOKEN_FILE = "api-token"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an account is now: `made` tells it from an earlier one of its name, `password` from one with another."""
+
+    role: Role
+    made: str
+    password: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +42,11 @@ class Caller:
     Attributes:
         name: becomes the author of commands.
         account: the name is an account's, whose role is looked up again at every call.
-        owner: it has shown the token, so it can read the data folder.
-        session: which session it came by, hashed; "" for the token. When that ends, so does what was opened with it.
-        made: tells the account from an earlier one of the same name.
+        owner: it has shown the data folder's token, so it can read and write every file there: nothing is kept from it.
+        session: which session it came by, hashed; "" for tokens. When that ends, so does what was opened with it.
+        standing: of the account, when it signed in.
+        token: which token it came by; "" for none, and for the data folder's.
+        acts: a token's scope, None for all that the role may; `points` the prefixes of points that it may touch.
     """
 
     name: str
@@ -40,15 +54,19 @@ class Caller:
     account: bool = False
     owner: bool = False
     session: str = field(default="", compare=False, repr=False)
-    made: str = field(default="", compare=False, repr=False)
+    standing: Standing | None = field(default=None, compare=False, repr=False)
+    token: str = field(default="", compare=False, repr=False)
+    acts: frozenset[Act] | None = None
+    points: tuple[str, ...] = ()
 
 
-Standing = tuple[Role, str]
 LINK = Caller("operator", Role.OPERATOR)
 """Whoever opened a login link that names no account."""
 TOKEN = Caller("cli", Role.OPERATOR, owner=True)
 RESERVED = frozenset({LINK.name, TOKEN.name})
 """No account may be called so: an author must be one person."""
+BY_LINK = Origin("login link")
+SIGN_IN_AGAIN = "sign in again"
 
 
 @dataclass(slots=True)
@@ -64,37 +82,34 @@ class _Grants:
         secret = self.new_secret()
         while len(self.held) >= HELD_MAX:
             del self.held[next(iter(self.held))]
-        self.held[_hash(secret)] = (caller, self.clock() + int(self.life_s * 1e9))
+        self.held[hash_of(secret)] = (caller, self.clock() + int(self.life_s * 1e9))
         return secret
-
-    def look(self, secret: str) -> Caller | None:
-        return self.named(_hash(secret))
-
-    def named(self, name: str) -> Caller | None:
-        """By the secret's hash."""
-        found = self.held.get(name)
-        return found[0] if found and self.clock() < found[1] else None
 
     def use(self, secret: str) -> Caller | None:
         """Good once."""
-        caller = self.look(secret)
-        self.held.pop(_hash(secret), None)
-        return caller
+        found = self.held.pop(hash_of(secret), None)
+        return found[0] if found and self.clock() < found[1] else None
 
 
 class Identity:
     """Everything that lets a caller in.
 
     Args:
-        standing: the role that an account has now, and what tells it from an earlier one of that name; Denied when there
-            is no such account.
+        standing: what an account is now; Denied when there is none, or it is disabled.
     """
 
     def __init__(
-        self, directory: Path, clock: Clock, new_secret: Callable[[], str], standing: Callable[[str], Standing]
+        self,
+        directory: Path,
+        clock: Clock,
+        new_secret: Callable[[], str],
+        standing: Callable[[str], Standing],
+        life_s: float = SESSION_S,
+        idle_s: float = IDLE_S,
     ) -> None:
+        self.sessions = Sessions(clock, new_secret, life_s, idle_s)
+        self.tokens = Tokens(directory, clock, new_secret)
         self._links = _Grants(LOGIN_LINK_S, clock, new_secret, {})
-        self._sessions = _Grants(SESSION_S, clock, new_secret, {})
         self._tickets = _Grants(TICKET_S, clock, new_secret, {})
         self._token = _token(directory / TOKEN_FILE, new_secret)
         self._standing = standing
@@ -107,7 +122,7 @@ class Identity:
         """
         return self._links.give(self._caller(account) if account else LINK)
 
-    def log_in(self, secret: str) -> tuple[Caller, str]:
+    def log_in(self, secret: str, origin: Origin = BY_LINK) -> tuple[Caller, str]:
         """Who a login link's secret stands for, and a session.
 
         Raises:
@@ -117,51 +132,84 @@ class Identity:
         if caller is None:
             raise Denied("this login link was used or is too old", "`twinloop login` prints a new one")
         caller = self.now(caller)
-        return caller, self._sessions.give(caller)
+        return caller, self.sessions.give(caller, origin)
 
-    def session(self, account: str) -> tuple[Caller, str]:
+    def session(self, account: str, origin: Origin = BY_LINK) -> tuple[Caller, str]:
         """A session for an account whose password fitted.
 
         Raises:
             Denied: it was removed meanwhile.
         """
         caller = self._caller(account)
-        return caller, self._sessions.give(caller)
+        return caller, self.sessions.give(caller, origin)
+
+    def session_of(self, caller: Caller, origin: Origin, life_s: float) -> str:
+        """A session for somebody whom another has vouched for, with the role that it gave."""
+        return self.sessions.give(caller, origin, life_s)
 
     def _caller(self, account: str) -> Caller:
-        role, made = self._standing(account)
-        return Caller(account, role, account=True, made=made)
+        found = self._standing(account)
+        return Caller(account, found.role, account=True, standing=found)
 
-    def log_out(self, session: str) -> None:
-        self._sessions.use(session)
+    def log_out(self, session: str) -> list[Session]:
+        """What has ended."""
+        name = hash_of(session)[:ID_LENGTH]
+        return self.sessions.end(lambda s: s.id == name)
 
     def caller(self, session: str | None, token: str | None) -> Caller:
-        """Who shows a session's secret, as cookie or as bearer token, or the command line's token.
+        """Who shows a session's secret, as cookie or as bearer token, or a token.
 
         Raises:
-            Denied: neither a living session nor the token; or the account was removed.
+            Denied: nothing that is good; or the account was removed.
         """
         if token is not None and hmac.compare_digest(token.encode(), self._token.encode()):
             return TOKEN
+        if token and (found := self.tokens.look(token)) is not None:
+            return self._by_token(found)
         for secret in (token, session):
-            if secret and (found := self._sessions.look(secret)):
-                return self.now(replace(found, session=_hash(secret)))
+            if secret and (held := self.sessions.named(hash_of(secret))) is not None:
+                return self.now(replace(held.caller, session=hash_of(secret)))
         raise Denied("not signed in", "open the login link that the server printed; `twinloop login` prints a new one")
 
     def now(self, caller: Caller) -> Caller:
-        """The caller with the role that the account has now.
+        """The caller with what it may do now.
 
         Raises:
-            Denied: the session has ended, or the account was removed, be it that one of its name was added since.
+            Denied: the session or token has ended, or the account was removed, be it that one of its name was added
+                since, disabled, or given another password.
         """
-        if caller.session and self._sessions.named(caller.session) is None:
-            raise Denied("the session has ended", "sign in again")
+        if caller.token:
+            token = self.tokens.alive(caller.token)
+            if token is None:
+                raise Denied("the token was revoked or is too old", "`twinloop token add` makes one")
+            return self._by_token(token)
+        if caller.session and self.sessions.named(caller.session) is None:
+            raise Denied("the session has ended", SIGN_IN_AGAIN)
         if not caller.account:
             return caller
-        role, made = self._standing(caller.name)
-        if made != caller.made:
-            raise Denied(f"account {caller.name!r} was removed and added again", "sign in again")
-        return replace(caller, role=role)
+        found, then = self._standing(caller.name), caller.standing
+        if then is None or found.made != then.made:
+            raise Denied(f"account {caller.name!r} was removed and added again", SIGN_IN_AGAIN)
+        if found.password != then.password:
+            raise Denied(f"account {caller.name!r} has another password now", SIGN_IN_AGAIN)
+        return replace(caller, role=found.role)
+
+    def _by_token(self, token: Token) -> Caller:
+        role = token.role
+        if token.account:
+            found = self._standing(token.account)
+            if found.made != token.made:
+                raise Denied(f"account {token.account!r} was removed and added again", "make the token anew")
+            role = found.role
+        return Caller(token.author, role, token=token.id, acts=token.acts, points=token.points)
+
+    def made(self, account: str) -> str:
+        """What tells the account from others of its name.
+
+        Raises:
+            Denied: there is none.
+        """
+        return self._standing(account).made
 
     def ticket(self, caller: Caller) -> str:
         return self._tickets.give(caller)
@@ -184,7 +232,3 @@ def _token(path: Path, new_secret: Callable[[], str]) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(new_secret())
     return path.read_text().strip()
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -60,6 +60,7 @@ class Task:
         trained, evaluated: how its functions are called. losses: of a model, device by device or block by block.
         network: of a model as `ml.edge.Edge`; None where there is none.
         learnt: the rows that training used of what it was given.
+        settled: whether a plant's history holds the truth that its losses are made of.
         takes: which parts of Material besides `data` it understands.
     """
 
@@ -71,6 +72,7 @@ class Task:
     losses: Callable[[Sequence[ModelFile], Material], Sequence[Mapping[str, float]]] | None = None
     network: Callable[[ModelFile], Any] | None = None
     learnt: Callable[[DataSet, Any], DataSet] = lambda data, options: data
+    settled: bool = True
 
     def load(self) -> Any:
         """
@@ -112,6 +114,11 @@ def _evaluate_lives(module: Any, material: Material, options: Any, seeds: Sequen
     return made
 
 
+def _evaluate_dynamics(module: Any, material: Material, options: Any, seeds: Sequence[int], course: Course) -> Trial:
+    made: Trial = module.evaluate(material.data, options, seeds, course, material.test)
+    return made
+
+
 def _forecast_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
     from ml import rivals
 
@@ -127,7 +134,16 @@ def _life_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mappi
 def _alarm_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
     from ml import rivals
 
-    return rivals.alarms(models, given.data, given.label or str(models[0].manifest.settings["label"]))
+    label = given.label or str(models[0].manifest.settings["label"])
+    if not given.label and label not in given.data.columns:
+        return rivals.planted(models, given.data)
+    return rivals.alarms(models, given.data, label)
+
+
+def _dynamics_losses(models: Sequence[ModelFile], given: Material) -> Sequence[Mapping[str, float]]:
+    from ml import rivals
+
+    return rivals.dynamics(models, given.data)
 
 
 def _forecast_network(model: ModelFile) -> Any:
@@ -169,7 +185,10 @@ TASKS: dict[str, Task] = {
         None,
         _first_rows,
     ),
-    "rul": Task("ml.rul", "RulOptions", ("test", "truth"), _train, _evaluate_lives, _life_losses, _life_network),
+    "rul": Task(
+        "ml.rul", "RulOptions", ("test", "truth"), _train, _evaluate_lives, _life_losses, _life_network, settled=False
+    ),
+    "dynamics": Task("ml.dynamics", "DynamicsOptions", ("test",), _train, _evaluate_dynamics, _dynamics_losses),
 }
 
 
@@ -197,8 +216,8 @@ class Files:
     truth: Path | None = None
 
 
-def material(name: str, files: Files) -> Material:
-    """Data from files.
+def material(name: str, files: Files, told: Callable[[str], None] = lambda words: None) -> Material:
+    """Data from files; `told` hears what was left out.
 
     Raises:
         BadRequest: the task has no use for a part of them. And what reading raises.
@@ -207,13 +226,10 @@ def material(name: str, files: Files) -> Material:
     for part, given in (("label", files.label), ("test", files.test), ("truth", files.truth)):
         if given and part not in takes:
             raise BadRequest(f"{name} has no use for --{part} {given}", "leave it out")
-    roles = files.roles
-    if files.label and roles.columns and files.label not in roles.columns:
-        roles = replace(roles, columns=(*roles.columns, files.label))
-    data = tables.read(files.data, roles)
-    if files.label:
-        data.column(files.label)
-    test = tables.read(files.test, replace(roles, columns=data.columns)) if files.test else None
+    if files.truth and not files.test:
+        raise BadRequest(f"--truth {files.truth} without --test", "name the records that it is the truth of")
+    data = tables.read(files.data, replace(files.roles, label=files.label), told)
+    test = tables.read(files.test, replace(files.roles, columns=data.columns), told) if files.test else None
     truth = tables.read_column(files.truth) if files.truth else None
     return Material(data, files.label, test, truth, files.data.name)
 
@@ -296,9 +312,14 @@ def train(name: str, given: Material, wanted: Any, seed: int, course: Course, pa
     row = task(name)
     made = row.trained(row.load(), given, wanted, seed, course)
     manifest = replace(made.manifest, parent=parent) if parent else made.manifest
-    learnt = row.learnt(given.data, wanted)
-    inputs = Inputs.of(learnt.having(manifest.columns))
-    return ModelFile(manifest, {**made.tensors, **inputs.tensors(), **seen.marked(made, learnt)})
+    return described(name, ModelFile(manifest, made.tensors), given.data, wanted)
+
+
+def described(name: str, made: ModelFile, data: DataSet, wanted: Any) -> ModelFile:
+    """The model with the distribution of its inputs and a sketch of the rows that it saw of these data."""
+    learnt = task(name).learnt(data, wanted)
+    inputs = Inputs.of(learnt.having(made.manifest.columns))
+    return ModelFile(made.manifest, {**made.tensors, **inputs.tensors(), **seen.marked(made, learnt)})
 
 
 def evaluate(name: str, given: Material, wanted: Any, seeds: Sequence[int], course: Course) -> Trial:

@@ -247,7 +247,7 @@ class LeaseBook:
             raise LimitExceeded(f"{lease.holder} holds {own} leases", "release some")
         if len(self._active) >= LEASES_MAX:
             raise LimitExceeded(f"{LEASES_MAX} leases are held", "release some")
-        detail = f"lease {lease.id} of {lease.holder} is {lease.priority.name.lower()}"
+        detail = f"lease {lease.id} is {lease.priority.name.lower()}"  # recorded: it names nobody
         gone = tuple(self._end(other, LeaseStatus.PREEMPTED, now, detail, lease.holder) for other in in_way.values())
         self._hold(lease)
         return (*gone, lease)
@@ -325,15 +325,15 @@ def reserved(lease: Lease, point: str, now: int) -> Reserved:
 
 
 def as_entry(lease: Lease, n: int) -> dict[str, JSON]:
-    """Step `n` as the ledger keeps it; the first one says all that was agreed."""
+    """Step `n` as the ledger keeps it; each says what it is about, the first all that was agreed."""
     step = lease.steps[n]
     entry: dict[str, JSON] = {
         "id": lease.id, "n": n, "holder": lease.holder, "key": lease.key, "status": str(step.status), "detail": step.detail,
-        "by": step.by,
+        "by": step.by, "targets": list(lease.targets),
     }  # fmt: skip
     if n == 0:
         entry |= {
-            "targets": list(lease.targets), "priority": lease.priority.name.lower(), "ttl_s": lease.ttl_s,
+            "priority": lease.priority.name.lower(), "ttl_s": lease.ttl_s,
             "revert": dict(lease.revert), "reason": lease.reason,
         }  # fmt: skip
     return entry

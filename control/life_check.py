@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from control import group, lease
+from control.entry_kinds import renamed
 from control.life_store import GROUPS, LEASES, LifeTable
 from ledger.entry import JSON, Entry
 
@@ -46,8 +47,15 @@ def read_lives(path: Path) -> dict[Place, Kept]:
     return found
 
 
-def check_lives(found: Mapping[Place, Kept], entries: Mapping[int, Entry]) -> list[dict[str, str]]:
-    """Problems: changed, forged and removed steps, and leases and groups that show another status."""
+def check_lives(
+    found: Mapping[Place, Kept], entries: Mapping[int, Entry], named: Callable[[str], str] = str
+) -> list[dict[str, str]]:
+    """Problems: changed, forged and removed steps, and leases and groups that show another status.
+
+    Args:
+        entries: with names of persons.
+        named: what the store says of a person, as the entries do.
+    """
     recorded = {
         (e.kind, str(e.body["id"]), int(str(e.body["n"]))): (i, e)
         for i, e in entries.items()
@@ -60,12 +68,22 @@ def check_lives(found: Mapping[Place, Kept], entries: Mapping[int, Entry]) -> li
         if held is None:
             if kept.index is not None:  # else as a crash leaves it: the server records it when it starts
                 problems.append(_problem(place, "is not in the ledger"))
-        elif dict(held[1].body) != dict(kept.entry):
+        elif dict(held[1].body) != _told(place[0], kept.entry, held[1], named):
             problems.append(_problem(place, "is not what the ledger recorded"))
         if not kept.fits:
             problems.append(_problem(place, "shows another status than its last step"))
     gone = [place for place, (index, _) in recorded.items() if place not in found and (index <= newest or not found)]
     return (problems + [_problem(place, "is gone from commands.sqlite") for place in gone])[:PROBLEMS_MAX]
+
+
+def _told(kind: str, body: Mapping[str, JSON], entry: Entry, named: Callable[[str], str]) -> dict[str, JSON]:
+    """Entries of version 1 say only with the first step what the lease or group is about."""
+    said = dict(renamed(kind, body, named))
+    if entry.version == 1:
+        said.pop("points", None)
+        if body["n"] != 0:
+            said.pop("targets", None)
+    return said
 
 
 def _problem(place: Place, what: str) -> dict[str, str]:

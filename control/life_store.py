@@ -125,6 +125,20 @@ class LifeTable(Generic[L]):
                 found.update({r.id: r for r in self._read("id = ?", (identity,))})
         return [(found[identity], n) for identity, n in rows]
 
+    def unsettled(self, person: str) -> tuple[int, int]:
+        """(records of theirs whose life goes on, steps by them or of their records that have no ledger entry)."""
+        table, marks = self._form.table, ",".join("?" for _ in self._form.ends)
+        ends = sorted(self._form.ends)
+        alive = self._db.execute(
+            f"SELECT count(*) FROM {table} WHERE author = ? AND status NOT IN ({marks})", (person, *ends)
+        ).fetchone()[0]
+        waiting = self._db.execute(
+            f"SELECT count(*) FROM {table}_steps s JOIN {table} r USING (id) "
+            "WHERE s.entry IS NULL AND ? IN (r.author, s.author)",
+            (person,),
+        ).fetchone()[0]
+        return int(alive), int(waiting)
+
     def everything(self) -> list[tuple[L, str, list[int | None]]]:
         """Every record that has steps, the status that its row says, and the ledger index of every step."""
         table = self._form.table

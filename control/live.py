@@ -44,6 +44,7 @@ class LiveTwin:
         self.states: dict[str, LinkState] = {d.id: LinkState.CONNECTING for d in plant.devices}
         self.on_link_change: Callable[[str], None] = lambda _: None
         self.on_audited: Callable[[NDArray[np.int32]], None] = lambda _: None
+        self.on_changed: Callable[[NDArray[np.int32]], None] = lambda _: None
         self._audited = plant.points.flagged("audit")
         self._clock = clock
         self._ids: Mapping[str, NDArray[np.int32]] = {d.id: plant.points.where("device", d.id) for d in plant.devices}
@@ -86,6 +87,8 @@ class LiveTwin:
         audited = changes.changed[self._audited[changes.changed]]
         if len(audited):
             self.on_audited(audited)
+        if len(changes.changed):
+            self.on_changed(changes.changed)
         self.counts["readings"] += len(batch)
         self.counts["changes"] += len(changes.changed)
         self.counts["late"] += changes.late
@@ -101,7 +104,7 @@ class LiveTwin:
         point = self.plant.point_of_name.get(letter.point)
         if point is not None and not self._outdated(letter, point.id):
             code = QUALITY_OF_REASON.get(letter.reason, quality.BAD)
-            self._requalify(np.array([point.id], np.int32), code)
+            self.requalify(np.array([point.id], np.int32), code)
 
     def _outdated(self, letter: DeadLetter, point_id: int) -> bool:
         """Whether the source has said something newer since: news that were held back say nothing of the value of now."""
@@ -109,7 +112,7 @@ class LiveTwin:
 
     def heard(self, device_id: str) -> None:
         ids = self._ids[device_id]
-        self._requalify(ids[self._swept[ids]], quality.GOOD)  # we were away, not the device
+        self.requalify(ids[self._swept[ids]], quality.GOOD)  # we were away, not the device
         self._swept[ids] = False
         alive = ids[quality.good_mask(self.table.columns.quality[ids])]
         self.table.touch(alive, self._clock())
@@ -122,7 +125,7 @@ class LiveTwin:
         self._say(device_id, "online", float(state is LinkState.ONLINE))
         if state in (LinkState.OFFLINE, LinkState.STOPPED):
             self._swept[self._ids[device_id]] = False
-            self._requalify(self._ids[device_id], quality.BAD_NO_COMMUNICATION)
+            self.requalify(self._ids[device_id], quality.BAD_NO_COMMUNICATION)
         if state is not before:
             body = {"device": device_id, "state": state.value, "detail": detail}
             self.feed.announce("link", self._clock(), body)
@@ -148,7 +151,7 @@ class LiveTwin:
         received = columns.received_time[self._bound]
         stale = (received < self._clock() - int(STALE_AFTER_S * 1e9)) & quality.good_mask(columns.quality[self._bound])
         ids = self._bound[stale]
-        self._requalify(ids, quality.UNCERTAIN_LAST_USABLE)
+        self.requalify(ids, quality.UNCERTAIN_LAST_USABLE)
         self._swept[ids] = True
         return len(ids)
 
@@ -162,7 +165,7 @@ class LiveTwin:
             return None
         return float(columns.value[point.id])
 
-    def _requalify(self, ids: NDArray[np.int32], code: int) -> None:
+    def requalify(self, ids: NDArray[np.int32], code: int) -> None:
         """Same value, same source time, other quality; points never read stay as they are."""
         columns = self.table.columns
         ids = ids[(columns.source_time[ids] != NEVER) & (columns.quality[ids] != np.uint32(code))]
@@ -173,6 +176,7 @@ class LiveTwin:
             changes = self.table.apply(batch)
             self.feed.advance(changes.advanced)
             self.history.record(replace(changes.record, received_time=self._clock()), noticed=True)
+            self.on_changed(changes.changed)
 
     def _say(self, device_id: str, name: str, value: float, text: str | None = None) -> None:
         point = self.plant.point_of_name.get(f"{device_id}.{name}")

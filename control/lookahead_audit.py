@@ -14,7 +14,7 @@ import msgspec
 from control.evidence import LOOKAHEAD, Evidence
 from control.lookahead_store import LookaheadStore, Step
 from control.outbox import AUDIT_BATCH
-from ledger.entry import JSON, Entry
+from ledger.entry import JSON, VERSIONS, Entry
 
 PROBLEMS_MAX = 100
 
@@ -32,8 +32,8 @@ class LookaheadLetters:
         return rows
 
     async def record(self, rows: Sequence[Step]) -> None:
-        futures = [self._evidence.record(LOOKAHEAD, _entry(step), step.time) for step in rows]
-        indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+        tickets = [self._evidence.record(LOOKAHEAD, _entry(step), step.time) for step in rows]
+        indexes = [await ticket for ticket in tickets]
         await self._on_disk(self._store.audited, [(i, s.n) for i, s in zip(indexes, rows, strict=True)])
 
     async def forget_recorded(self, rows: Sequence[Step]) -> None:
@@ -49,6 +49,16 @@ def _entry(step: Step) -> dict[str, JSON]:
 
 
 # --- the auditor's side --------------------------------------------------------------------------------------------------
+
+
+def _recorded(entry: Entry) -> tuple[JSON, JSON, JSON]:
+    """(n, SHA-256, who)."""
+    return entry.body["n"], entry.body["sha256"], entry.body.get("by", "")
+
+
+def _said(step: Step, version: int, named: Callable[[str], str]) -> tuple[JSON, JSON, JSON]:
+    by = named(str(msgspec.json.decode(step.body).get("by", "")))
+    return step.n, step.whole_sha256 if version == 1 else step.sha256, by
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +82,22 @@ def read_steps(path: Path) -> list[Row]:
         database.close()
 
 
-def check_steps(rows: Sequence[Row], entries: Mapping[int, Entry]) -> list[dict[str, str]]:
-    """Problems: predicted alarms and shelves that were changed, forged or removed."""
-    recorded = {(e.body["n"], e.body["sha256"]): i for i, e in entries.items() if e.kind == LOOKAHEAD}
+def check_steps(
+    rows: Sequence[Row], entries: Mapping[int, Entry], named: Callable[[str], str] = str
+) -> list[dict[str, str]]:
+    """Problems: predicted alarms and shelves that were changed, forged or removed.
+
+    Args:
+        entries: with names of persons.
+        named: what the store says of a person, as the entries do.
+    """
+    recorded = {_recorded(e): i for i, e in entries.items() if e.kind == LOOKAHEAD}
+    said_as = {r.step.n: {_said(r.step, v, named) for v in VERSIONS} for r in rows}
     newest = max((r.entry for r in rows if r.entry is not None), default=-1)
     # Without an entry is as a crash leaves it: the server records it when it starts.
-    changed = [r.step.n for r in rows if r.entry is not None and (r.step.n, r.step.sha256) not in recorded]
+    changed = [r.step.n for r in rows if r.entry is not None and not said_as[r.step.n] & recorded.keys()]
     held = {r.step.n for r in rows}
-    gone = [n for (n, _), index in recorded.items() if index <= newest and n not in held]
+    gone = [n for (n, _, _), index in recorded.items() if index <= newest and n not in held]
     said = [(f"look-ahead step {n}", "it is not what the ledger recorded") for n in changed]
     said += [(f"look-ahead step {n}", "it is gone from lookahead.sqlite") for n in gone]
     if recorded and not rows:

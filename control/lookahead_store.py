@@ -16,6 +16,7 @@ from control.lookahead import Forecast, join, split
 from control.lookahead_alarms import Alarm, Shelf, Status
 from control.lookahead_score import Score
 from control.prediction_store import sha256
+from twin.errors import Conflict
 
 SCORES_KEPT = 10_000  # newest forecasts with their scores, 2 kB each: a fortnight and more at 576 a day
 ALARMS_KEPT = 10_000  # newest predicted alarms, half a kB each; their ends stay in the ledger
@@ -43,6 +44,13 @@ class Step:
 
     @property
     def sha256(self) -> str:
+        """Of the body but for who did it: a hash of a name would tell the name."""
+        body = msgspec.json.decode(self.body)
+        return sha256(msgspec.json.encode({k: v for k, v in body.items() if k != "by"}, order="sorted").decode())
+
+    @property
+    def whole_sha256(self) -> str:
+        """As entries of version 1 have it."""
         return sha256(self.body)
 
 
@@ -123,6 +131,28 @@ class LookaheadStore:
     def shelves(self) -> list[Shelf]:
         rows = self._db.execute("SELECT body FROM shelves ORDER BY body_limit")
         return [msgspec.json.decode(row[0], type=Shelf) for row in rows]
+
+    def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: something that the person did is not yet in the ledger.
+        """
+        rows = self._db.execute("SELECT body FROM steps WHERE entry IS NULL").fetchall()
+        if any(msgspec.json.decode(body).get("by") == person for (body,) in rows):
+            raise Conflict(f"steps of {person!r} in the look-ahead are not in the ledger yet", "try again in a second")
+
+    def rename(self, person: str, name: str) -> None:
+        """In steps and shelves, durably; the file keeps no trace of what stood there."""
+        self._db.execute("PRAGMA secure_delete = ON")
+        changed: list[tuple[str, Sequence[object]]] = []
+        for table, key in (("steps", "n"), ("shelves", "body_limit")):
+            for row, text in self._db.execute(f"SELECT {key}, body FROM {table}").fetchall():
+                body = msgspec.json.decode(text)
+                if body.get("by") == person:
+                    text = msgspec.json.encode({**body, "by": name}, order="sorted").decode()
+                    changed.append((f"UPDATE {table} SET body = ? WHERE {key} = ?", (text, row)))
+        self._both(*changed)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- what the ledger has to hear ---------------------------------------------------------------------------------
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from control.alarms import Alarms
 from control.evidence import Evidence
+from control.inference import Inference
 from control.live import LiveTwin
 from control.lookout import Lookout
+from control.reach import LEVELS
 from protocols.served import Figures
+from twin.alarm import PRIORITIES
 
 TICK_S = 0.05
 STALL_S = 0.01
@@ -51,8 +56,25 @@ class _Twinloop(Collector):
             online.add_metric([device], float(state == "online"))
         yield online
         reach = self._evidence.reach()
-        for level in ("recorded", "checkpointed", "anchored"):
+        for level in LEVELS:
             yield GaugeMetricFamily(f"twinloop_entries_{level}", f"ledger entries {level}", getattr(reach, level))
+        yield GaugeMetricFamily(
+            "twinloop_anchor_wait_seconds", "age of the oldest ledger entry that is not anchored", reach.waits_s
+        )
+        yield GaugeMetricFamily("twinloop_anchor_alarm", "1 while that is too long", float(bool(reach.alarm)))
+        failing = GaugeMetricFamily(
+            "twinloop_witness_failing_seconds",
+            "how long a witness has cosigned nothing, 0 when it does",
+            labels=["witness"],
+        )
+        for witness in reach.witnesses:
+            failing.add_metric([witness.name], witness.failing_s)
+        yield failing
+        yield GaugeMetricFamily(
+            "twinloop_witness_alarm",
+            "1 while a witness is away for too long, or knows another past",
+            float(bool(reach.witness_alarm)),
+        )
         lost = self._live.history.overflow
         yield CounterMetricFamily(
             "twinloop_history_overflow", "readings and dead letters history had no room for", lost
@@ -76,6 +98,28 @@ class _Lookahead(Collector):
         yield turns
         standing = [a for a in self._lookout.standing if a.limit not in {s.limit for s in self._lookout.shelves}]
         yield GaugeMetricFamily("twinloop_predicted_alarms", "predicted alarms that stand", len(standing))
+
+
+class _Alarms(Collector):
+    def __init__(self, alarms: Alarms) -> None:
+        self._alarms = alarms
+
+    def collect(self) -> Iterator[Metric]:
+        alarms = self._alarms
+        active = GaugeMetricFamily("twinloop_alarms_active", "active alarms that people are told", labels=["priority"])
+        told = [(row, s) for row, s in alarms.book.retained.items() if s.told]
+        counts = Counter(alarms.plan.definitions[row].priority for row, s in told if s.active)
+        for priority in PRIORITIES:
+            active.add_metric([priority.value], counts[priority])
+        yield active
+        unacked = sum(not s.acked for _, s in told)
+        yield GaugeMetricFamily("twinloop_alarms_unacknowledged", "alarms that nobody acknowledged yet", unacked)
+        silent = len(alarms.book.retained) - len(told)
+        yield GaugeMetricFamily("twinloop_alarms_silent", "alarms shelved, suppressed or out of service", silent)
+        yield GaugeMetricFamily("twinloop_alarm_rate_10m", "alarms that rang in ten minutes", alarms.rate_10min)
+        yield GaugeMetricFamily("twinloop_alarm_flood", "1 while there are too many for people", float(alarms.flooded))
+        yield GaugeMetricFamily("twinloop_alarm_steps_waiting", "steps that are not on disk yet", alarms.waiting)
+        yield CounterMetricFamily("twinloop_alarm_steps_lost", "steps that no disk took in time", alarms.lost)
 
 
 class _Serving(Collector):
@@ -102,12 +146,38 @@ class _Serving(Collector):
         yield from counts.values()
 
 
+class _Learned(Collector):
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    def collect(self) -> Iterator[Metric]:
+        label = ["row"]
+        known = GaugeMetricFamily("twinloop_learned_known", "twins with an answer of a [[learned]]", labels=label)
+        took = GaugeMetricFamily("twinloop_learned_seconds", "that the newest sample took", labels=label)
+        drifted = GaugeMetricFamily("twinloop_learned_drifted", "what is not as in training: how many", labels=label)
+        skipped = CounterMetricFamily("twinloop_learned_skipped", "samples left out: one before was late", labels=label)
+        for row, now in self._inference.standings():
+            known.add_metric([row.id], now.known)
+            took.add_metric([row.id], now.took_ms / 1e3)
+            drifted.add_metric([row.id], len(now.drifted))
+            skipped.add_metric([row.id], now.skipped)
+        yield from (known, took, drifted, skipped)
+
+
 def registry(
-    live: LiveTwin, evidence: Evidence, watch: LoopWatch, lookout: Lookout, serving: Mapping[str, Figures]
+    live: LiveTwin,
+    evidence: Evidence,
+    watch: LoopWatch,
+    lookout: Lookout,
+    serving: Mapping[str, Figures],
+    inference: Inference,
+    alarms: Alarms,
 ) -> CollectorRegistry:
     """`serving`: what each `[[serve]]` counts, by id."""
     made = CollectorRegistry()
     made.register(_Twinloop(live, evidence, watch))
     made.register(_Lookahead(lookout))
+    made.register(_Alarms(alarms))
     made.register(_Serving(serving))
+    made.register(_Learned(inference))
     return made

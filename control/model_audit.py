@@ -90,8 +90,8 @@ class Promotions:
         waiting = await asyncio.to_thread(self._waiting)
         for first in range(0, len(waiting), AT_ONCE):
             part = waiting[first : first + AT_ONCE]
-            futures = [self._evidence.record(MODEL, entry(p), p.time_ns) for p in part]
-            indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+            tickets = [self._evidence.record(MODEL, entry(p), p.time_ns) for p in part]
+            indexes = [await ticket for ticket in tickets]
             await asyncio.to_thread(_mark, self._registry.folder, part[-1].n + 1, indexes[-1])
         self._size, self._failure = size, ""
 

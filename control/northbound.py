@@ -26,11 +26,12 @@ from control.live import LiveTwin
 from control.permissions import permit
 from control.request import Request
 from control.runtime import CommandRuntime
+from control.sign_in import Refusals
 from protocols.faces import FACES
 from protocols.link import Clock
 from protocols.served import Asked, CommandState, Face, Figures, Guest, Shown, States
 from twin.columns import NEVER
-from twin.errors import BadRequest, Denied, LimitExceeded, Unavailable
+from twin.errors import BadRequest, Denied, LimitExceeded, Throttled, Unavailable
 from twin.past import Past, Span
 from twin.plant import Plant, Serving
 from twin.plantfile import SERVING_PROPERTIES
@@ -71,6 +72,7 @@ class View:
     def __init__(self, sources: Sources, serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
         self.figures = Figures()
         self._sources, self._serving, self._loop = sources, serving.id, loop
+        self._refusals = Refusals(sources.accounts, sources.evidence, sources.clock)
         self._plant = sources.live.plant
         self._shown = Shown(serving.settings.get("points", ("*",)))
         # The place of hand-over: filled on the server's loop when empty, emptied on the face's.
@@ -132,8 +134,10 @@ class View:
     async def sign_in(self, name: str, password: str, peer: str) -> Role:
         try:
             role = await asyncio.to_thread(self._sources.accounts.sign_in, name, password, peer)
-        except Denied:
+        except Denied as error:
             self.figures.refused += 1
+            if not isinstance(error, Throttled):
+                self._refusals.note(name, self._serving, peer)
             raise
         self._sources.evidence.record("login", {"user": name, "by": self._serving, "peer": peer})
         return role

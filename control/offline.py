@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,35 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from control.alarm_audit import Row as AlarmRow
+from control.alarm_audit import check_alarm_steps, read_alarm_steps
 from control.api.wire import as_json
-from control.client import SERVER_FILE, Client
+from control.audit_index import NO_PERSONS, PERSONS, VIEW, AuditIndex, attach, names_audit
+from control.client import running
 from control.command_check import Found, check_commands, read_commands
 from control.history_check import check_history
 from control.life_check import Kept, Place, check_lives, read_lives
 from control.lookahead_audit import Row as Step
 from control.lookahead_audit import check_steps, read_steps
 from control.model_audit import check_promotions
-from control.places import COMMANDS_FILE, HISTORY_FILE, LOOKAHEAD_FILE, MODELS, PREDICTIONS_FILE
+from control.persons import Persons
+from control.places import (
+    ALARMS_FILE,
+    COMMANDS_FILE,
+    HISTORY_FILE,
+    INDEX,
+    LEDGER,
+    LOOKAHEAD_FILE,
+    MODELS,
+    PREDICTIONS_FILE,
+    only_one,
+)
 from control.prediction_check import Row, check_predictions, read_predictions
+from control.proving import parse, prove_offline
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
+from ledger.log import Log
+from ledger.personal import Salts
 from ledger.reader import read_payloads
 from ledger.verify import verify as verify_ledger
 from ml.registry import Promotion, Registry
@@ -37,6 +56,8 @@ from twin.statement import Call
 from twin.store import Store
 from twin.when import parse_when_ns
 
+INDEX_WAIT_S = 600.0  # an index of millions of entries that is made anew
+
 
 def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
     """The running server's answer; without one, what the history file tells: history, dead letters, last values.
@@ -47,16 +68,38 @@ def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch:
     found: dict[str, Any]
     client = running(data)
     if client is not None:
-        found = client.post("/query", {"sql": sql, "limit": limit, "at": at, "known": known, "branch": branch})
-        return found
+        return client.query(sql, limit, at, known, branch)
     if branch:
         raise Unavailable(f"branch {branch!r} lived in a server, and none runs on {data}", "start it again")
-    with open_history(data) as store:
+    with contextlib.ExitStack() as closing:
+        persons = closing.enter_context(indexed(data)) if names_audit(sql) else None
+        store = closing.enter_context(open_history(data))
         recorded = _Recorded(store, time.time_ns())
-        answer = Queries(store).run({"point_rows": recorded.points_at(at, known)}, sql, limit, recorded.resolve)
+        rows, queries = {"point_rows": recorded.points_at(at, known)}, Queries(store)
+        if persons is not None:
+            attach(store.cursor(), data / INDEX)
+            rows[PERSONS], queries = persons, Queries(store, views=VIEW, empty={PERSONS: NO_PERSONS})
+        answer = queries.run(rows, sql, limit, recorded.resolve)
     # The same words as from the server.
     found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
     return found
+
+
+@contextlib.contextmanager
+def indexed(data: Path) -> Iterator[pa.Table]:
+    """The index of the ledger holds every entry while this lasts; the persons behind its numbers.
+
+    Raises:
+        Unavailable: another process has the folder. LedgerError: the log is damaged.
+    """
+    with only_one(data), Log.open(data / LEDGER) as ledger, contextlib.closing(Salts(data / LEDGER)) as salts:
+        with contextlib.closing(duckdb.connect()) as duck:
+            index = AuditIndex(duck.cursor, data / INDEX, ledger, salts)
+            try:
+                index.ready(INDEX_WAIT_S)
+            finally:
+                index.close()
+        yield index.persons()
 
 
 class _Recorded:
@@ -91,7 +134,17 @@ def _twin_and_property(name: str) -> tuple[str, str]:
     return twin, prop
 
 
-def verify(data: Path) -> dict[str, Any]:
+def proof(data: Path, said: Mapping[str, str]) -> dict[str, Any]:
+    """The bundle that the words ask for: the running server's, else from the files."""
+    client = running(data)
+    if client is not None:
+        with client:
+            found: dict[str, Any] = client.get("/audit/proof", **said)
+            return found
+    return prove_offline(data, parse(said, time.time_ns()))
+
+
+def verify(data: Path, rpc: str | None = None, witnesses: Sequence[str] = ()) -> dict[str, Any]:
     """The ledger's own check, and of all that has entries in it: history, commands, predictions, models; one summary."""
     directory = data / "ledger"
     problems: list[dict[str, Any]] = []
@@ -114,20 +167,29 @@ def verify(data: Path) -> dict[str, Any]:
             steps = read_steps(data / LOOKAHEAD_FILE)
         except sqlite3.Error as error:
             problems.append(_damaged(LOOKAHEAD_FILE, error))
+    alarms: list[AlarmRow] = []
+    if (data / ALARMS_FILE).is_file():
+        try:
+            alarms = read_alarm_steps(data / ALARMS_FILE)
+        except sqlite3.Error as error:
+            problems.append(_damaged(ALARMS_FILE, error))
     promotions: tuple[Promotion, ...] = ()
     try:
         promotions = Registry(data / MODELS).record()
     except BadRequest as error:
         problems.append(_damaged(MODELS, error))
-    report = verify_ledger(directory)
+    report = verify_ledger(directory, witnesses=witnesses, rpc=rpc)
     problems += [dataclasses.asdict(p) for p in report.problems]
     history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
     try:
-        entries = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
-        problems += check_commands(commands, entries)
-        problems += check_lives(lives, entries)
+        recorded = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
+        with contextlib.closing(Persons(directory, recorded)) as persons:
+            entries = persons.entries(recorded)
+            problems += check_commands(commands, entries, persons.named)
+            problems += check_lives(lives, entries, persons.named)
+            problems += check_steps(steps, entries, persons.named)
+            problems += check_alarm_steps(alarms, entries, persons.named)
         problems += check_predictions(predictions, entries)
-        problems += check_steps(steps, entries)
         problems += check_promotions(promotions, entries)
         history = _check_history(data, list(entries.values()))
     except LedgerError as error:
@@ -137,6 +199,7 @@ def verify(data: Path) -> dict[str, Any]:
     problems += history["problems"]
     return {
         "entries": report.entries, "root": report.root, "checkpointed": report.checkpoint_size,
+        "witnessed": report.witnessed_size, "anchored": report.anchored_size, "receipts_claim": report.receipts_size,
         "anchors_checked": report.anchors_checked, "chain": report.chain, "history": history,
         "problems": problems, "ok": not problems,
     }  # fmt: skip
@@ -159,21 +222,8 @@ def _damaged(file: str, error: Exception) -> dict[str, str]:
     }
 
 
-def running(data: Path) -> Client | None:
-    """The server of this folder, if it answers; the file alone may be left over from a crash."""
-    if not (data / SERVER_FILE).is_file():
-        return None
-    client = Client(data)
-    try:
-        client.get("/commands", limit=1)
-    except Unavailable:
-        client.close()
-        return None
-    return client
-
-
 def open_history(data: Path) -> Store:
     path = data / HISTORY_FILE
     if not path.is_file():
         raise Unavailable(f"no server runs on {data} and it holds no {HISTORY_FILE}", "start one with `twinloop up`")
-    return Store(path, read_only=True)
+    return Store(path, read_only=True, beside=data / INDEX)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import scenarios
 from twin.errors import BadRequest, NotFound, Unavailable
-from twin.plantfile import PLANT_FILE
+from twin.sheet import PLANT_FILE
 
 SHIPPED = Path(scenarios.__file__).parent
 DATA_ROOT = Path("var")
@@ -18,7 +18,9 @@ HISTORY_FILE = "history.duckdb"
 COMMANDS_FILE = "commands.sqlite"
 PREDICTIONS_FILE = "predictions.sqlite"
 LOOKAHEAD_FILE = "lookahead.sqlite"
+ALARMS_FILE = "alarms.sqlite"
 LEDGER = "ledger"
+INDEX = "index"
 MODELS = "models"
 PKI = "pki"
 LOCK_FILE = "lock"

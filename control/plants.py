@@ -11,12 +11,16 @@ from protocols.faces import FACES
 from sim.model import model_mistakes
 from sim.plant_model import read_plant_model
 from sim.scenario import parse_limit
+from twin.alarm import Priority
+from twin.alarm_statistics import priority_check
 from twin.errors import BadPlant, Mistake, Notice
 from twin.places import TomlLines
 from twin.plant import Plant, nearest
 from twin.plantfile import PLANT_FILE, load_plant
 
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
+PRIORITIES_FROM = 20  # alarms: of fewer, parts say little
+PRIORITIES_TIMES = 2.0  # what is advised is `about`
 FACE_RULES = {name: entry.rules for name, entry in FACES.items()}
 
 
@@ -40,7 +44,7 @@ def read_plant(folder: Path, endpoints: Mapping[str, str], serve: Mapping[str, s
                 found.append(Mistake(PLANT_FILE, line, f"{name} cannot be {value:g}: {wrong}", "choose another value"))
     if found:
         raise BadPlant(found)
-    return replace(plant, notices=(*plant.notices, *_interpreted(plant, lines)))
+    return replace(plant, notices=(*plant.notices, *_interpreted(plant, lines), *_priorities(plant, lines)))
 
 
 def _interpreted(plant: Plant, lines: TomlLines) -> Iterator[Notice]:
@@ -56,6 +60,17 @@ def _interpreted(plant: Plant, lines: TomlLines) -> Iterator[Notice]:
         yield Notice(
             PLANT_FILE, lines.of("model"), reason, "the kernel is not used: what-ifs run on SimPy, much slower"
         )
+
+
+def _priorities(plant: Plant, lines: TomlLines) -> Iterator[Notice]:
+    """That far more alarms are urgent than anybody can take for urgent."""
+    if len(plant.alarms.definitions) < PRIORITIES_FROM:
+        return
+    for priority, (count, part, wanted) in priority_check(d.priority for d in plant.alarms.definitions).items():
+        if priority is not Priority.LOW and part > PRIORITIES_TIMES * wanted:
+            what = f"{part:.0%} of the alarms ({count}) are of priority {priority}"
+            meaning = f"EEMUA 191 and ISA-18.2 advise about {wanted:.0%}: what is always urgent soon is not"
+            yield Notice(PLANT_FILE, lines.of("alarm", 0, "priority"), what, meaning)
 
 
 def _unseen_limits(plant: Plant, limits: Iterable[str], lines: TomlLines) -> list[Mistake]:

@@ -15,7 +15,7 @@ from sim.result import Outcome, Result
 from sim.scenario import Intervention, Limit, Scenario
 from sim.statistics import Difference
 from twin.errors import LimitExceeded, Refused, TwinloopError
-from twin.interlock import Judgement
+from twin.interlock import Judgement, Ruling
 from twin.policy import Policy, Preflight
 
 SAMPLES = 48  # sample times over the horizon: as many as a fan chart shows
@@ -242,17 +242,21 @@ def verdict(prediction: Prediction, policy: Policy) -> Judgement:
     if not against:
         largest = sorted(prediction.risks, key=lambda r: -r.probability)[:1]
         said = "; ".join(_said(r, ahead) for r in largest) or f"predicted {ahead} ahead, no limits given"
-        return Judgement(True, f"pre-flight: {said}{_noted(prediction)}")
+        return _judged(True, f"pre-flight: {said}{_noted(prediction)}")
     said = f"{'; '.join(_said(r, ahead) for r in against)}; {policy.risk_max:g} is the most{_noted(prediction)}"
     if policy.preflight is Preflight.REFUSE:
-        return Judgement(False, f"pre-flight refuses: {said}")
-    return Judgement(True, f"pre-flight warns: {said}")
+        return _judged(False, f"pre-flight refuses: {said}")
+    return _judged(True, f"pre-flight warns: {said}")
 
 
 def unpredicted(error: TwinloopError, policy: Policy) -> Judgement:
     """What becomes of a command that could not be predicted: nothing is refused for the want of a warning."""
     detail = f"pre-flight could not predict: {error.message}"
-    return Judgement(policy.preflight is not Preflight.REFUSE, detail)
+    return _judged(policy.preflight is not Preflight.REFUSE, detail)
+
+
+def _judged(allowed: bool, detail: str) -> Judgement:
+    return Judgement(allowed, detail, verdicts=(Ruling("preflight", allowed, detail),))
 
 
 def _said(risk: Risk, ahead: str) -> str:

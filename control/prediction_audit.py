@@ -29,15 +29,15 @@ class PredictionLetters:
     async def record(self, rows: Sequence[Unaudited]) -> None:
         made = [r for r in rows if r.needs_prediction]
         scored = [r for r in rows if r.needs_score]
-        futures = [
+        tickets = [
             self._evidence.record(PREDICTION, _entry(r.prediction, r.body_sha256), r.prediction.made_at) for r in made
         ]
-        futures += [
+        tickets += [
             self._evidence.record(PREDICTION_SCORE, _score_entry(r.score, r.score_sha256), r.score.scored_at)
             for r in scored
             if r.score is not None
         ]
-        indexes = await asyncio.gather(*(asyncio.wrap_future(f) for f in futures))
+        indexes = [await ticket for ticket in tickets]
         await self._on_disk(
             self._store.audited,
             [(i, r.command) for i, r in zip(indexes[: len(made)], made, strict=True)],

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from control.alarm_store import Wanted
+from control.alarm_table import HISTORY_MAX, NAMED, alarm_table, states, step_table
+from control.alarms import Alarms
+from control.audit_index import NO_PERSONS, PERSONS, VIEW, AuditIndex, names_audit
 from control.branches import Branches
 from control.command import Command
 from control.live import LiveTwin
@@ -40,9 +44,19 @@ class Question:
 class Questions:
     """Answers questions with all that the caller did before in them."""
 
-    def __init__(self, live: LiveTwin, store: Store, commands: CommandRuntime, branches: Branches) -> None:
+    def __init__(
+        self,
+        live: LiveTwin,
+        store: Store,
+        commands: CommandRuntime,
+        branches: Branches,
+        alarms: Alarms | None = None,
+        index: AuditIndex | None = None,
+    ) -> None:
+        """`index`: of the ledger, attached to the store; without it there is no table `audit`."""
         self._live, self._commands, self._branches = live, commands, branches
-        self._queries = Queries(store)
+        self._alarms, self._index = alarms, index
+        self._queries = Queries(store) if index is None else Queries(store, views=VIEW, empty={PERSONS: NO_PERSONS})
         self._mirror = Mirror()
         self._closed = False
         self._threads = ThreadPoolExecutor(QUERIES_MAX, "query")
@@ -57,13 +71,22 @@ class Questions:
         if question.branch and (question.at or question.known):
             raise BadRequest("branch and at together", "a branch is a moment of its own: give one of them")
         newest = await self._commands.newest(COMMANDS_MAX)
+        asked = self._alarms if NAMED in question.sql.casefold() else None
+        steps = await asked.history(Wanted(limit=HISTORY_MAX)) if asked is not None else []
         await asyncio.wrap_future(self._live.history.flush())
         # From here to the thread nothing is awaited: columns, desired values and plant are of one moment.
         moment = self._mirror.take(self._live.table, self._live.feed, self._commands.desired)
         if self._closed:
             self._mirror.give_back(moment)
             raise Unavailable("the server is stopping", "ask again when it is back")
-        answer = self._threads.submit(self._answer, question, moment, self._live.plant, newest)
+        found = None if asked is None else states(asked.book)
+
+        def more() -> dict[str, pa.Table]:
+            if asked is None or found is None:
+                return {}
+            return {"alarms": alarm_table(asked.plan, found), "alarm_history": step_table(steps)}
+
+        answer = self._threads.submit(self._answer, question, moment, self._live.plant, newest, more)
         answer.add_done_callback(lambda _: self._mirror.give_back(moment))  # even when the caller has gone
         return await asyncio.wrap_future(answer)
 
@@ -73,14 +96,20 @@ class Questions:
         self._queries.close()
         self._threads.shutdown(cancel_futures=True)
 
-    def _answer(self, question: Question, now: Moment, plant: Plant, newest: Sequence[Command]) -> Answer:
+    def _answer(
+        self, question: Question, now: Moment, plant: Plant, newest: Sequence[Command],
+        more: Callable[[], dict[str, pa.Table]],
+    ) -> Answer:  # fmt: skip
         tables = self._tables(plant)
         moment = now
         if question.branch:
             moment = self._branches.moment(question.branch, "")
         elif question.at or question.known:
             moment = self._branches.past_now(question.at, question.known)
-        rows = {**tables.tables, "point_rows": moment.table(plant.points), "commands": command_table(newest)}
+        rows = {**tables.tables, "point_rows": moment.table(plant.points), "commands": command_table(newest), **more()}
+        if self._index is not None and names_audit(question.sql):
+            self._index.ready()
+            rows[PERSONS] = self._index.persons()
         return self._queries.run(rows, question.sql, question.limit, self._resolver(plant, tables))
 
     def _resolver(self, plant: Plant, tables: PlantTables) -> Callable[[Call], pa.Table]:

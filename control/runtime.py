@@ -26,6 +26,7 @@ from control.ground import LiveGround
 from control.grouping import Grouping
 from control.leasing import Leasing
 from control.live import LiveTwin
+from control.logs import correlation
 from control.orders import Orders
 from control.prediction import Prediction, unpredicted, verdict
 from control.preflight import Preflight
@@ -77,7 +78,7 @@ class CommandRuntime:
         self._clock, self._new_id, self._preflight = clock, new_id, preflight
         self._ground = LiveGround(live)
         self._open_desk()
-        self._audit = Auditor(evidence, store)
+        self._audit = Auditor(evidence, store, self._device_of)
         self._before: dict[tuple[str, str], Command] = {}  # of the keys in the batch at hand
         self._inbox: deque[_Event] = deque()
         self._urgent: deque[_Event] = deque()
@@ -150,7 +151,7 @@ class CommandRuntime:
         made = await self._preflight.predict(command, policy, kept=False)
         found = verdict(made, policy)
         if judgement.allowed:
-            judgement = Judgement(found.allowed, found.detail, judgement.seen)
+            judgement = Judgement(found.allowed, found.detail, judgement.seen, found.verdicts)
         return command, judgement, made
 
     async def operate(self, identity: str, by: str) -> Command:
@@ -352,6 +353,7 @@ class CommandRuntime:
         announce = self._live.feed.announce
         for command in orders.kept.values():
             announce("command", command.transitions[-1].time, as_body(command))
+            _say(command)
         for held in orders.leases.values():
             announce("lease", held.steps[-1].time, lease.as_body(held))
         for team in orders.groups.values():
@@ -367,12 +369,14 @@ class CommandRuntime:
         self._tasks.create_task(work)
 
     async def _write(self, command: Command) -> None:
+        correlation.set(command.id)
         point = self._ground.point(command.point)
         verdict = await self._links[point.device].write(point, command.value, WRITE_TIMEOUT_S)
         self._tell(lambda now: self._desk.answered(command.id, verdict, now))
 
     async def _predict(self, command: Command) -> None:
         """Its pre-flight. What a stop cut off is asked for again, from the plant's state then."""
+        correlation.set(command.id)
         policy = self._ground.policy(self.plant.point(command.point))
         if self._preflight is None:
             judgement = unpredicted(_no_simulation(), policy)
@@ -473,8 +477,21 @@ class CommandRuntime:
         elif self.desired.get(point.id) == command.value and command.status in UNDESIRED:
             del self.desired[point.id]
 
+    def _device_of(self, point: str) -> str:
+        known = self.plant.point_of_name.get(point)
+        return known.device if known is not None else ""
+
     async def on_disk(self, work: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *values)
+
+
+def _say(command: Command) -> None:
+    """In the log: its end for everybody, each step for who looks closely."""
+    level = logging.INFO if command.final else logging.DEBUG
+    if log.isEnabledFor(level):
+        last = command.transitions[-1]
+        said = f"{command.point} = {command.value:g} by {command.author}: {last.status} {last.detail}"
+        log.log(level, "%s", said.rstrip(), extra={"correlation": command.id})
 
 
 def _no_simulation() -> Unavailable:

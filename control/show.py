@@ -146,8 +146,13 @@ def commands(records: Iterable[Mapping[str, Any]]) -> None:
 
 def audit(entries: Iterable[Mapping[str, Any]]) -> None:
     """One line an entry; the body's short form."""
-    rows = [(e["index"], moment(e["time"]), e["kind"], e["evidence"], _gist(e["body"])) for e in entries]
+    rows = [(e["index"], moment(e["time"]), e["kind"], _reached(e["levels"]), _gist(e["body"])) for e in entries]
     table(("entry", "time", "kind", "evidence", "body"), rows, "no entries yet")
+
+
+def _reached(levels: Sequence[str]) -> str:
+    """Every level by its name; `recorded` alone where that is all."""
+    return ", ".join(levels[1:]) or "recorded only"
 
 
 def _gist(body: Mapping[str, Any]) -> str:

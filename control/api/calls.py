@@ -11,6 +11,7 @@ from control.api import wire
 from control.api.command_verbs import Verb, typed
 from control.api.part import Parts
 from control.api.problem import error_body
+from control.api.scope import permit_scope
 from control.api.verbs import VERB_OF_NAME
 from control.errors import INTERNAL, codes
 from control.identity import Caller
@@ -72,6 +73,7 @@ class Calls:
                 raise BadRequest("the body of a call is no map", "send its fields by name")
             caller = self._parts.identity.now(self._caller)  # the role may have been taken away since the ticket
             permit(caller, verb.act)
+            await permit_scope(self._parts, caller, verb.name, asked.body)
             return wire.Answer(asked.ref, await verb.handler(self._parts, caller, typed(verb, asked.body)))
         except Exception as error:  # the edge, as in http.py: every type has its code, and the client goes on
             if codes(error) is INTERNAL:

@@ -1,11 +1,13 @@
-"""The Starlette application: routes, sign-in, headers, errors, static console; must not know any route's meaning."""
+"""The Starlette application: routes, sign-in, errors, static console; must not know any route's meaning."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,35 +18,27 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from control.api import wire
+from control.api.guard import Guard, Site, check_rate
 from control.api.openapi import document
 from control.api.part import Parts
 from control.api.problem import error_body
 from control.api.route import API, BODY_MAX, Call, Reply, Route
 from control.api.routes import ROUTES, parse_body
-from control.api.session_routes import COOKIE, cookie
+from control.api.scope import permit_scope
+from control.api.session_routes import OIDC_PATH, cookie, cookie_name, flow_cookie, flow_cookie_name
 from control.api.ws import Console
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit
-from twin.errors import BadRequest, Forbidden, LimitExceeded, NotFound
-from twin.role import Role
+from control.rates import Buckets
+from control.sessions import Origin
+from twin.errors import BadRequest, NotFound, TooLarge, TwinloopError
+from twin.role import Act, Role
 
 STATIC = Path(__file__).parent / "static"
-HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        b"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        b"require-trusted-types-for 'script'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
-)
 NOBODY = Caller("", Role.VIEWER)
 """Who calls where nobody needs to be signed in."""
 NOT_BUILT = "The console is not built. Run `make setup`, or `python control/console/build.py`.\n"
@@ -53,10 +47,12 @@ BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_M
 log = logging.getLogger("twinloop.http")
 
 
-def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]) -> ASGIApp:
-    """The whole server. `hosts` are the Host headers it answers to (a foreign name means DNS rebinding)."""
+def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIApp:
+    """The whole server."""
+    callers = Buckets(site.caller)
     routes: list[BaseRoute] = [
-        StarletteRoute(r.path, _endpoint(parts, r), methods=[r.method]) for r in sorted(ROUTES, key=lambda r: r.path)
+        StarletteRoute(r.path, _endpoint(parts, r, site, callers), methods=[r.method])
+        for r in sorted(ROUTES, key=lambda r: r.path)
     ]
     api_document = msgspec.json.encode(document(parts.version))
 
@@ -64,9 +60,34 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
         return Response(api_document, media_type="application/json")
 
     async def login(request: Request) -> Response:
-        caller, session = parts.identity.log_in(request.query_params.get("token", ""))
-        parts.evidence.record("login", {"user": caller.name, "role": caller.role.value, "by": "login link"})
-        return RedirectResponse("/", 303, {"set-cookie": cookie(session)})
+        try:
+            origin = Origin("login link", _peer(request), request.headers.get("user-agent", ""))
+            _, session = parts.sign_in.by_link(request.query_params.get("token", ""), origin)
+        except TwinloopError as error:
+            return await _answer_error(request, error)
+        return RedirectResponse("/", 303, {"set-cookie": cookie(session, site.secure)})
+
+    async def oidc(request: Request) -> Response:
+        try:
+            if parts.oidc is None:
+                raise NotFound("there is no provider to sign in by", "docs/security.md says how to name one")
+            to, browser = await parts.oidc.begin(_peer(request))
+        except TwinloopError as error:
+            return _back(error)
+        return RedirectResponse(to, 303, {"set-cookie": flow_cookie(browser, site.secure)})
+
+    async def oidc_done(request: Request) -> Response:
+        browser = request.cookies.get(flow_cookie_name(site.secure), "")
+        origin = Origin("", _peer(request), request.headers.get("user-agent", ""))
+        try:
+            if parts.oidc is None:
+                raise NotFound("there is no provider to sign in by", "docs/security.md says how to name one")
+            _, session = await parts.oidc.end(dict(request.query_params), browser, origin)
+        except TwinloopError as error:
+            return _back(error)
+        answer = RedirectResponse("/", 303, {"set-cookie": cookie(session, site.secure)})
+        answer.headers.append("set-cookie", flow_cookie("", site.secure))
+        return answer
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -75,13 +96,19 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
         failure = parts.evidence.reach().failure or parts.live.history.failure
         return PlainTextResponse(f"{failure or 'ready'}\n", 503 if failure else 200)
 
-    async def metrics(_: Request) -> Response:
+    async def metrics(request: Request) -> Response:
+        try:
+            _check_metrics(parts, request, site)
+        except TwinloopError as error:
+            return await _answer_error(request, error)
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
-    console = Console(parts, hosts)
+    console = Console(parts, site)
     routes += [
         StarletteRoute("/openapi.json", openapi),
         StarletteRoute("/login", login),
+        StarletteRoute(OIDC_PATH, oidc),
+        StarletteRoute(f"{OIDC_PATH}/done", oidc_done),
         StarletteRoute("/healthz", healthz),
         StarletteRoute("/readyz", readyz),
         StarletteRoute("/metrics", metrics),
@@ -92,39 +119,70 @@ def application(parts: Parts, registry: CollectorRegistry, hosts: frozenset[str]
     else:
         routes.append(StarletteRoute("/", _not_built))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route, Exception: _answer_error})
-    return _Guard(app, hosts)
+    return Guard(app, site, parts.clock, parts.new_id, _answer_error, BODIES, BODY_MAX)
 
 
 async def _not_built(_: Request) -> Response:
     return PlainTextResponse(NOT_BUILT, 503)
 
 
-def credentials(connection: HTTPConnection) -> tuple[str | None, str | None]:
+def credentials(connection: HTTPConnection, site: Site) -> tuple[str | None, str | None]:
     """(session cookie, bearer token)."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return connection.cookies.get(COOKIE), token.strip() if scheme.lower() == "bearer" else None
+    return connection.cookies.get(cookie_name(site.secure)), token.strip() if scheme.lower() == "bearer" else None
 
 
-def _endpoint(parts: Parts, route: Route) -> Callable[[Request], Awaitable[Response]]:
+def _back(error: TwinloopError) -> Response:
+    """To the page where one signs in, which says what is wrong."""
+    return RedirectResponse(f"/?{urlencode({'problem': codes(error).code})}", 303)
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _check_metrics(parts: Parts, request: Request, site: Site) -> None:
+    """
+    Raises:
+        Denied, NotPermitted: the figures are not for everybody who can reach the port.
+    """
+    peer = _peer(request)
+    near = peer in ("", "localhost") or (peer.count(".") == 3 and peer.startswith("127.")) or peer == "::1"
+    if site.metrics == "everybody" or (site.metrics == "loopback" and near):
+        return
+    permit(parts.identity.caller(*credentials(request, site)), Act.SEE)
+
+
+def _endpoint(parts: Parts, route: Route, site: Site, callers: Buckets) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            secrets = credentials(request)
+            secrets = credentials(request, site)
             caller = NOBODY
             if route.act is not None:
                 caller = parts.identity.caller(*secrets)
+                check_rate(
+                    callers, caller.session or caller.token or caller.name, parts.clock(), f"calls of {caller.name}"
+                )
                 permit(caller, route.act)
             _check_query(route, request)
             body = parse_body(route, await request.body())
+            if caller.points:
+                await permit_scope(parts, caller, route.handler.__name__, _given(request, body))
             call = Call(
                 caller, request.path_params, dict(request.query_params), body, request.headers,
-                str(request.base_url).rstrip("/"), request.client.host if request.client else "",
-                tuple(s for s in secrets if s),
+                str(request.base_url).rstrip("/"), _peer(request), tuple(s for s in secrets if s), site.secure,
             )  # fmt: skip
             return _response(route, await route.handler(parts, call))
         except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else
             return await _answer_error(request, error)
 
     return endpoint
+
+
+def _given(request: Request, body: Any) -> dict[str, Any]:
+    """Path, query and body in one."""
+    fields = msgspec.to_builtins(body) if isinstance(body, msgspec.Struct | dict) else {}
+    return {**request.query_params, **fields, **request.path_params}
 
 
 def _check_query(route: Route, request: Request) -> None:
@@ -165,52 +223,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     found = codes(error)
     if found is INTERNAL:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return Response(msgspec.json.encode(error_body(error)), found.http, media_type="application/json")
-
-
-class _Guard:
-    """Before everything: the Host must be ours, a changing request must come from our own page, bodies are bounded."""
-
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self._app, self._hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
-        taken = 0
-        most = BODIES.get((request.method, request.url.path), BODY_MAX)
-
-        async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > most:
-                raise LimitExceeded(f"the body is larger than {most} bytes", "send less")
-            return message
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS]
-            await send(message)
-
-        try:
-            check_origin(request, self._hosts)
-        except Forbidden as error:
-            await (await _answer_error(request, error))(scope, receive, with_headers)
-            return
-        await self._app(scope, bounded, with_headers)
-
-
-def check_origin(connection: HTTPConnection, hosts: frozenset[str]) -> None:
-    """
-    Raises:
-        Forbidden: the Host header is not one of ours, or the request comes from another site's page.
-    """
-    host = connection.headers.get("host", "")
-    if host not in hosts:
-        raise Forbidden(f"unknown host {host!r}", f"open one of {', '.join(sorted(hosts))}")
-    origin = connection.headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != host:
-        raise Forbidden(f"a page of {origin} may not call this server", "open the console itself")
+    headers = {}
+    if isinstance(error, TwinloopError) and error.retry_after_s > 0:
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, TooLarge):
+        headers["connection"] = "close"  # what is still on its way is not read
+    return Response(msgspec.json.encode(error_body(error)), found.http, headers, "application/json")

@@ -8,23 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from control.access import Access
+from control.alarm_rules import AlarmRules
+from control.alarms import Alarms
 from control.api import wire
 from control.backup import Backups
 from control.branches import Branches
+from control.erasing import Erasing
 from control.evidence import Evidence
 from control.graph import LiveGraph
 from control.graph_runs import Imports
 from control.groups import Groups
 from control.history_check import check_history
 from control.identity import Identity
+from control.inference import Inference
 from control.leases import Leases
 from control.live import LiveTwin
 from control.lookout import Lookout
+from control.oidc_door import OidcDoor
 from control.preflight import Preflight
 from control.questions import Questions
+from control.retraining import Retrainings
 from control.runtime import CommandRuntime
 from control.sign_in import SignIn
 from control.whatif import WhatIfs
+from ledger.entry import decode
 from protocols.link import Clock
 from sim.plant_model import read_plant_model
 from twin.drawing import layout
@@ -72,14 +80,21 @@ class Parts:
     live: LiveTwin
     store: Store
     evidence: Evidence
+    erasing: Erasing
     commands: CommandRuntime
     leases: Leases
     groups: Groups
     preflight: Preflight
     lookout: Lookout
+    alarms: Alarms
+    alarm_rules: AlarmRules
     whatifs: WhatIfs
+    inference: Inference
+    retrainings: Retrainings
     identity: Identity
     sign_in: SignIn
+    access: Access
+    oidc: OidcDoor | None
     backups: Backups
     clock: Clock
     new_id: Callable[[], str]
@@ -99,7 +114,7 @@ class Parts:
         return await self.shown.info(self.live.plant)
 
     def check_history(self) -> dict[str, Any]:
-        return check_history(self.store, (e for _, e in self.evidence.entries(self.evidence.log.size)))
+        return check_history(self.store, map(decode, self.evidence.log.entries()))
 
 
 def plant_info(plant: Plant, version: str) -> wire.PlantInfo:

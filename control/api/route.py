@@ -19,7 +19,7 @@ BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
 class Call:
     """One call: path and query values as text, the parsed body, headers by small name.
 
-    `peer` is the client's address; `secrets` are the session's and bearer's secrets that it has shown.
+    `peer` is the client's address; `secrets` are the session's and bearer's secrets that it has shown; `secure`: over TLS.
     """
 
     caller: Caller
@@ -30,6 +30,7 @@ class Call:
     base_url: str = ""
     peer: str = ""
     secrets: tuple[str, ...] = ()
+    secure: bool = False
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         text = self.query.get(key)

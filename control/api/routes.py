@@ -18,15 +18,21 @@ from control.api import (
     session_routes,
     twin_routes,
     wire,
+    wire_access,
     wire_lookahead,
     wire_prediction,
 )
+from control.api.access_routes import ACCESS_ROUTES
+from control.api.alarm_routes import ALARM_ROUTES
+from control.api.audit_routes import AUDIT_ROUTES
+from control.api.chain_routes import CHAIN_ROUTES
+from control.api.erase_routes import ERASE_ROUTES
+from control.api.learned_routes import LEARNED_ROUTES
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
-from control.evidence import KINDS
 from control.questions import Question
 from twin.errors import BadRequest
 from twin.quality import is_good
@@ -34,7 +40,6 @@ from twin.quality import name as quality_name
 from twin.role import Act
 
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
-AUDIT_MAX = 1_000
 
 
 async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
@@ -102,34 +107,6 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
         [v if is_good(q) and v is not None else None for _, v, q in rows],
         [q for _, _, q in rows],
     )
-
-
-async def audit(parts: Parts, call: Call) -> wire.AuditHead:
-    last = int(call.number("last", 100, 1, AUDIT_MAX))
-    kind = call.query.get("kind") or None
-    if kind is not None and kind not in KINDS:
-        raise BadRequest(f"kind={kind!r}", f"one of {', '.join(KINDS)}")
-    entries = await asyncio.to_thread(parts.evidence.entries, last, kind)
-    reach = parts.evidence.reach()
-
-    def level(index: int) -> str:
-        return "anchored" if index < reach.anchored else "checkpointed" if index < reach.checkpointed else "recorded"
-
-    shown = [wire.AuditEntry(i, e.kind, e.time_ns / 1e6, dict(e.body), level(i)) for i, e in entries]
-    anchored_ms = None if reach.anchored_time_s is None else reach.anchored_time_s * 1000
-    root = parts.evidence.log.root().hex()
-    return wire.AuditHead(reach.recorded, reach.checkpointed, reach.anchored, anchored_ms, root, list(KINDS), shown)
-
-
-async def proof(parts: Parts, call: Call) -> dict[str, Any]:
-    text = call.path["index"]
-    index = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
-    return await asyncio.to_thread(parts.evidence.prove, index)
-
-
-async def verify_history(parts: Parts, _: Call) -> dict[str, Any]:
-    await asyncio.wrap_future(parts.live.history.flush())
-    return await asyncio.to_thread(parts.check_history)
 
 
 ROUTES: tuple[Route, ...] = (
@@ -226,8 +203,17 @@ ROUTES: tuple[Route, ...] = (
         wire.SessionRequest,
         act=None,
     ),
+    Route(
+        "GET",
+        f"{API}/sign-in",
+        session_routes.ways,
+        "How somebody may sign in here",
+        wire_access.SignInWays,
+        act=None,
+    ),
     Route("GET", f"{API}/session", session_routes.who, "Who is signed in, and what the role may do", wire.Who),
-    Route("DELETE", f"{API}/session", session_routes.sign_out, "Sign out", None, status=204),
+    Route("DELETE", f"{API}/session", session_routes.sign_out, "Sign out", wire_access.SignedOut),
+    *ACCESS_ROUTES,
     Route("POST", f"{API}/ticket", session_routes.ticket, "A one-time ticket for the WebSocket", wire.Ticket),
     Route(
         "POST", f"{API}/login-link", session_routes.login_link, "A new one-time login link", dict, wire.LoginLinkRequest
@@ -304,6 +290,11 @@ ROUTES: tuple[Route, ...] = (
         wire_prediction.PredictionRecord,
     ),
     *WHATIF_ROUTES,
+    *LEARNED_ROUTES,
+    *AUDIT_ROUTES,
+    *CHAIN_ROUTES,
+    *ERASE_ROUTES,
+    *ALARM_ROUTES,
     Route(
         "GET",
         f"{API}/lookahead",
@@ -345,23 +336,6 @@ ROUTES: tuple[Route, ...] = (
         wire_lookahead.LimitNamed,
         status=204,
         act=Act.COMMAND,
-    ),
-    Route(
-        "GET",
-        f"{API}/audit",
-        audit,
-        "Newest ledger entries and how far evidence reaches",
-        wire.AuditHead,
-        query=("last", "kind"),
-    ),
-    Route("GET", f"{API}/audit/{{index}}/proof", proof, "A bundle that proves one entry offline", dict),
-    Route(
-        "POST",
-        f"{API}/audit/history",
-        verify_history,
-        "Recompute every history batch against the ledger",
-        dict,
-        act=Act.AUDIT,
     ),
 )
 

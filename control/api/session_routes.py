@@ -5,23 +5,59 @@ from __future__ import annotations
 from control.api import wire
 from control.api.part import Parts
 from control.api.route import Call, Reply
-from control.identity import SESSION_S, TICKET_S, Caller
-from control.permissions import permit_invitation
+from control.api.wire_access import SignedOut, SignInWays
+from control.identity import TICKET_S, Caller
+from control.oidc import FLOW_S
+from control.permissions import acts_of, permit_invitation
+from control.sessions import Origin
 from twin.role import RIGHTS
 
 COOKIE = "twinloop_session"
+FLOW_COOKIE = "twinloop_sign_in"
+OIDC_PATH = "/login/oidc"
 
 
-def cookie(session: str) -> str:
+def cookie_name(secure: bool) -> str:
+    """Over TLS a browser takes it from this very host only, and shows it over TLS only (RFC 6265bis, 4.1.3.2)."""
+    return f"__Host-{COOKIE}" if secure else COOKIE
+
+
+def cookie(session: str, secure: bool) -> str:
     """The header's value that gives a browser its session."""
-    return f"{COOKIE}={session}; HttpOnly; Path=/; SameSite=strict"
+    return f"{cookie_name(secure)}={session}; HttpOnly; Path=/; SameSite=strict{'; Secure' if secure else ''}"
+
+
+def flow_cookie_name(secure: bool) -> str:
+    return f"__Host-{FLOW_COOKIE}" if secure else FLOW_COOKIE
+
+
+def flow_cookie(browser: str, secure: bool) -> str:
+    """Lax: the provider's site sends the browser back."""
+    return (
+        f"{flow_cookie_name(secure)}={browser}; HttpOnly; Path=/; SameSite=lax; Max-Age={int(FLOW_S) if browser else 0}"
+        f"{'; Secure' if secure else ''}"
+    )
+
+
+def origin_of(call: Call, by: str) -> Origin:
+    return Origin(by, call.peer, call.headers.get("user-agent", ""))
+
+
+async def ways(parts: Parts, _: Call) -> SignInWays:
+    door = parts.oidc
+    return SignInWays(True, "", "") if door is None else SignInWays(True, door.settings.name, OIDC_PATH)
 
 
 async def sign_in(parts: Parts, call: Call) -> Reply:
     asked: wire.SessionRequest = call.body
-    caller, secret = await parts.sign_in.sign_in(asked.account, asked.password, call.peer)
-    made = wire.Session(_who(caller), secret, int(SESSION_S * 1000))
-    return Reply(made, headers={"set-cookie": cookie(secret)})
+    return signed_in(
+        parts, call, *await parts.sign_in.sign_in(asked.account, asked.password, origin_of(call, "password"))
+    )
+
+
+def signed_in(parts: Parts, call: Call, caller: Caller, secret: str) -> Reply:
+    made = wire.Session(_who(caller), secret, int(parts.identity.sessions.life_s * 1000))
+    return Reply(made, headers={"set-cookie": cookie(secret, call.secure)})
 
 
 async def who(_: Parts, call: Call) -> wire.Who:
@@ -29,9 +65,12 @@ async def who(_: Parts, call: Call) -> wire.Who:
 
 
 async def sign_out(parts: Parts, call: Call) -> Reply:
-    for secret in call.secrets:
-        parts.identity.log_out(secret)
-    return Reply(status=204, headers={"set-cookie": f"{COOKIE}=; Max-Age=0; Path=/; SameSite=strict"})
+    hints = [s.origin.hint for secret in call.secrets for s in parts.identity.log_out(secret)]
+    parts.access.signed_out(call.caller)
+    gone = f"{cookie('', call.secure)}; Max-Age=0"
+    hint = next(filter(None, hints), "")
+    after = await parts.oidc.farewell(hint) if hint and parts.oidc is not None else ""
+    return Reply(SignedOut(after), headers={"set-cookie": gone})
 
 
 async def login_link(parts: Parts, call: Call) -> dict[str, str]:
@@ -45,8 +84,7 @@ async def ticket(parts: Parts, call: Call) -> wire.Ticket:
 
 
 def _who(caller: Caller) -> wire.Who:
-    rights = RIGHTS[caller.role]
     return wire.Who(
-        caller.name, caller.role.value, caller.account, sorted(a.value for a in rights.may),
-        sorted(r.value for r in rights.approves),
+        caller.name, caller.role.value, caller.account, sorted(a.value for a in acts_of(caller)),
+        sorted(r.value for r in RIGHTS[caller.role].approves),
     )  # fmt: skip

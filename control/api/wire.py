@@ -401,25 +401,59 @@ class Trend(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """`evidence` is `recorded`, `checkpointed` or `anchored`."""
+    """`levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself."""
 
     index: int
     kind: str
     time: float
     body: dict[str, Any]
-    evidence: str
+    levels: list[str]
+
+
+class AuditWitness(msgspec.Struct, frozen=True):
+    """A configured witness: entries that it has cosigned since the start, and why and how long it does not.
+
+    `key` is its C2SP verifier key, `conflict`: it has cosigned another past of this log.
+    """
+
+    name: str
+    key: str
+    url: str
+    size: int
+    failure: str
+    failing_s: float
+    conflict: bool
 
 
 class AuditHead(msgspec.Struct, frozen=True):
-    """GET /api/v1/audit: the newest entries, newest first, how far the evidence reaches, and all kinds there are."""
+    """GET /api/v1/audit: the newest entries that fit, newest first, how far the evidence reaches, and all kinds there are.
+
+    `next`, when there may be more, is what `before` asks for to have them.
+    `anchor_wait_s` is the age of the oldest entry that is not anchored, `anchor_alarm` says when that is too long,
+    `witness_alarm` when a witness cosigns nothing. `chain` is `embedded` or the number of the chain that others run.
+    """
 
     size: int
     checkpointed: int
+    witnessed: int
+    witnessed_time: float | None
+    witnesses: list[AuditWitness]
+    witness_alarm: str
     anchored: int
     anchored_time: float | None
+    anchor_wait_s: float
+    anchor_alarm: str
+    chain: str
     root: str
     kinds: list[str]
     entries: list[AuditEntry]
+    next: int | None
+
+
+class ErasureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`subject`: the name of a person or an address, as entries say it."""
+
+    subject: str
 
 
 class BackupRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

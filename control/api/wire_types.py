@@ -10,10 +10,20 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from control.api import wire, wire_answer, wire_command, wire_lease, wire_lookahead, wire_prediction, wire_whatif
+from control.api import (
+    wire,
+    wire_access,
+    wire_alarm,
+    wire_answer,
+    wire_command,
+    wire_lease,
+    wire_lookahead,
+    wire_prediction,
+    wire_whatif,
+)
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
-MODULES = (wire, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif)
+MODULES = (wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm)
 _NAMES: dict[Any, str] = {
     str: "string",
     float: "number",

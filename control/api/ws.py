@@ -6,6 +6,7 @@ Must not know what events and calls mean. One loop a client: a slow client gets 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -16,18 +17,23 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from control.api import wire
 from control.api.calls import Calls
+from control.api.guard import Site, check_origin
 from control.api.part import Parts
 from control.api.problem import error_body
 from control.errors import codes
+from control.identity import Caller, Identity
 from twin.columns import NEVER
-from twin.errors import BadRequest, Forbidden, LimitExceeded, TwinloopError
+from twin.errors import BadRequest, Denied, Forbidden, LimitExceeded, TwinloopError
 from twin.feed import Event, Overrun
 
 FRAME_S = 0.1  # ten frames a second: what an eye follows
 HEARTBEAT_S = 1.0
 AUTH_TIMEOUT_S = 10.0
 SEND_TIMEOUT_S = 10.0  # a client that takes no byte for so long is gone or stuck
-CLIENTS_MAX = 200
+CLIENTS_MAX = 200  # signed in
+STRANGERS_MAX = 50  # not yet signed in: apart, so that nobody keeps others out by opening sockets
+STRANGERS_EACH_MAX = 20  # … from one address; a page signs in within a second
+WATCH_S = 0.5  # how soon a socket notices that its role, account, session or token is another
 MESSAGE_MAX = 64_000  # bytes of one client message
 _decoder = msgspec.msgpack.Decoder(wire.ClientMessage)
 _encoder = msgspec.msgpack.Encoder()
@@ -36,15 +42,14 @@ _encoder = msgspec.msgpack.Encoder()
 class Console:
     """Serves /ws."""
 
-    def __init__(self, parts: Parts, hosts: frozenset[str]) -> None:
-        self._parts, self._hosts = parts, hosts
+    def __init__(self, parts: Parts, site: Site) -> None:
+        self._parts, self._site = parts, site
         self.clients = 0
+        self._strangers: Counter[str] = Counter()
 
     async def serve(self, socket: WebSocket) -> None:
-        from control.api.http import check_origin
-
         try:
-            check_origin(socket, self._hosts)
+            check_origin(socket, self._site)
         except Forbidden:
             await socket.close(4403)
             return
@@ -52,25 +57,39 @@ class Console:
             await socket.close(1002)
             return
         await socket.accept(wire.SUBPROTOCOL)
-        self.clients += 1
         try:
-            if self.clients > CLIENTS_MAX:
+            caller = await self._known(socket)
+            if self.clients >= CLIENTS_MAX:
                 raise LimitExceeded(f"{CLIENTS_MAX} clients are connected", "close one")
-            await self._session(socket)
+            self.clients += 1
+            try:
+                await self._session(socket, caller)
+            finally:
+                self.clients -= 1
         except (TwinloopError, Overrun) as error:
             await _refuse(socket, error)
         except (WebSocketDisconnect, TimeoutError, RuntimeError):
             return  # gone; RuntimeError is what Starlette raises for a send after the close
-        finally:
-            self.clients -= 1
 
-    async def _session(self, socket: WebSocket) -> None:
+    async def _known(self, socket: WebSocket) -> Caller:
+        """Who it is, by its ticket; until then it is one of few."""
+        peer = socket.client.host if socket.client else ""
+        if self._strangers.total() >= STRANGERS_MAX or self._strangers[peer] >= STRANGERS_EACH_MAX:
+            raise LimitExceeded("too many clients have yet to sign in", "try again in a second")
+        self._strangers[peer] += 1
+        try:
+            await _send(socket, wire.Hello(wire.SUBPROTOCOL, self._parts.version))
+            auth = await _first(socket, "auth")
+            if not isinstance(auth, wire.Auth):
+                raise BadRequest("the first message must be auth", "send {t: 'auth', ticket}")
+            return self._parts.identity.redeem(auth.ticket)
+        finally:
+            self._strangers[peer] -= 1
+            if not self._strangers[peer]:
+                del self._strangers[peer]
+
+    async def _session(self, socket: WebSocket, caller: Caller) -> None:
         parts = self._parts
-        await _send(socket, wire.Hello(wire.SUBPROTOCOL, parts.version))
-        auth = await _first(socket, "auth")
-        if not isinstance(auth, wire.Auth):
-            raise BadRequest("the first message must be auth", "send {t: 'auth', ticket}")
-        caller = parts.identity.redeem(auth.ticket)
         feed = parts.live.feed
         beat_ms = int(HEARTBEAT_S * 1000)
         await _send(socket, wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name, caller.role))
@@ -83,8 +102,10 @@ class Console:
             listening = tasks.create_task(_listen(socket, ping, calls))
             sending = tasks.create_task(self._feed(socket, sub, ping))
             calling = tasks.create_task(calls.run())
-            await asyncio.wait((listening, sending, calling), return_when=asyncio.FIRST_COMPLETED)
-            for task in (listening, sending, calling):
+            watching = tasks.create_task(_watch(socket, parts.identity, caller))
+            running = (listening, sending, calling, watching)
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in running:
                 task.cancel()
 
     async def _feed(self, socket: WebSocket, sub: wire.Sub, ping: asyncio.Event) -> None:
@@ -173,6 +194,18 @@ async def _listen(socket: WebSocket, ping: asyncio.Event, calls: Calls) -> None:
         except WebSocketDisconnect:
             return
         ping.set()
+
+
+async def _watch(socket: WebSocket, identity: Identity, caller: Caller) -> None:
+    """Ends when the client is no longer who it was: with another role it may connect again, and go on where it was."""
+    try:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = identity.now(caller)
+            if (now.role, now.acts, now.points) != (caller.role, caller.acts, caller.points):
+                raise Denied(f"{caller.name} has another role now: {now.role}", "connect again")
+    except TwinloopError as error:
+        await _refuse(socket, error)
 
 
 async def _first(socket: WebSocket, kind: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +80,14 @@ class CommandSite:
 
 
 @contextmanager
-def command_site(folder: Path) -> Iterator[CommandSite]:
-    """Live from the first moment; it leaves nothing behind."""
+def command_site(
+    folder: Path, rules: str = RULES, prepare: Callable[[Path], object] = lambda _: None
+) -> Iterator[CommandSite]:
+    """Live from the first moment; it leaves nothing behind. `prepare` gets the data folder before the server does."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    write_plant(folder / "works", RULES)
+    write_plant(folder / "works", rules)
     plc = asyncio.run_coroutine_threadsafe(serve_plc(read_plant(folder / "works")), loop).result(10)
     try:
         with site(folder) as made:
@@ -93,6 +95,7 @@ def command_site(folder: Path) -> Iterator[CommandSite]:
             accounts = Accounts(made.data, time.time_ns)
             for name, role in PEOPLE.items():
                 accounts.add(name, PASSWORD, role)
+            prepare(made.data)
             with made.start_server(str(folder / "works"), plc=plc.served.endpoint) as client:
                 until(lambda: client.get("/points/tank.level")["good"], bool)
                 yield CommandSite(made, client, plc, loop)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from control.accounts import ACCOUNTS_FILE, Accounts
-from control.attempts import FAILED_BY_NAME_MAX, FAILED_BY_PEER_MAX, REMEMBERED_MAX, WINDOW_S, Attempts
+from control.attempts import FORGOTTEN_S, NAME, PEER, REMEMBERED_MAX, Attempts
 from control.cli import app
-from twin.errors import BadRequest, Conflict, Denied, NotFound, Unavailable
+from control.identity import Standing
+from twin.errors import BadRequest, Conflict, Denied, NotFound, Throttled, Unavailable
 from twin.role import Role
 
 PASSWORD = "eleven pumps"
@@ -71,7 +74,7 @@ def test_a_change_by_another_process_counts_at_the_next_question(
 
 def test_an_account_is_told_from_an_earlier_one_of_its_name(accounts: Accounts) -> None:
     before = accounts.standing("anna")
-    assert before[0] is Role.OPERATOR
+    assert before.role is Role.OPERATOR
     assert accounts.standing("anna") == before
     accounts.remove("anna")
     with pytest.raises(Denied):
@@ -101,27 +104,98 @@ def test_a_file_that_is_no_list_of_accounts_lets_nobody_in(accounts: Accounts, t
             accounts.role("anna")
 
 
-def test_after_some_wrong_passwords_a_peer_waits_and_others_do_not(accounts: Accounts, clock: Clock) -> None:
-    for _ in range(FAILED_BY_PEER_MAX):
+def test_after_some_wrong_passwords_a_peer_waits_ever_longer_and_others_do_not(
+    accounts: Accounts, clock: Clock
+) -> None:
+    for _ in range(PEER.free):
         with pytest.raises(Denied, match="another password"):
             accounts.sign_in("anna", "a guess", "10.0.0.1")
-    with pytest.raises(Denied, match=r"attempts of peer '10\.0\.0\.1' failed"):
-        accounts.sign_in("anna", PASSWORD, "10.0.0.1")
+    waits = []
+    for _ in range(3):
+        with pytest.raises(Throttled, match=r"attempts of peer '10\.0\.0\.1' failed") as told:
+            accounts.sign_in("anna", PASSWORD, "10.0.0.1")
+        waits.append(told.value.retry_after_s)
+        clock.forward(waits[-1])
+        with pytest.raises(Denied, match="another password"):
+            accounts.sign_in("anna", "a guess", "10.0.0.1")
+    assert waits == [1.0, 2.0, 4.0]
     assert accounts.sign_in("anna", PASSWORD, "10.0.0.2") is Role.OPERATOR
-    clock.forward(WINDOW_S)
+    clock.forward(PEER.most_s)
     assert accounts.sign_in("anna", PASSWORD, "10.0.0.1") is Role.OPERATOR
 
 
-def test_many_peers_together_guess_no_faster_than_a_name_allows(clock: Clock) -> None:
+def test_many_peers_together_guess_no_faster_than_a_name_allows_and_keep_its_own_place_not_out(clock: Clock) -> None:
     attempts = Attempts(clock)
-    for n in range(FAILED_BY_NAME_MAX):
+    attempts.note("anna", "10.0.9.9", True)
+    for n in range(NAME.free):
         attempts.check("anna", f"10.0.0.{n}")
         attempts.note("anna", f"10.0.0.{n}", False)
-    with pytest.raises(Denied, match="name 'anna'"):
+    with pytest.raises(Throttled, match="name 'anna'"):
         attempts.check("anna", "10.0.1.1")
     attempts.check("otto", "10.0.1.1")
-    clock.forward(WINDOW_S)
+    attempts.check("anna", "10.0.9.9")
+    clock.forward(NAME.most_s)
     attempts.check("anna", "10.0.1.1")
+
+
+def test_no_wait_grows_without_end_and_old_failures_are_forgotten(clock: Clock) -> None:
+    attempts = Attempts(clock)
+    for _ in range(200):
+        attempts.note("anna", "10.0.0.1", False)
+    with pytest.raises(Throttled) as told:
+        attempts.check("otto", "10.0.0.1")
+    assert told.value.retry_after_s == PEER.most_s
+    clock.forward(FORGOTTEN_S + 1)
+    attempts.note("anna", "10.0.0.1", False)
+    attempts.check("anna", "10.0.0.1")
+
+
+def test_one_network_of_ipv6_is_one_peer(clock: Clock) -> None:
+    attempts = Attempts(clock)
+    for n in range(PEER.free):
+        attempts.note(f"name{n}", f"2001:db8:1:2::{n}", False)
+    with pytest.raises(Throttled):
+        attempts.check("anna", "2001:db8:1:2:ffff::1")
+    attempts.check("anna", "2001:db8:1:3::1")
+
+
+def test_a_name_that_nobody_has_waits_as_one_that_somebody_has(accounts: Accounts) -> None:
+    said = []
+    for name in ("anna", "nobody"):
+        for n in range(NAME.free):
+            accounts._attempts.note(name, f"10.1.0.{n}", False)
+        with pytest.raises(Throttled) as told:
+            accounts.sign_in(name, PASSWORD, "10.2.0.1")
+        said.append((str(told.value).replace(name, "…"), told.value.retry_after_s))
+    assert said[0] == said[1]
+
+
+def test_another_role_password_or_a_disabled_account_count_at_once(accounts: Accounts) -> None:
+    before = accounts.standing("anna")
+    accounts.change("anna", role=Role.ENGINEER)
+    assert accounts.standing("anna") == Standing(Role.ENGINEER, before.made, before.password)
+    accounts.change("anna", password="twelve pumps")
+    after = accounts.standing("anna")
+    assert (after.made, after.password != before.password) == (before.made, True)
+    with pytest.raises(Denied):
+        accounts.sign_in("anna", PASSWORD, "10.0.0.1")
+    accounts.change("anna", disabled=True)
+    for use in (lambda: accounts.role("anna"), lambda: accounts.standing("anna")):
+        with pytest.raises(Denied, match="is disabled"):
+            use()
+    with pytest.raises(Denied, match="no such account, or another password"):
+        accounts.sign_in("anna", "twelve pumps", "10.0.0.1")
+    accounts.change("anna", disabled=False)
+    assert accounts.sign_in("anna", "twelve pumps", "10.0.0.1") is Role.ENGINEER
+    with pytest.raises(NotFound):
+        accounts.change("ana", role=Role.ADMIN)
+
+
+def test_two_processes_that_add_at_once_lose_no_account(tmp_path: Path, clock: Clock) -> None:
+    several = [Accounts(tmp_path, clock) for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda n: several[n % 4].add(f"name{n}", PASSWORD, Role.VIEWER), range(8)))
+    assert len(Accounts(tmp_path, clock).all()) == 8
 
 
 def test_guessing_fills_no_memory(clock: Clock) -> None:
@@ -137,7 +211,29 @@ def test_the_command_line_adds_lists_and_removes(tmp_path: Path) -> None:
     added = run.invoke(app, ["account", "add", "anna", "--role", "operator", *data], input=f"{PASSWORD}\n")
     assert added.exit_code == 0, added.output
     listed = run.invoke(app, ["account", "list", "--json", *data])
-    assert json.loads(listed.stdout) == [{"name": "anna", "role": "operator"}]
+    assert json.loads(listed.stdout) == [{"name": "anna", "role": "operator", "disabled": False}]
     assert isinstance(run.invoke(app, ["account", "add", "otto", "--role", "king", *data]).exception, BadRequest)
     assert run.invoke(app, ["account", "remove", "anna", *data]).exit_code == 0
     assert json.loads(run.invoke(app, ["account", "list", "--json", *data]).stdout) == []
+
+
+def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: each attempt verifies one hash of the same cost, whoever it is for."""
+    accounts.add("dora", PASSWORD, Role.VIEWER)
+    accounts.change("dora", disabled=True)
+    verified: list[str] = []
+    real = accounts._hasher.verify
+
+    def verify(hash_: str, password: str) -> bool:
+        verified.append(hash_.rsplit("$", 2)[0])
+        return real(hash_, password)
+
+    monkeypatch.setattr(accounts, "_hasher", SimpleNamespace(verify=verify, hash=accounts._hasher.hash))
+    said = set()
+    for name in ("anna", "nobody", "dora", "x" * 70, "", "operator"):
+        with pytest.raises(Denied) as told:
+            accounts.sign_in(name, "a guess!", "10.0.0.1")
+        said.add(str(told.value))
+    assert len(verified) == 6 and len(set(verified)) == 1 and len(said) == 1

@@ -160,6 +160,8 @@ NOT_OF_COMMANDS = {
     "bad_plant": "a plant is read at the start",
     "bad_graph": "an edit of the graph",
     "forbidden": "another site's page, before any command is read: test_api.py",
+    "too_large": "a body beyond its bound, before any command is read: test_api.py",
+    "throttled": "wrong passwords, before any command is read: test_accounts.py",
     "device_fault": "a device that refuses makes a record REFUSED, and no error",
     "error": "nothing raises it by itself",
 }

@@ -61,7 +61,7 @@ def test_an_untouched_store_fits(tmp_path: Path) -> None:
         "DELETE FROM transitions; DELETE FROM commands",
         "INSERT INTO commands SELECT 'c2', author, 'k2', point, value, priority, deadline, reason, 'CONFIRMED', 1, terms, "
         "asked FROM commands;"
-        "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7, '', '')",
+        "INSERT INTO transitions VALUES ('c2', 0, 'CONFIRMED', 5, 'forged', 7, '', '', '')",
     ],
 )
 def test_a_change_behind_the_ledgers_back_is_named(tmp_path: Path, tampering: str) -> None:

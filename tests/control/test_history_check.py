@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from control.evidence import HISTORY_RETENTION, Evidence
@@ -120,3 +121,25 @@ def test_a_loss_that_cannot_be_put_on_record_does_not_happen(tmp_path: Path) -> 
     evidence = Evidence(tmp_path / "ledger", "test", time.time_ns)
     evidence.close()
     assert not evidence.record_retention(Expiry(0, 2, 3, 6, 2, 2))
+
+
+COLUMNS = {"value": "<f8", "quality": "<u4", "source_time": "<i8", "received_time": "<i8", "series": "<i4"}
+
+
+def test_every_flipped_byte_of_every_batch_is_found_in_its_batch(parts: tuple[Store, Evidence]) -> None:
+    con = parts[0].cursor()
+    rows = con.execute("SELECT batch, row FROM readings ORDER BY ALL").fetchall()
+    assert len(rows) == 6
+    for column, kind in COLUMNS.items():
+        for batch, row in rows:
+            at = f"FROM readings WHERE batch = {batch} AND row = {row}"
+            kept = con.execute(f"SELECT {column} {at}").fetchnumpy()[column].astype(kind)
+            for position in range(kept.itemsize):
+                flipped = bytearray(kept.tobytes())
+                flipped[position] ^= 1 << (position + row) % 8
+                put = f"UPDATE readings SET {column} = ? WHERE batch = {batch} AND row = {row}"
+                con.execute(put, [np.frombuffer(bytes(flipped), kind)[0].item()])
+                found = problems(*parts)
+                assert [said.partition(":")[0] for said in found] == [f"history batch {batch}"], (column, position)
+                con.execute(put, [kept[0].item()])
+    assert problems(*parts) == []

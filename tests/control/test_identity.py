@@ -12,7 +12,6 @@ from control.identity import (
     HELD_MAX,
     LINK,
     LOGIN_LINK_S,
-    SESSION_S,
     TICKET_S,
     TOKEN,
     TOKEN_FILE,
@@ -20,6 +19,7 @@ from control.identity import (
     Identity,
     Standing,
 )
+from control.sessions import IDLE_S, SESSION_S
 from twin.errors import Denied
 from twin.role import Role
 
@@ -50,7 +50,7 @@ def roles() -> Roles:
 def standing(roles: Roles, name: str) -> Standing:
     if name not in roles:
         raise Denied(f"there is no account {name!r}")
-    return roles[name], str(id(roles))
+    return Standing(roles[name], str(id(roles)))
 
 
 @pytest.fixture
@@ -76,7 +76,21 @@ def test_links_sessions_and_tickets_end_with_their_time(identity: Identity, cloc
     clock.now = int(LOGIN_LINK_S * 1e9)
     with pytest.raises(Denied):
         identity.log_in(link)
+    for hours in range(1, 12):
+        clock.now = int(hours * 3600e9)
+        identity.caller(session, None)
     clock.now = int(SESSION_S * 1e9)
+    with pytest.raises(Denied):
+        identity.caller(session, None)
+
+
+def test_a_session_that_nobody_uses_ends_before_its_time(identity: Identity, clock: Clock) -> None:
+    _, session = identity.log_in(identity.login_link())
+    clock.now = int(IDLE_S * 1e9) - 1
+    assert identity.caller(session, None) == LINK
+    clock.now = 2 * int(IDLE_S * 1e9) - 2
+    assert identity.caller(session, None) == LINK
+    clock.now = 3 * int(IDLE_S * 1e9)
     with pytest.raises(Denied):
         identity.caller(session, None)
 
@@ -161,7 +175,9 @@ def test_what_was_opened_with_a_session_ends_with_it(identity: Identity, clock: 
 
 def test_an_account_that_was_made_anew_takes_no_session_over(tmp_path: Path, clock: Clock, roles: Roles) -> None:
     made, numbers = ["first"], count()
-    identity = Identity(tmp_path, clock, lambda: f"secret-{next(numbers)}", lambda name: (roles[name], made[-1]))
+    identity = Identity(
+        tmp_path, clock, lambda: f"secret-{next(numbers)}", lambda name: Standing(roles[name], made[-1])
+    )
     caller, secret = identity.session("anna")
     assert identity.caller(None, secret) == caller
     made.append("second")

@@ -11,6 +11,8 @@ import torch
 
 from control.model_edge import TOLERANCE, TOLERANCE_INT8, export
 from ml import edge, forecast, rul
+from ml.forecast_model import model_of
+from ml.forecaster import Forecaster
 from ml.model_file import ModelFile
 from ml.training import Course
 from tests.ml.stand_in import a_walk
@@ -23,11 +25,11 @@ pytest.importorskip("onnxruntime", reason="the extra edge is not installed")
 def a_forecast(network: bool) -> ModelFile:
     """A ridge, or a network around it, whether it beats it or not."""
     torch.set_num_threads(1)
-    file = forecast.train(a_walk(2, 500), forecast.ForecastOptions(lookback=24, horizon=6, network=False), 1, Course())
+    file = forecast.train(a_walk(2, 500), forecast.ForecastOptions(lookback=24, horizon=6, network="none"), 1, Course())
     if not network:
         return file
     torch.manual_seed(3)
-    net = forecast.Forecaster(torch.from_numpy(forecast.model_of(file).ridge.weights).float())
+    net = Forecaster(torch.from_numpy(model_of(file).ridge.weights).float())
     torch.nn.init.normal_(net.correction.weight, std=0.1)
     return replace(file, tensors={**file.tensors, **{k: np.array(v) for k, v in net.tensors().items()}})
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from control import plant_data
+from control import offline, plant_data
 from control.places import HISTORY_FILE
 from control.plant_data import Asked, read
 from ml.records import DataSet
 from twin.digest import SeriesRows
-from twin.errors import BadRequest, NotFound
+from twin.errors import BadRequest, NotFound, WrongUnit
 from twin.quality import BAD_TIMEOUT, GOOD
 from twin.store import Store
 
@@ -67,6 +68,28 @@ def test_each_twin_is_a_device_and_a_value_stands_until_the_next(tmp_path: Path)
     record = data.records[1]
     assert record.time_s[0] == START / S and len(record) == 59
     assert record.values[:4].tolist() == [[100.0, 100.5], [100.0, 100.5], [102.0, 102.5], [102.0, 102.5]]
+
+
+def test_twins_that_have_a_column_in_several_units_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped server's files know no units: they are told here as a running one tells them."""
+    real = offline.ask
+
+    def with_units(folder: Path, sql: str, most: int) -> dict[str, Any]:
+        found: dict[str, Any] = real(folder, sql, most)
+        if "FROM points" in sql:
+            units = {"flow": "m3/h", "power": "kW"}
+            found["rows"] = [
+                [n, t, p, "l/s" if (t, p) == ("pump_1", "flow") else units[p], *more]
+                for n, t, p, _, *more in found["rows"]
+            ]
+        return found
+
+    monkeypatch.setattr(offline, "ask", with_units)
+    folder = a_history(tmp_path, pumps())
+    with pytest.raises(WrongUnit, match="flow is in m3/h of pump_0, in l/s of pump_1"):
+        read_quietly(folder, asked())
+    assert read_quietly(folder, asked(columns=("power",))).units == ("kW",)
+    assert read_quietly(folder, asked("pump_1")).units == ("l/s", "kW")
 
 
 def test_what_was_not_good_is_no_value(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from protocols.link import LinkState
 from tests.control.plants import bench, serve_pump, until
 from tests.control.waterworks import SPEED, works
 from twin.errors import LimitExceeded, Refused, Unavailable
-from twin.interlock import Judgement
+from twin.interlock import Judgement, Ruling
 from twin.policy import Policy
 from twin.policy import Preflight as Mode
 
@@ -148,7 +148,7 @@ async def test_the_verdict_follows_the_policy(tmp_path: Path) -> None:
         helpful = await preflight.judge(plant.command("pump_10.status", 1.0), certain)
         assert helpful.allowed, f"what raises a tank that is too low must go: {helpful.detail}"
         refused = await preflight.judge(plant.command(), certain)
-        assert refused == Judgement(False, refused.detail, ())
+        assert refused == Judgement(False, refused.detail, (), (Ruling("preflight", False, refused.detail),))
         assert refused.detail.startswith("pre-flight refuses: P(tank_1.level<40 within 1 h) = 1.00 (")
         assert (await preflight.judge(plant.command(), replace(certain, preflight=Mode.WARN))).allowed
 

@@ -1,7 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
   AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
+  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -60,10 +60,12 @@ export const unshelve = (limit: string): Promise<unknown> => call("POST", "/look
 
 export const audit = (last: number, kind: string): Promise<AuditHead> =>
   call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
-export async function signOut(): Promise<void> {
-  await fetch("/api/v1/session", { method: "DELETE" });
-}
-export const auditProof = (index: number): Promise<unknown> => call("GET", `/audit/${index}/proof`);
+export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
+export const signIn = (account: string, password: string): Promise<unknown> => call("POST", "/session", { account, password });
+/** Where to go on to, to sign out of the provider, too; "" for nowhere. */
+export const signOut = async (): Promise<string> => (await call<SignedOut>("DELETE", "/session")).next;
+/** `asked` is one of entry=3, command=ID and batch=7. */
+export const auditProof = (asked: string): Promise<unknown> => call("GET", `/audit/proof?${asked}`);
 
 /** `from` and `to` in ms since 1970; at most `max` samples come back. */
 export function history(point: string, from: number, to: number, max: number): Promise<Trend> {

@@ -19,6 +19,8 @@ const QUALITY_WORDS = new Map<number, string>([
   [0x40000000, "uncertain"],
   [0x40900000, "uncertain: last usable value"],
   [0x408f0000, "uncertain: no communication, last usable value"],
+  [0x40940000, "uncertain: outside the range it knows"],
+  [0x40950000, "uncertain: fewer good sources than it needs"],
   [0x80000000, "bad"],
   [0x80050000, "bad: communication error"],
   [0x800a0000, "bad: timed out"],
@@ -29,6 +31,7 @@ const QUALITY_WORDS = new Map<number, string>([
   [0x808a0000, "bad: not connected"],
   [0x808b0000, "bad: device failure"],
   [0x808c0000, "bad: sensor failure"],
+  [0x809b0000, "bad: no data"],
 ]);
 const SEVERITY_WORDS = ["good", "uncertain", "bad", "bad"] as const;
 

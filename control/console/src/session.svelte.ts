@@ -174,8 +174,9 @@ export class Session {
 
   /** Ends the session; the page starts anew, signed out, and takes its socket with it. */
   async signOut(): Promise<void> {
-    await api.signOut();
-    location.reload();
+    const next = await api.signOut().catch(() => "");
+    if (next === "") location.reload();
+    else location.assign(next);
   }
 
   private receive(message: ServerMessage): void {

@@ -315,24 +315,48 @@ export interface Trend {
   quality: number[];
 }
 
-/** `evidence` is `recorded`, `checkpointed` or `anchored`. */
+/** `levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself. */
 export interface AuditEntry {
   index: number;
   kind: string;
   time: number;
   body: Record<string, unknown>;
-  evidence: string;
+  levels: string[];
 }
 
-/** GET /api/v1/audit: the newest entries, newest first, how far the evidence reaches, and all kinds there are. */
+/** A configured witness: entries that it has cosigned since the start, and why and how long it does not. `key` is its C2SP verifier key, `conflict`: it has cosigned another past of this log. */
+export interface AuditWitness {
+  name: string;
+  key: string;
+  url: string;
+  size: number;
+  failure: string;
+  failing_s: number;
+  conflict: boolean;
+}
+
+/** GET /api/v1/audit: the newest entries that fit, newest first, how far the evidence reaches, and all kinds there are. `next`, when there may be more, is what `before` asks for to have them. `anchor_wait_s` is the age of the oldest entry that is not anchored, `anchor_alarm` says when that is too long, `witness_alarm` when a witness cosigns nothing. `chain` is `embedded` or the number of the chain that others run. */
 export interface AuditHead {
   size: number;
   checkpointed: number;
+  witnessed: number;
+  witnessed_time: number | null;
+  witnesses: AuditWitness[];
+  witness_alarm: string;
   anchored: number;
   anchored_time: number | null;
+  anchor_wait_s: number;
+  anchor_alarm: string;
+  chain: string;
   root: string;
   kinds: string[];
   entries: AuditEntry[];
+  next: number | null;
+}
+
+/** `subject`: the name of a person or an address, as entries say it. */
+export interface ErasureRequest {
+  subject: string;
 }
 
 /** A new folder on the server's machine, named from / on. */
@@ -397,6 +421,94 @@ export interface ErrorBody {
   hint: string;
   mistakes?: string[];
   command?: string;
+}
+
+/** GET /api/v1/sign-in, for who is not signed in. `provider` is what a button says, "" without one; `path` begins it. */
+export interface SignInWays {
+  password: boolean;
+  provider: string;
+  path: string;
+}
+
+/** An account, without anything of its password. */
+export interface AccountRecord {
+  name: string;
+  role: string;
+  disabled: boolean;
+}
+
+/** POST /api/v1/accounts. */
+export interface AccountRequest {
+  name: string;
+  password: string;
+  role?: string;
+}
+
+/** PATCH /api/v1/accounts/{name}: what is left out stays. Another password, or `disabled`, ends its sessions. */
+export interface AccountChange {
+  role?: string | null;
+  disabled?: boolean | null;
+  password?: string | null;
+}
+
+/** POST /api/v1/password: one's own; every session of the account ends, the answer is a new one. */
+export interface PasswordChange {
+  old: string;
+  new: string;
+}
+
+/** Somebody who is signed in. `by`: password, login link or the provider's name; `agent`: what the program calls itself. Times are ms since 1970; `ends` is the latest. `own`: it is the one that asks. */
+export interface SessionRecord {
+  id: string;
+  name: string;
+  role: string;
+  by: string;
+  peer: string;
+  agent: string;
+  since: number;
+  seen: number;
+  ends: number;
+  own: boolean;
+}
+
+/** DELETE /api/v1/sessions: how many there were. */
+export interface SessionsEnded {
+  ended: number;
+}
+
+/** DELETE /api/v1/session: where the provider that vouched is left, too; "" for nowhere. */
+export interface SignedOut {
+  next: string;
+}
+
+/** POST /api/v1/tokens. `may`: rights; `points`: prefixes of points, none for all; `account`: whose, the caller's own where it is left out; `role` only for a token of the data folder's owner, which has no account. */
+export interface TokenRequest {
+  name: string;
+  may: string[];
+  points?: string[];
+  days?: number | null;
+  account?: string;
+  role?: string;
+}
+
+/** A token without its secret. `account` is "" where it is of the data folder's owner; times are ms since 1970. */
+export interface TokenRecord {
+  id: string;
+  name: string;
+  account: string;
+  role: string;
+  may: string[];
+  points: string[];
+  since: number;
+  until: number;
+  used: number | null;
+  over: boolean;
+}
+
+/** A new token. Nobody can read `secret` later. */
+export interface TokenMade {
+  token: TokenRecord;
+  secret: string;
 }
 
 /** POST /api/v1/commands. The same key with the same body gets the same answer for ever. A value of an enum may be given by its name; `unit` is checked against the point's. `select` only reserves the point. It is sent not before `at` (ms since 1970, or ISO 8601), not before the plant's clock shows `at_plant_s`, not before the expression `when` holds, and not after `latest`; for the first three it waits at most `wait_s`. */
@@ -1039,6 +1151,230 @@ export interface WhatIfPlan {
   by_hand: string[];
   risks: string[];
   overdue: boolean;
+}
+
+/** An alarm and how it stands. `state` is one word for it: normal, unacknowledged, acknowledged (both active), returned (over, not acknowledged), unconfirmed, latched, shelved, suppressed (by a person), designed_out (by design), out_of_service. `unsure`: it was active when its input went bad; nobody can tell. `blind`: nobody can tell now whether its condition holds. `told`: nothing keeps it from people. `first_out`: the first of its `group`. `until`: when its shelf ends. */
+export interface AlarmRecord {
+  id: string;
+  row: string;
+  point: string;
+  twin: string;
+  priority: string;
+  condition: string;
+  message: string;
+  group: string;
+  unit: string;
+  state: string;
+  active: boolean;
+  acked: boolean;
+  confirmed: boolean;
+  latched: boolean;
+  unsure: boolean;
+  shelf: string;
+  until: number | null;
+  suppressed: boolean;
+  designed: boolean;
+  out_of_service: boolean;
+  told: boolean;
+  first_out: boolean;
+  occurrence: number;
+  active_at: number | null;
+  cleared_at: number | null;
+  acked_at: number | null;
+  acked_by: string;
+  value: number | null;
+  comment: string;
+  blind?: boolean;
+}
+
+/** A step that an alarm took. `rings`: people were told of it anew. `alarm` "": a flood of all began, or ended. */
+export interface AlarmStep {
+  n: number;
+  time: number;
+  alarm: string;
+  point: string;
+  twin: string;
+  priority: string;
+  step: string;
+  rings: boolean;
+  by: string;
+  reason: string;
+  value: number | null;
+  until: number | null;
+  occurrence: number;
+}
+
+/** One of `changes` in the body of an event `alarm`: a step, and the alarm after it. */
+export interface AlarmChange {
+  n: number;
+  step: string;
+  time: number;
+  by: string;
+  reason: string;
+  rings: boolean;
+  alarm: AlarmRecord;
+}
+
+/** A twin with all its parts: how many alarms are active by priority and told, owed an acknowledgement, kept silent and why, and `blind`. `worst` is normal, unacked_cleared, acked_active or unacked_active; `priority` the highest, "". */
+export interface AlarmRollup {
+  twin: string;
+  high: number;
+  medium: number;
+  low: number;
+  journal: number;
+  unacked: number;
+  shelved: number;
+  suppressed: number;
+  out_of_service: number;
+  blind: number;
+  worst: string;
+  priority: string;
+}
+
+/** GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes. `waiting`: steps that are not on disk yet. */
+export interface AlarmList {
+  alarms: AlarmRecord[];
+  total: number;
+  flood: boolean;
+  rate_10min: number;
+  waiting: number;
+}
+
+/** GET /api/v1/alarms/{id}: with its newest steps and what the plant file says of it. */
+export interface AlarmDetail {
+  alarm: AlarmRecord;
+  deadband: number;
+  on_delay_s: number;
+  off_delay_s: number;
+  shelve_max_s: number;
+  ack: boolean;
+  confirm: boolean;
+  latch: boolean;
+  consequence: string;
+  response: string;
+  suppress_when: string;
+  steps: AlarmStep[];
+}
+
+/** POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again. Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits. */
+export interface AlarmVerb {
+  alarms?: string[];
+  reason?: string;
+  occurrence?: number | null;
+  twin?: string;
+  priority?: string;
+}
+
+/** POST /api/v1/alarms/shelve: as AlarmVerb. `one_shot`: it ends when the alarm clears, or after `for_s`. */
+export interface AlarmShelfRequest {
+  alarms?: string[];
+  for_s?: number;
+  one_shot?: boolean;
+  reason?: string;
+  twin?: string;
+  priority?: string;
+}
+
+/** What became of a verb on one alarm; `problem` "" where it was done, else the error's code, and `message`. */
+export interface AlarmOutcome {
+  alarm: AlarmRecord;
+  problem: string;
+  message: string;
+}
+
+/** Each alarm that was meant; what was done is durable. */
+export interface AlarmVerbAnswer {
+  done: number;
+  outcomes: AlarmOutcome[];
+}
+
+/** More than ten alarms an operator in ten minutes, until fewer than five; `end` null: it goes on. */
+export interface AlarmFlood {
+  start: number;
+  end: number | null;
+  count: number;
+}
+
+/** An alarm, how often it did it, and its part of all that rang. */
+export interface AlarmActor {
+  alarm: string;
+  count: number;
+  share: number;
+}
+
+/** An alarm that has been active for more than a day. */
+export interface AlarmStanding {
+  alarm: string;
+  since: number;
+}
+
+/** Of a priority: how many, their part, and EEMUA 191's part; configured ones, and those that rang. */
+export interface AlarmPriorityShare {
+  priority: string;
+  configured: number;
+  configured_share: number;
+  rang: number;
+  rang_share: number;
+  wanted_share: number;
+}
+
+/** GET /api/v1/alarms/statistics: figures of EEMUA 191 and ISA-18.2 over [start, end), per operator. `level`: predictive, robust, stable, reactive or overloaded. `per_window`: how many rang in each ten minutes. */
+export interface AlarmStatistics {
+  start: number;
+  end: number;
+  operators: number;
+  count: number;
+  priorities: AlarmPriorityShare[];
+  mean_10min: number;
+  per_hour: number;
+  per_day: number;
+  most_10min: number;
+  over_10min: number;
+  in_flood: number;
+  floods: AlarmFlood[];
+  level: string;
+  to_ack_s: number | null;
+  top: AlarmActor[];
+  top_share: number;
+  chattering: AlarmActor[];
+  fleeting: AlarmActor[];
+  standing: AlarmStanding[];
+  per_window: number[];
+}
+
+/** What a rule owes, or did. `state`: waiting, done, dead (given up), limited (too many). `detail`: why, or what. */
+export interface AlarmDelivery {
+  id: string;
+  rule: string;
+  n: number;
+  time: number;
+  state: string;
+  attempts: number;
+  next_at: number;
+  detail: string;
+  body: Record<string, unknown>;
+}
+
+/** A row [[alarm_rule]] and how it fares. */
+export interface AlarmRuleInfo {
+  id: string;
+  doing: string;
+  on: string[];
+  waiting: number;
+  done: number;
+  dead: number;
+  limited: number;
+}
+
+/** GET /api/v1/alarms/rules: rules, and their newest deliveries of the state asked for. */
+export interface AlarmRulesInfo {
+  rules: AlarmRuleInfo[];
+  deliveries: AlarmDelivery[];
+}
+
+/** POST /api/v1/alarms/rules/retry: a dead letter, or one over the limit. */
+export interface AlarmRetry {
+  id: string;
 }
 
 export interface AnswerIntervention {

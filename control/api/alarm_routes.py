@@ -1,0 +1,355 @@
+"""Handlers of alarms: they parse, ask and answer, and decide nothing; and their rows of the table of routes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.responses import StreamingResponse
+
+from control.alarm_record import as_record
+from control.alarm_store import COLUMNS, Delivery, Taken, Wanted
+from control.alarms import Outcome
+from control.api import wire_alarm as wire
+from control.api.route import API, Call, Route
+from control.errors import codes, words
+from control.permissions import permit_shelf
+from twin.alarm import PRIORITIES, RANK, SHARES
+from twin.alarm_statistics import priority_check
+from twin.alarms import Said, State, Step, may
+from twin.errors import BadRequest
+from twin.graph import TwinGraph
+from twin.role import Act
+from twin.when import parse_when_ns
+
+if TYPE_CHECKING:
+    from control.api.part import Parts
+
+LISTED_MAX = 5_000  # alarms or steps of one answer: 3 MB
+EXPORT_MAX = 1_000_000  # rows of one CSV: 150 MB
+EXPORT_PAGE = 10_000
+SPAN_DEFAULT = "-24h"
+SPAN_MAX_NS = 366 * 86_400 * 1_000_000_000
+TIME_SPAN = ("from", "to")
+FILTERS = ("twin", "priority", *TIME_SPAN)
+
+STATES: dict[str, Callable[[State], bool]] = {
+    "open": lambda s: s.told and s.owed,
+    "active": lambda s: s.told and s.active,
+    "unacknowledged": lambda s: s.told and not s.acked,
+    "shelved": lambda s: s.until is not None,
+    "suppressed": lambda s: s.suppressed or s.designed,
+    "out_of_service": lambda s: s.out_of_service,
+    "unsure": lambda s: s.unsure,
+    "silent": lambda s: not s.told,
+    "retained": lambda s: s.retained,
+    "all": lambda s: True,
+}
+"""What `state` may ask for; `open`, the first, is what an operator has before them."""
+UNASKED = ("open", "active", "unacknowledged")
+"""Those leave the journal out, unless its priority is named."""
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+async def alarms(parts: Parts, call: Call) -> wire.AlarmList:
+    state = call.query.get("state", "open")
+    if state not in STATES:
+        raise BadRequest(f"state={state!r}", f"one of {', '.join(STATES)}")
+    limit = int(call.number("limit", 500, 1, LISTED_MAX))
+    book, plan = parts.alarms.book, parts.alarms.plan
+    twins, priorities = _subtree(parts, call), _words(call, "priority", PRIORITIES)
+    if state in UNASKED and not priorities:
+        priorities = frozenset(SHARES)
+    start, end = _span(parts, call, "")
+    rows = range(len(plan.definitions)) if state == "all" else list(book.retained)
+    found = [
+        row for row in rows
+        if STATES[state](s := book.state(row)) and (twins is None or plan.definitions[row].twin in twins)
+        and (not priorities or plan.definitions[row].priority in priorities)
+        and (start is None or (s.active_at or 0) >= start) and (end is None or (s.active_at or 0) < end)
+    ]  # fmt: skip
+    found.sort(key=lambda row: _urgency(book.state(row), RANK[plan.definitions[row].priority]), reverse=True)
+    return wire.AlarmList(
+        [_record(parts, row) for row in found[:limit]], len(found), parts.alarms.flooded, parts.alarms.rate_10min,
+        parts.alarms.waiting,
+    )  # fmt: skip
+
+
+def _urgency(state: State, rank: int) -> tuple[bool, bool, int, int]:
+    return state.active and not state.acked, state.active or not state.acked, rank, state.active_at or 0
+
+
+async def alarm(parts: Parts, call: Call) -> wire.AlarmDetail:
+    row = parts.alarms.book.row(call.path["id"])
+    d = parts.alarms.plan.definitions[row]
+    steps = await parts.alarms.history(Wanted(alarm=d.id))
+    return wire.AlarmDetail(
+        _record(parts, row), d.condition.deadband, d.on_delay_s, d.off_delay_s, d.terms.shelve_max_s, d.terms.ack,
+        d.terms.confirm, d.terms.latch, d.consequence, d.response, d.suppress_when.text if d.suppress_when else "",
+        [_step(s) for s in steps],
+    )  # fmt: skip
+
+
+async def history(parts: Parts, call: Call) -> list[wire.AlarmStep]:
+    return [_step(s) for s in await parts.alarms.history(_wanted(parts, call))]
+
+
+async def export(parts: Parts, call: Call) -> StreamingResponse:
+    """CSV, newest first, page by page."""
+    wanted = _wanted(parts, call)
+
+    async def pages() -> Any:
+        before, left = wanted.before, EXPORT_MAX
+        yield _csv([("time_utc", *COLUMNS)])
+        while left > 0:
+            page = _page(wanted, before, min(EXPORT_PAGE, left))
+            steps = await parts.alarms.history(page)
+            if not steps:
+                return
+            yield _csv(_lines(steps))
+            before, left = steps[-1].n, left - len(steps)
+
+    headers = {"content-disposition": 'attachment; filename="alarms.csv"'}
+    return StreamingResponse(pages(), 200, headers, "text/csv; charset=utf-8")
+
+
+async def statistics(parts: Parts, call: Call) -> wire.AlarmStatistics:
+    start, end = _span(parts, call, SPAN_DEFAULT)
+    assert start is not None
+    end = parts.clock() if end is None else end
+    if not 0 < end - start <= SPAN_MAX_NS:
+        raise BadRequest("from and to", "give a span of more than nothing and of at most a year")
+    found = await parts.alarms.statistics(start, end)
+    configured = priority_check(d.priority for d in parts.alarms.plan.definitions)
+    body = asdict(found)
+    for key in ("by_priority", "shares"):
+        del body[key]
+    body |= {"start": start / 1e6, "end": end / 1e6}
+    body["priorities"] = [
+        wire.AlarmPriorityShare(p.value, *configured[p][:2], found.by_priority[p], found.shares[p], SHARES[p])
+        for p in SHARES
+    ]
+    body["floods"] = [
+        wire.AlarmFlood(f.start / 1e6, None if f.end is None else f.end / 1e6, f.count) for f in found.floods
+    ]
+    body["standing"] = [wire.AlarmStanding(s.alarm, s.since / 1e6) for s in found.standing]
+    return msgspec.convert(body, wire.AlarmStatistics, from_attributes=True)
+
+
+async def rollup(parts: Parts, _: Call) -> list[wire.AlarmRollup]:
+    return [
+        wire.AlarmRollup(r.twin, **r.counts, worst=r.worst, priority=r.priority.value if r.priority else "")
+        for r in parts.alarms.rollup()
+    ]
+
+
+async def rules(parts: Parts, call: Call) -> wire.AlarmRulesInfo:
+    limit = int(call.number("limit", 100, 1, LISTED_MAX))
+    counts = await parts.alarm_rules.counts()
+    found = await parts.alarm_rules.deliveries(call.query.get("rule", ""), call.query.get("state", "dead"), limit)
+    return wire.AlarmRulesInfo(
+        [
+            wire.AlarmRuleInfo(
+                r.id, r.doing.value, sorted(r.on),
+                *(counts.get(r.id, {}).get(s, 0) for s in ("waiting", "done", "dead", "limited")),
+            )
+            for r in parts.alarms.plan.rules
+        ],
+        [_delivery(d) for d in found],
+    )  # fmt: skip
+
+
+async def retry(parts: Parts, call: Call) -> wire.AlarmDelivery:
+    asked: wire.AlarmRetry = call.body
+    return _delivery(await parts.alarm_rules.retry(asked.id))
+
+
+# --- what people do --------------------------------------------------------------------------------------------------
+
+VERBS: dict[str, tuple[Step, Act, str]] = {
+    "acknowledge": (Step.ACKNOWLEDGED, Act.ACKNOWLEDGE, "Acknowledge alarms"),
+    "confirm": (Step.CONFIRMED, Act.ACKNOWLEDGE, "Confirm that what acknowledged alarms asked for is done"),
+    "comment": (Step.COMMENTED, Act.ACKNOWLEDGE, "Say something of alarms"),
+    "reset": (Step.RESET, Act.ACKNOWLEDGE, "Let latched alarms go"),
+    "unshelve": (Step.UNSHELVED, Act.ACKNOWLEDGE, "Take alarms off their shelf"),
+    "suppress": (Step.SUPPRESSED, Act.SUPPRESS, "Suppress alarms until somebody ends it"),
+    "unsuppress": (Step.UNSUPPRESSED, Act.SUPPRESS, "End that"),
+    "remove": (Step.REMOVED, Act.SERVICE, "Take alarms out of service"),
+    "return": (Step.RETURNED, Act.SERVICE, "Put alarms back into service"),
+}
+REASONED = frozenset({Step.SUPPRESSED, Step.REMOVED, Step.SHELVED, Step.COMMENTED})
+"""What keeps an alarm silent, and a comment, is nothing without a reason."""
+
+
+def _verb(taken: Step) -> Callable[[Parts, Call], Any]:
+    async def handler(parts: Parts, call: Call) -> wire.AlarmVerbAnswer:
+        asked: wire.AlarmVerb = call.body
+        if asked.occurrence is not None and len(asked.alarms) != 1:
+            raise BadRequest("occurrence of several alarms", "name one alarm, or leave it out")
+        said = parts.alarms.said(taken, call.caller.name, asked.reason, occurrence=asked.occurrence)
+        return await _said(parts, asked, said)
+
+    handler.__name__ = f"alarm_{taken.value}"
+    return handler
+
+
+async def shelve(parts: Parts, call: Call) -> wire.AlarmVerbAnswer:
+    asked: wire.AlarmShelfRequest = call.body
+    if not 0 < asked.for_s <= SPAN_MAX_NS / 1e9:
+        raise BadRequest(f"for_s {asked.for_s:g}", "give seconds above 0")
+    permit_shelf(call.caller, asked.for_s, parts.alarms.plan.settings.shelve_operator_s)
+    until = parts.clock() + int(asked.for_s * 1e9)
+    said = parts.alarms.said(Step.SHELVED, call.caller.name, asked.reason, until=until, one_shot=asked.one_shot)
+    return await _said(parts, asked, said)
+
+
+async def _said(
+    parts: Parts, asked: wire.AlarmVerb | wire.AlarmShelfRequest, said: Said
+) -> wire.AlarmVerbAnswer:  # fmt: skip
+    if said.step in REASONED and not asked.reason.strip():
+        raise BadRequest(f"{said.step} without a reason", "say why: reason")
+    rows = _meant(parts, asked, said)
+    outcomes = await parts.alarms.say(rows, lambda _: said)
+    if len(rows) == 1 and asked.alarms and outcomes[0].problem is not None:
+        raise outcomes[0].problem
+    return wire.AlarmVerbAnswer(
+        sum(o.problem is None for o in outcomes),
+        [_outcome(parts, row, o) for row, o in zip(rows, outcomes, strict=True)],
+    )
+
+
+def _meant(parts: Parts, asked: wire.AlarmVerb | wire.AlarmShelfRequest, said: Said) -> Sequence[int]:
+    """By id, or by twin: there those that it fits and that are in front of somebody."""
+    book, plan = parts.alarms.book, parts.alarms.plan
+    if bool(asked.alarms) == bool(asked.twin):
+        raise BadRequest("which alarms?", "give alarms, a list of ids, or twin")
+    if asked.alarms:
+        return [book.row(identity) for identity in dict.fromkeys(asked.alarms)]
+    twins = _of(parts, asked.twin)
+    return [
+        row for row, state in book.retained.items()
+        if (d := plan.definitions[row]).twin in twins and asked.priority in ("", d.priority) and may(state, d.terms, said)
+    ]  # fmt: skip
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+
+def _record(parts: Parts, row: int) -> wire.AlarmRecord:
+    book = parts.alarms.book
+    body = as_record(parts.alarms.plan.definitions[row], book.state(row), parts.plant)
+    return wire.AlarmRecord(**body, blind=bool(book.conditions.blind[row]))
+
+
+def _outcome(parts: Parts, row: int, outcome: Outcome) -> wire.AlarmOutcome:
+    problem = outcome.problem
+    message = "" if problem is None else words(problem)[0]
+    return wire.AlarmOutcome(_record(parts, row), "" if problem is None else codes(problem).code, message)
+
+
+def _step(s: Taken) -> wire.AlarmStep:
+    until = None if s.until is None else s.until / 1e6
+    return wire.AlarmStep(
+        s.n, s.time / 1e6, s.alarm, s.point, s.twin, s.priority, s.step, s.rings, s.by, s.reason, s.value, until,
+        s.occurrence,
+    )  # fmt: skip
+
+
+def _delivery(d: Delivery) -> wire.AlarmDelivery:
+    return wire.AlarmDelivery(
+        d.id, d.rule, d.n, d.time / 1e6, d.state, d.attempts, d.next_at / 1e6, d.detail, msgspec.json.decode(d.body)
+    )
+
+
+def _wanted(parts: Parts, call: Call) -> Wanted:
+    start, end = _span(parts, call, "")
+    before = call.query.get("before")
+    return Wanted(
+        call.query.get("alarm", ""), _subtree(parts, call), _words(call, "priority", PRIORITIES),
+        _words(call, "step", (*Step, "flood", "flood_over")), call.query.get("by", ""), start, end,
+        None if before is None else int(call.number("before", 0, 0, 2**53)),
+        int(call.number("limit", 200, 1, LISTED_MAX)),
+    )  # fmt: skip
+
+
+def _page(wanted: Wanted, before: int | None, limit: int) -> Wanted:
+    return Wanted(**{**asdict(wanted), "twins": wanted.twins, "before": before, "limit": limit})
+
+
+def _span(parts: Parts, call: Call, start: str) -> tuple[int | None, int | None]:
+    """`from` and `to` as people write moments; None where not given."""
+    now = parts.clock()
+    words_ = {"from": call.query.get("from") or start, "to": call.query.get("to", "")}
+    found = [parse_when_ns(text, now, key) if text else None for key, text in words_.items()]
+    return found[0], found[1]
+
+
+def _words(call: Call, key: str, known: Sequence[str]) -> frozenset[str]:
+    """A list with commas."""
+    found = frozenset(w.strip() for w in call.query.get(key, "").split(",") if w.strip())
+    if wrong := sorted(found - set(map(str, known))):
+        raise BadRequest(f"{key}={wrong[0]!r}", f"one of {', '.join(map(str, known))}")
+    return found
+
+
+def _subtree(parts: Parts, call: Call) -> frozenset[str] | None:
+    twin = call.query.get("twin")
+    return None if not twin else _of(parts, twin)
+
+
+def _of(parts: Parts, twin: str) -> frozenset[str]:
+    """A twin and its parts.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return frozenset({twin, *TwinGraph(parts.plant).parts(twin)})
+
+
+def _lines(steps: Sequence[Taken]) -> Iterator[Sequence[object]]:
+    from datetime import UTC, datetime
+
+    for s in steps:
+        yield datetime.fromtimestamp(s.time / 1e9, UTC).isoformat(timespec="milliseconds"), *asdict(s).values()
+
+
+def _csv(rows: Any) -> str:
+    """Texts that a spreadsheet would take for formulas are written as texts."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    for row in rows:
+        writer.writerow(
+            [f"'{c}" if isinstance(c, str) and c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in row]
+        )
+    return out.getvalue()
+
+
+_ALARMS = f"{API}/alarms"
+ALARM_ROUTES: tuple[Route, ...] = (
+    Route("GET", _ALARMS, alarms, "Alarms as they stand, the most urgent first", wire.AlarmList,
+          query=("state", "limit", *FILTERS)),
+    Route("GET", f"{_ALARMS}/history", history, "Steps of alarms, newest first", list[wire.AlarmStep],
+          query=("alarm", "step", "by", "before", "limit", *FILTERS)),
+    Route("GET", f"{_ALARMS}/export", export, "Steps of alarms as CSV, newest first", bytes,
+          query=("alarm", "step", "by", "before", "limit", *FILTERS)),
+    Route("GET", f"{_ALARMS}/statistics", statistics, "How well the alarm system works (EEMUA 191, ISA-18.2)",
+          wire.AlarmStatistics, query=TIME_SPAN),
+    Route("GET", f"{_ALARMS}/rollup", rollup, "Alarms counted up the parts of the plant", list[wire.AlarmRollup]),
+    Route("GET", f"{_ALARMS}/rules", rules, "Rules of alarms and what they owe", wire.AlarmRulesInfo,
+          query=("rule", "state", "limit")),
+    Route("POST", f"{_ALARMS}/rules/retry", retry, "Try a dead letter again", wire.AlarmDelivery, wire.AlarmRetry,
+          act=Act.KEEP),
+    Route("GET", f"{_ALARMS}/{{id}}", alarm, "One alarm, its newest steps and its rationalisation", wire.AlarmDetail),
+    Route("POST", f"{_ALARMS}/shelve", shelve, "Shelve alarms for a time, or until they clear", wire.AlarmVerbAnswer,
+          wire.AlarmShelfRequest, act=Act.ACKNOWLEDGE),
+    *(
+        Route("POST", f"{_ALARMS}/{verb}", _verb(taken), summary, wire.AlarmVerbAnswer, wire.AlarmVerb, act=act)
+        for verb, (taken, act, summary) in VERBS.items()
+    ),
+)  # fmt: skip

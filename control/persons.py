@@ -1,0 +1,57 @@
+"""The auditor's side of erased persons: entries with names where they can be opened, and what stores may say instead.
+
+A store that was told to forget a person calls them "(erased N)", where N is the index of the entry that says so. Must
+not know any store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from control.audit_index import ERASED_NAME
+from control.entry_kinds import renamed
+from control.evidence import ERASURE, opened
+from ledger.entry import JSON, Entry
+from ledger.personal import Salts
+
+_ALIAS = re.compile(r"\(erased (\d{1,18})\)")
+
+
+def alias(index: int) -> str:
+    """What stores call a person whose erasure is entry `index`: each another, so that keys of theirs never meet."""
+    return f"(erased {index})"
+
+
+def subjects_of(known: Iterable[str], name: str) -> list[str]:
+    """Everything that stands for one account: by itself, and through each face (`opcua:ann`)."""
+    through = re.compile(rf"[\w-]+:{re.escape(name)}")
+    return [subject for subject in known if subject == name or through.fullmatch(subject)]
+
+
+class Persons:
+    """Args: the ledger's folder, and its entries as recorded."""
+
+    def __init__(self, directory: Path, entries: Mapping[int, Entry]) -> None:
+        self._salts = Salts(directory, read_only=True)
+        self._erased = {i: str(e.body.get("person", "")) for i, e in entries.items() if e.kind == ERASURE}
+
+    def entries(self, recorded: Mapping[int, Entry]) -> dict[int, Entry]:
+        """With names; "(erased)" for who cannot be opened."""
+        return {index: opened(entry, self._salts) for index, entry in recorded.items()}
+
+    def named(self, said: str) -> str:
+        """What a store says of a person, as `entries` would: "(erased)" only where an entry says so."""
+        found = _ALIAS.fullmatch(said)
+        if found is None or int(found[1]) not in self._erased:
+            return said
+        # While an erasure is under way the stores forget first.
+        return self._salts.opened(self._erased[int(found[1])]) or ERASED_NAME
+
+    def body(self, kind: str, said: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """A body as a store would have it recorded, named likewise."""
+        return renamed(kind, said, self.named)
+
+    def close(self) -> None:
+        self._salts.close()
