@@ -8,6 +8,9 @@ CONSOLE := control/api/static/index.html
 COMPILED_SOURCES := $(shell grep -rl --include=*.py @njit twin protocols sim) $(wildcard sim/spec.py sim/kernel/*.py sim/components/*.py)
 CONSOLE_SOURCES := $(shell find control/console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
+# Tests start hundreds of processes: without bytecode each would parse this whole tree again, a second of a core.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: console-test setup run test bench lint soak clean
 
 setup: $(SETUP) $(CONSOLE) $(COMPILED)
@@ -48,10 +51,14 @@ sparkplug: $(SETUP)
 pictures: setup
 	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py
 
-# Whole plants need both cores for themselves; the rest is quicker two at a time.
+# Files at a time: one on its own waits most of the time, for a server to start or an alarm to fall due.
+WORKERS ?= 2
+BESIDE := -n $(WORKERS) --dist loadfile
+
+# Whole plants are several processes each; they come last, among themselves.
 test: setup lint console-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/plant --ignore tests/house
-	$(BIN)/python -m pytest tests/plant tests/house
+	$(BIN)/python -m pytest $(BESIDE) --ignore tests/plant --ignore tests/house
+	$(BIN)/python -m pytest $(BESIDE) tests/plant tests/house
 
 console-test: $(CONSOLE)
 	@if command -v npm >/dev/null; then \

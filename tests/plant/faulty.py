@@ -219,6 +219,10 @@ class Breaks(logging.Handler):
             if word:
                 self.told.setdefault(name, []).append(word)
 
+    def down(self) -> list[str]:
+        """The links that have not come up again."""
+        return [name for name, told in self.told.items() if told[-1] == "down"]
+
 
 def rss_mb() -> float:
     gc.collect()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from control import offline
 from control.cli_history import LAST_NS
 from control.client import Client
+from control.erasing import erase_stopped
 from control.history_files import back_up, export_history, import_history, restore
 from tests.plant.site import Site, live, rows, site, until
 from twin.errors import BadRequest, Conflict, NotFound, TwinloopError
@@ -49,10 +51,15 @@ def goes_on(folder: Path, plant: Site, taken: list[str]) -> None:
     assert plant.server.stop() == 0
     report = offline.verify(folder)
     assert report["ok"], report["problems"]
+    # The persons of the copy can be erased there, and the original stays as it was.
+    assert erase_stopped(folder, "cli", "root", time.time_ns()).subjects == ["cli"]
+    assert offline.verify(folder)["ok"]
+    people = "SELECT DISTINCT author FROM audit WHERE kind = 'command'"
+    assert offline.ask(folder, people, 9)["rows"] == [["(erased)"]]
     plant.data = old
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(240)
 def test_a_back_up_in_the_middle_of_a_storm_is_whole_and_a_server_goes_on_from_it(tmp_path: Path) -> None:
     with site(tmp_path) as plant:
         plant.start_fleet(speed=60)
@@ -79,6 +86,9 @@ def test_a_back_up_in_the_middle_of_a_storm_is_whole_and_a_server_goes_on_from_i
             assert report["history"]["batches"] + report["history"]["waiting"] > 0
             private = [p.name for p in folder.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
             assert private == []
+        counted = "SELECT count(DISTINCT entry), max(entry), max(author) FILTER (WHERE kind = 'command') FROM audit"
+        found = offline.ask(copies[-1][0], counted, 9)["rows"]
+        assert found == [[report["entries"], report["entries"] - 1, "cli"]]
         assert not list(tmp_path.glob(".copy*"))
         parquet_both_ways(plant, client, tmp_path)
         client.close()

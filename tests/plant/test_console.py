@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, Route, expect, sync_playwright
 from typer.testing import CliRunner
 
 from control.cli import app
 from control.client import Client
+from ledger.bundle import verify_bundle
 from tests.plant.site import Site, live, site, until
 
 FLAGS = (
@@ -248,7 +250,66 @@ def test_the_audit_lists_entries_and_how_far_the_evidence_reaches(page: Page) ->
     page.get_by_test_id("tab-audit").click()
     expect(page.get_by_test_id("audit-row").first).to_be_visible()
     expect(page.get_by_test_id("audit-anchored")).to_contain_text(re.compile(r"[1-9]"), timeout=30_000)
+    expect(page.get_by_test_id("audit-witnessed")).to_contain_text("–")  # none is configured, and none is claimed
+    expect(page.locator('[data-testid="audit-row"][data-levels~="witnessed"]')).to_have_count(0)
+
+
+def test_a_proof_is_recomputed_in_the_browser_and_says_what_only_others_can(page: Page) -> None:
+    page.get_by_test_id("audit-kind").select_option("command")
+    row = page.locator('[data-testid="audit-row"][data-kind="command"][data-levels~="anchored"]').first
+    row.get_by_test_id("audit-check").click()
+    proof = page.get_by_test_id("proof")
+    expect(proof).to_have_attribute("data-verdict", "verified", timeout=15_000)
+    for step in ("Signature", "Inclusion", "As shown", "Whole"):
+        expect(proof.locator(f'[data-step="{step}"]')).to_have_attribute("data-state", "ok")
+    for step in ("Witness", "Anchor"):
+        expect(proof.locator(f'[data-step="{step}"]')).to_have_attribute("data-state", "unchecked")
     picture(page, "audit")
+    with page.expect_download() as download:
+        proof.get_by_test_id("audit-proof").click()
+    bundle = json.loads(download.value.path().read_text())
+    assert verify_bundle(bundle).problems == ()
+
+
+def test_a_proof_that_was_changed_on_its_way_is_red_and_names_the_step(page: Page) -> None:
+    def forge(route: Route) -> None:
+        body = route.fetch().json()
+        body["entries"][0]["inclusion_proof"].reverse()
+        route.fulfill(json=body)
+
+    page.route("**/audit/proof*", forge)
+    proof = page.get_by_test_id("proof")
+    proof.get_by_test_id("proof-again").click()
+    expect(proof).to_have_attribute("data-verdict", "failed", timeout=15_000)
+    expect(proof.locator('[data-step="Inclusion"]')).to_contain_text("does not lead to the signed root")
+    page.unroute("**/audit/proof*")
+    proof.get_by_test_id("proof-again").click()
+    expect(proof).to_have_attribute("data-verdict", "verified", timeout=15_000)
+
+
+def test_a_log_key_that_is_another_than_the_browser_knows_is_refused_until_somebody_takes_it(page: Page) -> None:
+    page.evaluate("localStorage.setItem('twinloop.log-key', 'twinloop.local/net3+00000000+AQ==')")
+    proof = page.get_by_test_id("proof")
+    proof.get_by_test_id("proof-again").click()
+    expect(proof).to_have_attribute("data-verdict", "failed", timeout=15_000)
+    expect(proof.locator('[data-step="Key"]')).to_contain_text("find out who replaced it")
+    proof.get_by_test_id("take-key").click()
+    expect(proof).to_have_attribute("data-verdict", "verified", timeout=15_000)
+    page.get_by_test_id("audit-check").first.click()
+    page.get_by_test_id("audit-kind").select_option("")
+
+
+def test_the_record_of_a_command_is_proved_where_it_is_shown(page: Page) -> None:
+    page.get_by_test_id("tab-commands").click()
+    row = page.get_by_test_id("command-row").filter(has_text="browser test").first
+    row.get_by_test_id("command-record").click()
+    page.get_by_test_id("command-proof").click()
+    proof = page.get_by_test_id("proof")
+    expect(proof).to_have_attribute("data-verdict", "verified", timeout=15_000)
+    expect(proof.locator('[data-step="As shown"]')).to_contain_text("every step")
+    proof.scroll_into_view_if_needed()
+    picture(page, "proof")
+    row.get_by_test_id("command-record").click()
 
 
 def test_a_paused_server_is_stale_within_three_seconds_and_commands_are_locked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from control.client import Client
 from control.demo import server_words
 from tests.peers.node_client import NodeClient, node_client
 from tests.plant.site import Site, live, rows, site, until
+from tests.protocols.protocol_bench import free_port
 
 PASSWORD = "eleven pumps"
 LEVEL, STATUS, PUMP = "ns=2;s=tank_1.level", "ns=2;s=pump_335.status", "ns=2;s=pump_335"
@@ -128,9 +128,7 @@ def test_the_figures_of_the_face_are_points_and_metrics(served: tuple[Site, Clie
 
 @pytest.mark.timeout(240)
 def test_a_killed_server_is_found_again_by_its_clients(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        endpoint = f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}/twinloop"
+    endpoint = f"opc.tcp://127.0.0.1:{free_port()}/twinloop"
     with site(tmp_path) as plant:
         plant.start_fleet(speed=60)
         server, _ = start(plant, endpoint)
