@@ -57,8 +57,8 @@ BESIDE := -n $(WORKERS) --dist loadfile
 
 # Whole plants are several processes each; they come last, among themselves.
 test: setup lint console-test
-	$(BIN)/python -m pytest $(BESIDE) --ignore tests/plant --ignore tests/house
-	$(BIN)/python -m pytest $(BESIDE) tests/plant tests/house
+	$(BIN)/python -m tests.again $(BESIDE) --ignore tests/plant --ignore tests/house
+	$(BIN)/python -m tests.again $(BESIDE) tests/plant tests/house
 
 console-test: $(CONSOLE)
 	@if command -v npm >/dev/null; then \
