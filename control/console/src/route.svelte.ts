@@ -1,6 +1,15 @@
 // Which view is open, kept in the address (#/trends?points=a,b) so that it can be linked to.
-export const VIEWS = ["plant", "trends", "commands", "whatif", "audit", "ahead"] as const;
-export type View = (typeof VIEWS)[number];
+
+/** In the order of the tabs, each with the key that opens it. */
+export const VIEWS = [
+  { view: "plant", label: "Plant", key: "1" },
+  { view: "trends", label: "Trends", key: "2" },
+  { view: "commands", label: "Commands", key: "3" },
+  { view: "whatif", label: "What if", key: "4" },
+  { view: "audit", label: "Audit", key: "5" },
+  { view: "ahead", label: "Look-ahead", key: "6" },
+] as const;
+export type View = (typeof VIEWS)[number]["view"];
 
 class Route {
   view = $state<View>("plant");
@@ -23,7 +32,7 @@ class Route {
 
   private read(): void {
     const [name, query] = window.location.hash.replace(/^#\/?/, "").split("?");
-    this.view = VIEWS.find((v) => v === name) ?? "plant";
+    this.view = VIEWS.find((row) => row.view === name)?.view ?? "plant";
     this.query = new URLSearchParams(query ?? "");
   }
 }
