@@ -234,7 +234,7 @@ def _instant(time_ns: int) -> str:
 def _print_verdict(problems: Sequence[Problem]) -> None:
     for problem in problems:
         print(f"PROBLEM     {problem}")
-    print("verified" if not problems else f"NOT VERIFIED: {len(problems)} problems")
+    print("verified" if not problems else f"NOT VERIFIED: {len(problems)} problem{'s' * (len(problems) > 1)}")
 
 
 if __name__ == "__main__":
