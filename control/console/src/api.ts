@@ -58,8 +58,14 @@ export const lookaheadScores = (): Promise<LookaheadScores> => call("GET", "/loo
 export const shelve = (request: ShelfRequest): Promise<unknown> => call("POST", "/lookahead/shelve", request);
 export const unshelve = (limit: string): Promise<unknown> => call("POST", "/lookahead/unshelve", { limit });
 
-export const audit = (last: number, kind: string): Promise<AuditHead> =>
-  call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
+/** `asked`: kind, twin, point, by, command, since, until, before. */
+export const audit = (last: number, asked: Record<string, string>): Promise<AuditHead> =>
+  call("GET", `/audit?${new URLSearchParams({ last: String(last), ...asked })}`);
+/** `failure` is "" when it is on the chain. */
+export const anchorNow = (): Promise<{ anchored: number; failure: string }> => call("POST", "/audit/anchor", {});
+/** Recomputes every batch of history: minutes for a long one. */
+export const checkHistory = (): Promise<{ batches: number; expired: number; problems: { place: string; what: string }[]; ok: boolean }> =>
+  call("POST", "/audit/history", {});
 export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
 export const signIn = (account: string, password: string): Promise<unknown> => call("POST", "/session", { account, password });
 /** Where to go on to, to sign out of the provider, too; "" for nowhere. */

@@ -9,6 +9,12 @@ export function commandHindrance(who: Who | null): string {
   return who.may.includes("command") ? "" : `The role ${who.role} may not command.`;
 }
 
+/** Why nobody may anchor or check history now, "" when they may. */
+export function auditHindrance(who: Who | null): string {
+  if (who === null) return UNKNOWN_YET;
+  return who.may.includes("audit") ? "" : `The role ${who.role} may not do this.`;
+}
+
 /** Why somebody cannot approve or reject a command that awaits approval, "" when he can. */
 export function approvalHindrance(who: Who | null, command: CommandRecord): string {
   if (who === null) return UNKNOWN_YET;
