@@ -32,6 +32,7 @@ from control.api.http import application
 from control.api.intake import Intake
 from control.api.part import Parts, PlantShown
 from control.api.wire_whatif import WhatIfRequest
+from control.authors import ALARM_RULE, CHAIN
 from control.books import Books, open_books
 from control.branches import Branches
 from control.chain_rules import ChainRules
@@ -215,7 +216,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     parts = Parts(
         graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
-        erasing=Erasing(config.data, evidence, commands, books.commands, books.backups),
+        erasing=Erasing(config.data, evidence, books.backups, (commands, lookout, alarms)),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
         preflight=preflight, lookout=lookout, alarms=alarms,
         alarm_rules=_alarm_rules(live.plant, alarms, books, commands, whatifs, clock),
@@ -244,7 +245,7 @@ def _chain_rules(config: Config, plant: Plant, evidence: Evidence, commands: Com
     """Events on the chain command as any author does: past interlocks and policies nothing goes."""
 
     def submit(key: str, point: str, value: float, reason: str) -> Awaitable[object]:
-        return commands.submit(Request(key, point, value, Priority.SAFETY, CHAIN_DEADLINE_S, reason), "chain")
+        return commands.submit(Request(key, point, value, Priority.SAFETY, CHAIN_DEADLINE_S, reason), CHAIN)
 
     return ChainRules(plant.id, plant.chain.rules, evidence.anchorer, config.data, submit)
 
@@ -255,7 +256,7 @@ def _alarm_rules(
     """Rules command as any author does: past interlocks and policies nothing goes."""
 
     def submit(key: str, point: str, value: float, reason: str, deadline_s: float) -> Awaitable[object]:
-        return commands.submit(Request(key, point, value, Priority.SAFETY, deadline_s, reason), "alarm rule")
+        return commands.submit(Request(key, point, value, Priority.SAFETY, deadline_s, reason), ALARM_RULE)
 
     async def start(rule: Rule, key: str) -> object:
         asked = asking.comparison(rule.scenario, rule.horizon_s, RULE_SEED, Question(replications=RULE_REPLICATIONS))

@@ -206,6 +206,17 @@ class CommandRuntime:
         """As on disk, the newest first, and the cursor of the next page."""
         return await self.on_disk(self._store.page, wanted)
 
+    async def rename(self, person: str, name: str) -> None:
+        """An erased person, whose commands, leases and groups have all ended."""
+        await self.on_disk(self._store.rename, person, name)
+
+    async def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: something of the person's is under way, or not yet in the ledger.
+        """
+        await self.on_disk(self._store.check_settled, person)
+
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""
         return self._desk.waits_for(identity, self._clock())

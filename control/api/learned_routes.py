@@ -26,8 +26,8 @@ async def retrain(parts: Parts, call: Call) -> wire.TrainingRecord:
     asked: wire.RetrainRequest = call.body
     if len(asked.reason) > TEXT_MAX:
         raise BadRequest(f"a reason of {len(asked.reason)} characters", f"at most {TEXT_MAX}")
-    why = f"asked by {call.caller.name}" + (f": {asked.reason}" if asked.reason else "")
-    return _training(parts.retrainings.ask(call.path["id"], why[:TEXT_MAX]))
+    why = asked.reason or "it was asked for"
+    return _training(parts.retrainings.ask(call.path["id"], why, call.caller.name))
 
 
 async def cancel(parts: Parts, call: Call) -> wire.TrainingRecord:
@@ -47,7 +47,7 @@ def _row(parts: Parts, row: Learned, now: Standing) -> wire.LearnedRecord:
 
 def _training(found: Training) -> wire.TrainingRecord:
     return wire.TrainingRecord(
-        found.row, found.why, found.begun / 1e6, found.course.value, found.share, found.words, found.model
+        found.row, found.why, found.by, found.begun / 1e6, found.course.value, found.share, found.words, found.model
     )
 
 

@@ -6,11 +6,15 @@ import msgspec
 
 
 class TrainingRecord(msgspec.Struct, frozen=True):
-    """A retraining. `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it
-    ended; `model`: the hash of what it made, "" for none yet."""
+    """A retraining; `by`: who asked for it, `twinloop` where drift or time did.
+
+    `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it ended; `model`:
+    the hash of what it made, "" for none yet.
+    """
 
     row: str
     why: str
+    by: str
     begun: float
     course: str
     share: float
