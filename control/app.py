@@ -30,8 +30,10 @@ from control.alarms import Alarms
 from control.api.guard import Site
 from control.api.http import application
 from control.api.intake import Intake
+from control.api.outlet import Outlet
 from control.api.part import Parts, PlantShown
 from control.api.wire_whatif import WhatIfRequest
+from control.api.ws import Console
 from control.books import Books, open_books
 from control.branches import Branches
 from control.chain_rules import ChainRules
@@ -147,13 +149,16 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         server = _server(config, books, settings, clock, closing)
         host, port = listener.getsockname()[:2]
         secured = None if config.tls is None else server_context(config.tls)
-        web = _web(server, _site(config, port, settings), secured)
+        site = _site(config, port, settings)
+        console = Console(server.parts, site)
+        web = _web(server, site, secured, console)
         served = await server.northbound.start()
         epoch = server.parts.live.feed.epoch
         await asyncio.to_thread(plant_record.record, books.evidence, config.plant, books.plant)
         books.evidence.record("server.start", {"version": VERSION, "plant": books.plant.id, "epoch": epoch})
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part) for part in _running(server, config.data / PKI, clock)]
+            parts = (console.run(), *_running(server, config.data / PKI, clock))
+            running = [tasks.create_task(part) for part in parts]
             if config.tls is not None and secured is not None:
                 running.append(tasks.create_task(keep_up(config.tls, secured)))
             serving = tasks.create_task(web.serve(sockets=[listener]))
@@ -352,17 +357,17 @@ class _Web(uvicorn.Server):
         yield
 
 
-def _web(server: _Server, site: Site, secured: ssl.SSLContext | None) -> _Web:
+def _web(server: _Server, site: Site, secured: ssl.SSLContext | None, console: Console) -> _Web:
     """The web server."""
     parts = server.parts
     figures = server.northbound.figures
     registry = metrics.registry(
-        parts.live, parts.evidence, server.watch, parts.lookout, figures, parts.inference, parts.alarms
+        parts.live, parts.evidence, server.watch, parts.lookout, figures, parts.inference, parts.alarms, console
     )
     config = uvicorn.Config(
-        application(parts, registry, site), log_config=None, access_log=False, lifespan="off", http=Intake,
+        application(parts, registry, site, console), log_config=None, access_log=False, lifespan="off", http=Intake,
         ssl_context_factory=None if secured is None else lambda *_: secured, proxy_headers=False,
-        ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=FRAME_MAX,
+        ws=Outlet, ws_per_message_deflate=False, ws_max_size=FRAME_MAX,
         server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)

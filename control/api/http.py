@@ -47,7 +47,7 @@ BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_M
 log = logging.getLogger("twinloop.http")
 
 
-def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIApp:
+def application(parts: Parts, registry: CollectorRegistry, site: Site, console: Console) -> ASGIApp:
     """The whole server."""
     callers = Buckets(site.caller)
     routes: list[BaseRoute] = [
@@ -103,7 +103,6 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
             return await _answer_error(request, error)
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
-    console = Console(parts, site)
     routes += [
         StarletteRoute("/openapi.json", openapi),
         StarletteRoute("/login", login),
