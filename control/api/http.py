@@ -20,7 +20,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from control.api import wire
+from control.api import asyncapi, wire
 from control.api.guard import Guard, Site, check_rate
 from control.api.openapi import document
 from control.api.part import Parts
@@ -58,6 +58,11 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site, console: 
 
     async def openapi(_: Request) -> Response:
         return Response(api_document, media_type="application/json")
+
+    socket_document = msgspec.json.encode(asyncapi.document(parts.version))
+
+    async def async_api(_: Request) -> Response:
+        return Response(socket_document, media_type="application/json")
 
     async def login(request: Request) -> Response:
         try:
@@ -105,6 +110,7 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site, console: 
 
     routes += [
         StarletteRoute("/openapi.json", openapi),
+        StarletteRoute("/asyncapi.json", async_api),
         StarletteRoute("/login", login),
         StarletteRoute(OIDC_PATH, oidc),
         StarletteRoute(f"{OIDC_PATH}/done", oidc_done),
