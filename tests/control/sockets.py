@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgpack
+import msgspec
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 
 from control.api.guard import Site
 from control.api.outlet import Outlet
-from control.api.part import Parts
+from control.api.part import Parts, plant_info
 from control.api.wire import SUBPROTOCOL
 from control.api.ws import Console, Limits
 from control.identity import TOKEN, Identity
@@ -78,6 +81,22 @@ class Server:
     console: Console
     identity: Identity
     port: int
+    web: uvicorn.Server
+    running: asyncio.Task[None]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Every socket, without a word."""
+        for connection in tuple(self.web.server_state.connections):
+            if isinstance(connection, Outlet):
+                connection.transport.abort()
+
+    def hush(self) -> None:
+        """No frame and no heartbeat any more."""
+        self.running.cancel()
 
     def move(self, *ids: int, value: float = 1.0) -> None:
         """These points have been heard."""
@@ -169,7 +188,20 @@ async def serving(
         port = listener.getsockname()[1]
         site = Site(frozenset({f"127.0.0.1:{port}"}), caller=rate)
         console = Console(cast(Parts, _Parts(live, identity)), site, limits)
-        app = Starlette(routes=[WebSocketRoute("/ws", console.serve)])
+
+        async def ticket(_: Request) -> Response:
+            return Response(msgspec.json.encode({"ticket": identity.ticket(TOKEN)}))
+
+        async def shown(_: Request) -> Response:
+            return Response(msgspec.json.encode(plant_info(live.plant, "test")))
+
+        app = Starlette(
+            routes=[
+                WebSocketRoute("/ws", console.serve),
+                Route("/api/v1/ticket", ticket, methods=["POST"]),
+                Route("/api/v1/plant", shown),
+            ]
+        )
         config = uvicorn.Config(
             app, log_config=None, lifespan="off", ws=Outlet, ws_per_message_deflate=False, timeout_graceful_shutdown=1
         )
@@ -177,7 +209,7 @@ async def serving(
         web.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
         tasks = [asyncio.create_task(console.run()), asyncio.create_task(web.serve(sockets=[listener]))]
         try:
-            yield Server(live, console, identity, port)
+            yield Server(live, console, identity, port, web, tasks[0])
         finally:
             web.should_exit = True
             await tasks[1]
