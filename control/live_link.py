@@ -85,6 +85,7 @@ class LiveLink:
         self._position: wire.Position | None = None
         self._epoch = 0
         self._event_seq = -1
+        self._untold: list[wire.Event] = []
         self._alive_at = float("-inf")
         self._failure: Exception | None = None
         self._socket: ClientConnection | None = None
@@ -165,7 +166,7 @@ class LiveLink:
         ) as socket:
             while True:
                 async with asyncio.timeout(GIVEN_UP_S):
-                    message = _decoder.decode(await socket.recv())
+                    message = _decoder.decode(await socket.recv(decode=False))
                 match message:
                     case wire.Hello():
                         await socket.send(msgspec.msgpack.encode(wire.Auth(ticket)))
@@ -200,7 +201,7 @@ class LiveLink:
             case wire.Heartbeat():
                 self.view.observe(message.time, time.time_ns())
             case wire.Event():
-                await self._happened(message)
+                self._untold.append(message)  # until its frame is closed: then the values of the same moment are there
                 return
             case wire.Answer() | wire.Problem(ref=int()):
                 self._answered(message)
@@ -213,6 +214,9 @@ class LiveLink:
                 raise as_error(msgspec.to_builtins(message))
         self._alive_at = time.monotonic()
         self._position = wire.Position(self._epoch, message.seq)
+        for event in self._untold:
+            await self._happened(event)
+        self._untold.clear()
 
     async def _happened(self, message: wire.Event) -> None:
         """After a resume an event may come again."""
@@ -241,6 +245,7 @@ class LiveLink:
 
     def _break_off(self) -> None:
         self._socket = None
+        self._untold.clear()  # they come again
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(_Broken() if self._failure is None else self._failure)
