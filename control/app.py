@@ -77,6 +77,7 @@ SWEEP_EVERY_S = 1.0
 RULE_SEED, RULE_REPLICATIONS = 1, 200  # of a what-if that a rule of alarms runs
 CHAIN_DEADLINE_S = 60.0  # what an event on the chain commands is not wanted much later
 FRAME_MAX = 262_144  # bytes of a WebSocket frame: also of who has not signed in, and held before it is looked at
+PONG_S = 60.0  # for a client's answer to a ping: who only takes nothing is let go before, with a better word
 SHUTDOWN_S = 5  # what clients get to finish their requests
 log = logging.getLogger("twinloop")
 
@@ -367,7 +368,7 @@ def _web(server: _Server, site: Site, secured: ssl.SSLContext | None, console: C
     config = uvicorn.Config(
         application(parts, registry, site, console), log_config=None, access_log=False, lifespan="off", http=Intake,
         ssl_context_factory=None if secured is None else lambda *_: secured, proxy_headers=False,
-        ws=Outlet, ws_per_message_deflate=False, ws_max_size=FRAME_MAX,
+        ws=Outlet, ws_per_message_deflate=False, ws_max_size=FRAME_MAX, ws_ping_timeout=PONG_S,
         server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)
