@@ -30,8 +30,10 @@ from control.alarms import Alarms
 from control.api.guard import Site
 from control.api.http import application
 from control.api.intake import Intake
+from control.api.outlet import Outlet
 from control.api.part import Parts, PlantShown
 from control.api.wire_whatif import WhatIfRequest
+from control.api.ws import Console
 from control.authors import ALARM_RULE, CHAIN
 from control.books import Books, open_books
 from control.branches import Branches
@@ -76,6 +78,7 @@ SWEEP_EVERY_S = 1.0
 RULE_SEED, RULE_REPLICATIONS = 1, 200  # of a what-if that a rule of alarms runs
 CHAIN_DEADLINE_S = 60.0  # what an event on the chain commands is not wanted much later
 FRAME_MAX = 262_144  # bytes of a WebSocket frame: also of who has not signed in, and held before it is looked at
+PONG_S = 60.0  # for a client's answer to a ping: who only takes nothing is let go before, with a better word
 SHUTDOWN_S = 5  # what clients get to finish their requests
 log = logging.getLogger("twinloop")
 
@@ -148,13 +151,16 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         server = _server(config, books, settings, clock, closing)
         host, port = listener.getsockname()[:2]
         secured = None if config.tls is None else server_context(config.tls)
-        web = _web(server, _site(config, port, settings), secured)
+        site = _site(config, port, settings)
+        console = Console(server.parts, site)
+        web = _web(server, site, secured, console)
         served = await server.northbound.start()
         epoch = server.parts.live.feed.epoch
         await asyncio.to_thread(plant_record.record, books.evidence, config.plant, books.plant)
         books.evidence.record("server.start", {"version": VERSION, "plant": books.plant.id, "epoch": epoch})
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part) for part in _running(server, config.data / PKI, clock)]
+            parts = (console.run(), *_running(server, config.data / PKI, clock))
+            running = [tasks.create_task(part) for part in parts]
             if config.tls is not None and secured is not None:
                 running.append(tasks.create_task(keep_up(config.tls, secured)))
             serving = tasks.create_task(web.serve(sockets=[listener]))
@@ -353,17 +359,17 @@ class _Web(uvicorn.Server):
         yield
 
 
-def _web(server: _Server, site: Site, secured: ssl.SSLContext | None) -> _Web:
+def _web(server: _Server, site: Site, secured: ssl.SSLContext | None, console: Console) -> _Web:
     """The web server."""
     parts = server.parts
     figures = server.northbound.figures
     registry = metrics.registry(
-        parts.live, parts.evidence, server.watch, parts.lookout, figures, parts.inference, parts.alarms
+        parts.live, parts.evidence, server.watch, parts.lookout, figures, parts.inference, parts.alarms, console
     )
     config = uvicorn.Config(
-        application(parts, registry, site), log_config=None, access_log=False, lifespan="off", http=Intake,
+        application(parts, registry, site, console), log_config=None, access_log=False, lifespan="off", http=Intake,
         ssl_context_factory=None if secured is None else lambda *_: secured, proxy_headers=False,
-        ws="websockets-sansio", ws_per_message_deflate=False, ws_max_size=FRAME_MAX,
+        ws=Outlet, ws_per_message_deflate=False, ws_max_size=FRAME_MAX, ws_ping_timeout=PONG_S,
         server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from control.alarms import Alarms
+from control.api.ws import Console
 from control.evidence import Evidence
 from control.inference import Inference
 from control.live import LiveTwin
@@ -100,6 +101,23 @@ class _Lookahead(Collector):
         yield GaugeMetricFamily("twinloop_predicted_alarms", "predicted alarms that stand", len(standing))
 
 
+class _Clients(Collector):
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def collect(self) -> Iterator[Metric]:
+        figures, frames = self._console.figures, self._console.frames
+        yield GaugeMetricFamily("twinloop_ws_clients", "clients of the WebSocket signed in now", figures.clients)
+        for name, words, count in (
+            ("evicted", "clients that took nothing, or fell behind, and had to go", figures.evicted),
+            ("coalesced", "frames that a busy client got together with the next one", figures.coalesced),
+            ("messages", "messages sent in frames", figures.sent),
+            ("frames_made", "different frames made; all who need the same one share it", frames.made),
+            ("encode_seconds", "time that making and encoding frames took", frames.encode_s),
+        ):
+            yield CounterMetricFamily(f"twinloop_ws_{name}", words, count)
+
+
 class _Alarms(Collector):
     def __init__(self, alarms: Alarms) -> None:
         self._alarms = alarms
@@ -172,6 +190,7 @@ def registry(
     serving: Mapping[str, Figures],
     inference: Inference,
     alarms: Alarms,
+    console: Console,
 ) -> CollectorRegistry:
     """`serving`: what each `[[serve]]` counts, by id."""
     made = CollectorRegistry()
@@ -180,4 +199,5 @@ def registry(
     made.register(_Alarms(alarms))
     made.register(_Serving(serving))
     made.register(_Learned(inference))
+    made.register(_Clients(console))
     return made

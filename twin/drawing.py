@@ -38,7 +38,7 @@ def _normalised(places: Mapping[str, tuple[float, float]]) -> dict[str, tuple[fl
     """Coordinates of any unit with y upwards -> [0, 1]² with y downwards, proportions kept."""
     if not places:
         return {}
-    xs, ys = [x for x, _ in places.values()], [y for _, y in places.values()]
+    xs, ys = [float(x) for x, _ in places.values()], [float(y) for _, y in places.values()]
     span = max(max(xs) - min(xs), max(ys) - min(ys)) or 1.0
     left, top = (min(xs) + max(xs) - span) / 2, (min(ys) + max(ys) + span) / 2
-    return {t: ((float(x) - left) / span, (top - float(y)) / span) for t, (x, y) in places.items()}
+    return {t: ((x - left) / span, (top - y) / span) for t, x, y in zip(places, xs, ys, strict=True)}

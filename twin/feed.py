@@ -77,6 +77,11 @@ class Feed:
     def _scan(self, seq: int) -> NDArray[np.int32]:
         return np.flatnonzero(self._point_seq > seq).astype(np.int32)
 
+    @property
+    def kept_from(self) -> int:
+        """The oldest cursor that can go on: events before it are no longer kept."""
+        return self._events_dropped_to
+
     def grow(self, size: int) -> None:
         """Room for more points, after those there are."""
         more = np.zeros(size - len(self._point_seq), np.uint64)

@@ -16,7 +16,7 @@ from control.api.verbs import VERB_OF_NAME
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit
-from twin.errors import BadRequest, LimitExceeded
+from twin.errors import BadRequest, LimitExceeded, TwinloopError
 from twin.nearest import nearest
 
 CALLS_MAX = 32  # of one client at once, and as many urgent ones beside them; a person has one, a program's batch some
@@ -31,15 +31,18 @@ class Calls:
         self._parts, self._caller, self._send = parts, caller, send
         self._under_way = {False: 0, True: 0}
         # Refusals for want of room need room, too: a client that does not listen to them stops being heard.
-        self._taken: asyncio.Queue[wire.Ask] = asyncio.Queue(4 * CALLS_MAX)
+        self._taken: asyncio.Queue[tuple[wire.Ask, TwinloopError | None]] = asyncio.Queue(4 * CALLS_MAX)
 
-    def take(self, asked: wire.Ask) -> None:
+    def take(self, asked: wire.Ask, refusal: TwinloopError | None = None) -> None:
         """
+        Args:
+            refusal: what is answered instead of doing it.
+
         Raises:
             BadRequest: the client goes on asking, and takes no answers.
         """
         try:
-            self._taken.put_nowait(asked)
+            self._taken.put_nowait((asked, refusal))
         except asyncio.QueueFull:
             raise BadRequest(f"{4 * CALLS_MAX} calls wait", "read the answers before you ask more") from None
 
@@ -47,7 +50,10 @@ class Calls:
         """Until cancelled; calls under way are cancelled with it: what they asked for may have been done."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                asked = await self._taken.get()
+                asked, refusal = await self._taken.get()
+                if refusal is not None:
+                    await self._send(_problem(asked, refusal))
+                    continue
                 verb = VERB_OF_NAME.get(asked.verb)
                 urgent = verb is not None and _urgent(verb, asked)
                 if self._under_way[urgent] >= CALLS_MAX:

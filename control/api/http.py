@@ -20,7 +20,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from control.api import wire
+from control.api import asyncapi, wire
 from control.api.guard import Guard, Site, check_rate
 from control.api.openapi import document
 from control.api.part import Parts
@@ -47,7 +47,7 @@ BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_M
 log = logging.getLogger("twinloop.http")
 
 
-def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIApp:
+def application(parts: Parts, registry: CollectorRegistry, site: Site, console: Console) -> ASGIApp:
     """The whole server."""
     callers = Buckets(site.caller)
     routes: list[BaseRoute] = [
@@ -58,6 +58,11 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
 
     async def openapi(_: Request) -> Response:
         return Response(api_document, media_type="application/json")
+
+    socket_document = msgspec.json.encode(asyncapi.document(parts.version))
+
+    async def async_api(_: Request) -> Response:
+        return Response(socket_document, media_type="application/json")
 
     async def login(request: Request) -> Response:
         try:
@@ -103,9 +108,9 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
             return await _answer_error(request, error)
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
-    console = Console(parts, site)
     routes += [
         StarletteRoute("/openapi.json", openapi),
+        StarletteRoute("/asyncapi.json", async_api),
         StarletteRoute("/login", login),
         StarletteRoute(OIDC_PATH, oidc),
         StarletteRoute(f"{OIDC_PATH}/done", oidc_done),

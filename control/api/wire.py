@@ -5,7 +5,7 @@ Must not know how any of it is computed. Times are milliseconds since 1970 UTC a
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -59,17 +59,18 @@ class Snapshot(msgspec.Struct, frozen=True, tag_field="t", tag="snapshot"):
 
 
 class Delta(msgspec.Struct, frozen=True, tag_field="t", tag="delta"):
-    """The points that advanced since the last snapshot or delta sent to this client, each with its latest value."""
+    """The points that advanced since the last snapshot or delta sent to this client, each with its latest value.
+
+    `time` is the server's clock when it was made.
+    """
 
     seq: int
+    time: float
     columns: Columns
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="t", tag="event"):
-    """Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`,
-    `lookahead`, `predicted_alarm`, `plant` or `audit`.
-
-    Never dropped, in order of `seq`.
+    """Something that happened once: one of the kinds of wire_event.py. Never dropped, in order of `seq`.
 
     The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a
     resume an event may come again, and its `seq` tells.
@@ -126,9 +127,17 @@ class Auth(msgspec.Struct, frozen=True, tag_field="t", tag="auth", forbid_unknow
 
 
 class Sub(msgspec.Struct, frozen=True, tag_field="t", tag="sub", forbid_unknown_fields=True):
-    """Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot."""
+    """Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot.
+
+    `points` (names, or ids), `twins` (with their parts) and `events` (kinds) narrow what comes; null is everything.
+    `points` and `twins` add up. Resume with what was asked for before, or start anew.
+    """
 
     position: Position | None = msgspec.field(default=None, name="from")
+    points: list[str | int] | None = None
+    twins: list[str] | None = None
+    events: list[str] | None = None
+    frames_per_s: Annotated[int, msgspec.Meta(ge=1, le=20)] = 10
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="t", tag="ping", forbid_unknown_fields=True):

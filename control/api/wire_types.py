@@ -6,7 +6,7 @@ import enum
 import inspect
 import sys
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -16,6 +16,7 @@ from control.api import (
     wire_alarm,
     wire_answer,
     wire_command,
+    wire_event,
     wire_lease,
     wire_lookahead,
     wire_prediction,
@@ -23,7 +24,9 @@ from control.api import (
 )
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
-MODULES = (wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm)
+MODULES = (
+    wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm, wire_event,
+)  # fmt: skip
 _NAMES: dict[Any, str] = {
     str: "string",
     float: "number",
@@ -77,6 +80,8 @@ def _interface(struct: type[msgspec.Struct]) -> str:
 
 def _type(annotation: Any) -> str:
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(args[0])
     if origin is list:
         inner = _type(args[0])
         return f"({inner})[]" if "|" in inner else f"{inner}[]"

@@ -26,6 +26,9 @@ MAY_IMPORT = {
     "scenarios": {"twin", "protocols", "sim"},
     "control": FOLDERS,
 }
+SCRIPTS = {ROOT / "scenarios/water/rest_pump.py"}
+"""Run by a person against a running server: its clients, and nobody imports them."""
+CLIENT = "control.live_client"
 LINES_MAX = 600
 TOP_LEVEL = FOLDERS | {
     "tests", "docs", "pyproject.toml", "constraints.txt", "README.md", "Makefile", "CHANGELOG.md", "LICENSE"
@@ -60,10 +63,19 @@ def imported(path: Path) -> set[str]:
 def test_imports_point_down_only(folder: str) -> None:
     wrong = {
         str(path.relative_to(ROOT)): sorted(imported(path) - MAY_IMPORT[folder] - {folder})
-        for path in (ROOT / folder).rglob("*.py")
+        for path in {*(ROOT / folder).rglob("*.py")} - SCRIPTS
         if "node_modules" not in path.parts and imported(path) - MAY_IMPORT[folder] - {folder}
     }
     assert wrong == {}
+
+
+def test_scripts_know_nothing_of_the_server_but_its_client() -> None:
+    for path in SCRIPTS:
+        lines = re.findall(r"^from (control[\w.]*) import", path.read_text(), re.MULTILINE)
+        assert lines == [CLIENT] and "import control" not in path.read_text()
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for folder in FOLDERS:
+            assert [p for p in (ROOT / folder).rglob("*.py") if module in p.read_text() and p not in SCRIPTS] == []
 
 
 def test_no_product_file_imports_tests() -> None:

@@ -1,5 +1,6 @@
 // One WebSocket kept alive: ticket, subscribe, resume, reconnect; must not know what frames mean or how they are shown.
 import { decode, encode } from "@msgpack/msgpack";
+import { cost } from "./cost";
 import { type ClientMessage, type Position, type ServerMessage, SUBPROTOCOL } from "./wire";
 
 const RETRY_FIRST_MS = 250;
@@ -69,6 +70,7 @@ export class Connection {
 
   private receive(socket: WebSocket, data: ArrayBuffer, ticket: string): void {
     if (socket !== this.socket) return;
+    const begun = performance.now();
     const bytes = new Uint8Array(data);
     const message = decode(bytes) as ServerMessage;
     this.listenForSilence();
@@ -101,6 +103,7 @@ export class Connection {
     }
     if (FRAMES.has(message.t)) this.listener.alive();
     this.listener.message(message);
+    if (message.t === "delta") cost.add(performance.now() - begun, bytes.length);
   }
 
   private send(message: ClientMessage): void {

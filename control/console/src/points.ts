@@ -30,12 +30,18 @@ export class PointTable {
   /** Values of points that came with an edit of the plant, before the plant itself was fetched anew. */
   private readonly early = new Map<number, Row>();
   private readonly idOfName = new Map<string, number>();
+  private readonly ids: Uint32Array;
+  /** By id, 1 for points that a device reports: those grow old. */
+  private readonly ages: Uint8Array;
+  private readonly size: number;
+  /** All points' first samples, then all second ones …: points that change together are written side by side. */
   private readonly sparkTime: Float64Array;
   private readonly sparkValue: Float64Array;
   private readonly sparkCount: Uint32Array;
 
   constructor(readonly points: readonly PointInfo[]) {
     const size = 1 + points.reduce((most, p) => Math.max(most, p.id), -1);
+    this.size = size;
     this.value = new Float64Array(size).fill(NaN);
     this.quality = new Uint32Array(size);
     this.source = new Float64Array(size);
@@ -45,7 +51,12 @@ export class PointTable {
     this.sparkTime = new Float64Array(size * SPARK_LENGTH);
     this.sparkValue = new Float64Array(size * SPARK_LENGTH);
     this.sparkCount = new Uint32Array(size);
-    for (const p of points) this.idOfName.set(p.name, p.id);
+    this.ids = Uint32Array.from(points, (p) => p.id);
+    this.ages = new Uint8Array(size);
+    for (const p of points) {
+      this.idOfName.set(p.name, p.id);
+      this.ages[p.id] = p.device === "" ? 0 : 1;
+    }
   }
 
   /** The values held by an older table, where both have the point: ids stay as long as the server lives. */
@@ -60,9 +71,10 @@ export class PointTable {
       this.frame[id] = older.frame[id]!;
       const text = older.text.get(id);
       if (text !== undefined) this.text.set(id, text);
-      const from = id * SPARK_LENGTH;
-      this.sparkTime.set(older.sparkTime.subarray(from, from + SPARK_LENGTH), from);
-      this.sparkValue.set(older.sparkValue.subarray(from, from + SPARK_LENGTH), from);
+      for (let slot = 0; slot < SPARK_LENGTH; slot++) {
+        this.sparkTime[slot * this.size + id] = older.sparkTime[slot * older.size + id]!;
+        this.sparkValue[slot * this.size + id] = older.sparkValue[slot * older.size + id]!;
+      }
       this.sparkCount[id] = older.sparkCount[id]!;
     }
     this.frames = older.frames;
@@ -79,13 +91,23 @@ export class PointTable {
   apply(batch: Batch, replace: boolean): void {
     if (replace) this.forget();
     this.frames += 1;
+    const size = this.size;
     for (let i = 0; i < batch.length; i++) {
       const id = batch.point[i]!;
-      const row = { value: batch.value[i]!, quality: batch.quality[i]!, source: batch.source[i]!, received: batch.received[i]! };
-      if (id < this.value.length) this.put(id, row);
-      else if (this.early.size < EARLY_MOST) this.early.set(id, row);
+      if (id < size) {
+        this.value[id] = batch.value[i]!;
+        this.quality[id] = batch.quality[i]!;
+        this.source[id] = batch.source[i]!;
+        this.received[id] = batch.received[i]!;
+        this.frame[id] = this.frames;
+        this.remember(id);
+      } else if (this.early.size < EARLY_MOST) {
+        const [value, quality] = [batch.value[i]!, batch.quality[i]!];
+        this.early.set(id, { value, quality, source: batch.source[i]!, received: batch.received[i]! });
+      }
     }
-    for (const [key, text] of Object.entries(batch.text)) {
+    for (const key in batch.text) {
+      const text = batch.text[key]!;
       const id = this.idOfName.get(key) ?? Number(key);
       const early = this.early.get(id);
       if (id < this.value.length) this.text.set(id, text);
@@ -114,15 +136,15 @@ export class PointTable {
 
   /** Looks depend on age too, so this runs on every drawn frame and once a second between. */
   judge(now: number): void {
-    for (const p of this.points) {
-      this.look[p.id] = lookOf(this.quality[p.id]!, this.heard(p.id), now, p.device !== "");
+    for (const id of this.ids) {
+      this.look[id] = lookOf(this.quality[id]!, this.heard(id), now, this.ages[id] === 1);
     }
   }
 
   /** How many points have each look, in the order of `LOOK_NAMES`. */
   tally(): number[] {
     const counts = [0, 0, 0, 0, 0];
-    for (const p of this.points) counts[this.look[p.id]!]! += 1;
+    for (const id of this.ids) counts[this.look[id]!]! += 1;
     return counts;
   }
 
@@ -133,7 +155,7 @@ export class PointTable {
     const time = new Float64Array(kept);
     const value = new Float64Array(kept);
     for (let i = 0; i < kept; i++) {
-      const at = id * SPARK_LENGTH + ((count - kept + i) % SPARK_LENGTH);
+      const at = ((count - kept + i) % SPARK_LENGTH) * this.size + id;
       time[i] = this.sparkTime[at]!;
       value[i] = this.sparkValue[at]!;
     }
@@ -141,10 +163,11 @@ export class PointTable {
   }
 
   private remember(id: number): void {
-    const at = id * SPARK_LENGTH + (this.sparkCount[id]! % SPARK_LENGTH);
+    const count = this.sparkCount[id]!;
+    const at = (count % SPARK_LENGTH) * this.size + id;
     this.sparkTime[at] = this.heard(id);
     this.sparkValue[at] = this.quality[id]! >>> 30 === 0 ? this.value[id]! : NaN;
-    this.sparkCount[id]! += 1;
+    this.sparkCount[id] = count + 1;
   }
 
   private forget(): void {

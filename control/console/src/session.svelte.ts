@@ -196,6 +196,7 @@ export class Session {
         this.draw();
         break;
       case "delta":
+        this.clock.observe(message.time, Date.now());
         this.table.apply(decodeColumns(message.columns), false);
         this.draw();
         break;

@@ -38,14 +38,15 @@ export interface Snapshot {
   columns: Columns;
 }
 
-/** The points that advanced since the last snapshot or delta sent to this client, each with its latest value. */
+/** The points that advanced since the last snapshot or delta sent to this client, each with its latest value. `time` is the server's clock when it was made. */
 export interface Delta {
   t: "delta";
   seq: number;
+  time: number;
   columns: Columns;
 }
 
-/** Something that happened once: `command`, `lease`, `group`, `link`, `whatif`, `prediction`, `lookahead`, `predicted_alarm`, `plant` or `audit`. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
+/** Something that happened once: one of the kinds of wire_event.py. Never dropped, in order of `seq`. The position to resume from moves with the delta or heartbeat that closes the frame, not with events: after a resume an event may come again, and its `seq` tells. */
 export interface Event {
   t: "event";
   seq: number;
@@ -91,10 +92,14 @@ export interface Auth {
   ticket: string;
 }
 
-/** Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot. */
+/** Start or resume. With `from` inside what is kept: the missed events and one delta; else a snapshot. `points` (names, or ids), `twins` (with their parts) and `events` (kinds) narrow what comes; null is everything. `points` and `twins` add up. Resume with what was asked for before, or start anew. */
 export interface Sub {
   t: "sub";
   from?: Position | null;
+  points?: (string | number)[] | null;
+  twins?: string[] | null;
+  events?: string[] | null;
+  frames_per_s?: number;
 }
 
 /** Asks for a heartbeat now. */
@@ -1375,6 +1380,79 @@ export interface AlarmRulesInfo {
 /** POST /api/v1/alarms/rules/retry: a dead letter, or one over the limit. */
 export interface AlarmRetry {
   id: string;
+}
+
+/** A device's link is in another state; `detail` says why. */
+export interface LinkEvent {
+  device: string;
+  state: string;
+  detail: string;
+}
+
+/** Progress of a what-if, 0…1; `left_s` as far as it can be told. Its result is fetched. */
+export interface WhatIfEvent {
+  id: string;
+  state: string;
+  progress: number;
+  left_s: number | null;
+}
+
+/** A command was predicted, or its prediction was scored: fetch it. */
+export interface PredictionEvent {
+  command: string;
+}
+
+/** After each turn of the look-ahead, change of its state, or shelf; `predicted` alarms stand. */
+export interface LookaheadEvent {
+  what: string;
+  state: string;
+  why: string;
+  made_at: number | null;
+  predicted: number;
+}
+
+/** It was predicted, came, was cleared, lapsed or was missed; `shelved`: nobody is to be told. */
+export interface PredictedAlarmEvent {
+  id: string;
+  limit: string;
+  status: string;
+  first: SaidOfLimit;
+  last: SaidOfLimit;
+  ended_at: number | null;
+  ended_clock_s: number | null;
+  detail: string;
+  lead_s: number | null;
+  error_s: number | null;
+  inside: boolean | null;
+  said: string;
+  again: PassedAgain;
+  shelved: boolean;
+}
+
+/** Up to 100 steps, in order of `n`. */
+export interface AlarmEvent {
+  changes: AlarmChange[];
+}
+
+/** More alarms than people can read, or no more; `count` in ten minutes. */
+export interface FloodEvent {
+  on: boolean;
+  count: number;
+}
+
+/** Twins, relationships or points are others now: fetch the plant again. */
+export interface PlantEvent {
+  revision: number;
+}
+
+/** How far the evidence reaches, after each anchor and round of witnesses, and when an alarm comes or goes. */
+export interface AuditEvent {
+  size: number;
+  checkpointed: number;
+  witnessed: number;
+  anchored: number;
+  anchor_alarm: string;
+  witness_alarm: string;
 }
 
 export interface AnswerIntervention {
