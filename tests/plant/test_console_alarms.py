@@ -124,6 +124,9 @@ def test_a_shelved_alarm_is_listed_with_its_end_and_comes_back_by_itself(page: P
     expect(row).to_have_count(0)
     page.get_by_test_id("filter-show").select_option("shelved")
     expect(row).to_contain_text("shelved until")
+    page.get_by_role("button", name="Close details").click()
+    expect(row).to_contain_text("anna")
+    expect(row).to_contain_text("meter is cleaned")
     hall.show({"tank.level": 3.0})  # until it clears: the shelf is over
     expect(row).to_have_count(0)
     hall.client.post("/alarms/shelve", {"alarms": [TANK], "for_s": 3.0, "reason": "a short one"})

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { alarm, change } from "./alarmSpecimen";
 import { AlarmBook } from "./alarms";
-import { type Filter, joined, past, sorted, standing, stateWords } from "./alarmRows";
+import { type Filter, joined, past, silencers, sorted, standing, stateWords } from "./alarmRows";
 import { alarmHindrance, asked, shelfMost, verbHindrance } from "./alarmVerbs";
 import type { Who } from "./wire";
 
@@ -27,6 +27,15 @@ describe("rows of the table", () => {
     expect(ids({ since: 20 })).toEqual(["tank_2"]);
     expect(ids({ by: "anna" })).toEqual(["tank_2"]);
     expect(ids({ text: "ORDERED" })).toEqual(["tank_2"]);
+  });
+
+  it("say of silent ones who made them so, and why", () => {
+    const shelving = [change(7, alarms[2]!, { step: "shelved", by: "sven", reason: "meter" }), change(6, alarms[2]!, { step: "suppressed", by: "old" })];
+    const book = new AlarmBook();
+    book.take(shelving.reverse());
+    const rows = standing(alarms, { ...ALL, show: "shelved" }, silencers(book.recent, new Map()));
+    expect(rows.map((r) => [r.id, r.by, r.reason, r.time])).toEqual([["tank_3", "sven", "meter", 7]]);
+    expect(standing(alarms, ALL, silencers(book.recent, new Map()))[1]!.by).toBe("Anna");
   });
 
   it("are sorted by a column either way", () => {

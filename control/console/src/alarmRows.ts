@@ -53,6 +53,20 @@ export function hasHistory(show: Show): boolean {
   return show === "history" || show === "everything";
 }
 
+/** Those that are kept from people: who did it and why matters there, not who acknowledged. */
+export function isSilent(show: Show): boolean {
+  return show === "shelved" || show === "suppressed" || show === "out_of_service";
+}
+
+export const SILENCING = ["shelved", "suppressed", "removed"];
+
+/** Alarm -> its newest step of that kind; `steps` are the oldest first, and newer than those `known`. */
+export function silencers(steps: Iterable<AlarmStep>, known: ReadonlyMap<string, AlarmStep>): Map<string, AlarmStep> {
+  const found = new Map(known);
+  for (const s of steps) if (SILENCING.includes(s.step) && s.n > (found.get(s.alarm)?.n ?? 0)) found.set(s.alarm, s);
+  return found;
+}
+
 export function rowOf(a: AlarmRecord): AlarmRow {
   return {
     key: a.id, id: a.id, twin: a.twin, point: a.point, priority: a.priority, word: a.state, time: a.active_at, value: a.value,
@@ -70,7 +84,8 @@ export function rowOfStep(s: AlarmStep, known: AlarmRecord | undefined): AlarmRo
   };
 }
 
-export function standing(alarms: Iterable<AlarmRecord>, filter: Filter): AlarmRow[] {
+/** `silenced`: what made them silent, by alarm; it is told of those that are asked for as silent ones. */
+export function standing(alarms: Iterable<AlarmRecord>, filter: Filter, silenced: ReadonlyMap<string, AlarmStep> = new Map()): AlarmRow[] {
   const { fits } = SHOWS.find((row) => row.show === filter.show)!;
   const rows: AlarmRow[] = [];
   for (const a of alarms) {
@@ -78,6 +93,8 @@ export function standing(alarms: Iterable<AlarmRecord>, filter: Filter): AlarmRo
     const unasked = a.priority === "journal" && filter.priority !== "journal" && filter.show !== "standing";
     if (fits(a) && !unasked && (owed(a) || !a.told)) {
       const row = rowOf(a);
+      const by = isSilent(filter.show) ? silenced.get(a.id) : undefined;
+      if (by !== undefined) Object.assign(row, { time: by.time, by: by.by, reason: by.reason });
       if (passes(row, filter)) rows.push(row);
     }
   }

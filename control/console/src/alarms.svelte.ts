@@ -22,6 +22,8 @@ export class Alarms {
   readonly book = new AlarmBook();
   /** Grows at most once an animation frame, when steps came: whoever shows alarms reads it. */
   news = $state(0);
+  /** Grows with every list: steps between two of them may not have been heard. */
+  lists = $state(0);
   /** Whether a list has come since the page was opened. */
   known = $state(false);
   problem = $state.raw<ErrorBody | null>(null);
@@ -66,6 +68,7 @@ export class Alarms {
         this.flood = { on: list.flood, count: list.rate_10min };
         this.shelveOperatorS = list.shelve_operator_s;
         this.known = true;
+        this.lists += 1;
         this.problem = null;
         this.draw();
       }
