@@ -113,6 +113,11 @@ class Alarms:
         return self._flood.count
 
     @property
+    def newest(self) -> int:
+        """Number of the newest step that was taken."""
+        return self._n
+
+    @property
     def flooded(self) -> bool:
         return self._flood.on
 
@@ -250,7 +255,7 @@ class Alarms:
         reason = f"{self._flood.count} in ten minutes"
         taken = Taken(self._n, now, "", "", "", "high", word, False, "", reason, None, None, 0)
         self._queue.append(_Waiting(taken, None, ()))
-        self._live.feed.announce("alarm_flood", now, {"on": self._flood.on, "count": self._flood.count})
+        self._live.feed.announce("alarm_flood", now, {"on": self._flood.on, "count": self._flood.count, "n": self._n})
         log.warning("alarm %s: %s", word, reason)
         self._wake.set()
 

@@ -126,6 +126,16 @@ OF_ROUTE: Mapping[str, frozenset[Role] | None] = {
 """None: without being signed in."""
 
 OF_VERB: Mapping[str, frozenset[Role]] = {
+    "acknowledge_alarms": RUN,
+    "comment_alarms": RUN,
+    "confirm_alarms": RUN,
+    "remove_alarms": BUILD,
+    "reset_alarms": RUN,
+    "return_alarms": BUILD,
+    "shelve_alarms": RUN,
+    "suppress_alarms": OVER,
+    "unshelve_alarms": RUN,
+    "unsuppress_alarms": OVER,
     "approve": RUN,
     "approve_group": RUN,
     "beat": RUN,

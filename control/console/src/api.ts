@@ -1,6 +1,6 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
+  AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics, AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
   PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
@@ -66,6 +66,16 @@ export const anchorNow = (): Promise<{ anchored: number; failure: string }> => c
 /** Recomputes every batch of history: minutes for a long one. */
 export const checkHistory = (): Promise<{ batches: number; expired: number; problems: { place: string; what: string }[]; ok: boolean }> =>
   call("POST", "/audit/history", {});
+export const alarms = (query: Record<string, string>): Promise<AlarmList> => call("GET", `/alarms?${words(query)}`);
+export const alarm = (id: string): Promise<AlarmDetail> => call("GET", `/alarms/${part(id)}`);
+export const alarmHistory = (query: Record<string, string>): Promise<AlarmStep[]> => call("GET", `/alarms/history?${words(query)}`);
+export const alarmStatistics = (query: Record<string, string>): Promise<AlarmStatistics> => call("GET", `/alarms/statistics?${words(query)}`);
+export const alarmRollup = (): Promise<AlarmRollup[]> => call("GET", "/alarms/rollup");
+export const onAlarms = (verb: string, body: AlarmVerb | AlarmShelfRequest): Promise<AlarmVerbAnswer> =>
+  call("POST", `/alarms/${verb}`, body);
+/** Where the same history is as CSV: a link, so that the browser saves it as it comes. */
+export const alarmExport = (query: Record<string, string>): string => `${PREFIX}/alarms/export?${words(query)}`;
+
 export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
 export const signIn = (account: string, password: string): Promise<unknown> => call("POST", "/session", { account, password });
 /** Where to go on to, to sign out of the provider, too; "" for nowhere. */
@@ -116,6 +126,10 @@ function errorBody(status: number, text: string): ErrorBody {
 export function asErrorBody(error: unknown): ErrorBody {
   if (error instanceof ApiError) return error.body;
   return { code: "console", message: error instanceof Error ? error.message : String(error), hint: "" };
+}
+
+function words(query: Record<string, string>): string {
+  return new URLSearchParams(query).toString();
 }
 
 function part(text: string): string {

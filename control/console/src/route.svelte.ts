@@ -3,6 +3,7 @@
 /** In the order of the tabs, each with the key that opens it. */
 export const VIEWS = [
   { view: "plant", label: "Plant", key: "1" },
+  { view: "alarms", label: "Alarms", key: "7" },
   { view: "trends", label: "Trends", key: "2" },
   { view: "commands", label: "Commands", key: "3" },
   { view: "whatif", label: "What if", key: "4" },

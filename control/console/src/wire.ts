@@ -1236,13 +1236,15 @@ export interface AlarmRollup {
   priority: string;
 }
 
-/** GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes. `waiting`: steps that are not on disk yet. */
+/** GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes. `waiting`: steps that are not on disk yet. `n`: the newest step that is in it; events of later ones go on from there. `shelve_operator_s`: the longest that an operator may shelve. */
 export interface AlarmList {
   alarms: AlarmRecord[];
   total: number;
   flood: boolean;
   rate_10min: number;
   waiting: number;
+  n: number;
+  shelve_operator_s: number;
 }
 
 /** GET /api/v1/alarms/{id}: with its newest steps and what the plant file says of it. */
@@ -1255,17 +1257,19 @@ export interface AlarmDetail {
   ack: boolean;
   confirm: boolean;
   latch: boolean;
+  cause: string;
   consequence: string;
   response: string;
   suppress_when: string;
   steps: AlarmStep[];
 }
 
-/** POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again. Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits. */
+/** POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again; `occurrences` says the same of several, by id. Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits. */
 export interface AlarmVerb {
   alarms?: string[];
   reason?: string;
   occurrence?: number | null;
+  occurrences?: Record<string, number>;
   twin?: string;
   priority?: string;
 }
