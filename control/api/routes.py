@@ -99,13 +99,15 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
     end = call.number("to", now_ms + 60_000, 0, 1e15)
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
-    rows = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
+    drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
     return wire.Trend(
         point.name,
         point.unit,
-        [t / 1e6 for t, _, _ in rows],
-        [v if is_good(q) and v is not None else None for _, v, q in rows],
-        [q for _, _, q in rows],
+        [t / 1e6 for t, _, _ in drawn.rows],
+        [v if is_good(q) and v is not None else None for _, v, q in drawn.rows],
+        [q for _, _, q in drawn.rows],
+        drawn.tier,
+        drawn.whole,
     )
 
 

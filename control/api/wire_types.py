@@ -16,6 +16,7 @@ from control.api import (
     wire_alarm,
     wire_answer,
     wire_command,
+    wire_learned,
     wire_lease,
     wire_lookahead,
     wire_prediction,
@@ -23,7 +24,17 @@ from control.api import (
 )
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
-MODULES = (wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm)
+MODULES = (
+    wire,
+    wire_access,
+    wire_command,
+    wire_lease,
+    wire_prediction,
+    wire_lookahead,
+    wire_whatif,
+    wire_alarm,
+    wire_learned,
+)
 _NAMES: dict[Any, str] = {
     str: "string",
     float: "number",

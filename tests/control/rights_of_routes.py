@@ -88,6 +88,7 @@ OF_ROUTE: Mapping[str, frozenset[Role] | None] = {
     "GET /api/v1/lookahead/scores": EVERYBODY,
     "POST /api/v1/lookahead/shelve": RUN,
     "POST /api/v1/lookahead/unshelve": RUN,
+    "GET /api/v1/models": EVERYBODY,
     "POST /api/v1/password": EVERYBODY,
     "GET /api/v1/plant": EVERYBODY,
     "GET /api/v1/points/{name}": EVERYBODY,

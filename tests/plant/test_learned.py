@@ -163,6 +163,11 @@ def _retrain(client: Client, made: Site, champion: str) -> None:
     assert life.stage in (Stage.TRAINED, Stage.SHADOW)  # both know such pumps well: the contest decides
     assert registry.record()[-1].by == AUTOMATIC and "a test" in registry.record()[-1].why
     assert registry.read(life.model).manifest.parent == champion
+    newest, first = client.get("/models", scope="soon")
+    assert (newest["model"], newest["parent"], newest["stage"]) == (life.model, champion, life.stage.value)
+    assert (first["stage"], first["columns"], first["problem"]) == ("live", ["flow"], "")
+    assert first["steps"][-1]["by"] == "tester" and len(first["data_hash"]) == 64
+    assert client.get("/models", scope="another") == []
     said = rows(client, "SELECT text FROM points WHERE name = 'soon.trained'")[0][0]
     assert said.startswith("done: ") and ended["model"][:12] in said
 

@@ -306,13 +306,15 @@ export interface QueryResult {
   elapsed_ms: number;
 }
 
-/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). */
+/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each stretch has its lowest, highest and worst. */
 export interface Trend {
   point: string;
   unit: string;
   time: number[];
   value: (number | null)[];
   quality: number[];
+  tier: string;
+  whole: boolean;
 }
 
 /** `levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself. */
@@ -1375,6 +1377,69 @@ export interface AlarmRulesInfo {
 /** POST /api/v1/alarms/rules/retry: a dead letter, or one over the limit. */
 export interface AlarmRetry {
   id: string;
+}
+
+/** A retraining. `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it ended; `model`: the hash of what it made, "" for none yet. */
+export interface TrainingRecord {
+  row: string;
+  why: string;
+  begun: number;
+  course: string;
+  share: number;
+  words: string;
+  model: string;
+}
+
+/** A row [[learned]] of the plant at work. `state`: no model, refused, filling, serving, late or failed; `model`: the champion's hash, "" for none; `error`: mean squared error of the forecasts that came due, in variances of training; `held`: share of their intervals that held; `drifted`: what is no longer as in training; `training`: the newest retraining. */
+export interface LearnedRecord {
+  id: string;
+  task: string;
+  twins: number;
+  columns: string[];
+  every_s: number;
+  state: string;
+  why: string;
+  model: string;
+  known: number;
+  took_ms: number | null;
+  skipped: number;
+  error: number | null;
+  held: number | null;
+  drifted: string[];
+  retrain: string;
+  training: TrainingRecord | null;
+}
+
+/** One move of a model to a stage; `verdict`: of the contest that let it go on, "" where there was none. */
+export interface ModelStep {
+  time: number;
+  stage: string;
+  by: string;
+  why: string;
+  verdict: string;
+}
+
+/** A model of the registry. `scope`: the row it competes for; `stage`: trained, shadow, canary, live, retired or rolled back; `share`: of the twins that it serves as a canary; `code`: version of Twinloop; `metrics`: on data held out; `problem`: why its file cannot be read, the fields of which are empty then. */
+export interface ModelRecord {
+  model: string;
+  task: string;
+  scope: string;
+  stage: string;
+  share: number;
+  kind: string;
+  columns: string[];
+  data_hash: string;
+  code: string;
+  seed: number;
+  parent: string;
+  metrics: Record<string, string>;
+  steps: ModelStep[];
+  problem: string;
+}
+
+/** `reason`: kept with the model. */
+export interface RetrainRequest {
+  reason?: string;
 }
 
 export interface AnswerIntervention {
