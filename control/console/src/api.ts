@@ -1,6 +1,6 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
+  AlarmStep, AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState, ModelRecord, Outcome,
   PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
@@ -58,6 +58,11 @@ export const lookaheadScores = (): Promise<LookaheadScores> => call("GET", "/loo
 export const shelve = (request: ShelfRequest): Promise<unknown> => call("POST", "/lookahead/shelve", request);
 export const unshelve = (limit: string): Promise<unknown> => call("POST", "/lookahead/unshelve", { limit });
 
+export const learned = (): Promise<LearnedRecord[]> => call("GET", "/learned");
+export const models = (): Promise<ModelRecord[]> => call("GET", "/models");
+export const retrain = (row: string, reason: string): Promise<unknown> => call("POST", `/learned/${part(row)}/training`, { reason });
+export const stopTraining = (row: string): Promise<unknown> => call("DELETE", `/learned/${part(row)}/training`);
+
 export const audit = (last: number, kind: string): Promise<AuditHead> =>
   call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
 export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
@@ -71,6 +76,10 @@ export const auditProof = (asked: string): Promise<unknown> => call("GET", `/aud
 export function history(point: string, from: number, to: number, max: number): Promise<Trend> {
   return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
 }
+
+/** Alarms that came and cleared in a time, ms since 1970, newest first. */
+export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
+  call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;
@@ -110,6 +119,11 @@ function errorBody(status: number, text: string): ErrorBody {
 export function asErrorBody(error: unknown): ErrorBody {
   if (error instanceof ApiError) return error.body;
   return { code: "console", message: error instanceof Error ? error.message : String(error), hint: "" };
+}
+
+/** A moment as the alarm routes want it. */
+function moment(ms: number): string {
+  return part(new Date(ms).toISOString());
 }
 
 function part(text: string): string {
