@@ -9,6 +9,12 @@ export function commandHindrance(who: Who | null): string {
   return who.may.includes("command") ? "" : `The role ${who.role} may not command.`;
 }
 
+/** Why something else than a command may not be done, "" when it may; `doing` as in "may not train models". */
+export function hindranceOf(who: Who | null, act: string, doing: string): string {
+  if (who === null) return UNKNOWN_YET;
+  return who.may.includes(act) ? "" : `The role ${who.role} may not ${doing}.`;
+}
+
 /** Why somebody cannot approve or reject a command that awaits approval, "" when he can. */
 export function approvalHindrance(who: Who | null, command: CommandRecord): string {
   if (who === null) return UNKNOWN_YET;
