@@ -21,8 +21,9 @@ from control.entry_kinds import is_person, sealed
 from control.evidence import ERASURE, Evidence
 from control.lookahead_store import LookaheadStore
 from control.persons import alias, subjects_of
-from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, only_one
+from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, VIEWS_FILE, only_one
 from control.runtime import CommandRuntime
+from control.view_store import ViewStore
 from ledger.entry import Entry, encode
 from ledger.log import Log
 from ledger.personal import Salts
@@ -34,9 +35,10 @@ LOOK_EVERY_S = 0.05
 
 
 # Beside commands.sqlite: each has `check_settled` and `rename`.
-STORES: tuple[tuple[str, type[AlarmStore] | type[LookaheadStore]], ...] = (
+STORES: tuple[tuple[str, type[AlarmStore] | type[LookaheadStore] | type[ViewStore]], ...] = (
     (LOOKAHEAD_FILE, LookaheadStore),
     (ALARMS_FILE, AlarmStore),
+    (VIEWS_FILE, ViewStore),
 )
 
 
@@ -89,7 +91,7 @@ class Erasing:
         for store in self._stores():
             store.rename(subject, name)
 
-    def _stores(self) -> Iterator[AlarmStore | LookaheadStore]:
+    def _stores(self) -> Iterator[AlarmStore | LookaheadStore | ViewStore]:
         """By connections of our own: their threads have theirs."""
         for name, kind in STORES:
             with contextlib.closing(kind(self._data / name)) as store:
@@ -129,7 +131,7 @@ def erase_stopped(data: Path, subject: str, by: str, now_ns: int) -> Erased:
         contextlib.ExitStack() as closing,
     ):
         subjects = check(data, salts, subject)
-        stores: list[CommandStore | AlarmStore | LookaheadStore] = []
+        stores: list[CommandStore | AlarmStore | LookaheadStore | ViewStore] = []
         for name, kind in ((COMMANDS_FILE, CommandStore), *STORES):
             if (data / name).is_file():
                 stores.append(kind(data / name))

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from control.api import wire
 from control.api.guard import Guard, Site, check_rate
@@ -93,8 +94,8 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        failure = parts.evidence.reach().failure or parts.live.history.failure
-        return PlainTextResponse(f"{failure or 'ready'}\n", 503 if failure else 200)
+        fault = parts.operations.fault()
+        return PlainTextResponse(f"{fault or 'ready'}\n", 503 if fault else 200)
 
     async def metrics(request: Request) -> Response:
         try:
@@ -104,6 +105,11 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     console = Console(parts, site)
+
+    async def socket(websocket: WebSocket) -> None:
+        with parts.operations.client():
+            await console.serve(websocket)
+
     routes += [
         StarletteRoute("/openapi.json", openapi),
         StarletteRoute("/login", login),
@@ -112,7 +118,7 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site) -> ASGIAp
         StarletteRoute("/healthz", healthz),
         StarletteRoute("/readyz", readyz),
         StarletteRoute("/metrics", metrics),
-        WebSocketRoute("/ws", console.serve),
+        WebSocketRoute("/ws", socket),
     ]
     if (STATIC / "index.html").exists():
         routes.append(Mount("/", StaticFiles(directory=STATIC, html=True)))

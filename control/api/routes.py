@@ -28,9 +28,11 @@ from control.api.audit_routes import AUDIT_ROUTES
 from control.api.chain_routes import CHAIN_ROUTES
 from control.api.erase_routes import ERASE_ROUTES
 from control.api.learned_routes import LEARNED_ROUTES
+from control.api.operations_routes import OPERATIONS_ROUTES
 from control.api.part import Parts
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
+from control.api.view_routes import VIEW_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
 from control.questions import Question
@@ -296,6 +298,8 @@ ROUTES: tuple[Route, ...] = (
     *AUDIT_ROUTES,
     *CHAIN_ROUTES,
     *ERASE_ROUTES,
+    *OPERATIONS_ROUTES,
+    *VIEW_ROUTES,
     *ALARM_ROUTES,
     Route(
         "GET",

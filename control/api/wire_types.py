@@ -19,7 +19,9 @@ from control.api import (
     wire_learned,
     wire_lease,
     wire_lookahead,
+    wire_operations,
     wire_prediction,
+    wire_view,
     wire_whatif,
 )
 
@@ -34,6 +36,8 @@ MODULES = (
     wire_whatif,
     wire_alarm,
     wire_learned,
+    wire_operations,
+    wire_view,
 )
 _NAMES: dict[Any, str] = {
     str: "string",

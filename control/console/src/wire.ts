@@ -1442,6 +1442,82 @@ export interface RetrainRequest {
   reason?: string;
 }
 
+/** Something bounded that waits. `lost`: how many did not fit since the start. */
+export interface QueueInfo {
+  name: string;
+  waiting: number;
+  most: number;
+  lost: number;
+}
+
+/** A tier of history: raw, 1s, 1min or 1h. `kept_s` is null where it is kept for ever. */
+export interface TierInfo {
+  name: string;
+  kept_s: number | null;
+}
+
+/** GET /api/v1/operations. `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start; `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over 10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left. */
+export interface OperationsInfo {
+  version: string;
+  started: number;
+  now: number;
+  fault: string;
+  clients: number;
+  loop_stalls: number;
+  loop_worst_s: number;
+  counts: Record<string, number>;
+  queues: QueueInfo[];
+  sizes: Record<string, number>;
+  free_bytes: number;
+  tiers: TierInfo[];
+}
+
+/** `address` is what stands behind the console's own address, `#/trends?…`; `shared`: everybody sees it. */
+export interface SavedView {
+  id: string;
+  name: string;
+  address: string;
+  shared: boolean;
+  by: string;
+}
+
+/** GET /api/v1/views. `startup`: the id of the one that opens first, "" for none. */
+export interface SavedViews {
+  views: SavedView[];
+  startup: string;
+}
+
+/** POST /api/v1/views. */
+export interface ViewRequest {
+  name: string;
+  address: string;
+  shared?: boolean;
+}
+
+/** PATCH /api/v1/views/{id}: what is left out stays. */
+export interface ViewChange {
+  name?: string | null;
+  address?: string | null;
+}
+
+/** PUT /api/v1/views/startup: "" for none. */
+export interface StartupView {
+  id: string;
+}
+
+/** POST /api/v1/notes. */
+export interface NoteRequest {
+  text: string;
+}
+
+/** What somebody wrote for the next shift. */
+export interface HandoverNote {
+  n: number;
+  time: number;
+  by: string;
+  text: string;
+}
+
 export interface AnswerIntervention {
   at_s: number;
   point: string;
