@@ -1,7 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AlarmStep, AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState, ModelRecord, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
+  AccountChange, AccountRecord, AccountRequest, AlarmStep, AuditHead, BackupRun, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, HandoverNote, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState, ModelRecord, OperationsInfo, Outcome,
+  PlantInfo, PredictedAlarm, PredictionRecord, SavedViews, SessionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord, TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -57,6 +57,30 @@ export const predictedAlarms = (limit: number): Promise<PredictedAlarm[]> => cal
 export const lookaheadScores = (): Promise<LookaheadScores> => call("GET", "/lookahead/scores?limit=1");
 export const shelve = (request: ShelfRequest): Promise<unknown> => call("POST", "/lookahead/shelve", request);
 export const unshelve = (limit: string): Promise<unknown> => call("POST", "/lookahead/unshelve", { limit });
+
+export const operations = (): Promise<OperationsInfo> => call("GET", "/operations");
+export const backup = (): Promise<BackupRun> => call("GET", "/backup");
+export const startBackup = (folder: string): Promise<BackupRun> => call("POST", "/backup", { folder });
+export const sessions = (all: boolean): Promise<SessionRecord[]> => call("GET", `/sessions?all=${all}`);
+export const endSession = (id: string): Promise<unknown> => call("DELETE", `/sessions/${part(id)}`);
+/** One's own others; `all`: everybody's but this one. */
+export const endSessions = (all: boolean): Promise<unknown> => call("DELETE", `/sessions${all ? "?all=true" : ""}`);
+export const accounts = (): Promise<AccountRecord[]> => call("GET", "/accounts");
+export const addAccount = (request: AccountRequest): Promise<AccountRecord> => call("POST", "/accounts", request);
+export const changeAccount = (name: string, change: AccountChange): Promise<AccountRecord> => call("PATCH", `/accounts/${part(name)}`, change);
+export const tokens = (all: boolean): Promise<TokenRecord[]> => call("GET", `/tokens?all=${all}`);
+export const giveToken = (request: TokenRequest): Promise<TokenMade> => call("POST", "/tokens", request);
+export const endToken = (id: string): Promise<unknown> => call("DELETE", `/tokens/${part(id)}`);
+
+export const savedViews = (): Promise<SavedViews> => call("GET", "/views");
+export const saveView = (request: ViewRequest): Promise<unknown> => call("POST", "/views", request);
+export const changeView = (id: string, change: ViewChange): Promise<unknown> => call("PATCH", `/views/${part(id)}`, change);
+export const deleteView = (id: string): Promise<unknown> => call("DELETE", `/views/${part(id)}`);
+export const restoreView = (id: string): Promise<unknown> => call("POST", `/views/${part(id)}/restore`, {});
+/** "" for none. */
+export const openFirst = (id: string): Promise<unknown> => call("PUT", "/views/startup", { id });
+export const notes = (limit: number): Promise<HandoverNote[]> => call("GET", `/notes?limit=${limit}`);
+export const addNote = (text: string): Promise<unknown> => call("POST", "/notes", { text });
 
 export const learned = (): Promise<LearnedRecord[]> => call("GET", "/learned");
 export const models = (): Promise<ModelRecord[]> => call("GET", "/models");

@@ -15,6 +15,14 @@ export function hindranceOf(who: Who | null, act: string, doing: string): string
   return who.may.includes(act) ? "" : `The role ${who.role} may not ${doing}.`;
 }
 
+const SHARERS = ["supervisor", "engineer", "admin"];
+
+/** Why a view cannot be saved for all, "" when it can (control/view_store.py). */
+export function shareHindrance(who: Who | null): string {
+  if (who === null) return UNKNOWN_YET;
+  return SHARERS.includes(who.role) ? "" : `Views for all take a supervisor, an engineer or an admin; you are ${who.role}.`;
+}
+
 /** Why somebody cannot approve or reject a command that awaits approval, "" when he can. */
 export function approvalHindrance(who: Who | null, command: CommandRecord): string {
   if (who === null) return UNKNOWN_YET;

@@ -9,6 +9,7 @@ export const VIEWS = [
   { view: "ahead", label: "Look-ahead", key: "6" },
   { view: "models", label: "Models", key: "m" },
   { view: "audit", label: "Audit", key: "5" },
+  { view: "operations", label: "Operations", key: "9" },
 ] as const;
 export type View = (typeof VIEWS)[number]["view"];
 
