@@ -23,7 +23,8 @@ from control.entry_kinds import sealed
 from control.evidence import ERASURE, Evidence
 from control.lookahead_store import LookaheadStore
 from control.persons import alias, subjects_of
-from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, only_one
+from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, VIEWS_FILE, only_one
+from control.view_store import ViewStore
 from ledger.entry import Entry, encode
 from ledger.log import Log
 from ledger.personal import Salts
@@ -34,11 +35,12 @@ LEDGER_WAIT_S = 5.0  # for the entry, and for what is on its way into the ledger
 LOOK_EVERY_S = 0.05
 
 
-KeptIn = CommandStore | LookaheadStore | AlarmStore
+KeptIn = CommandStore | LookaheadStore | AlarmStore | ViewStore
 STORES: tuple[tuple[str, type[KeptIn]], ...] = (
     (COMMANDS_FILE, CommandStore),
     (LOOKAHEAD_FILE, LookaheadStore),
     (ALARMS_FILE, AlarmStore),
+    (VIEWS_FILE, ViewStore),
 )
 
 
@@ -56,6 +58,19 @@ class Holder(Protocol):
 
     async def check_settled(self, person: str) -> None: ...
     async def rename(self, person: str, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """A store that may be used from any thread and has nothing in memory."""
+
+    store: ViewStore
+
+    async def check_settled(self, person: str) -> None:
+        await asyncio.to_thread(self.store.check_settled, person)
+
+    async def rename(self, person: str, name: str) -> None:
+        await asyncio.to_thread(self.store.rename, person, name)
 
 
 class Erasing:

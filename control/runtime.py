@@ -99,6 +99,15 @@ class CommandRuntime:
         """As it is now: edits replace it."""
         return self._live.plant
 
+    @property
+    def waiting(self) -> int:
+        """Events that are not taken yet; at most INBOX_MAX."""
+        return len(self._inbox) + len(self._urgent)
+
+    def open(self) -> list[Command]:
+        """Those that have not ended."""
+        return list(self._desk.open.values())
+
     # --- what callers ask --------------------------------------------------------------------------------------------
 
     async def submit(self, request: Request, author: str) -> Command:

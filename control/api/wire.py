@@ -400,13 +400,19 @@ class QueryResult(msgspec.Struct, frozen=True):
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good)."""
+    """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good).
+
+    `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each
+    stretch has its lowest, highest and worst.
+    """
 
     point: str
     unit: str
     time: list[float]
     value: list[float | None]
     quality: list[int]
+    tier: str
+    whole: bool
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

@@ -48,6 +48,37 @@ class LearnedRecord(msgspec.Struct, frozen=True):
     training: TrainingRecord | None
 
 
+class ModelStep(msgspec.Struct, frozen=True):
+    """One move of a model to a stage; `verdict`: of the contest that let it go on, "" where there was none."""
+
+    time: float
+    stage: str
+    by: str
+    why: str
+    verdict: str
+
+
+class ModelRecord(msgspec.Struct, frozen=True):
+    """A model of the registry. `scope`: the row it competes for; `stage`: trained, shadow, canary, live, retired or rolled
+    back; `share`: of the twins that it serves as a canary; `code`: version of Twinloop; `metrics`: on data held out;
+    `problem`: why its file cannot be read, the fields of which are empty then."""
+
+    model: str
+    task: str
+    scope: str
+    stage: str
+    share: float
+    kind: str
+    columns: list[str]
+    data_hash: str
+    code: str
+    seed: int
+    parent: str
+    metrics: dict[str, str]
+    steps: list[ModelStep]
+    problem: str
+
+
 class RetrainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`reason`: kept with the model."""
 

@@ -88,8 +88,6 @@ def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> Non
 def test_a_trend_draws_history_and_goes_on(page: Page) -> None:
     page.goto(page.url.split("#")[0] + "#/trends?points=tank_1.level,pump_335.flow&range=300")
     expect(page.get_by_test_id("trend-chart-tank_1.level").locator("canvas")).to_be_visible()
-    page.wait_for_timeout(500)
-    picture(page, "trends")
 
 
 def ask(page: Page, point: str, value: str, reason: str) -> None:

@@ -1,7 +1,11 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics, AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
+  AccountChange, AccountRecord, AccountRequest, AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics,
+  AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, BackupRun, CommandCheck, CommandPage, CommandRecord, CommandRequest,
+  ErrorBody, GroupRecord, HandoverNote, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState, ModelRecord, OperationsInfo,
+  Outcome, PlantInfo, PredictedAlarm, PredictionRecord, SavedViews, SessionRecord, ShelfRequest, SignedOut, SignInWays,
+  StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord, TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan,
+  WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -76,6 +80,35 @@ export const onAlarms = (verb: string, body: AlarmVerb | AlarmShelfRequest): Pro
 /** Where the same history is as CSV: a link, so that the browser saves it as it comes. */
 export const alarmExport = (query: Record<string, string>): string => `${PREFIX}/alarms/export?${words(query)}`;
 
+export const operations = (): Promise<OperationsInfo> => call("GET", "/operations");
+export const backup = (): Promise<BackupRun> => call("GET", "/backup");
+export const startBackup = (folder: string): Promise<BackupRun> => call("POST", "/backup", { folder });
+export const sessions = (all: boolean): Promise<SessionRecord[]> => call("GET", `/sessions?all=${all}`);
+export const endSession = (id: string): Promise<unknown> => call("DELETE", `/sessions/${part(id)}`);
+/** One's own others; `all`: everybody's but this one. */
+export const endSessions = (all: boolean): Promise<unknown> => call("DELETE", `/sessions${all ? "?all=true" : ""}`);
+export const accounts = (): Promise<AccountRecord[]> => call("GET", "/accounts");
+export const addAccount = (request: AccountRequest): Promise<AccountRecord> => call("POST", "/accounts", request);
+export const changeAccount = (name: string, change: AccountChange): Promise<AccountRecord> => call("PATCH", `/accounts/${part(name)}`, change);
+export const tokens = (all: boolean): Promise<TokenRecord[]> => call("GET", `/tokens?all=${all}`);
+export const giveToken = (request: TokenRequest): Promise<TokenMade> => call("POST", "/tokens", request);
+export const endToken = (id: string): Promise<unknown> => call("DELETE", `/tokens/${part(id)}`);
+
+export const savedViews = (): Promise<SavedViews> => call("GET", "/views");
+export const saveView = (request: ViewRequest): Promise<unknown> => call("POST", "/views", request);
+export const changeView = (id: string, change: ViewChange): Promise<unknown> => call("PATCH", `/views/${part(id)}`, change);
+export const deleteView = (id: string): Promise<unknown> => call("DELETE", `/views/${part(id)}`);
+export const restoreView = (id: string): Promise<unknown> => call("POST", `/views/${part(id)}/restore`, {});
+/** "" for none. */
+export const openFirst = (id: string): Promise<unknown> => call("PUT", "/views/startup", { id });
+export const notes = (limit: number): Promise<HandoverNote[]> => call("GET", `/notes?limit=${limit}`);
+export const addNote = (text: string): Promise<unknown> => call("POST", "/notes", { text });
+
+export const learned = (): Promise<LearnedRecord[]> => call("GET", "/learned");
+export const models = (): Promise<ModelRecord[]> => call("GET", "/models");
+export const retrain = (row: string, reason: string): Promise<unknown> => call("POST", `/learned/${part(row)}/training`, { reason });
+export const stopTraining = (row: string): Promise<unknown> => call("DELETE", `/learned/${part(row)}/training`);
+
 export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
 export const signIn = (account: string, password: string): Promise<unknown> => call("POST", "/session", { account, password });
 /** Where to go on to, to sign out of the provider, too; "" for nowhere. */
@@ -87,6 +120,10 @@ export const auditProof = (asked: string): Promise<unknown> => call("GET", `/aud
 export function history(point: string, from: number, to: number, max: number): Promise<Trend> {
   return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
 }
+
+/** Alarms that came and cleared in a time, ms since 1970, newest first. */
+export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
+  call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;
@@ -130,6 +167,11 @@ export function asErrorBody(error: unknown): ErrorBody {
 
 function words(query: Record<string, string>): string {
   return new URLSearchParams(query).toString();
+}
+
+/** A moment as the alarm routes want it. */
+function moment(ms: number): string {
+  return part(new Date(ms).toISOString());
 }
 
 function part(text: string): string {

@@ -9,10 +9,18 @@ export function commandHindrance(who: Who | null): string {
   return who.may.includes("command") ? "" : `The role ${who.role} may not command.`;
 }
 
-/** Why nobody may anchor or check history now, "" when they may. */
-export function auditHindrance(who: Who | null): string {
+/** Why something else than a command may not be done, "" when it may; `doing` as in "may not train models". */
+export function hindranceOf(who: Who | null, act: string, doing: string): string {
   if (who === null) return UNKNOWN_YET;
-  return who.may.includes("audit") ? "" : `The role ${who.role} may not do this.`;
+  return who.may.includes(act) ? "" : `The role ${who.role} may not ${doing}.`;
+}
+
+const SHARERS = ["supervisor", "engineer", "admin"];
+
+/** Why a view cannot be saved for all, "" when it can (control/view_store.py). */
+export function shareHindrance(who: Who | null): string {
+  if (who === null) return UNKNOWN_YET;
+  return SHARERS.includes(who.role) ? "" : `Views for all take a supervisor, an engineer or an admin; you are ${who.role}.`;
 }
 
 /** Why somebody cannot approve or reject a command that awaits approval, "" when he can. */

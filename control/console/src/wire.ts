@@ -311,13 +311,15 @@ export interface QueryResult {
   elapsed_ms: number;
 }
 
-/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). */
+/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each stretch has its lowest, highest and worst. */
 export interface Trend {
   point: string;
   unit: string;
   time: number[];
   value: (number | null)[];
   quality: number[];
+  tier: string;
+  whole: boolean;
 }
 
 /** `levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself. */
@@ -1457,6 +1459,146 @@ export interface AuditEvent {
   anchored: number;
   anchor_alarm: string;
   witness_alarm: string;
+}
+
+/** A retraining; `by`: who asked for it, `twinloop` where drift or time did. `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it ended; `model`: the hash of what it made, "" for none yet. */
+export interface TrainingRecord {
+  row: string;
+  why: string;
+  by: string;
+  begun: number;
+  course: string;
+  share: number;
+  words: string;
+  model: string;
+}
+
+/** A row [[learned]] of the plant at work. `state`: no model, refused, filling, serving, late or failed; `model`: the champion's hash, "" for none; `error`: mean squared error of the forecasts that came due, in variances of training; `held`: share of their intervals that held; `drifted`: what is no longer as in training; `training`: the newest retraining. */
+export interface LearnedRecord {
+  id: string;
+  task: string;
+  twins: number;
+  columns: string[];
+  every_s: number;
+  state: string;
+  why: string;
+  model: string;
+  known: number;
+  took_ms: number | null;
+  skipped: number;
+  error: number | null;
+  held: number | null;
+  drifted: string[];
+  retrain: string;
+  training: TrainingRecord | null;
+}
+
+/** One move of a model to a stage; `verdict`: of the contest that let it go on, "" where there was none. */
+export interface ModelStep {
+  time: number;
+  stage: string;
+  by: string;
+  why: string;
+  verdict: string;
+}
+
+/** A model of the registry. `scope`: the row it competes for; `stage`: trained, shadow, canary, live, retired or rolled back; `share`: of the twins that it serves as a canary; `code`: version of Twinloop; `metrics`: on data held out; `problem`: why its file cannot be read, the fields of which are empty then. */
+export interface ModelRecord {
+  model: string;
+  task: string;
+  scope: string;
+  stage: string;
+  share: number;
+  kind: string;
+  columns: string[];
+  data_hash: string;
+  code: string;
+  seed: number;
+  parent: string;
+  metrics: Record<string, string>;
+  steps: ModelStep[];
+  problem: string;
+}
+
+/** `reason`: kept with the model. */
+export interface RetrainRequest {
+  reason?: string;
+}
+
+/** Something bounded that waits. `lost`: how many did not fit since the start. */
+export interface QueueInfo {
+  name: string;
+  waiting: number;
+  most: number;
+  lost: number;
+}
+
+/** A tier of history: raw, 1s, 1min or 1h. `kept_s` is null where it is kept for ever. */
+export interface TierInfo {
+  name: string;
+  kept_s: number | null;
+}
+
+/** GET /api/v1/operations. `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start; `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over 10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left. */
+export interface OperationsInfo {
+  version: string;
+  started: number;
+  now: number;
+  fault: string;
+  clients: number;
+  loop_stalls: number;
+  loop_worst_s: number;
+  counts: Record<string, number>;
+  queues: QueueInfo[];
+  sizes: Record<string, number>;
+  free_bytes: number;
+  tiers: TierInfo[];
+}
+
+/** `address` is what stands behind the console's own address, `#/trends?…`; `shared`: everybody sees it. */
+export interface SavedView {
+  id: string;
+  name: string;
+  address: string;
+  shared: boolean;
+  by: string;
+}
+
+/** GET /api/v1/views. `startup`: the id of the one that opens first, "" for none. */
+export interface SavedViews {
+  views: SavedView[];
+  startup: string;
+}
+
+/** POST /api/v1/views. */
+export interface ViewRequest {
+  name: string;
+  address: string;
+  shared?: boolean;
+}
+
+/** PATCH /api/v1/views/{id}: what is left out stays. */
+export interface ViewChange {
+  name?: string | null;
+  address?: string | null;
+}
+
+/** PUT /api/v1/views/startup: "" for none. */
+export interface StartupView {
+  id: string;
+}
+
+/** POST /api/v1/notes. */
+export interface NoteRequest {
+  text: string;
+}
+
+/** What somebody wrote for the next shift. */
+export interface HandoverNote {
+  n: number;
+  time: number;
+  by: string;
+  text: string;
 }
 
 export interface AnswerIntervention {
