@@ -29,6 +29,7 @@ from control.api.chain_routes import CHAIN_ROUTES
 from control.api.erase_routes import ERASE_ROUTES
 from control.api.learned_routes import LEARNED_ROUTES
 from control.api.part import Parts
+from control.api.past_routes import PAST_ROUTES
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
@@ -295,6 +296,7 @@ ROUTES: tuple[Route, ...] = (
     *CHAIN_ROUTES,
     *ERASE_ROUTES,
     *ALARM_ROUTES,
+    *PAST_ROUTES,
     Route(
         "GET",
         f"{API}/lookahead",

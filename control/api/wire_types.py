@@ -18,12 +18,23 @@ from control.api import (
     wire_command,
     wire_lease,
     wire_lookahead,
+    wire_past,
     wire_prediction,
     wire_whatif,
 )
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
-MODULES = (wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm)
+MODULES = (
+    wire,
+    wire_access,
+    wire_command,
+    wire_lease,
+    wire_prediction,
+    wire_lookahead,
+    wire_whatif,
+    wire_alarm,
+    wire_past,
+)
 _NAMES: dict[Any, str] = {
     str: "string",
     float: "number",

@@ -20,9 +20,9 @@ from control.api.calls import Calls
 from control.api.guard import Site, check_origin
 from control.api.part import Parts
 from control.api.problem import error_body
+from control.api.sent_columns import wire_columns
 from control.errors import codes
 from control.identity import Caller, Identity
-from twin.columns import NEVER
 from twin.errors import BadRequest, Denied, Forbidden, LimitExceeded, TwinloopError
 from twin.feed import Event, Overrun
 
@@ -157,21 +157,7 @@ class Console:
         return position.seq
 
     def _columns(self, ids: NDArray[np.int32]) -> wire.Columns:
-        columns = self._parts.live.table.columns
-        text = {str(int(i)): columns.text[int(i)] for i in ids if int(i) in columns.text} if columns.text else {}
-        return wire.Columns(
-            ids.astype("<u4").tobytes(),
-            columns.value[ids].astype("<f8").tobytes(),
-            columns.quality[ids].astype("<u4").tobytes(),
-            _milliseconds(columns.source_time[ids]),
-            _milliseconds(columns.received_time[ids]),
-            text,
-        )
-
-
-def _milliseconds(times: NDArray[np.int64]) -> bytes:
-    """ns -> little-endian f64 ms; NaN for never."""
-    return np.where(times == NEVER, np.nan, times / 1e6).astype("<f8").tobytes()
+        return wire_columns(self._parts.live.table.columns, ids)
 
 
 def _event(event: Event) -> wire.Event:

@@ -1377,6 +1377,59 @@ export interface AlarmRetry {
   id: string;
 }
 
+/** An alarm that was active then. `since`: when it came; `acked`: somebody had acknowledged that it came. */
+export interface PastAlarm {
+  alarm: string;
+  twin: string;
+  point: string;
+  priority: string;
+  since: number;
+  value: number | null;
+  acked: boolean;
+}
+
+/** A command that was not over then, and how far it was. */
+export interface PastCommand {
+  id: string;
+  point: string;
+  value: number | null;
+  author: string;
+  status: string;
+  since: number;
+}
+
+/** GET /api/v1/state: every point that had been read, as of `at`, by what was known at `known`. The bytes of `columns` are base64 in JSON. `alarms` and `commands` at most 500 each, the newest first. */
+export interface PlantState {
+  at: number;
+  known: number;
+  columns: Columns;
+  alarms: PastAlarm[];
+  commands: PastCommand[];
+}
+
+/** An entry of the ledger as one thing that happened: a step of an alarm or command, an edit, a start … `subject`: the alarm, edit or task; `detail` of an alarm is its priority. `twins` and `points` that it touches. */
+export interface Happening {
+  entry: number;
+  time: number;
+  kind: string;
+  action: string;
+  by: string;
+  subject: string;
+  command: string;
+  value: number | null;
+  outcome: string;
+  reason: string;
+  detail: string;
+  twins: string[];
+  points: string[];
+}
+
+/** GET /api/v1/happenings: newest first; `next` is `before` of the page after, null when this is the last. */
+export interface Happenings {
+  happenings: Happening[];
+  next: number | null;
+}
+
 export interface AnswerIntervention {
   at_s: number;
   point: string;
