@@ -1,7 +1,7 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
+  AuditHead, BranchInfo, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, Happenings, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
+  PlantInfo, PlantState, PredictedAlarm, PredictionRecord, QueryResult, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -71,6 +71,18 @@ export const auditProof = (asked: string): Promise<unknown> => call("GET", `/aud
 export function history(point: string, from: number, to: number, max: number): Promise<Trend> {
   return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
 }
+
+/** The whole plant at a moment; `known` null: as it is known today. */
+export const stateAt = (at: number, known: number | null): Promise<PlantState> =>
+  call("GET", `/state?at=${part(instant(at))}${known === null ? "" : `&known=${part(instant(known))}`}`);
+/** Newest first; `before` is the `next` of the page before. */
+export const happenings = (from: number, to: number, limit: number, before: number | null): Promise<Happenings> =>
+  call("GET", `/happenings?from=${part(instant(from))}&to=${part(instant(to))}&limit=${limit}${before === null ? "" : `&before=${before}`}`);
+export const query = (sql: string, limit: number): Promise<QueryResult> => call("POST", "/query", { sql, limit });
+export const makeBranch = (name: string, at: number, known: number | null, note: string): Promise<BranchInfo> =>
+  call("POST", "/branches", { name, at: instant(at), known: known === null ? "" : instant(known), note });
+
+const instant = (ms: number): string => new Date(ms).toISOString();
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;

@@ -34,7 +34,8 @@ export class PointTable {
   private readonly sparkValue: Float64Array;
   private readonly sparkCount: Uint32Array;
 
-  constructor(readonly points: readonly PointInfo[]) {
+  /** `sparkLength` 0: nothing of the past is kept, as where every table is a moment of its own. */
+  constructor(readonly points: readonly PointInfo[], private readonly sparkLength = SPARK_LENGTH) {
     const size = 1 + points.reduce((most, p) => Math.max(most, p.id), -1);
     this.value = new Float64Array(size).fill(NaN);
     this.quality = new Uint32Array(size);
@@ -42,8 +43,8 @@ export class PointTable {
     this.received = new Float64Array(size);
     this.look = new Uint8Array(size).fill(Look.none);
     this.frame = new Uint32Array(size);
-    this.sparkTime = new Float64Array(size * SPARK_LENGTH);
-    this.sparkValue = new Float64Array(size * SPARK_LENGTH);
+    this.sparkTime = new Float64Array(size * sparkLength);
+    this.sparkValue = new Float64Array(size * sparkLength);
     this.sparkCount = new Uint32Array(size);
     for (const p of points) this.idOfName.set(p.name, p.id);
   }
@@ -112,10 +113,13 @@ export class PointTable {
     return Number.isNaN(received) ? this.source[id]! : received;
   }
 
-  /** Looks depend on age too, so this runs on every drawn frame and once a second between. */
-  judge(now: number): void {
+  /**
+   * Looks depend on age too, so this runs on every drawn frame and once a second between. Not so in the past (`ages`
+   * false): history has a value when it changes, and its fall of quality when nobody confirmed it any more.
+   */
+  judge(now: number, ages = true): void {
     for (const p of this.points) {
-      this.look[p.id] = lookOf(this.quality[p.id]!, this.heard(p.id), now, p.device !== "");
+      this.look[p.id] = lookOf(this.quality[p.id]!, this.heard(p.id), now, ages && p.device !== "");
     }
   }
 
@@ -141,6 +145,7 @@ export class PointTable {
   }
 
   private remember(id: number): void {
+    if (this.sparkLength === 0) return;
     const at = id * SPARK_LENGTH + (this.sparkCount[id]! % SPARK_LENGTH);
     this.sparkTime[at] = this.heard(id);
     this.sparkValue[at] = this.quality[id]! >>> 30 === 0 ? this.value[id]! : NaN;

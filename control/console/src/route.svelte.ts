@@ -6,8 +6,9 @@ export const VIEWS = [
   { view: "trends", label: "Trends", key: "2" },
   { view: "commands", label: "Commands", key: "3" },
   { view: "whatif", label: "What if", key: "4" },
-  { view: "audit", label: "Audit", key: "5" },
   { view: "ahead", label: "Look-ahead", key: "6" },
+  { view: "travel", label: "Time travel", key: "8" },
+  { view: "audit", label: "Audit", key: "5" },
 ] as const;
 export type View = (typeof VIEWS)[number]["view"];
 
