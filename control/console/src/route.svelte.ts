@@ -2,6 +2,7 @@
 
 /** In the order of the tabs, each with the key that opens it. */
 export const VIEWS = [
+  { view: "overview", label: "Overview", key: "o" },
   { view: "plant", label: "Plant", key: "1" },
   { view: "trends", label: "Trends", key: "2" },
   { view: "commands", label: "Commands", key: "3" },

@@ -173,7 +173,15 @@ export interface PointInfo {
   names: ValueName[];
 }
 
-/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. */
+/** A figure of the plant's overview, by point id; `name` "" for what the point is called. Values in its unit. */
+export interface KpiInfo {
+  point: number;
+  name: string;
+  normal: number[] | null;
+  target: number | null;
+}
+
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. `overview`: what the plant says of its overview. */
 export interface PlantInfo {
   id: string;
   name: string;
@@ -185,6 +193,7 @@ export interface PlantInfo {
   clock: string | null;
   servings: ServingInfo[];
   simulated: string[];
+  overview: KpiInfo[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
