@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,18 +189,25 @@ class AuditIndex:
         Raises:
             Unavailable.
         """
-        self.ready()
         where, values = wanted.where()
+        rows = self.ask(f"SELECT DISTINCT entry FROM audit WHERE {where} ORDER BY entry DESC LIMIT {int(last)}", values)
+        return [int(row[0]) for row in rows]
+
+    def ask(self, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """A SELECT of ours over the view `audit`; what is durable now is in it.
+
+        Raises:
+            Unavailable.
+        """
+        self.ready()
         with contextlib.closing(self._connect()) as con, registered(con, **{PERSONS: self.persons()}):
             con.execute(VIEW)
             try:
-                rows = con.execute(
-                    f"SELECT DISTINCT entry FROM audit WHERE {where} ORDER BY entry DESC LIMIT {int(last)}", values
-                ).fetchall()
+                found: list[tuple[Any, ...]] = con.execute(sql, values).fetchall()
+                return found
             except duckdb.Error as error:
                 self._checked = False  # looked through, and made anew when it is damaged
                 raise Unavailable(f"the index of the ledger cannot be read: {error}", "ask again in a while") from error
-        return [int(row[0]) for row in rows]
 
     def forget(self, tag: int) -> None:
         """A person was erased: their entries are nobody's from now on."""

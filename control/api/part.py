@@ -147,6 +147,10 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
         plant.clock,
         [wire.ServingInfo(s.id, s.protocol, s.endpoint.rsplit("@", 1)[-1]) for s in plant.servings],
         _simulated(plant),
+        [
+            wire.KpiInfo(plant.point(k.point).id, k.name, None if k.normal is None else list(k.normal), k.target)
+            for k in plant.overview
+        ],
     )
 
 

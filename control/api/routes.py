@@ -30,6 +30,7 @@ from control.api.erase_routes import ERASE_ROUTES
 from control.api.learned_routes import LEARNED_ROUTES
 from control.api.operations_routes import OPERATIONS_ROUTES
 from control.api.part import Parts
+from control.api.past_routes import PAST_ROUTES
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
 from control.api.view_routes import VIEW_ROUTES
@@ -301,6 +302,7 @@ ROUTES: tuple[Route, ...] = (
     *OPERATIONS_ROUTES,
     *VIEW_ROUTES,
     *ALARM_ROUTES,
+    *PAST_ROUTES,
     Route(
         "GET",
         f"{API}/lookahead",

@@ -1,11 +1,11 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
   AccountChange, AccountRecord, AccountRequest, AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics,
-  AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, BackupRun, CommandCheck, CommandPage, CommandRecord, CommandRequest,
-  ErrorBody, GroupRecord, HandoverNote, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState, ModelRecord, OperationsInfo,
-  Outcome, PlantInfo, PredictedAlarm, PredictionRecord, SavedViews, SessionRecord, ShelfRequest, SignedOut, SignInWays,
-  StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord, TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan,
-  WhatIfRun, Who,
+  AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, BackupRun, BranchInfo, CommandCheck, CommandPage, CommandRecord,
+  CommandRequest, ErrorBody, GroupRecord, HandoverNote, Happenings, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState,
+  ModelRecord, OperationsInfo, Outcome, PlantInfo, PlantState, PredictedAlarm, PredictionRecord, QueryResult, SavedViews,
+  SessionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord,
+  TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -124,6 +124,21 @@ export function history(point: string, from: number, to: number, max: number): P
 /** Alarms that came and cleared in a time, ms since 1970, newest first. */
 export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
   call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
+/** All of them, whatever their state. */
+export const everyAlarm = (): Promise<AlarmList> => call("GET", "/alarms?state=all&limit=5000");
+/** Those that are not normal. */
+export const retainedAlarms = (): Promise<AlarmList> => call("GET", "/alarms?state=retained&limit=5000");
+/** The whole plant at a moment; `known` null: as it is known today. */
+export const stateAt = (at: number, known: number | null): Promise<PlantState> =>
+  call("GET", `/state?at=${part(instant(at))}${known === null ? "" : `&known=${part(instant(known))}`}`);
+/** Newest first; `before` is the `next` of the page before. */
+export const happenings = (from: number, to: number, limit: number, before: number | null): Promise<Happenings> =>
+  call("GET", `/happenings?from=${part(instant(from))}&to=${part(instant(to))}&limit=${limit}${before === null ? "" : `&before=${before}`}`);
+export const query = (sql: string, limit: number): Promise<QueryResult> => call("POST", "/query", { sql, limit });
+export const makeBranch = (name: string, at: number, known: number | null, note: string): Promise<BranchInfo> =>
+  call("POST", "/branches", { name, at: instant(at), known: known === null ? "" : instant(known), note });
+
+const instant = (ms: number): string => new Date(ms).toISOString();
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;

@@ -43,3 +43,9 @@ export function operateHindrance(who: Who | null, command: CommandRecord): strin
 export function person(author: string): string {
   return author.slice(author.lastIndexOf(":") + 1);
 }
+
+/** Why no branch can be made and no what-if asked, "" when they can. */
+export function simulationHindrance(who: Who | null): string {
+  if (who === null) return UNKNOWN_YET;
+  return who.may.includes("simulate") ? "" : `The role ${who.role} may not simulate.`;
+}

@@ -2,6 +2,7 @@
 
 /** In the order of the tabs, each with the key that opens it. */
 export const VIEWS = [
+  { view: "overview", label: "Overview", key: "o" },
   { view: "plant", label: "Plant", key: "1" },
   { view: "alarms", label: "Alarms", key: "7" },
   { view: "trends", label: "Trends", key: "2" },
@@ -9,6 +10,7 @@ export const VIEWS = [
   { view: "whatif", label: "What if", key: "4" },
   { view: "ahead", label: "Look-ahead", key: "6" },
   { view: "models", label: "Models", key: "m" },
+  { view: "travel", label: "Time travel", key: "8" },
   { view: "audit", label: "Audit", key: "5" },
   { view: "operations", label: "Operations", key: "9" },
 ] as const;

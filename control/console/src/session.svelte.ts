@@ -28,6 +28,8 @@ export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
 const RETRY_MS = 2_000;
 
 export class Session {
+  /** What is live is what the screen shows unless a view shows the past (shown.svelte.ts). */
+  readonly past = false;
   phase = $state<Phase>("loading");
   problem = $state.raw<ErrorBody | null>(null);
   plant = $state.raw<PlantInfo | null>(null);

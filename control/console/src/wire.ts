@@ -178,7 +178,15 @@ export interface PointInfo {
   names: ValueName[];
 }
 
-/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. */
+/** A figure of the plant's overview, by point id; `name` "" for what the point is called. Values in its unit. */
+export interface KpiInfo {
+  point: number;
+  name: string;
+  normal: number[] | null;
+  target: number | null;
+}
+
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. `overview`: what the plant says of its overview. */
 export interface PlantInfo {
   id: string;
   name: string;
@@ -190,6 +198,7 @@ export interface PlantInfo {
   clock: string | null;
   servings: ServingInfo[];
   simulated: string[];
+  overview: KpiInfo[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
@@ -1599,6 +1608,59 @@ export interface HandoverNote {
   time: number;
   by: string;
   text: string;
+}
+
+/** An alarm that was active then. `since`: when it came; `acked`: somebody had acknowledged that it came. */
+export interface PastAlarm {
+  alarm: string;
+  twin: string;
+  point: string;
+  priority: string;
+  since: number;
+  value: number | null;
+  acked: boolean;
+}
+
+/** A command that was not over then, and how far it was. */
+export interface PastCommand {
+  id: string;
+  point: string;
+  value: number | null;
+  author: string;
+  status: string;
+  since: number;
+}
+
+/** GET /api/v1/state: every point that had been read, as of `at`, by what was known at `known`. The bytes of `columns` are base64 in JSON. `alarms` and `commands` at most 500 each, the newest first. */
+export interface PlantState {
+  at: number;
+  known: number;
+  columns: Columns;
+  alarms: PastAlarm[];
+  commands: PastCommand[];
+}
+
+/** An entry of the ledger as one thing that happened: a step of an alarm or command, an edit, a start … `subject`: the alarm, edit or task; `detail` of an alarm is its priority. `twins` and `points` that it touches. */
+export interface Happening {
+  entry: number;
+  time: number;
+  kind: string;
+  action: string;
+  by: string;
+  subject: string;
+  command: string;
+  value: number | null;
+  outcome: string;
+  reason: string;
+  detail: string;
+  twins: string[];
+  points: string[];
+}
+
+/** GET /api/v1/happenings: newest first; `next` is `before` of the page after, null when this is the last. */
+export interface Happenings {
+  happenings: Happening[];
+  next: number | null;
 }
 
 export interface AnswerIntervention {
