@@ -51,6 +51,7 @@ from control.leases import Leases
 from control.live import LiveTwin
 from control.lookout import Lookout
 from control.lookout import State as Foresight
+from control.loop_watch import LoopWatch
 from control.model_audit import Promotions
 from control.northbound import Northbound, Sources
 from control.oidc_door import OidcDoor
@@ -189,7 +190,7 @@ class _Server:
     northbound: Northbound
     promotions: Promotions
     chain_rules: ChainRules
-    watch: metrics.LoopWatch
+    watch: LoopWatch
 
 
 def _server(config: Config, books: Books, settings: Settings, clock: Clock, closing: contextlib.ExitStack) -> _Server:
@@ -221,7 +222,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     inference = Inference(live, config.data, questions.ask, clock)
     sources = Sources(live, books.store, commands, accounts, evidence, clock, _identity)
     lookout = Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy)
-    watch = metrics.LoopWatch()
+    watch = LoopWatch()
     views = ViewStore(config.data / VIEWS_FILE)
     closing.callback(views.close)
     parts = Parts(

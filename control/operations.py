@@ -13,7 +13,7 @@ from control.alarms import Alarms
 from control.evidence import Evidence
 from control.identity import Identity
 from control.live import LiveTwin
-from control.metrics import LoopWatch
+from control.loop_watch import LoopWatch
 from control.places import HISTORY_FILE, LEDGER
 from control.runtime import CommandRuntime
 from twin import history

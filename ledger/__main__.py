@@ -26,7 +26,7 @@ from ledger.note import parse_verifier
 from ledger.problems import Problem, utc
 from ledger.proving import About, about_batch, about_command, about_entry, prove
 from ledger.reader import read_payloads, require_log
-from ledger.receipts import once
+from ledger.strict_json import bounded, once
 from ledger.verify import Report, verify
 from ledger.witness import WitnessState, open_witness
 from ledger.witness_server import WitnessServer
@@ -187,8 +187,8 @@ def _verify_bundle(options: argparse.Namespace) -> int:
         print(f"{options.file} is larger than any bundle: {BUNDLE_BYTES_MAX:,} bytes", file=sys.stderr)
         return NOT_VERIFIED
     try:
-        bundle = json.loads(options.file.read_bytes().decode("utf-8"), object_pairs_hook=once)
-    except (ValueError, RecursionError) as error:
+        bundle = json.loads(bounded(options.file.read_bytes().decode("utf-8")), object_pairs_hook=once)
+    except ValueError as error:
         print(f"NOT VERIFIED: {options.file} is not JSON in UTF-8: {error}", file=sys.stderr)
         if options.json:
             print(json.dumps({"ok": False, "problems": [asdict(Problem("the file", str(error), "ask for it again"))]}))

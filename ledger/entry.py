@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ledger.errors import EntryError, EntryTooLarge
+from ledger.strict_json import bounded
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -67,8 +68,8 @@ def decode(data: bytes) -> Entry:
     if len(data) > ENTRY_BYTES_MAX:
         raise EntryTooLarge(f"{len(data):,} bytes are no entry, the limit is {ENTRY_BYTES_MAX:,}")
     try:
-        fields = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        fields = json.loads(bounded(data.decode("utf-8")))
+    except ValueError as error:
         raise EntryError(f"not an entry: {error}") from error
     if not isinstance(fields, dict) or set(fields) != _FIELDS:
         raise EntryError(f"not an entry: expected an object with the keys {', '.join(sorted(_FIELDS))}")

@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ledger.errors import AnchorTimeout, ChainError, ContractRefused
+from ledger.strict_json import bounded
 
 TIMEOUT_S = 10.0  # of one answer
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
@@ -110,8 +111,8 @@ class Node:
             self._http.close()
             raise ChainError(f"{self.place} answered more than {ANSWER_BYTES_MAX} bytes")
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
+            return json.loads(bounded(data.decode()))
+        except ValueError as error:
             raise ChainError(
                 f"{self.place} does not speak JSON-RPC: HTTP {answer.status}, {data[:100].decode('utf-8', 'replace')!r}"
             ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from ledger.errors import AnchorError
 from ledger.files import ANCHORS
+from ledger.strict_json import bounded, once
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,6 @@ class Receipt:
 
     def line(self) -> str:
         return json.dumps(asdict(self), sort_keys=True) + "\n"
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For JSON: a name that stands twice means one thing to one reader and another to the next. Raises ValueError."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
 
 
 _TEXTS = {"root": 32, "tx_hash": 32, "contract": 20}  # bytes of each hex field
@@ -82,8 +75,8 @@ def read_receipts(directory: Path) -> tuple[list[Receipt], int]:
     receipts: list[Receipt] = []
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
-            receipt = parse_receipt(json.loads(line, object_pairs_hook=once))
-        except (ValueError, RecursionError, AnchorError) as error:
+            receipt = parse_receipt(json.loads(bounded(line.decode()), object_pairs_hook=once))
+        except (ValueError, AnchorError) as error:
             raise AnchorError(f"{path}, line {number}: {error}; restore the line from the chain or a copy") from error
         if receipt.number != len(receipts) or (receipts and receipt.size <= receipts[-1].size):
             raise AnchorError(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from control.graph_runs import Imports
-from control.metrics import LoopWatch
+from control.loop_watch import LoopWatch
 from control.whatif import State
 from tests.bench import line, seconds
 from tests.control.graph_plant import TANK, VALVE

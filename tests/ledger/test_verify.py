@@ -313,11 +313,15 @@ def test_verifying_leaves_no_trace(anchored: Path) -> None:
     assert {path: path.read_bytes() for path in anchored.rglob("*") if path.is_file()} == before
 
 
-def test_the_depth_of_json_is_bounded_after_the_chain_was_checked_as_before(anchored: Path) -> None:
-    limit = sys.getrecursionlimit()
-    assert verify(anchored).ok and sys.getrecursionlimit() == limit
+def test_no_depth_of_json_ends_the_reader_however_far_its_limit_was_raised(anchored: Path) -> None:
     (anchored / "anchors.jsonl").write_text("[" * 100_000 + "\n")
-    assert "anchors.jsonl, line 1" in places(verify(anchored))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        assert "anchors.jsonl, line 1: nested deeper than 500" in places(verify(anchored))
+        assert sys.getrecursionlimit() == 1_000_000
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_a_receipt_that_says_a_thing_twice_is_none(anchored: Path) -> None:
