@@ -144,6 +144,12 @@ export function sorted(rows: AlarmRow[], sort: string): AlarmRow[] {
   return rows.sort((a, b) => (turned ? -order(a, b) : order(a, b)) || later(a, b) || text(a.id, b.id));
 }
 
+/** In the order in which they stood, so that none moves under a hand that points at it; new ones come last. */
+export function steady(rows: AlarmRow[], stood: ReadonlyMap<string, number>): AlarmRow[] {
+  const place = (row: AlarmRow): number => stood.get(row.key) ?? stood.size;
+  return rows.sort((a, b) => place(a) - place(b));
+}
+
 /** What stands before what is past. */
 const weight = (row: AlarmRow): number => (row.alarm === null ? -1 : urgency(row.alarm));
 
