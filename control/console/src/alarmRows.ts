@@ -28,7 +28,7 @@ export const SHOWS = [
   { show: "open", label: "Open", fits: isOpen },
   { show: "unacknowledged", label: "Unacknowledged", fits: (a: AlarmRecord) => a.told && !a.acked },
   { show: "active", label: "Active", fits: (a: AlarmRecord) => a.told && a.active },
-  { show: "unsure", label: "Unsure", fits: (a: AlarmRecord) => a.unsure },
+  { show: "unsure", label: "In doubt", fits: (a: AlarmRecord) => a.unsure },
   { show: "shelved", label: "Shelved", fits: (a: AlarmRecord) => a.until !== null },
   { show: "suppressed", label: "Suppressed", fits: (a: AlarmRecord) => a.suppressed || a.designed },
   { show: "out_of_service", label: "Out of service", fits: (a: AlarmRecord) => a.out_of_service },
