@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { alarm, change } from "./alarmSpecimen";
 import { AlarmBook } from "./alarms";
-import { type Filter, joined, past, silencers, sorted, standing, stateWords } from "./alarmRows";
+import { type Filter, joined, past, silencers, sorted, standing, steady, stateWords } from "./alarmRows";
 import { alarmHindrance, asked, shelfMost, verbHindrance } from "./alarmVerbs";
 import type { Who } from "./wire";
 
@@ -27,6 +27,11 @@ describe("rows of the table", () => {
     expect(ids({ since: 20 })).toEqual(["tank_2"]);
     expect(ids({ by: "anna" })).toEqual(["tank_2"]);
     expect(ids({ text: "ORDERED" })).toEqual(["tank_2"]);
+  });
+
+  it("stay where they are under a hand that points at them", () => {
+    const stood = new Map([["tank_2", 0]]);
+    expect(steady(sorted(standing(alarms, ALL), ""), stood).map((r) => r.id)).toEqual(["tank_2", "tank_1"]);
   });
 
   it("say of silent ones who made them so, and why", () => {

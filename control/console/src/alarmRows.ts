@@ -28,7 +28,7 @@ export const SHOWS = [
   { show: "open", label: "Open", fits: isOpen },
   { show: "unacknowledged", label: "Unacknowledged", fits: (a: AlarmRecord) => a.told && !a.acked },
   { show: "active", label: "Active", fits: (a: AlarmRecord) => a.told && a.active },
-  { show: "unsure", label: "Unsure", fits: (a: AlarmRecord) => a.unsure },
+  { show: "unsure", label: "In doubt", fits: (a: AlarmRecord) => a.unsure },
   { show: "shelved", label: "Shelved", fits: (a: AlarmRecord) => a.until !== null },
   { show: "suppressed", label: "Suppressed", fits: (a: AlarmRecord) => a.suppressed || a.designed },
   { show: "out_of_service", label: "Out of service", fits: (a: AlarmRecord) => a.out_of_service },
@@ -142,6 +142,12 @@ export function sorted(rows: AlarmRow[], sort: string): AlarmRow[] {
   const turned = sort.startsWith("-");
   const order = ORDERS[(turned ? sort.slice(1) : sort) || "urgency"] ?? ORDERS["urgency"]!;
   return rows.sort((a, b) => (turned ? -order(a, b) : order(a, b)) || later(a, b) || text(a.id, b.id));
+}
+
+/** In the order in which they stood, so that none moves under a hand that points at it; new ones come last. */
+export function steady(rows: AlarmRow[], stood: ReadonlyMap<string, number>): AlarmRow[] {
+  const place = (row: AlarmRow): number => stood.get(row.key) ?? stood.size;
+  return rows.sort((a, b) => place(a) - place(b));
 }
 
 /** What stands before what is past. */

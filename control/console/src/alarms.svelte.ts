@@ -40,6 +40,8 @@ export class Alarms {
   ofTwin = $state.raw<ReadonlyMap<string, TwinAlarms>>(new Map());
   shelveOperatorS = $state(0);
 
+  /** Rang since it was last drawn. */
+  private rung = 0;
   private drawing = false;
   private loading = false;
   private again = false;
@@ -91,7 +93,9 @@ export class Alarms {
       return true;
     }
     if (kind !== "alarm") return false;
-    if (!this.book.take((body as { changes: AlarmChange[] }).changes)) void this.load();
+    const { changes } = body as { changes: AlarmChange[] };
+    this.rung += changes.filter((c) => c.rings && c.n > this.book.n && c.alarm.priority !== "journal").length;
+    if (!this.book.take(changes)) void this.load();
     this.draw();
     return true;
   }
@@ -124,6 +128,9 @@ export class Alarms {
     this.drawing = true;
     requestAnimationFrame(() => {
       this.drawing = false;
+      // The server says the number when it begins and ends; between, it is counted on.
+      if (this.flood.on && this.rung > 0) this.flood = { on: true, count: this.flood.count + this.rung };
+      this.rung = 0;
       const alarms = [...this.book.rows.values()];
       this.counts = countsOf(alarms);
       this.first = mostUrgent(alarms);

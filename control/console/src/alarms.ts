@@ -31,6 +31,7 @@ export class AlarmBook {
     this.rows.clear();
     for (const alarm of list.alarms) this.rows.set(alarm.id, alarm);
     this.n = list.n;
+    for (const n of this.floods) if (n <= list.n) this.floods.delete(n);
     return this.apply(held);
   }
 
