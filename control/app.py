@@ -40,6 +40,7 @@ from control.command import Priority
 from control.erasing import Erasing
 from control.evidence import Evidence
 from control.graph import LiveGraph
+from control.graph_layouts import GraphLayouts
 from control.graph_runs import Imports
 from control.groups import Groups
 from control.identity import Identity
@@ -213,7 +214,8 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     sources = Sources(live, books.store, commands, accounts, evidence, clock, _identity)
     lookout = Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy)
     parts = Parts(
-        graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
+        graph=graph, layouts=GraphLayouts(config.data),
+        imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
         erasing=Erasing(config.data, evidence, commands, books.commands, books.backups),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),

@@ -1,6 +1,6 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AlarmDetail, AlarmList, AlarmRollup, AuditHead, BranchInfo, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, Happenings, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
+  AlarmDetail, AlarmList, AlarmRollup, AuditHead, BranchInfo, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GraphPicture, GroupRecord, Happenings, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
   PlantInfo, PlantState, PredictedAlarm, PredictionRecord, QueryResult, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
@@ -72,6 +72,7 @@ export function history(point: string, from: number, to: number, max: number): P
   return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
 }
 
+export const graphPicture = (): Promise<GraphPicture> => call("GET", "/graph/layout");
 /** All of them, whatever their state. */
 export const everyAlarm = (): Promise<AlarmList> => call("GET", "/alarms?state=all&limit=5000");
 /** Those that are not normal. */
