@@ -43,6 +43,7 @@ from control.command import Priority
 from control.erasing import Erasing, InThread
 from control.evidence import Evidence
 from control.graph import LiveGraph
+from control.graph_layouts import GraphLayouts
 from control.graph_runs import Imports
 from control.groups import Groups
 from control.identity import Identity
@@ -226,7 +227,8 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     views = ViewStore(config.data / VIEWS_FILE)
     closing.callback(views.close)
     parts = Parts(
-        graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
+        graph=graph, layouts=GraphLayouts(config.data),
+        imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
         erasing=Erasing(config.data, evidence, books.backups, (commands, lookout, alarms, InThread(views))),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),

@@ -17,6 +17,7 @@ from control.branches import Branches
 from control.erasing import Erasing
 from control.evidence import Evidence
 from control.graph import LiveGraph
+from control.graph_layouts import GraphLayouts
 from control.graph_runs import Imports
 from control.groups import Groups
 from control.history_check import check_history
@@ -76,6 +77,7 @@ class Parts:
     """Everything a handler may use."""
 
     graph: LiveGraph
+    layouts: GraphLayouts
     imports: Imports
     questions: Questions
     branches: Branches

@@ -171,6 +171,13 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{API}/graph", twin_routes.export, "The graph as a file of Azure Digital Twins Explorer", dict),
     Route(
+        "GET",
+        f"{API}/graph/layout",
+        twin_routes.layout,
+        "Where every twin stands in the picture of the graph",
+        wire.GraphPicture,
+    ),
+    Route(
         "POST",
         f"{API}/graph",
         twin_routes.import_,

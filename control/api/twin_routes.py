@@ -75,6 +75,17 @@ async def export(parts: Parts, _: Call) -> Reply:
     return Reply(stream=exported(parts.plant, columns))
 
 
+async def layout(parts: Parts, _: Call) -> wire.GraphPicture:
+    plant = parts.plant
+    made = await parts.layouts.of(plant)
+    rows = [[round(side, 3) for side in (b.x, b.y, b.w, b.h)] for b in made.boxes]
+    x, y, w, h = ([row[n] for row in rows] for n in range(4))
+    return wire.GraphPicture(
+        made.digest[:16], made.width, made.height, [t.id for t in plant.twins], [b.parent for b in made.boxes],
+        x, y, w, h,
+    )  # fmt: skip
+
+
 async def import_(parts: Parts, call: Call) -> Reply:
     dry_run = call.choice("dry_run", {"false": False, "true": True})
     replaces = call.choice("mode", {"merge": False, "replace": True})

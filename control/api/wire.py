@@ -265,6 +265,23 @@ class PlantInfo(msgspec.Struct, frozen=True):
     overview: list[KpiInfo]
 
 
+class GraphPicture(msgspec.Struct, frozen=True):
+    """GET /api/v1/graph/layout: boxes within boxes, one for each of `twins`, in lines of text; `revision` is the graph's.
+
+    `parent`: the row of what contains it, -1 for nothing. `x`, `y`: left and top, y downwards.
+    """
+
+    revision: str
+    width: float
+    height: float
+    twins: list[str]
+    parent: list[int]
+    x: list[float]
+    y: list[float]
+    w: list[float]
+    h: list[float]
+
+
 class TwinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name."""
 

@@ -64,6 +64,7 @@ OF_ROUTE: Mapping[str, frozenset[Role] | None] = {
     "POST /api/v1/graph": BUILD,
     "DELETE /api/v1/graph/imports/{id}": BUILD,
     "GET /api/v1/graph/imports/{id}": EVERYBODY,
+    "GET /api/v1/graph/layout": EVERYBODY,
     "GET /api/v1/graph/problems": EVERYBODY,
     "GET /api/v1/groups": EVERYBODY,
     "POST /api/v1/groups": RUN,

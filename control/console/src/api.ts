@@ -2,7 +2,7 @@
 import type {
   AccountChange, AccountRecord, AccountRequest, AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics,
   AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, BackupRun, BranchInfo, CommandCheck, CommandPage, CommandRecord,
-  CommandRequest, ErrorBody, GroupRecord, HandoverNote, Happenings, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState,
+  CommandRequest, ErrorBody, GraphPicture, GroupRecord, HandoverNote, Happenings, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState,
   ModelRecord, OperationsInfo, Outcome, PlantInfo, PlantState, PredictedAlarm, PredictionRecord, QueryResult, SavedViews,
   SessionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord,
   TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan, WhatIfRun, Who,
@@ -124,6 +124,7 @@ export function history(point: string, from: number, to: number, max: number): P
 /** Alarms that came and cleared in a time, ms since 1970, newest first. */
 export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
   call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
+export const graphPicture = (): Promise<GraphPicture> => call("GET", "/graph/layout");
 /** All of them, whatever their state. */
 export const everyAlarm = (): Promise<AlarmList> => call("GET", "/alarms?state=all&limit=5000");
 /** Those that are not normal. */

@@ -201,6 +201,19 @@ export interface PlantInfo {
   overview: KpiInfo[];
 }
 
+/** GET /api/v1/graph/layout: boxes within boxes, one for each of `twins`, in lines of text; `revision` is the graph's. `parent`: the row of what contains it, -1 for nothing. `x`, `y`: left and top, y downwards. */
+export interface GraphPicture {
+  revision: string;
+  width: number;
+  height: number;
+  twins: string[];
+  parent: number[];
+  x: number[];
+  y: number[];
+  w: number[];
+  h: number[];
+}
+
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
 export interface TwinRequest {
   id: string;

@@ -1,0 +1,52 @@
+"""The layout of the graph, made once for each graph on a thread and kept in the data folder; must not know HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from twin.errors import LimitExceeded
+from twin.graph_layout import GraphLayout, digest, nested
+from twin.plant import Plant
+
+LAYOUT_FILE = "graph-layout.msgpack"
+TWINS_MAX = 50_000  # some five seconds, and more than one page of a browser can hold
+
+
+class GraphLayouts:
+    """That of the newest graph is kept; it is derived, and made anew when it is missing or damaged."""
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / LAYOUT_FILE
+        self._kept: tuple[Plant, GraphLayout] | None = None
+        self._turn = asyncio.Lock()
+
+    async def of(self, plant: Plant) -> GraphLayout:
+        """
+        Raises:
+            LimitExceeded: it has more than TWINS_MAX twins.
+        """
+        if len(plant.twins) > TWINS_MAX:
+            raise LimitExceeded(
+                f"{len(plant.twins)} twins; {TWINS_MAX} are the limit", "page through GET /api/v1/twins"
+            )
+        async with self._turn:  # many consoles ask at once after an edit
+            if self._kept is None or self._kept[0] is not plant:
+                self._kept = plant, await asyncio.to_thread(self._load_or_make, plant)
+            return self._kept[1]
+
+    def _load_or_make(self, plant: Plant) -> GraphLayout:
+        wanted = digest(plant)
+        try:
+            held = msgspec.msgpack.decode(self._path.read_bytes(), type=GraphLayout)
+        except (OSError, msgspec.MsgspecError):
+            held = None
+        if held is not None and held.digest == wanted and len(held.boxes) == len(plant.twins):
+            return held
+        made = nested(plant)
+        draft = self._path.with_suffix(".draft")
+        draft.write_bytes(msgspec.msgpack.encode(made))
+        draft.replace(self._path)
+        return made
