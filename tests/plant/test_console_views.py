@@ -101,6 +101,16 @@ def test_the_map_of_keys_is_of_this_view_and_keeps_the_focus_until_it_is_closed(
     expect(keys).to_have_count(0)
 
 
+def test_the_emergency_stop_can_be_pressed_while_a_menu_is_open(sue: Page) -> None:
+    sue.keyboard.press("v")
+    expect(sue.get_by_test_id("views-menu")).to_be_visible()
+    sue.get_by_test_id("stop").click()
+    expect(sue.get_by_test_id("stop-panel")).to_be_visible()
+    expect(sue.get_by_test_id("views-menu")).to_have_count(0)
+    sue.keyboard.press("Escape")
+    expect(sue.get_by_test_id("stop-panel")).to_be_hidden()
+
+
 def test_a_theme_is_chosen_kept_and_there_before_the_first_drawing(sue: Page, client: Client) -> None:
     light = sue.evaluate(GROUND)
     sue.keyboard.press("?")

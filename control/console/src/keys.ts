@@ -34,5 +34,5 @@ export function keysOf(view: View): readonly KeyRow[] {
 /** Whether a key is meant for a field, for a dialog, or with a modifier for the browser. */
 export function isTaken(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  return event.ctrlKey || event.altKey || event.metaKey || target.matches("input, textarea, select") || target.closest("dialog") !== null;
+  return event.ctrlKey || event.altKey || event.metaKey || target.matches("input, textarea, select") || target.closest(":popover-open") !== null;
 }

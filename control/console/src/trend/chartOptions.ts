@@ -8,6 +8,9 @@ import { DASHES } from "./drawing";
 import type { Band } from "./foretold";
 import { scaleOf, scalesOf } from "./groups";
 
+/** Width of a scale with its numbers. */
+export const SCALE_PX = 62;
+
 /** One line to draw; `place` is its place among all points shown, which gives its colour. */
 export interface Plotted {
   point: PointInfo;
@@ -63,7 +66,7 @@ export function scalesAndAxes(points: readonly PointInfo[]): Pick<uPlot.Options,
     axes.push(
       axis({
         scale: `y${n}`,
-        size: 62,
+        size: SCALE_PX,
         space: 26,
         ...(n === 1 ? { side: 1, grid: { show: false } } : {}),
         ...(isStates(first) ? stateTicks(first) : {}),

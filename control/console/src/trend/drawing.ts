@@ -24,6 +24,7 @@ export function drawDoubts(chart: uPlot, lines: readonly (readonly Doubt[])[], r
       ctx.beginPath();
       ctx.rect(left, top, Math.max(right - left, 2 * ratio), STRIP_PX * ratio);
       ctx.clip();
+      ctx.setLineDash([]);
       ctx.fillStyle = colour(doubt.severity === 1 ? "uncertain-soft" : "bad-soft");
       ctx.fillRect(left, top, right - left + 2 * ratio, STRIP_PX * ratio);
       ctx.strokeStyle = colour(doubt.severity === 1 ? "uncertain" : "bad");
@@ -85,6 +86,7 @@ export function drawNow(chart: uPlot, now: number, ratio: Ratio): void {
   const x = chart.valToPos(now, "x", true);
   if (x <= bbox.left || x >= bbox.left + bbox.width - 2) return;
   ctx.save();
+  ctx.setLineDash([]);
   ctx.strokeStyle = colour("ink-soft");
   ctx.lineWidth = ratio;
   ctx.beginPath();
