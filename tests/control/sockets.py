@@ -88,11 +88,13 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def sockets(self) -> list[Outlet]:
+        return [c for c in self.web.server_state.connections if isinstance(c, Outlet)]
+
     def cut(self) -> None:
         """Every socket, without a word."""
-        for connection in tuple(self.web.server_state.connections):
-            if isinstance(connection, Outlet):
-                connection.transport.abort()
+        for socket in self.sockets():
+            socket.transport.abort()
 
     def hush(self) -> None:
         """No frame and no heartbeat any more."""
