@@ -39,10 +39,12 @@ from twin.readings import Readings
 LIMITS = Limits()
 
 
-class _Nothing:
+class Unkept:
     """Takes what history would keep."""
 
     def record(self, *_: object, **__: object) -> None: ...
+
+    def grow(self, _: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ async def serving(
     folder: Path, plant: Plant | None = None, limits: Limits = LIMITS, rate: Rate = CALLER_RATE
 ) -> AsyncIterator[Server]:
     plant = plant or plant_of(4, 5)
-    live = LiveTwin(plant, 7, cast(History, _Nothing()), time.time_ns)
+    live = LiveTwin(plant, 7, cast(History, Unkept()), time.time_ns)
     live.readings(Readings.of(np.arange(len(plant.points)), np.zeros(len(plant.points)), time.time_ns()))
     identity = Identity(folder, time.time_ns, lambda: secrets.token_urlsafe(16), lambda _: None)  # type: ignore[arg-type,return-value]
     with sockets.create_server(("127.0.0.1", 0)) as listener:
