@@ -49,7 +49,7 @@ sparkplug: $(SETUP)
 	  protocols/mqtt/sparkplug_b.proto
 
 pictures: setup
-	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py
+	TWINLOOP_PICTURES=docs/pictures $(BIN)/python -m pytest tests/plant/test_console.py tests/plant/test_console_alarms.py
 
 # Files at a time: one on its own waits most of the time, for a server to start or an alarm to fall due.
 WORKERS ?= 2

@@ -21,7 +21,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from control.attempts import Attempts
-from control.identity import RESERVED, Standing
+from control.authors import is_taken
+from control.identity import Standing
 from protocols.link import Clock
 from twin.errors import BadRequest, Conflict, Denied, NotFound, Unavailable
 from twin.nearest import nearest
@@ -122,8 +123,8 @@ class Accounts:
         """
         if not NAME.fullmatch(name):
             raise BadRequest(f"account name {name[:80]!r}", f"use 1 … {NAME_MAX} letters, digits, _ . @ and -")
-        if name in RESERVED:
-            raise BadRequest(f"{name!r} is the author of commands without an account", "use the name of a person")
+        if is_taken(name):
+            raise BadRequest(f"{name!r} stands for the server or for no account", "use the name of a person")
         made = self._hash(password)
         with self._changing() as found:
             held = next((other for other in found if other.casefold() == name.casefold()), None)

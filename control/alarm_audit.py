@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from control.alarm_store import COLUMNS, AlarmStore, Taken, taken_of
 from control.evidence import ALARM, Evidence
 from control.outbox import AUDIT_BATCH
+from ledger import sqlite_read
 from ledger.entry import JSON, Entry
 
 PROBLEMS_MAX = 100
@@ -68,7 +68,7 @@ def read_alarm_steps(path: Path) -> list[Row]:
     Raises:
         sqlite3.Error: the file is missing or no database.
     """
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    database = sqlite_read.connect(path)
     try:
         rows = database.execute(f"SELECT {', '.join(COLUMNS)}, entry FROM steps ORDER BY n").fetchall()
     finally:

@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +31,7 @@ from twin.alarm_book import AlarmBook, Change
 from twin.alarm_rollup import Rollup, rollup
 from twin.alarm_statistics import WINDOW_NS, FloodWatch, Statistics, statistics
 from twin.alarms import Said, State, Step
-from twin.errors import LimitExceeded, TwinloopError, Unavailable
+from twin.errors import Conflict, LimitExceeded, TwinloopError, Unavailable
 
 TICK_S = 0.1  # how exact a delay is: what an eye sees at once
 COMMIT_MAX = 1_000  # steps of one commit: some 15 ms
@@ -113,6 +113,11 @@ class Alarms:
         return self._flood.count
 
     @property
+    def newest(self) -> int:
+        """Number of the newest step that was taken."""
+        return self._n
+
+    @property
     def flooded(self) -> bool:
         return self._flood.on
 
@@ -156,6 +161,24 @@ class Alarms:
             if s.active and s.told
         ]
         return await asyncio.to_thread(statistics, found, start, end, self.plan.settings.operators, active)
+
+    async def rename(self, person: str, name: str) -> None:
+        """An erased person: in what stands, in what waits for the disk, and on it."""
+        self.book.rename(person, name)
+        for waiting in self._queue:
+            waiting.taken = replace(waiting.taken, by=name if waiting.taken.by == person else waiting.taken.by)
+            if waiting.change is not None and waiting.change.state.acked_by == person:
+                waiting.change = replace(waiting.change, state=replace(waiting.change.state, acked_by=name))
+        await self.on_disk(self._store.rename, person, name)
+
+    async def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: something that the person did is not yet in the ledger.
+        """
+        if any(waiting.taken.by == person for waiting in self._queue):
+            raise Conflict(f"steps of alarms by {person!r} wait for the disk", "try again in a second")
+        await self.on_disk(self._store.check_settled, person)
 
     def rollup(self) -> list[Rollup]:
         return rollup(
@@ -232,7 +255,7 @@ class Alarms:
         reason = f"{self._flood.count} in ten minutes"
         taken = Taken(self._n, now, "", "", "", "high", word, False, "", reason, None, None, 0)
         self._queue.append(_Waiting(taken, None, ()))
-        self._live.feed.announce("alarm_flood", now, {"on": self._flood.on, "count": self._flood.count})
+        self._live.feed.announce("alarm_flood", now, {"on": self._flood.on, "count": self._flood.count, "n": self._n})
         log.warning("alarm %s: %s", word, reason)
         self._wake.set()
 

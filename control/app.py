@@ -34,12 +34,13 @@ from control.api.outlet import Outlet
 from control.api.part import Parts, PlantShown
 from control.api.wire_whatif import WhatIfRequest
 from control.api.ws import Console
+from control.authors import ALARM_RULE, CHAIN
 from control.books import Books, open_books
 from control.branches import Branches
 from control.chain_rules import ChainRules
 from control.client import SERVER_FILE
 from control.command import Priority
-from control.erasing import Erasing
+from control.erasing import Erasing, InThread
 from control.evidence import Evidence
 from control.graph import LiveGraph
 from control.graph_runs import Imports
@@ -53,7 +54,8 @@ from control.lookout import State as Foresight
 from control.model_audit import Promotions
 from control.northbound import Northbound, Sources
 from control.oidc_door import OidcDoor
-from control.places import PKI, only_one
+from control.operations import Operations
+from control.places import PKI, VIEWS_FILE, only_one
 from control.plants import read_plant
 from control.preflight import Preflight
 from control.questions import Questions
@@ -64,6 +66,7 @@ from control.runtime import CommandRuntime
 from control.settings import Settings, read_settings
 from control.sign_in import SignIn
 from control.tls import Pair, keep_up, server_context
+from control.view_store import ViewStore
 from control.whatif import WhatIfs
 from protocols.catalog import PROTOCOLS
 from protocols.link import Clock, Link
@@ -218,16 +221,21 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     inference = Inference(live, config.data, questions.ask, clock)
     sources = Sources(live, books.store, commands, accounts, evidence, clock, _identity)
     lookout = Lookout(live, runner, books.lookaheads, evidence, clock, _identity, busy)
+    watch = metrics.LoopWatch()
+    views = ViewStore(config.data / VIEWS_FILE)
+    closing.callback(views.close)
     parts = Parts(
         graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
-        erasing=Erasing(config.data, evidence, commands, books.commands, books.backups),
+        erasing=Erasing(config.data, evidence, books.backups, (commands, lookout, alarms, InThread(views))),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
         preflight=preflight, lookout=lookout, alarms=alarms,
         alarm_rules=_alarm_rules(live.plant, alarms, books, commands, whatifs, clock),
         whatifs=whatifs, inference=inference, retrainings=Retrainings(inference, config.data, clock),
         identity=identity, sign_in=sign_in, access=Access(accounts, identity, sign_in, evidence),
         oidc=_oidc(settings, identity, sign_in, evidence, clock), backups=books.backups,
+        operations=Operations(config.data, live, commands, alarms, evidence, identity, watch, clock()),
+        views=views,
         clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
     )  # fmt: skip
     return _Server(
@@ -236,7 +244,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
         Northbound(live.plant.servings, sources, pki),
         Promotions(config.data, evidence),
         _chain_rules(config, live.plant, evidence, commands),
-        metrics.LoopWatch(),
+        watch,
     )
 
 
@@ -250,7 +258,7 @@ def _chain_rules(config: Config, plant: Plant, evidence: Evidence, commands: Com
     """Events on the chain command as any author does: past interlocks and policies nothing goes."""
 
     def submit(key: str, point: str, value: float, reason: str) -> Awaitable[object]:
-        return commands.submit(Request(key, point, value, Priority.SAFETY, CHAIN_DEADLINE_S, reason), "chain")
+        return commands.submit(Request(key, point, value, Priority.SAFETY, CHAIN_DEADLINE_S, reason), CHAIN)
 
     return ChainRules(plant.id, plant.chain.rules, evidence.anchorer, config.data, submit)
 
@@ -261,7 +269,7 @@ def _alarm_rules(
     """Rules command as any author does: past interlocks and policies nothing goes."""
 
     def submit(key: str, point: str, value: float, reason: str, deadline_s: float) -> Awaitable[object]:
-        return commands.submit(Request(key, point, value, Priority.SAFETY, deadline_s, reason), "alarm rule")
+        return commands.submit(Request(key, point, value, Priority.SAFETY, deadline_s, reason), ALARM_RULE)
 
     async def start(rule: Rule, key: str) -> object:
         asked = asking.comparison(rule.scenario, rule.horizon_s, RULE_SEED, Question(replications=RULE_REPLICATIONS))

@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,28 +189,31 @@ class AuditIndex:
         Raises:
             Unavailable.
         """
-        self.ready()
         where, values = wanted.where()
+        rows = self.ask(f"SELECT DISTINCT entry FROM audit WHERE {where} ORDER BY entry DESC LIMIT {int(last)}", values)
+        return [int(row[0]) for row in rows]
+
+    def ask(self, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """A SELECT of ours over the view `audit`; what is durable now is in it.
+
+        Raises:
+            Unavailable.
+        """
+        self.ready()
         with contextlib.closing(self._connect()) as con, registered(con, **{PERSONS: self.persons()}):
             con.execute(VIEW)
             try:
-                rows = con.execute(
-                    f"SELECT DISTINCT entry FROM audit WHERE {where} ORDER BY entry DESC LIMIT {int(last)}", values
-                ).fetchall()
+                found: list[tuple[Any, ...]] = con.execute(sql, values).fetchall()
+                return found
             except duckdb.Error as error:
                 self._checked = False  # looked through, and made anew when it is damaged
                 raise Unavailable(f"the index of the ledger cannot be read: {error}", "ask again in a while") from error
-        return [int(row[0]) for row in rows]
 
     def forget(self, tag: int) -> None:
         """A person was erased: their entries are nobody's from now on."""
         with self._one:
             self._catch_up()
-            with transaction(self._con):
-                for column in ("actor_tag", "author_tag"):
-                    self._con.execute(f"UPDATE {NAME}.entries SET {column} = {ERASED} WHERE {column} = ?", [tag])
-                self._con.execute(f"UPDATE {NAME}.state SET digest = (SELECT {_XOR} FROM {NAME}.entries e)")
-            self._con.execute(f"CHECKPOINT {NAME}")
+            self._forget([tag])
 
     def close(self) -> None:
         """As far as it has come."""
@@ -291,6 +294,23 @@ class AuditIndex:
         if (version, origin) != (VERSION, self._origin()) or upto > size or self._log.root(upto).hex() != root:
             raise duckdb.Error(f"it is of another log, or of another version ({upto:,} entries)")
         self._upto, self._checked = int(upto), True
+        if gone := self._gone():
+            self._forget(gone)
+
+    def _forget(self, tags: list[int]) -> None:
+        with transaction(self._con):
+            for column in ("actor_tag", "author_tag"):
+                said = f"UPDATE {NAME}.entries SET {column} = {ERASED} WHERE {column} IN (SELECT unnest(?::UBIGINT[]))"
+                self._con.execute(said, [tags])
+            self._con.execute(f"UPDATE {NAME}.state SET digest = (SELECT {_XOR} FROM {NAME}.entries e)")
+        self._con.execute(f"CHECKPOINT {NAME}")
+
+    def _gone(self) -> list[int]:
+        """Numbers of persons whom nobody knows any more: they were erased while nothing followed the log."""
+        rows = self._con.execute(
+            f"SELECT actor_tag FROM {NAME}.entries UNION SELECT author_tag FROM {NAME}.entries"
+        ).fetchall()
+        return sorted({int(tag) for (tag,) in rows if tag} - set(self._salts.tags().values()))
 
     def _append_all(self) -> None:
         while (start := self._upto) < (size := self._log.size) and not self._stop.is_set():

@@ -78,7 +78,7 @@ class Branches:
         now = self._clock()
         if at or known:
             moment = await self.past(at, known)
-            taken_at = min(now, _instant(at, now, "at"))
+            taken_at = min(now, instant(at, now, "at"))
             columns = moment.columns
             # Whatever was good then had been confirmed shortly before: falls of quality are recorded as they happen.
             good = quality.good_mask(columns.quality)
@@ -113,7 +113,10 @@ class Branches:
     def past_now(self, at: str, known: str) -> Moment:
         """As `past`, on a thread, of what history holds already."""
         now = self._clock()
-        as_of, known_at = _instant(at, now, "at"), _instant(known, now, "known")
+        return self.state_of(instant(at, now, "at"), instant(known, now, "known"))
+
+    def state_of(self, as_of: int, known_at: int) -> Moment:
+        """The same of instants in ns since 1970 UTC."""
         store = self._live.history.store
         con = store.cursor()
         try:
@@ -216,7 +219,7 @@ def simulated(
     return columns
 
 
-def _instant(text: str, now: int, what: str) -> int:
+def instant(text: str, now: int, what: str) -> int:
     """Empty is now.
 
     Raises:

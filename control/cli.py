@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -313,4 +314,8 @@ def _fail(error: BaseException) -> None:
     show.err.print("\n".join([f"twinloop: {first} [{found.code}]", *more]), markup=False)
     if hint and not isinstance(error, BadPlant):
         show.err.print(f"  {hint}", markup=False)
+    cause: BaseException | None = error
+    while cause is not None:  # what its frames hold would be told as leaked at the exit
+        traceback.clear_frames(cause.__traceback__)
+        cause.__traceback__, cause = None, cause.__context__
     sys.exit(found.exit)

@@ -1,6 +1,6 @@
 """`twinloop account`: who may use the server and the faces of the twin (docs/security.md); decides nothing.
 
-Where a server runs it is asked, so that its ledger has an entry of each change; else the file is changed.
+Where a server runs it is asked, else the file is changed; the ledger has an entry of each change in either case.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from twin.role import Role
 
 if TYPE_CHECKING:
     from control.accounts import Accounts
+    from ledger.entry import JSON
 
 account_app = typer.Typer(no_args_is_help=True, help="Accounts of people, and of SCADA and PLC clients.")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -42,7 +43,10 @@ def add(
     password = _password("Password")
     folder.mkdir(parents=True, exist_ok=True)
     body = {"name": name, "password": password, "role": role}
-    _either(folder, lambda c: c.post("/accounts", body), lambda a: a.add(name, password, wanted))
+    _either(
+        folder, lambda c: c.post("/accounts", body), lambda a: a.add(name, password, wanted),
+        {"what": "account added", "user": name, "role": role},
+    )  # fmt: skip
     show.err.print(f"{name} may sign in as {role}", markup=False)
 
 
@@ -63,7 +67,10 @@ def list_(data: Data = None, json_: Json = False) -> None:
 @account_app.command("remove")
 def remove(name: Name, data: Data = None) -> None:
     """Remove an account, its sessions and tokens: whoever is signed in with it is out at once."""
-    _either(data_folder(data), lambda c: c.delete(f"/accounts/{name}"), lambda a: a.remove(name))
+    _either(
+        data_folder(data), lambda c: c.delete(f"/accounts/{name}"), lambda a: a.remove(name),
+        {"what": "account removed", "user": name},
+    )  # fmt: skip
     show.err.print(f"{name} is removed", markup=False)
 
 
@@ -123,21 +130,33 @@ def _password(words: str, confirm: bool = True) -> str:
 
 
 def _change(data: Path | None, name: str, body: dict[str, Any], in_file: Callable[[Accounts], object]) -> None:
-    _either(data_folder(data), lambda c: c.patch(f"/accounts/{name}", body), in_file)
+    said = {"what": "account changed", "user": name} | body | ({"password": "another"} if "password" in body else {})
+    _either(data_folder(data), lambda c: c.patch(f"/accounts/{name}", body), in_file, said)
 
 
-def _either(folder: Path, asked: Callable[[Client], object], in_file: Callable[[Accounts], object]) -> None:
-    """By the server that runs on the folder, or in its file where none does."""
+def _either(
+    folder: Path, asked: Callable[[Client], object], in_file: Callable[[Accounts], object], said: dict[str, JSON]
+) -> None:
+    """By the server that runs on the folder, or in its file where none does, with an entry that says so."""
     try:
         client = Client(folder)
     except Unavailable:
-        in_file(_accounts(folder))
+        _record(folder, in_file, said)
         return
     with client:
         try:
             asked(client)
         except Unavailable:  # it was killed: its address stayed behind
-            in_file(_accounts(folder))
+            _record(folder, in_file, said)
+
+
+def _record(folder: Path, in_file: Callable[[Accounts], object], said: dict[str, JSON]) -> None:
+    from control import stopped  # these bring the ledger
+    from control.evidence import ACCESS
+    from control.identity import TOKEN
+
+    body = {"by": TOKEN.name, **said}
+    stopped.record(folder, ACCESS, body, time.time_ns(), lambda: in_file(_accounts(folder)))
 
 
 def _accounts(folder: Path) -> Accounts:

@@ -30,7 +30,7 @@ def list_(
     state: Annotated[
         str,
         typer.Option(
-            help="open, active, unacknowledged, shelved, suppressed, out_of_service, unsure, silent, retained or all."
+            help="open, active, unacknowledged, shelved, suppressed, out_of_service, unsure, blind, silent, retained or all."
         ),
     ] = "open",
     twin: Annotated[str, typer.Option(help="Only of this twin and its parts.")] = "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from control.command import Priority
 from control.command_record import seen_text, sights, verdicts
+from ledger import sqlite_read
 from ledger.entry import Entry
 from twin.interlock import Ruling, Sight
 
@@ -33,7 +33,7 @@ def read_commands(path: Path) -> Found:
     Raises:
         sqlite3.Error: the file is missing or no database.
     """
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    database = sqlite_read.connect(path)
     try:
         held = {row[1] for row in database.execute("PRAGMA table_info(transitions)")}
         # A store that no newer server has opened yet has neither.

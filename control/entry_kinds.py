@@ -11,16 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from control.authors import is_person
 from control.command import FINAL
-from control.group import GROUP_AUTHOR
 from control.group import TRANSITIONS as GROUP_TRANSITIONS
-from control.lease import LEASE_AUTHOR
 from control.lease import TRANSITIONS as LEASE_TRANSITIONS
 from ledger.entry import JSON
-from ml.registry import AUTOMATIC
-
-SERVICES = frozenset({"", "chain", AUTOMATIC})
-"""Authors that are the server itself; what begins with LEASE_AUTHOR or GROUP_AUTHOR is, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +85,7 @@ KINDS: Mapping[str, Kind] = {
         "n alarm point twin priority step rings by reason value until_ns occurrence",
         ("by",), "by", action="step", subject="alarm", detail="priority",
     ),
+    "chain": Kind("chain_id contract before", does="anchored", subject="contract", detail="before"),
     "point": Kind("point device value text quality source_time_ns", does="changed", detail="text"),
     "graph": Kind("edit author count sha256 changes", ("author",), "author", does="edited", subject="edit"),
     "plant": Kind("plant sha256 before files devices twins points", does="loaded", subject="plant", detail="sha256"),
@@ -111,11 +107,6 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 OTHER = Kind("", ("by", "author"), "by", "author", "status", subject="id")
 """A kind that this table does not have: it was written by another version."""
-
-
-def is_person(name: str) -> bool:
-    """Whether a name may be somebody's: the server's own authors are told as they are."""
-    return name not in SERVICES and not name.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
 
 
 def renamed(kind: str, body: Mapping[str, JSON], word: Callable[[str], str]) -> Mapping[str, JSON]:

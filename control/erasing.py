@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from control.accounts import Accounts
 from control.alarm_store import AlarmStore
+from control.authors import is_person
 from control.backup import Backups
 from control.command_store import CommandStore
-from control.entry_kinds import is_person, sealed
+from control.entry_kinds import sealed
 from control.evidence import ERASURE, Evidence
 from control.lookahead_store import LookaheadStore
 from control.persons import alias, subjects_of
-from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, only_one
-from control.runtime import CommandRuntime
+from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, VIEWS_FILE, only_one
+from control.view_store import ViewStore
 from ledger.entry import Entry, encode
 from ledger.log import Log
 from ledger.personal import Salts
@@ -33,10 +35,12 @@ LEDGER_WAIT_S = 5.0  # for the entry, and for what is on its way into the ledger
 LOOK_EVERY_S = 0.05
 
 
-# Beside commands.sqlite: each has `check_settled` and `rename`.
-STORES: tuple[tuple[str, type[AlarmStore] | type[LookaheadStore]], ...] = (
+KeptIn = CommandStore | LookaheadStore | AlarmStore | ViewStore
+STORES: tuple[tuple[str, type[KeptIn]], ...] = (
+    (COMMANDS_FILE, CommandStore),
     (LOOKAHEAD_FILE, LookaheadStore),
     (ALARMS_FILE, AlarmStore),
+    (VIEWS_FILE, ViewStore),
 )
 
 
@@ -49,14 +53,31 @@ class Erased:
     left: list[str]
 
 
+class Holder(Protocol):
+    """A part of the server that remembers who did what, in memory and on disk."""
+
+    async def check_settled(self, person: str) -> None: ...
+    async def rename(self, person: str, name: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InThread:
+    """A store that may be used from any thread and has nothing in memory."""
+
+    store: ViewStore
+
+    async def check_settled(self, person: str) -> None:
+        await asyncio.to_thread(self.store.check_settled, person)
+
+    async def rename(self, person: str, name: str) -> None:
+        await asyncio.to_thread(self.store.rename, person, name)
+
+
 class Erasing:
     """Of a running server; one at a time."""
 
-    def __init__(
-        self, data: Path, evidence: Evidence, commands: CommandRuntime, store: CommandStore, backups: Backups
-    ) -> None:
-        self._data, self._evidence, self._commands, self._store = data, evidence, commands, store
-        self._backups = backups
+    def __init__(self, data: Path, evidence: Evidence, backups: Backups, holders: Sequence[Holder]) -> None:
+        self._data, self._evidence, self._backups, self._holders = data, evidence, backups, holders
         self._turn = asyncio.Lock()
 
     async def erase(self, subject: str, by: str) -> Erased:
@@ -73,32 +94,17 @@ class Erasing:
             await self._settled(subjects)
             entries = []
             for one in subjects:
-                body = {"person": one, "by": by}
-                index = await self._evidence.record(ERASURE, body)
-                await self._commands.on_disk(self._store.rename, one, alias(index))
-                await asyncio.to_thread(self._rename_steps, one, alias(index))
+                index = await self._evidence.record(ERASURE, {"person": one, "by": by})
+                for holder in self._holders:
+                    await holder.rename(one, alias(index))
                 await asyncio.to_thread(self._forget, one)
                 entries.append(index)
-            return Erased(entries, subjects, left(self._data, subject))
-
-    def _check_steps(self, subject: str) -> None:
-        for store in self._stores():
-            store.check_settled(subject)
-
-    def _rename_steps(self, subject: str, name: str) -> None:
-        for store in self._stores():
-            store.rename(subject, name)
-
-    def _stores(self) -> Iterator[AlarmStore | LookaheadStore]:
-        """By connections of our own: their threads have theirs."""
-        for name, kind in STORES:
-            with contextlib.closing(kind(self._data / name)) as store:
-                yield store
+            return Erased(entries, subjects, left(self._data, subjects))
 
     def _forget(self, subject: str) -> None:
         tag = self._evidence.salts.tag(subject)
-        self._evidence.salts.erase(subject)
         self._evidence.index.forget(tag)
+        self._evidence.salts.erase(subject)
 
     async def _settled(self, subjects: Iterable[str]) -> None:
         """What is on its way into the ledger is there.
@@ -110,8 +116,8 @@ class Erasing:
         while True:
             try:
                 for subject in subjects:
-                    await self._commands.on_disk(self._store.check_settled, subject)
-                    await asyncio.to_thread(self._check_steps, subject)
+                    for holder in self._holders:
+                        await holder.check_settled(subject)
             except Conflict:
                 if time.monotonic() > end:
                     raise
@@ -129,8 +135,8 @@ def erase_stopped(data: Path, subject: str, by: str, now_ns: int) -> Erased:
         contextlib.ExitStack() as closing,
     ):
         subjects = check(data, salts, subject)
-        stores: list[CommandStore | AlarmStore | LookaheadStore] = []
-        for name, kind in ((COMMANDS_FILE, CommandStore), *STORES):
+        stores: list[KeptIn] = []
+        for name, kind in STORES:
             if (data / name).is_file():
                 stores.append(kind(data / name))
                 closing.callback(stores[-1].close)
@@ -144,10 +150,10 @@ def erase_stopped(data: Path, subject: str, by: str, now_ns: int) -> Erased:
             ledger.checkpoint()
             for store in stores:
                 store.rename(one, alias(index))
+            forget_index(data)
             salts.erase(one)
             entries.append(index)
-        forget_index(data)
-        return Erased(entries, subjects, left(data, subject))
+        return Erased(entries, subjects, left(data, subjects))
 
 
 def forget_index(data: Path) -> None:
@@ -170,9 +176,7 @@ def check(data: Path, salts: Salts, subject: str) -> list[str]:
     return subjects
 
 
-def left(data: Path, subject: str) -> list[str]:
-    """Where the name still stands, as far as can be told."""
-    found = []
-    if any(p.by == subject for p in Registry(data / MODELS).record()):
-        found.append(f"{MODELS}: promotions by {subject}; their digests are in the ledger")
-    return found
+def left(data: Path, subjects: list[str]) -> list[str]:
+    """Where the names still stand, as far as can be told."""
+    there = sorted({p.by for p in Registry(data / MODELS).record()} & set(subjects))
+    return [f"{MODELS}: trainings and promotions by {name}; their digests are in the ledger" for name in there]

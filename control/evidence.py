@@ -26,8 +26,10 @@ from control.places import INDEX
 from control.reach import Reach, Watched, anchor_alarm, witness_alarm
 from ledger.anchoring import NodeSettings
 from ledger.anchors import Anchorer
-from ledger.entry import JSON, Entry, decode, encode
-from ledger.errors import AnchorError, LedgerError
+from ledger.embedded import compare
+from ledger.entry import CHAIN_KIND, JSON, Entry, decode, encode
+from ledger.errors import AnchorConflict, AnchorError, LedgerError
+from ledger.files import CHAIN, NODE_FILE
 from ledger.log import Log
 from ledger.personal import Salts, is_sealed
 from ledger.receipts import Receipt
@@ -37,6 +39,7 @@ from ledger.writer import LogWriter
 from protocols.link import Clock
 from twin.anchoring import Anchoring
 from twin.columns import Columns
+from twin.errors import Unavailable
 from twin.plant import EMBEDDED, Plant
 from twin.retention import Expiry
 from twin.store import Batch, Store
@@ -93,14 +96,7 @@ class Evidence:
         self, directory: Path, plant_id: str, clock: Clock, chain: Anchoring = EMBEDDED, history: Store | None = None
     ) -> None:
         """`history`: where the index of the entries can be asked, too; without it the index is by itself."""
-        self.log = Log.open(directory, f"twinloop.local/{plant_id}")
-        self.salts = Salts(directory)
-        connect = duckdb.connect().cursor if history is None else history.cursor
-        self.index = AuditIndex(connect, directory.with_name(INDEX), self.log, self.salts)
-        self.writer = LogWriter(self.log)
-        self.anchorer = Anchorer(directory, node=_node(chain))
-        self._chain = chain
-        self._clock = clock
+        self._chain, self._clock = chain, clock
         self.on_anchor: Callable[[], object] = lambda: None  # told of anchors, cosignatures and alarms, on a thread
         self._held: deque[Batch] = deque()
         self._stop = threading.Event()
@@ -109,9 +105,23 @@ class Evidence:
         self._alarmed = {"anchors": "", "witnesses": ""}  # what the log was told
         self._tried = threading.Event()  # an anchor was made, or refused
         self._anchor_failure: str | None = None
+        self._conflict = False  # the chain has another history: no waiting mends that
+        self._contract: str | None = None  # what the newest entry `chain` names, once it was looked for
         self._anchoring = threading.Lock()
         self._thread = threading.Thread(target=self._anchor_for_ever, name="anchors", daemon=True)
-        self.witnesses = WitnessWorker(self.log, chain.every_s, self._tell)
+        connect = duckdb.connect().cursor if history is None else history.cursor
+        with contextlib.ExitStack() as undo:
+            self.log = undo.enter_context(Log.open(directory, f"twinloop.local/{plant_id}"))
+            if not chain.rpc and not (directory / CHAIN / NODE_FILE).exists():
+                compare(self.log, directory / CHAIN)
+            self.salts = undo.enter_context(contextlib.closing(Salts(directory)))
+            self.index = AuditIndex(connect, directory.with_name(INDEX), self.log, self.salts)
+            undo.callback(self.index.close)
+            self.anchorer = undo.enter_context(Anchorer(directory, node=_node(chain)))
+            self.writer = LogWriter(self.log)
+            undo.callback(self.writer.close)
+            self.witnesses = WitnessWorker(self.log, chain.every_s, self._tell)
+            undo.pop_all()
         self._thread.start()
 
     def record(
@@ -196,7 +206,9 @@ class Evidence:
             anchored_time_s=float(last.block_time_s) if last else None,
             failure=failure,
             waits_s=waits_s,
-            alarm=anchor_alarm(recorded - anchored, waits_s, self._chain.alarm_s, failure or "no anchor came"),
+            alarm=f"the chain contradicts this log: {failure}"
+            if self._conflict
+            else anchor_alarm(recorded - anchored, waits_s, self._chain.alarm_s, failure or "no anchor came"),
             witnessed=seen.checkpoint.size if seen else 0,
             witnessed_time_s=float(max(one.time_s for one in seen.cosignatures)) if seen else None,
             witnesses=watched,
@@ -301,13 +313,36 @@ class Evidence:
             return
         try:
             with self._anchoring:
-                self.anchorer.anchor(signed.size, signed.root)
+                receipt = self.anchorer.anchor(signed.size, signed.root)
         except AnchorError as error:
+            self._conflict = isinstance(error, AnchorConflict)
             if self._anchor_failure is None:
                 log.warning("anchoring failed: %s", error)
             self._anchor_failure = str(error)
             return
         if self._anchor_failure is not None:
             log.info("anchoring works again")
-        self._anchor_failure = None
+        self._anchor_failure, self._conflict = None, False
+        self._name_contract(receipt)
         self.on_anchor()
+
+    def _name_contract(self, receipt: Receipt) -> None:
+        """An entry says where the log is anchored: whoever removes chain and receipts cannot remove that."""
+        if self._contract == receipt.contract:
+            return
+        try:
+            if self._contract is None:
+                named = self.entries(1, CHAIN_KIND)
+                self._contract = str(named[0][1].body["contract"]) if named else ""
+            if self._contract != receipt.contract:
+                body: dict[str, JSON] = {
+                    "chain_id": receipt.chain_id, "contract": receipt.contract, "before": self._contract
+                }  # fmt: skip
+                self.record(CHAIN_KIND, body)
+                if self._contract:
+                    log.warning(
+                        "the log is anchored at contract %s now; before at %s", receipt.contract, self._contract
+                    )
+                self._contract = receipt.contract
+        except (LedgerError, Unavailable) as error:
+            log.warning("no entry names the contract %s yet: %s", receipt.contract, error)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from control.admission import admitted
+from control.authors import is_own
 from control.board import Board, Timer
 from control.command import UNSENT, Command, Priority, Status
-from control.lease import LeaseBook, is_own, reserved, yields
+from control.lease import LeaseBook, reserved, yields
 from control.orders import Ground, Orders
 from control.pace import SECOND, Sent, changed_since, earliest, too_far
 from control.queue import OF_POINT_MAX, QUEUE_MAX

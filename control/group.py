@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from control.admission import KEY_MAX, REASON_MAX
+from control.authors import GROUP_AUTHOR
 from control.command import UNSENT, Command, Priority, Status
 from control.life import Step
 from control.request import Request
@@ -21,7 +22,6 @@ from twin.errors import BadRequest, Conflict, Refused
 
 MEMBERS_MAX = 100  # what a person can oversee, and one commit can hold without making others wait
 UNDO_DEADLINE_S = 600.0  # a link that broke heals in minutes; later a person has to look before anything moves
-GROUP_AUTHOR = "group:"  # accounts have no colon in their names, so nobody else's keys meet those of compensations
 UNDO_KEY = "undo:"
 
 

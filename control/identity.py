@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from control.authors import LINK_USER, TOKEN_USER
 from control.sessions import ID_LENGTH, IDLE_S, SESSION_S, Origin, Session, Sessions, hash_of
 from control.tokens import Token, Tokens
 from twin.errors import Denied
@@ -60,11 +61,9 @@ class Caller:
     points: tuple[str, ...] = ()
 
 
-LINK = Caller("operator", Role.OPERATOR)
+LINK = Caller(LINK_USER, Role.OPERATOR)
 """Whoever opened a login link that names no account."""
-TOKEN = Caller("cli", Role.OPERATOR, owner=True)
-RESERVED = frozenset({LINK.name, TOKEN.name})
-"""No account may be called so: an author must be one person."""
+TOKEN = Caller(TOKEN_USER, Role.OPERATOR, owner=True)
 BY_LINK = Origin("login link")
 SIGN_IN_AGAIN = "sign in again"
 

@@ -91,8 +91,8 @@ class Inference:
     def __init__(self, live: LiveTwin, data: Path, ask: Ask, clock: Clock) -> None:
         self._live, self._ask, self._clock = live, ask, clock
         self._loop = asyncio.get_running_loop()
-        registry = Registry(data / MODELS)
-        self.works: Mapping[str, _Work] = {row.id: self._work(row, registry) for row in live.plant.learned}
+        self.registry = Registry(data / MODELS)
+        self.works: Mapping[str, _Work] = {row.id: self._work(row, self.registry) for row in live.plant.learned}
         # One thread for all rows: models share two cores with everything else.
         self._thread = ThreadPoolExecutor(1, "inference")
 

@@ -9,15 +9,14 @@ from enum import StrEnum
 import msgspec
 
 from control.admission import KEY_MAX, REASON_MAX
+from control.authors import LEASE_AUTHOR, is_own
 from control.command import Priority
-from control.group import GROUP_AUTHOR
 from control.life import Step
 from control.request import Request
 from ledger.entry import JSON
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted, Reserved
 from twin.plant import Plant
 
-LEASE_AUTHOR = "lease:"  # accounts have no colon in their names, so nobody else's keys meet those of reverts
 TTL_MIN_S = 1.0  # shorter, and a slow network ends leases
 TTL_MAX_S = 300.0  # longer, and a dead holder keeps everybody else out
 TARGETS_MAX = 500  # points of one lease: a whole unit of a plant
@@ -179,11 +178,6 @@ def ended(lease: Lease, status: LeaseStatus, now: int, detail: str, by: str = ""
 def recovered(lease: Lease, now: int) -> Lease:
     """After a restart: while the server was away nobody could be heard, so a lease gets its whole time anew."""
     return replace(lease, beaten_at=now)
-
-
-def is_own(author: str) -> bool:
-    """Whether the server itself commands: a revert, or a compensation. They go however large the step back is."""
-    return author.startswith((LEASE_AUTHOR, GROUP_AUTHOR))
 
 
 def author_of_reverts(lease: Lease) -> str:

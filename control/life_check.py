@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from control import group, lease
 from control.entry_kinds import renamed
 from control.life_store import GROUPS, LEASES, LifeTable
+from ledger import sqlite_read
 from ledger.entry import JSON, Entry
 
 PROBLEMS_MAX = 100
@@ -37,7 +37,7 @@ def read_lives(path: Path) -> dict[Place, Kept]:
         sqlite3.Error: the file is missing or no database. ValueError, msgspec.MsgspecError: a record cannot be read.
     """
     found: dict[Place, Kept] = {}
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite_read.connect(path)) as database:
         for kind, form, as_entry in (("lease", LEASES, lease.as_entry), ("group", GROUPS, group.as_entry)):
             table: Any = LifeTable(database, form, new=False)
             for record, status, indexes in table.everything():

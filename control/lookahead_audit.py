@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from control.evidence import LOOKAHEAD, Evidence
 from control.lookahead_store import LookaheadStore, Step
 from control.outbox import AUDIT_BATCH
+from ledger import sqlite_read
 from ledger.entry import JSON, VERSIONS, Entry
 
 PROBLEMS_MAX = 100
@@ -74,7 +74,7 @@ def read_steps(path: Path) -> list[Row]:
     Raises:
         sqlite3.Error: the file is missing or no database.
     """
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    database = sqlite_read.connect(path)
     try:
         rows = database.execute("SELECT n, time, body, entry FROM steps ORDER BY n").fetchall()
         return [Row(Step(n, time, body), entry) for n, time, body, entry in rows]

@@ -192,6 +192,18 @@ class Lookout:
         self._tell("shelf")
         return shelf
 
+    async def rename(self, person: str, name: str) -> None:
+        """An erased person: of shelves that stand, and on the disk."""
+        await self._on_disk(self._store.rename, person, name)
+        self._shelves = {k: replace(s, by=name) if s.by == person else s for k, s in self._shelves.items()}
+
+    async def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: something that the person did is not yet in the ledger.
+        """
+        await self._on_disk(self._store.check_settled, person)
+
     async def unshelve(self, limit: str, by: str) -> None:
         """
         Raises:

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -57,6 +57,8 @@ from twin.store import Store
 from twin.when import parse_when_ns
 
 INDEX_WAIT_S = 600.0  # an index of millions of entries that is made anew
+
+T = TypeVar("T")
 
 
 def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
@@ -148,36 +150,24 @@ def verify(data: Path, rpc: str | None = None, witnesses: Sequence[str] = ()) ->
     """The ledger's own check, and of all that has entries in it: history, commands, predictions, models; one summary."""
     directory = data / "ledger"
     problems: list[dict[str, Any]] = []
-    commands: Found = {}
-    lives: dict[Place, Kept] = {}
-    if (data / COMMANDS_FILE).is_file():
+
+    def read(name: str, how: Callable[[Path], T], nothing: T) -> T | None:
+        """None: it is there and cannot be read, so nothing is said of what it holds."""
+        if not (data / name).exists():
+            return nothing
         try:
-            commands, lives = read_commands(data / COMMANDS_FILE), read_lives(data / COMMANDS_FILE)
-        except (sqlite3.Error, ValueError, msgspec.MsgspecError) as error:
-            problems.append(_damaged(COMMANDS_FILE, error))
-    predictions: list[Row] = []
-    if (data / PREDICTIONS_FILE).is_file():
-        try:
-            predictions = read_predictions(data / PREDICTIONS_FILE)
-        except sqlite3.Error as error:
-            problems.append(_damaged(PREDICTIONS_FILE, error))
-    steps: list[Step] = []
-    if (data / LOOKAHEAD_FILE).is_file():
-        try:
-            steps = read_steps(data / LOOKAHEAD_FILE)
-        except sqlite3.Error as error:
-            problems.append(_damaged(LOOKAHEAD_FILE, error))
-    alarms: list[AlarmRow] = []
-    if (data / ALARMS_FILE).is_file():
-        try:
-            alarms = read_alarm_steps(data / ALARMS_FILE)
-        except sqlite3.Error as error:
-            problems.append(_damaged(ALARMS_FILE, error))
-    promotions: tuple[Promotion, ...] = ()
-    try:
-        promotions = Registry(data / MODELS).record()
-    except BadRequest as error:
-        problems.append(_damaged(MODELS, error))
+            return how(data / name)
+        except (sqlite3.Error, ValueError, msgspec.MsgspecError, BadRequest) as error:
+            problems.append(_damaged(name, error))
+            return None
+
+    # Before the ledger is: whatever they say is recorded can be found there.
+    commands = read(COMMANDS_FILE, read_commands, Found())
+    lives = read(COMMANDS_FILE, read_lives, dict[Place, Kept]()) if commands is not None else None
+    predictions = read(PREDICTIONS_FILE, read_predictions, list[Row]())
+    steps = read(LOOKAHEAD_FILE, read_steps, list[Step]())
+    alarms = read(ALARMS_FILE, read_alarm_steps, list[AlarmRow]())
+    promotions = read(MODELS, lambda folder: Registry(folder).record(), tuple[Promotion, ...]())
     report = verify_ledger(directory, witnesses=witnesses, rpc=rpc)
     problems += [dataclasses.asdict(p) for p in report.problems]
     history: dict[str, Any] = {"batches": 0, "expired": 0, "waiting": 0, "problems": [], "ok": False}
@@ -185,12 +175,14 @@ def verify(data: Path, rpc: str | None = None, witnesses: Sequence[str] = ()) ->
         recorded = {index: decode(payload) for index, payload in enumerate(read_payloads(directory))}
         with contextlib.closing(Persons(directory, recorded)) as persons:
             entries = persons.entries(recorded)
-            problems += check_commands(commands, entries, persons.named)
-            problems += check_lives(lives, entries, persons.named)
-            problems += check_steps(steps, entries, persons.named)
-            problems += check_alarm_steps(alarms, entries, persons.named)
-        problems += check_predictions(predictions, entries)
-        problems += check_promotions(promotions, entries)
+            named = persons.named
+            problems += check_commands(commands, entries, named) if commands is not None else []
+            problems += check_lives(lives, entries, named) if lives is not None else []
+            problems += check_steps(steps, entries, named) if steps is not None else []
+            problems += check_alarm_steps(alarms, entries, named) if alarms is not None else []
+            problems += persons.problems()
+        problems += check_predictions(predictions, entries) if predictions is not None else []
+        problems += check_promotions(promotions, entries) if promotions is not None else []
         history = _check_history(data, list(entries.values()))
     except LedgerError as error:
         problems.append(_damaged("ledger", error))

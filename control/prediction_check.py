@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from control.evidence import PREDICTION, PREDICTION_SCORE
+from ledger import sqlite_read
 from ledger.entry import Entry
 
 PROBLEMS_MAX = 100
@@ -35,7 +35,7 @@ def read_predictions(path: Path) -> list[Row]:
     Raises:
         sqlite3.Error: the file is missing or no database.
     """
-    database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    database = sqlite_read.connect(path)
     try:
         rows = database.execute("SELECT command, body, fans, score, entry, score_entry FROM predictions ORDER BY n")
         return [Row(*row) for row in rows]

@@ -61,7 +61,7 @@ def run(order: Order, told: Any) -> tuple[str, str]:
     given = learning.Material(learnt, source="history")
     made = learning.train(row.task, given, options(row, champion), _seed(order.end), course, best.model if best else "")
     now = time.time_ns()
-    registry.add(made, row.id, AUTOMATIC, order.why, now)
+    registry.add(made, row.id, order.by, order.why, now)
     told(TRAINED, "contest with the champion")
     if best is None:
         return made.hash, f"{made.hash[:12]} is trained and waits: twinloop models promote {made.hash[:8]}"

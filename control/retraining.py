@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from control.authors import AUTOMATIC
 from control.inference import Inference
 from control.places import MODELS
 from ml.registry import Registry
@@ -61,6 +62,7 @@ class Order(msgspec.Struct, frozen=True):
     split: int
     end: int
     why: str
+    by: str = AUTOMATIC
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Training:
 
     row: str
     why: str
+    by: str
     begun: int
     course: Course = Course.RUNNING
     share: float = 0.0
@@ -107,8 +110,8 @@ class Retrainings:
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 
-    def ask(self, row: str, why: str) -> Training:
-        """A training of this row as soon as no other runs.
+    def ask(self, row: str, why: str, by: str = AUTOMATIC) -> Training:
+        """A training of this row as soon as no other runs, for whom it was asked.
 
         Raises:
             NotFound: there is no such row. Conflict: one waits or runs already. Refused: history holds no truth for its task.
@@ -119,7 +122,7 @@ class Retrainings:
         if before is not None and before.course is Course.RUNNING:
             raise Conflict(f"a training of {row} runs or waits already", "wait, or cancel it")
         self._wanted[row] = why
-        self.newest[row] = Training(row, why, self._clock())
+        self.newest[row] = Training(row, why, by, self._clock())
         self._called.set()
         return self.newest[row]
 
@@ -180,7 +183,13 @@ class Retrainings:
         row = self._known(training.row)
         now, asked = self._clock(), row.retraining
         order = Order(
-            str(self._data), row, now - int(asked.learn_s * NS), now - int(asked.hold_s * NS), now, training.why
+            str(self._data),
+            row,
+            now - int(asked.learn_s * NS),
+            now - int(asked.hold_s * NS),
+            now,
+            training.why,
+            training.by,
         )
         log.info("[[learned]] %s: a new training: %s", row.id, training.why)
         try:

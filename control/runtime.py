@@ -99,6 +99,15 @@ class CommandRuntime:
         """As it is now: edits replace it."""
         return self._live.plant
 
+    @property
+    def waiting(self) -> int:
+        """Events that are not taken yet; at most INBOX_MAX."""
+        return len(self._inbox) + len(self._urgent)
+
+    def open(self) -> list[Command]:
+        """Those that have not ended."""
+        return list(self._desk.open.values())
+
     # --- what callers ask --------------------------------------------------------------------------------------------
 
     async def submit(self, request: Request, author: str) -> Command:
@@ -205,6 +214,17 @@ class CommandRuntime:
     async def page(self, wanted: Wanted) -> tuple[list[Command], str | None]:
         """As on disk, the newest first, and the cursor of the next page."""
         return await self.on_disk(self._store.page, wanted)
+
+    async def rename(self, person: str, name: str) -> None:
+        """An erased person, whose commands, leases and groups have all ended."""
+        await self.on_disk(self._store.rename, person, name)
+
+    async def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: something of the person's is under way, or not yet in the ledger.
+        """
+        await self.on_disk(self._store.check_settled, person)
 
     def waits_for(self, identity: str) -> str:
         """What an unsent command waits for, in words; "" for others."""

@@ -27,7 +27,7 @@ def detail(found: Mapping[str, Any]) -> None:
     """One alarm, what is known of it and what it did."""
     a = found["alarm"]
     show.out.print(f"{a['id']}  [bold]{_state(a)}[/bold]  {a['priority']}, {a['condition']} {a['unit']}".rstrip())
-    for key in ("message", "consequence", "response"):
+    for key in ("message", "cause", "consequence", "response"):
         if text := a.get(key) or found.get(key):
             show.out.print(f"  {key}: {text}", markup=False)
     terms = [word for word in ("ack", "confirm", "latch") if found[word]]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from control.authors import is_taken
 from control.sessions import ID_LENGTH, hash_of
 from twin.errors import BadRequest, Conflict, NotFound, Unavailable
 from twin.role import Act, Role
@@ -107,6 +108,8 @@ class Tokens:
         """
         if not NAME.fullmatch(name):
             raise BadRequest(f"token name {name[:80]!r}", "use 1 … 40 letters, digits, _ . and -")
+        if is_taken(name):  # what it writes would be taken for the server's own
+            raise BadRequest(f"token name {name!r} stands for the server itself", "name it after what it is for")
         if not 0 < days <= DAYS_MAX:
             raise BadRequest(f"{days:g} days", f"a token is good for more than 0 and at most {DAYS_MAX} days")
         if not acts:

@@ -12,18 +12,21 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 
 from ledger import files
 from ledger.bundle import BundleReport, verify_bundle
+from ledger.cosignature import parse_witness
 from ledger.entry import Entry, decode
-from ledger.errors import EntryError, LedgerError, NotFound
+from ledger.errors import EntryError, LedgerError, NoteError, NotFound
 from ledger.note import parse_verifier
 from ledger.problems import Problem, utc
 from ledger.proving import About, about_batch, about_command, about_entry, prove
 from ledger.reader import read_payloads, require_log
+from ledger.receipts import once
 from ledger.verify import Report, verify
 from ledger.witness import WitnessState, open_witness
 from ledger.witness_server import WitnessServer
@@ -34,6 +37,9 @@ OK, FAILURE, USAGE, NOT_VERIFIED, NOT_FOUND = range(5)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has not every letter
     try:
         return int(options.run(options))
     except NotFound as error:
@@ -47,6 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
 
 
+def _key_line(text: str) -> str:
+    return _fitting(text, parse_verifier)
+
+
+def _witness_line(text: str) -> str:
+    return _fitting(text, parse_witness)
+
+
+def _fitting(text: str, parse: Callable[[str], object]) -> str:
+    try:
+        parse(text)
+    except NoteError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ledger", description="Check and read an append-only log.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -55,8 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("dir", type=Path, metavar="DIR")
     command.add_argument("--chain", type=Path, metavar="DIR", help="the chain's directory (default: DIR/chain)")
     command.add_argument("--rpc", metavar="URL", help="a node that serves the chain of the anchors")
-    command.add_argument("--key", metavar="VKEY", help="the log's verifier key as you know it, not as DIR says")
-    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness whose word you want")
+    command.add_argument(
+        "--key", type=_key_line, metavar="VKEY", help="the log's verifier key as you know it, not as DIR says"
+    )
+    command.add_argument(
+        "--witness",
+        type=_witness_line,
+        action="append",
+        default=[],
+        metavar="VKEY",
+        help="a witness whose word you want",
+    )
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_verify)
 
@@ -71,8 +102,17 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("verify-bundle", help="check a proof made by `prove`")
     command.add_argument("file", type=Path, metavar="FILE")
-    command.add_argument("--key", metavar="VKEY", help="the log's verifier key as you know it, not as FILE says")
-    command.add_argument("--witness", action="append", default=[], metavar="VKEY", help="a witness whose word you want")
+    command.add_argument(
+        "--key", type=_key_line, metavar="VKEY", help="the log's verifier key as you know it, not as FILE says"
+    )
+    command.add_argument(
+        "--witness",
+        type=_witness_line,
+        action="append",
+        default=[],
+        metavar="VKEY",
+        help="a witness whose word you want",
+    )
     command.add_argument("--rpc", metavar="URL", help="a node, yours best, that serves the chain of the anchor")
     command.add_argument("--json", action="store_true", help="print the report as one JSON object")
     command.set_defaults(run=_verify_bundle)
@@ -80,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("witness", help="cosign the checkpoints of logs, as long as each continues the last")
     command.add_argument("dir", type=Path, metavar="DIR", help="where the witness keeps its key and what it cosigned")
     command.add_argument("--name", required=True, metavar="NAME", help="the witness's name, best a domain and path")
-    command.add_argument("--log", action="append", required=True, metavar="VKEY", help="a log's verifier key")
+    command.add_argument(
+        "--log", type=_key_line, action="append", required=True, metavar="VKEY", help="a log's verifier key"
+    )
     command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (this machine only)")
     command.add_argument("--port", type=int, default=8790, metavar="PORT", help="port to listen on, 0 for a free one")
     command.set_defaults(run=_witness)
@@ -100,24 +142,29 @@ def _verify(options: argparse.Namespace) -> int:
         print(json.dumps({"ok": report.ok, **asdict(report)}, indent=1))
     else:
         _print_levels(report, options.rpc)
-        print(f"root         {report.root}\nkey          {report.key}\ntiles        {report.tiles}")
-        print(f"receipts     {report.anchors_checked} checked against the log\nchain        {report.chain}")
+        for line in (
+            f"root         {report.root}", f"key          {report.key}", f"tiles        {report.tiles}",
+            f"receipts     {report.anchors_checked} checked against the log", f"chain        {report.chain}",
+            *(f"contract     {contract}" for contract in report.contracts),
+        ):  # fmt: skip
+            _say(line)
         _print_verdict(report.problems)
     return OK if report.ok else NOT_VERIFIED
 
 
 def _print_levels(report: Report, rpc: str | None) -> None:
     """Each level by its own word; what nobody looked at is never said to be reached."""
-    print(f"recorded     {report.entries} entries\ncheckpointed {report.checkpoint_size} entries")
+    _say(f"recorded     {report.entries} entries")
+    _say(f"checkpointed {report.checkpoint_size} entries")
     for seen in report.witnessed:
-        print(f"witnessed    {seen}")
+        _say(f"witnessed    {seen}")
     if not report.witnessed:
-        print("witnessed    not checked: give --witness with the key of a witness that you trust")
+        _say("witnessed    not checked: give --witness with the key of a witness that you trust")
     if report.chain == "ok":
         who = "the node you named" if rpc is not None else "the folder of the chain, which the operator keeps,"
-        print(f"anchored     {report.anchored_size} entries, as {who} says")
+        _say(f"anchored     {report.anchored_size} entries, as {who} says")
     else:
-        print(f"anchored     not checked; receipts claim {report.receipts_size} entries")
+        _say(f"anchored     not checked; receipts claim {report.receipts_size} entries")
 
 
 def _prove(options: argparse.Namespace) -> int:
@@ -140,9 +187,11 @@ def _verify_bundle(options: argparse.Namespace) -> int:
         print(f"{options.file} is larger than any bundle: {BUNDLE_BYTES_MAX:,} bytes", file=sys.stderr)
         return NOT_VERIFIED
     try:
-        bundle = json.loads(options.file.read_bytes(), object_pairs_hook=_once)
+        bundle = json.loads(options.file.read_bytes().decode("utf-8"), object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        print(f"{options.file} is not JSON: {error}", file=sys.stderr)
+        print(f"NOT VERIFIED: {options.file} is not JSON in UTF-8: {error}", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"ok": False, "problems": [asdict(Problem("the file", str(error), "ask for it again"))]}))
         return NOT_VERIFIED
     report = verify_bundle(bundle, options.key, options.witness, options.rpc)
     if options.json:
@@ -152,32 +201,23 @@ def _verify_bundle(options: argparse.Namespace) -> int:
     return OK if report.ok else NOT_VERIFIED
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A name that stands twice means one thing to one reader and another to the next."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
 def _print_bundle(report: BundleReport) -> None:
-    print(f"proof of    {report.about}\nkey         {report.key}")
+    _say(f"proof of    {report.about}")
+    _say(f"key         {report.key}")
     for one in report.entries:
         said = _line(one.index, one.entry) if one.entry is not None else f"{one.index} (bytes of no known kind)"
-        print(f"content     {said}")
+        _say(f"content     {said}")
     if (reading := report.reading) is not None:
         value = reading.text if reading.text is not None else reading.value
-        print(
+        _say(
             f"reading     {reading.point} = {value}, status 0x{reading.quality:08x}, at {_instant(reading.source_time_ns)}"
         )
     if report.anchor is not None:
-        print(
-            f"anchor      {report.anchor.number}, chain {report.anchor.chain_id}, transaction {report.anchor.tx_hash}"
-        )
+        _say(f"anchor      {report.anchor.number}, chain {report.anchor.chain_id}, transaction {report.anchor.tx_hash}")
     for what in report.checked:
-        print(f"checked     {what}")
+        _say(f"checked     {what}")
     for what in report.unchecked:
-        print(f"NOT CHECKED {what}")
+        _say(f"NOT CHECKED {what}")
     _print_verdict(report.problems)
 
 
@@ -214,11 +254,11 @@ def _show(options: argparse.Namespace) -> int:
             continue
         line = json.dumps({"index": index, **asdict(entry)}) if options.json else _line(index, entry)
         if chosen is None:
-            print(line)
+            _say(line)
         else:
             chosen.append(line)
     for line in chosen or ():
-        print(line)
+        _say(line)
     return OK
 
 
@@ -233,8 +273,13 @@ def _instant(time_ns: int) -> str:
 
 def _print_verdict(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        print(f"PROBLEM     {problem}")
-    print("verified" if not problems else f"NOT VERIFIED: {len(problems)} problems")
+        _say(f"PROBLEM     {problem}")
+    _say("verified" if not problems else f"NOT VERIFIED: {len(problems)} problem{'s' * (len(problems) > 1)}")
+
+
+def _say(line: str) -> None:
+    """One line. What somebody put into a file can neither begin another one nor move the cursor."""
+    print("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
 
 if __name__ == "__main__":

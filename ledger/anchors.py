@@ -229,8 +229,8 @@ class Anchorer:
         keep = first + same
         if self.node is None or same == 0 or self._receipts[first:keep] != theirs[:same]:
             raise AnchorConflict(
-                f"{self.chain_dir}: the chain does not have anchor {self._receipts[-1].number} "
-                f"(size {self._receipts[-1].size}) of {path}: "
+                f"{self.chain_dir}: the chain {'has another' if theirs[same:] else 'does not have'} anchor "
+                f"{self._receipts[-1].number} (size {self._receipts[-1].size}) of {path}: "
                 "give the chain that belongs to this log, or restore it from a copy"
             )
         gone = self._receipts[keep:]

@@ -234,7 +234,7 @@ def _command(identity: object, entries: Sequence[Proved], found: _Found) -> str:
     ]
     if not isinstance(identity, str) or any(body.get("id") != identity for body in bodies):
         found.wrong("entries", f"are not all of command {str(identity)[:80]}")
-    elif not steps or steps != list(range(len(steps))):
+    elif not steps or any(type(n) is not int for n in steps) or steps != list(range(len(steps))):
         found.wrong("entries", f"the steps of command {identity} are not 0 to {len(steps) - 1}: one is missing")
     else:
         found.checked.append(f"the steps 0 to {len(steps) - 1} of command {identity} are all here")
@@ -254,7 +254,7 @@ def _batch(
     elif data is None:
         if about["kind"] == "reading":
             found.wrong("data", "is missing: nothing shows the reading")
-        found.unchecked.append(f"the rows of batch {batch}: they are not in the bundle; ask for it with --data")
+        found.unchecked.append(f"the rows of batch {batch}: they are not in the bundle; ask for it with --with-data")
     else:
         return f"batch {batch}", _rows(about, data, entry, found)
     return f"batch {batch}" if type(batch) is int else "batch", None

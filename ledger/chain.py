@@ -43,10 +43,10 @@ from ledger.anchoring import (
     receipt_of,
 )
 from ledger.chain_keys import ADMIN, WRITER, load_keys
-from ledger.chain_store import CHAIN_FILE, CHAIN_ID, READER, Backend, Store, create_chain, open_chain
+from ledger.chain_store import CHAIN_ID, READER, Backend, Store, create_chain, open_chain
 from ledger.contracts import ANCHOR, load
 from ledger.errors import ChainError, ContractMissing, ContractRefused
-from ledger.files import lock
+from ledger.files import CHAIN_FILE, lock
 from ledger.receipts import Receipt
 
 DEPLOY_GAS = 3_000_000  # measured 0.8 to 1.1 M; given, because estimating costs 3x the transaction's time

@@ -25,11 +25,11 @@ from eth_utils.exceptions import ValidationError
 from eth_utils.toolz import assoc
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
-from ledger import receipt_table
+from ledger import receipt_table, sqlite_read
 from ledger.errors import ChainError
+from ledger.files import CHAIN_FILE
 from ledger.receipts import Receipt
 
-CHAIN_FILE = "chain.sqlite"
 CHAIN_ID = 7_715_001  # private and unregistered; chains are told apart by the contract's address
 READER = "0x" + "00" * 19 + "ff"  # the caller of read-only calls; nobody has its key, but it must afford the gas
 BUSY_TIMEOUT_S = 10.0  # a reader never blocks the writer in WAL mode; this covers a checkpoint of the WAL
@@ -49,15 +49,10 @@ class Store(BaseDB):  # type: ignore[misc]  # py-evm is untyped
 
     def __init__(self, directory: Path, read_only: bool) -> None:
         path = directory / CHAIN_FILE
-        address = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        open_ = sqlite_read.connect if read_only else sqlite3.connect
         with ExitStack() as undo:
-            self._db = undo.enter_context(
-                closing(
-                    sqlite3.connect(
-                        address, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-                    )
-                )
-            )
+            db = open_(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+            self._db = undo.enter_context(closing(db))
             if read_only:
                 self._db.execute("BEGIN")  # one moment of the chain, however long the reading takes
             else:

@@ -20,6 +20,7 @@ VERSIONS = (1, 2)
 ENTRY_BYTES_MAX = 65_535  # C2SP tlog-tiles prefixes an entry with a uint16 length
 TIME_NS_MAX = 2**63 - 1  # an int64, as every reader of the log has it
 DEPTH_MAX = 32  # far beyond any body we write; keeps every reader's recursion finite
+CHAIN_KIND = "chain"  # says at which contract the log is anchored from then on: the verifier looks for its receipts
 _FIELDS = {"v", "kind", "time_ns", "body"}
 
 

@@ -20,6 +20,7 @@ ANCHORS = "anchors.jsonl"
 VOID_ANCHORS = "anchors-void.jsonl"  # receipts that a chain took back
 LOCK = "lock"
 CHAIN = "chain"
+CHAIN_FILE = "chain.sqlite"  # in CHAIN, the embedded one
 NODE_FILE = "node.sqlite"  # in CHAIN, where others run the chain
 TILES = "tile"
 WITNESSES = "witnesses"  # who is asked for cosignatures

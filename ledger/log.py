@@ -254,7 +254,13 @@ class Log:
         else:
             os.fdatasync(self._descriptor)  # whole frames of a killed process may still be in the page cache only
         self._signed = signed
-        self.mended_tiles = self._tiles.mend(signed.size, self._tile, self._tile_bytes)
+        try:
+            self.mended_tiles = self._tiles.mend(signed.size, self._tile, self._tile_bytes)
+        except OSError as error:
+            place = self.directory / files.TILES
+            raise LogDamaged(
+                f"{place}: tiles cannot be written ({error}); remove it, tiles follow from the log"
+            ) from error
         self._note_blocks()
 
     def _note_blocks(self) -> None:
@@ -357,6 +363,10 @@ def _write_checkpoint(directory: Path, signer: Signer, checkpoint: Checkpoint) -
         raise LogFailed(f"{path}: the disk refused the checkpoint ({error}); free or replace the disk") from error
 
 
+_FOLLOW = (files.TILES, files.RESUME, files.ANCHORS, files.WITNESSED)
+"""What is there only after a log's first entries."""
+
+
 def _create(directory: Path, origin: str) -> None:
     """A new log. The log file comes last: without it, a creation that was cut short starts over."""
     checkpoint = directory / files.CHECKPOINT
@@ -367,6 +377,11 @@ def _create(directory: Path, origin: str) -> None:
                 f"{directory / files.LOG} is missing, but the signed checkpoint says {signed.size} entries: "
                 "restore the log from a copy, or use an empty directory"
             )
+    elif left := [name for name in _FOLLOW if (directory / name).exists()]:
+        raise LogDamaged(
+            f"{directory} has {', '.join(left)}, but neither {files.LOG} nor {files.CHECKPOINT}: restore them from a copy, "
+            "or use an empty directory"
+        )
     signer = keys.load_signer(directory) if (directory / files.KEY).exists() else keys.create(directory, origin)
     if not (directory / files.PUBLIC_KEY).exists():
         files.replace(directory / files.PUBLIC_KEY, f"{signer.verifier()}\n".encode())

@@ -18,6 +18,7 @@ from ledger.errors import AnchorTimeout, ChainError, ContractRefused
 TIMEOUT_S = 10.0  # of one answer
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 BATCH = 100  # requests in one HTTP body; public nodes refuse more
+_ADDRESS = "write http://host:port or https://…"
 Request = tuple[str, list[Any]]
 
 
@@ -25,12 +26,16 @@ class Node:
     """One keep-alive connection, made anew when it broke. For a single thread. Shown without what may be secret in it."""
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ChainError(f"{url!r} is no address of a node: write http://host:port or https://…")
-        self.place = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise ChainError(f"{url!r} is no address of a node ({error}): {_ADDRESS}") from error
+        if parts.scheme not in ("http", "https") or not host:
+            raise ChainError(f"{url!r} is no address of a node: {_ADDRESS}")
+        self.place = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._http = kind(parts.hostname, parts.port, timeout=timeout_s)
+        self._http = kind(host, port, timeout=timeout_s)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def ask(self, method: str, *parameters: Any) -> Any:

@@ -16,6 +16,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from ledger import sqlite_read
 from ledger.errors import NotFound
 
 SALTS = "salts.sqlite"
@@ -154,7 +155,7 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection | None:
     if read_only:
         if not path.exists():
             return None
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        return sqlite_read.connect(path, check_same_thread=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     con = sqlite3.connect(path, check_same_thread=False, isolation_level=None)

@@ -29,6 +29,8 @@ def read_checkpoint(directory: Path, verifier: Verifier) -> tuple[Checkpoint, st
         raise NotFound(f"{path} is missing: restore it from a copy") from error
     except UnicodeDecodeError as error:
         raise NoteError(f"{path}: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise NoteError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return open_checkpoint(note, verifier), note
     except NoteError as error:
@@ -42,6 +44,8 @@ def read_frames(directory: Path) -> Iterator[Frame | Fault]:
             yield from scan(stream)
     except FileNotFoundError as error:
         raise NotFound(f"{directory / LOG} is missing: restore it from a copy") from error
+    except OSError as error:
+        raise NotFound(f"{directory / LOG} cannot be read ({error.strerror}): restore it from a copy") from error
 
 
 def read_payloads(directory: Path) -> Iterator[bytes]:

@@ -40,6 +40,14 @@ class Receipt:
         return json.dumps(asdict(self), sort_keys=True) + "\n"
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For JSON: a name that stands twice means one thing to one reader and another to the next. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
 _TEXTS = {"root": 32, "tx_hash": 32, "contract": 20}  # bytes of each hex field
 _NAMES = {field.name for field in fields(Receipt)}
 
@@ -68,11 +76,13 @@ def read_receipts(directory: Path) -> tuple[list[Receipt], int]:
         data = path.read_bytes()
     except FileNotFoundError:
         return [], 0
+    except OSError as error:
+        raise AnchorError(f"{path} cannot be read: {error.strerror}") from error
     whole = data[: data.rfind(b"\n") + 1]
     receipts: list[Receipt] = []
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
-            receipt = parse_receipt(json.loads(line))
+            receipt = parse_receipt(json.loads(line, object_pairs_hook=once))
         except (ValueError, RecursionError, AnchorError) as error:
             raise AnchorError(f"{path}, line {number}: {error}; restore the line from the chain or a copy") from error
         if receipt.number != len(receipts) or (receipts and receipt.size <= receipts[-1].size):

@@ -25,6 +25,8 @@ class TileCheck:
         self._problems = [Problem(name, "is no tile of a log", "remove it") for name in strange]
         self.checked = 0
         self.there = (directory / ROOT).is_dir()
+        if (directory / ROOT).exists() and not self.there:
+            self._problems.append(Problem(ROOT, "is no folder", _MEND))
         self._needed: dict[tuple[int | None, int], int] = {}
         if self.there:
             self._needed = {(tile.level, tile.index): tile.width for tile in tiles_of(checkpoint_size)}

@@ -94,6 +94,8 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        return b""  # as wrong as any other bytes
 
 
 def _length(path: Path) -> int | None:

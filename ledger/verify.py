@@ -5,12 +5,15 @@ Must not use the writer, and needs no chain library to check log, checkpoint and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger.cosignature import Witness, parse_witness
-from ledger.errors import AnchorError, KeyFileError, NoteError, NotFound
+from ledger.entry import CHAIN_KIND, decode
+from ledger.errors import AnchorError, EntryError, KeyFileError, NoteError, NotFound
 from ledger.files import ANCHORS, CHAIN, CHECKPOINT, LOG, NODE_FILE, PUBLIC_KEY, WITNESSED, is_locked
 from ledger.frames import Fault, Frame
 from ledger.keys import load_verifier
@@ -26,6 +29,7 @@ from ledger.witnessing import read_witnessed
 PROBLEMS_MAX = 100  # enough to act on; a log that is damaged throughout is restored, not mended
 LEFT_BEHIND_MAX = 2  # anchors without a receipt yet: one that a crash left, one that came while we read
 _RESTORE = "restore the file from a copy"
+_CHAIN_MARK = f'"kind":"{CHAIN_KIND}"'.encode()
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Report:
 
     Four levels, never mixed, in entries: `entries` are recorded; `checkpoint_size`; `witnessed_size`, cosigned by one
     of the witnesses asked for; `anchored_size`, which the chain itself said, 0 where it was not asked.
-    `receipts_size` is what the operator's receipts claim.
+    `receipts_size` is what the operator's receipts claim, `contracts` where the log itself says it is anchored.
     """
 
     directory: str
@@ -49,6 +53,7 @@ class Report:
     receipts_size: int
     anchored_size: int
     chain: str
+    contracts: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -81,6 +86,7 @@ class _Scanned:
     root: bytes = EMPTY_ROOT
     roots: dict[int, bytes] = field(default_factory=dict)
     damaged_at: int | None = None  # index of the first entry that cannot be read
+    chains: dict[int, str] = field(default_factory=dict)  # contracts by the index of the entry that names them
 
 
 def verify(
@@ -116,6 +122,7 @@ def verify(
     compared_from = len(problems)
     _compare(claims, scanned, problems)
     problems += tiles.found(log_is_signed=len(problems) == compared_from)
+    _compare_contract(directory, receipts, scanned.chains, problems)
     theirs = {claim.place for claim in chain_claims}
     if contradicted := [problem for problem in problems[compared_from:] if problem.place in theirs]:
         chain = f"mismatch: {contradicted[0].place}: {contradicted[0].what}"
@@ -132,6 +139,7 @@ def verify(
         receipts_size=receipts[-1].size if receipts else 0,
         anchored_size=max((c.size for c in (*_claims_of(receipts), *chain_claims)), default=0) if chain == "ok" else 0,
         chain=chain,
+        contracts=tuple(f"{contract} from entry {index} on" for index, contract in scanned.chains.items()),
         problems=tuple(problems[:PROBLEMS_MAX]),
     )
 
@@ -209,12 +217,15 @@ def _read_chain(
         return "not checked: there is no such chain directory", []
     if (path / NODE_FILE).exists():
         return "not checked: others run this chain; name a node of it with --rpc", []
+    restore, limit = "restore the chain's directory from a copy", sys.getrecursionlimit()
     try:
         from ledger.chain_check import check_chain
+
+        return _held_against(str(path), lambda: check_chain(path, receipts), restore, problems)
     except ImportError as error:
         return f"not checked: {error.name} is not installed", []
-    restore = "restore the chain's directory from a copy"
-    return _held_against(str(path), lambda: check_chain(path, receipts), restore, problems)
+    finally:
+        sys.setrecursionlimit(limit)  # py-evm raises it so far that nested JSON would crash whoever reads it later
 
 
 def _held_against(
@@ -244,6 +255,8 @@ def _scan(directory: Path, sizes: set[int], tiles: TileCheck, problems: list[Pro
                 if scanned.damaged_at is None:
                     leaf = leaf_hash(found.payload)
                     frontier.append(leaf)
+                    if _CHAIN_MARK in found.payload:
+                        _note_chain(found.payload, frontier.size - 1, scanned)
                     tiles.add(found.payload, leaf)
                     if frontier.size in sizes:
                         scanned.roots[frontier.size] = frontier.root()
@@ -258,6 +271,29 @@ def _scan(directory: Path, sizes: set[int], tiles: TileCheck, problems: list[Pro
     tiles.finish(damaged=scanned.damaged_at is not None)
     scanned.root = frontier.root()
     return scanned
+
+
+def _note_chain(payload: bytes, index: int, scanned: _Scanned) -> None:
+    """An entry may say which contract the anchors are made at from now on."""
+    with suppress(EntryError):
+        entry = decode(payload)
+        if entry.kind == CHAIN_KIND:
+            scanned.chains[index] = str(entry.body.get("contract"))
+
+
+def _compare_contract(
+    directory: Path, receipts: Sequence[Receipt], chains: dict[int, str], problems: list[Problem]
+) -> None:
+    """Whoever removes receipts and chain together leaves the entry that names them."""
+    if not chains:
+        return
+    index = max(chains)
+    if all(receipt.contract != chains[index] for receipt in receipts):
+        with suppress(AnchorError):
+            receipts = read_receipts(directory)[0]  # a log that is being written got its first one meanwhile
+        if all(receipt.contract != chains[index] for receipt in receipts):
+            what = f"has no receipt of contract {chains[index]}, at which entry {index} says this log is anchored"
+            problems.append(Problem(ANCHORS, what, "find out who removed them"))
 
 
 def _is_being_written(directory: Path, fault: Fault, entries: int, sizes: set[int]) -> bool:

@@ -78,6 +78,8 @@ def read_witnessed(directory: Path, verifier: Verifier, witnesses: Sequence[Witn
         return None
     except UnicodeDecodeError as error:
         raise NoteError(f"{path}: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise NoteError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return Witnessed(open_checkpoint(note, verifier), tuple(cosignatures(note, witnesses)), note)
     except NoteError as error:

@@ -100,7 +100,8 @@ class Definition:
         row: id of the row of plant.toml that gives it.
         group: of which the first to come is marked; "" for none.
         suppress_when: while it holds the alarm is suppressed by design; None for never.
-        consequence, response: what happens if nobody acts, and what to do (ISA-18.2: rationalisation).
+        cause, consequence, response: why it mostly comes, what happens if nobody acts, and what to do (ISA-18.2:
+            rationalisation).
     """
 
     id: str
@@ -117,6 +118,7 @@ class Definition:
     consequence: str = ""
     response: str = ""
     suppress_when: Expression | None = field(default=None, compare=False)
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,12 @@ class AlarmBook:
     def state(self, row: int) -> State:
         return self._states[row]
 
+    def rename(self, person: str, name: str) -> None:
+        """Whoever acknowledged as `person` is called `name` from now on; no step."""
+        for row, state in list(self.retained.items()):
+            if state.acked_by == person:
+                self._states[row] = self.retained[row] = replace(state, acked_by=name)
+
     def next_time(self) -> int | None:
         """When something happens by time alone."""
         shelves = [t for row in self._shelved if (t := self._states[row].until) is not None]

@@ -84,6 +84,7 @@ ALARM: Mapping[str, Setting] = {
     "shelve_max": Setting(str, "24h", "longest time on a shelf, such as 8h"),
     "group": Setting(str, "", "of which the first to come is marked; * is the twin's id: trip_*"),
     "message": Setting(str, "", "one line for people"),
+    "cause": Setting(str, "", "why it mostly comes"),
     "consequence": Setting(str, "", "what happens if nobody acts"),
     "response": Setting(str, "", "what to do"),
     "suppress_when": Setting(str, "", 'an expression while which nobody is told: "not this.running"'),
@@ -187,7 +188,7 @@ class _Reading:
             ),
             parse_duration_s(on_delay), self._span_s(index, "off_delay", asked),
             asked.get("group", "").replace("*", point.twin), asked.get("message", ""), asked.get("consequence", ""),
-            asked.get("response", ""), suppress,
+            asked.get("response", ""), suppress, asked.get("cause", ""),
         )  # fmt: skip
 
     # --- which points ------------------------------------------------------------------------------------------------
@@ -333,7 +334,7 @@ class _Reading:
     # --- form --------------------------------------------------------------------------------------------------------
 
     def _check_texts(self, index: int, row: Mapping[str, Any]) -> None:
-        for key in ("message", "consequence", "response"):
+        for key in ("message", "cause", "consequence", "response"):
             if len(str(row.get(key, ""))) > TEXT_MAX:
                 self._wrong(index, key, f"{key} has {len(row[key])} characters", f"at most {TEXT_MAX}")
 

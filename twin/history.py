@@ -91,6 +91,11 @@ class History:
         """The series id of every point, shape (N,)."""
         return self._series
 
+    @property
+    def waiting(self) -> int:
+        """Readings and dead letters that are not on disk yet; at most QUEUE_ROWS_MAX."""
+        return self._waiting_rows
+
     def grow(self, more: NDArray[np.int32]) -> None:
         """Points after those there are, by their series ids: `between(lambda: store.series_of(names))` gives them.
 

@@ -19,6 +19,7 @@ from twin.learned import Learned
 from twin.lookahead import Lookahead
 from twin.mark import MarkRule
 from twin.nearest import nearest as nearest
+from twin.overview import Kpi
 from twin.points import ByName, Point, Points, Selection
 from twin.retention import KEEP_EVERYTHING, Retention
 
@@ -116,6 +117,7 @@ class Plant:
     lookahead: Lookahead | None = None
     chain: Anchoring = EMBEDDED
     marks: Mapping[str, MarkRule] = field(default_factory=dict)
+    overview: tuple[Kpi, ...] = ()
     learned: tuple[Learned, ...] = ()
     alarms: AlarmPlan = NO_ALARMS
 

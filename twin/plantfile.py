@@ -28,6 +28,7 @@ from twin.lookahead import Lookahead
 from twin.lookaheadsheet import read_lookahead
 from twin.marksheet import read_marks
 from twin.models import read_models
+from twin.overviewsheet import read_overview
 from twin.places import Mistakes, TomlLines
 from twin.plant import Device, Feedback, Plant, Relationship, Serving, Twin, nearest
 from twin.points import Point, Points
@@ -83,6 +84,7 @@ def load_plant(
     controls = read_controls(sheet, replace(ground, points={**known, **{p.name: p for p in own}}))
     kept = _retention(sheet)
     marks = read_marks(sheet, interfaces)
+    overview = read_overview(sheet, known)
     ahead = read_lookahead(sheet, known, controls.limits)
     chain = replace(read_chain(sheet), rules=read_rules(sheet, known))
     alarms = _alarms(sheet, replace(ground, points={**known, **{p.name: p for p in own}}), ahead)
@@ -114,6 +116,7 @@ def load_plant(
         chain=chain,
         learned=learned,
         marks=marks,
+        overview=overview,
         alarms=alarms,
     )
 

@@ -204,8 +204,8 @@ class Store:
             of_series[keep], rows.value[keep], received_time, rows.quality[keep], rows.source_time[keep], text
         )
 
-    def trend(self, name: str, start: int, end: int, most: int) -> list[tuple[int, float | None, int]]:
-        """(source time, value, quality) of one point in [start, end] ns, oldest first; see twin/trend.py."""
+    def trend(self, name: str, start: int, end: int, most: int) -> trend.Drawn:
+        """One point in [start, end] ns; see twin/trend.py."""
         con = self.cursor()
         try:
             return trend.read(con, name, start, end, most)

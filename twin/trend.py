@@ -5,12 +5,15 @@ Must not know what a chart looks like.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import duckdb
 
 from twin import upkeep
 from twin.duck import one
 from twin.tiers import TIERS, Tier, windows
 
+RAW = "raw"
 RAW_MAX = 200_000  # readings decimated for one chart: some 50 ms
 # A fall of quality that the twin noticed stands where it was noticed, not at the value's own time.
 _RAW = (
@@ -34,18 +37,26 @@ _DECIMATED = (
 )
 
 
-def read(
-    con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: int
-) -> list[tuple[int, float | None, int]]:
-    """(time, value, quality) in [start, end] ns, oldest first.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """(time, value, quality) oldest first. `tier`: what they were read from; `whole`: they are all the readings there are."""
+
+    rows: list[tuple[int, float | None, int]]
+    tier: str
+    whole: bool
+
+
+def read(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: int) -> Drawn:
+    """What lies in [start, end] ns.
 
     Beyond `most` rows each stretch of time keeps its lowest, highest and worst reading (M4-like decimation).
     """
-    tier = _tier(con, name, start, end, most)
+    count, tier = _tier(con, name, start, end, most)
     rows = _RAW if tier is None else _of_tier(tier, start, end)
     values = {"name": name, "start": start, "end": end, "most": most}
     found = con.execute(_DECIMATED % rows, values).fetchall()
-    return [(int(t), v, int(q)) for t, v, q in found if t is not None and q is not None]
+    told = [(int(t), v, int(q)) for t, v, q in found if t is not None and q is not None]
+    return Drawn(told, RAW if tier is None else tier.name, tier is None and count <= most)
 
 
 def choose(raw_rows: int, raw_kept: bool, span_ns: int, most: int) -> Tier | None:
@@ -55,9 +66,11 @@ def choose(raw_rows: int, raw_kept: bool, span_ns: int, most: int) -> Tier | Non
     return next((t for t in reversed(TIERS) if span_ns // t.width_ns >= most), TIERS[0])
 
 
-def _tier(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: int) -> Tier | None:
+def _tier(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: int) -> tuple[int, Tier | None]:
+    """Raw readings there, and what to read."""
     row = one(con, f"SELECT count(*) FROM ({_RAW})", {"name": name, "start": start, "end": end})
-    return choose(int(row[0]) if row else 0, start >= upkeep.oldest(con)[0], end - start, most)
+    count = int(row[0]) if row else 0
+    return count, choose(count, start >= upkeep.oldest(con)[0], end - start, most)
 
 
 def _of_tier(tier: Tier, start: int, end: int) -> str:

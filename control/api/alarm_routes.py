@@ -1,4 +1,7 @@
-"""Handlers of alarms: they parse, ask and answer, and decide nothing; and their rows of the table of routes."""
+"""Handlers of what is asked of alarms: they parse, ask and answer, and decide nothing; and their rows of the table of routes.
+
+What people do with alarms is in alarm_verbs.py.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 from starlette.responses import StreamingResponse
 
-from control.alarm_record import as_record
 from control.alarm_store import COLUMNS, Delivery, Taken, Wanted
-from control.alarms import Outcome
 from control.api import wire_alarm as wire
-from control.api.route import API, Call, Route
-from control.errors import codes, words
-from control.permissions import permit_shelf
+from control.api.alarm_verbs import ALARMS, SPAN_MAX_NS, record_of, subtree_of
+from control.api.route import Call, Route
 from twin.alarm import PRIORITIES, RANK, SHARES
 from twin.alarm_statistics import priority_check
-from twin.alarms import Said, State, Step, may
+from twin.alarms import State, Step
 from twin.errors import BadRequest
-from twin.graph import TwinGraph
 from twin.role import Act
 from twin.when import parse_when_ns
 
@@ -33,7 +33,6 @@ LISTED_MAX = 5_000  # alarms or steps of one answer: 3 MB
 EXPORT_MAX = 1_000_000  # rows of one CSV: 150 MB
 EXPORT_PAGE = 10_000
 SPAN_DEFAULT = "-24h"
-SPAN_MAX_NS = 366 * 86_400 * 1_000_000_000
 TIME_SPAN = ("from", "to")
 FILTERS = ("twin", "priority", *TIME_SPAN)
 
@@ -50,6 +49,8 @@ STATES: dict[str, Callable[[State], bool]] = {
     "all": lambda s: True,
 }
 """What `state` may ask for; `open`, the first, is what an operator has before them."""
+BLIND = "blind"
+"""Beside those: nobody can tell whether their condition holds."""
 UNASKED = ("open", "active", "unacknowledged")
 """Those leave the journal out, unless its priority is named."""
 
@@ -59,26 +60,34 @@ UNASKED = ("open", "active", "unacknowledged")
 
 async def alarms(parts: Parts, call: Call) -> wire.AlarmList:
     state = call.query.get("state", "open")
-    if state not in STATES:
-        raise BadRequest(f"state={state!r}", f"one of {', '.join(STATES)}")
+    if state not in STATES and state != BLIND:
+        raise BadRequest(f"state={state!r}", f"one of {', '.join((*STATES, BLIND))}")
     limit = int(call.number("limit", 500, 1, LISTED_MAX))
     book, plan = parts.alarms.book, parts.alarms.plan
     twins, priorities = _subtree(parts, call), _words(call, "priority", PRIORITIES)
     if state in UNASKED and not priorities:
         priorities = frozenset(SHARES)
     start, end = _span(parts, call, "")
-    rows = range(len(plan.definitions)) if state == "all" else list(book.retained)
     found = [
-        row for row in rows
-        if STATES[state](s := book.state(row)) and (twins is None or plan.definitions[row].twin in twins)
+        row for row in _of_state(parts, state)
+        if (twins is None or plan.definitions[row].twin in twins)
         and (not priorities or plan.definitions[row].priority in priorities)
-        and (start is None or (s.active_at or 0) >= start) and (end is None or (s.active_at or 0) < end)
+        and (start is None or (book.state(row).active_at or 0) >= start)
+        and (end is None or (book.state(row).active_at or 0) < end)
     ]  # fmt: skip
     found.sort(key=lambda row: _urgency(book.state(row), RANK[plan.definitions[row].priority]), reverse=True)
     return wire.AlarmList(
-        [_record(parts, row) for row in found[:limit]], len(found), parts.alarms.flooded, parts.alarms.rate_10min,
-        parts.alarms.waiting,
+        [record_of(parts, row) for row in found[:limit]], len(found), parts.alarms.flooded, parts.alarms.rate_10min,
+        parts.alarms.waiting, parts.alarms.newest, parts.alarms.plan.settings.shelve_operator_s,
     )  # fmt: skip
+
+
+def _of_state(parts: Parts, state: str) -> list[int]:
+    book = parts.alarms.book
+    if state == BLIND:
+        return list(map(int, np.flatnonzero(book.conditions.blind)))
+    rows = range(len(parts.alarms.plan.definitions)) if state == "all" else list(book.retained)
+    return [row for row in rows if STATES[state](book.state(row))]
 
 
 def _urgency(state: State, rank: int) -> tuple[bool, bool, int, int]:
@@ -90,8 +99,8 @@ async def alarm(parts: Parts, call: Call) -> wire.AlarmDetail:
     d = parts.alarms.plan.definitions[row]
     steps = await parts.alarms.history(Wanted(alarm=d.id))
     return wire.AlarmDetail(
-        _record(parts, row), d.condition.deadband, d.on_delay_s, d.off_delay_s, d.terms.shelve_max_s, d.terms.ack,
-        d.terms.confirm, d.terms.latch, d.consequence, d.response, d.suppress_when.text if d.suppress_when else "",
+        record_of(parts, row), d.condition.deadband, d.on_delay_s, d.off_delay_s, d.terms.shelve_max_s, d.terms.ack,
+        d.terms.confirm, d.terms.latch, d.cause, d.consequence, d.response, d.suppress_when.text if d.suppress_when else "",
         [_step(s) for s in steps],
     )  # fmt: skip
 
@@ -170,87 +179,7 @@ async def retry(parts: Parts, call: Call) -> wire.AlarmDelivery:
     return _delivery(await parts.alarm_rules.retry(asked.id))
 
 
-# --- what people do --------------------------------------------------------------------------------------------------
-
-VERBS: dict[str, tuple[Step, Act, str]] = {
-    "acknowledge": (Step.ACKNOWLEDGED, Act.ACKNOWLEDGE, "Acknowledge alarms"),
-    "confirm": (Step.CONFIRMED, Act.ACKNOWLEDGE, "Confirm that what acknowledged alarms asked for is done"),
-    "comment": (Step.COMMENTED, Act.ACKNOWLEDGE, "Say something of alarms"),
-    "reset": (Step.RESET, Act.ACKNOWLEDGE, "Let latched alarms go"),
-    "unshelve": (Step.UNSHELVED, Act.ACKNOWLEDGE, "Take alarms off their shelf"),
-    "suppress": (Step.SUPPRESSED, Act.SUPPRESS, "Suppress alarms until somebody ends it"),
-    "unsuppress": (Step.UNSUPPRESSED, Act.SUPPRESS, "End that"),
-    "remove": (Step.REMOVED, Act.SERVICE, "Take alarms out of service"),
-    "return": (Step.RETURNED, Act.SERVICE, "Put alarms back into service"),
-}
-REASONED = frozenset({Step.SUPPRESSED, Step.REMOVED, Step.SHELVED, Step.COMMENTED})
-"""What keeps an alarm silent, and a comment, is nothing without a reason."""
-
-
-def _verb(taken: Step) -> Callable[[Parts, Call], Any]:
-    async def handler(parts: Parts, call: Call) -> wire.AlarmVerbAnswer:
-        asked: wire.AlarmVerb = call.body
-        if asked.occurrence is not None and len(asked.alarms) != 1:
-            raise BadRequest("occurrence of several alarms", "name one alarm, or leave it out")
-        said = parts.alarms.said(taken, call.caller.name, asked.reason, occurrence=asked.occurrence)
-        return await _said(parts, asked, said)
-
-    handler.__name__ = f"alarm_{taken.value}"
-    return handler
-
-
-async def shelve(parts: Parts, call: Call) -> wire.AlarmVerbAnswer:
-    asked: wire.AlarmShelfRequest = call.body
-    if not 0 < asked.for_s <= SPAN_MAX_NS / 1e9:
-        raise BadRequest(f"for_s {asked.for_s:g}", "give seconds above 0")
-    permit_shelf(call.caller, asked.for_s, parts.alarms.plan.settings.shelve_operator_s)
-    until = parts.clock() + int(asked.for_s * 1e9)
-    said = parts.alarms.said(Step.SHELVED, call.caller.name, asked.reason, until=until, one_shot=asked.one_shot)
-    return await _said(parts, asked, said)
-
-
-async def _said(
-    parts: Parts, asked: wire.AlarmVerb | wire.AlarmShelfRequest, said: Said
-) -> wire.AlarmVerbAnswer:  # fmt: skip
-    if said.step in REASONED and not asked.reason.strip():
-        raise BadRequest(f"{said.step} without a reason", "say why: reason")
-    rows = _meant(parts, asked, said)
-    outcomes = await parts.alarms.say(rows, lambda _: said)
-    if len(rows) == 1 and asked.alarms and outcomes[0].problem is not None:
-        raise outcomes[0].problem
-    return wire.AlarmVerbAnswer(
-        sum(o.problem is None for o in outcomes),
-        [_outcome(parts, row, o) for row, o in zip(rows, outcomes, strict=True)],
-    )
-
-
-def _meant(parts: Parts, asked: wire.AlarmVerb | wire.AlarmShelfRequest, said: Said) -> Sequence[int]:
-    """By id, or by twin: there those that it fits and that are in front of somebody."""
-    book, plan = parts.alarms.book, parts.alarms.plan
-    if bool(asked.alarms) == bool(asked.twin):
-        raise BadRequest("which alarms?", "give alarms, a list of ids, or twin")
-    if asked.alarms:
-        return [book.row(identity) for identity in dict.fromkeys(asked.alarms)]
-    twins = _of(parts, asked.twin)
-    return [
-        row for row, state in book.retained.items()
-        if (d := plan.definitions[row]).twin in twins and asked.priority in ("", d.priority) and may(state, d.terms, said)
-    ]  # fmt: skip
-
-
 # --- forms -----------------------------------------------------------------------------------------------------------
-
-
-def _record(parts: Parts, row: int) -> wire.AlarmRecord:
-    book = parts.alarms.book
-    body = as_record(parts.alarms.plan.definitions[row], book.state(row), parts.plant)
-    return wire.AlarmRecord(**body, blind=bool(book.conditions.blind[row]))
-
-
-def _outcome(parts: Parts, row: int, outcome: Outcome) -> wire.AlarmOutcome:
-    problem = outcome.problem
-    message = "" if problem is None else words(problem)[0]
-    return wire.AlarmOutcome(_record(parts, row), "" if problem is None else codes(problem).code, message)
 
 
 def _step(s: Taken) -> wire.AlarmStep:
@@ -300,16 +229,7 @@ def _words(call: Call, key: str, known: Sequence[str]) -> frozenset[str]:
 
 def _subtree(parts: Parts, call: Call) -> frozenset[str] | None:
     twin = call.query.get("twin")
-    return None if not twin else _of(parts, twin)
-
-
-def _of(parts: Parts, twin: str) -> frozenset[str]:
-    """A twin and its parts.
-
-    Raises:
-        NotFound: there is none.
-    """
-    return frozenset({twin, *TwinGraph(parts.plant).parts(twin)})
+    return None if not twin else subtree_of(parts, twin)
 
 
 def _lines(steps: Sequence[Taken]) -> Iterator[Sequence[object]]:
@@ -330,26 +250,19 @@ def _csv(rows: Any) -> str:
     return out.getvalue()
 
 
-_ALARMS = f"{API}/alarms"
 ALARM_ROUTES: tuple[Route, ...] = (
-    Route("GET", _ALARMS, alarms, "Alarms as they stand, the most urgent first", wire.AlarmList,
+    Route("GET", ALARMS, alarms, "Alarms as they stand, the most urgent first", wire.AlarmList,
           query=("state", "limit", *FILTERS)),
-    Route("GET", f"{_ALARMS}/history", history, "Steps of alarms, newest first", list[wire.AlarmStep],
+    Route("GET", f"{ALARMS}/history", history, "Steps of alarms, newest first", list[wire.AlarmStep],
           query=("alarm", "step", "by", "before", "limit", *FILTERS)),
-    Route("GET", f"{_ALARMS}/export", export, "Steps of alarms as CSV, newest first", bytes,
+    Route("GET", f"{ALARMS}/export", export, "Steps of alarms as CSV, newest first", bytes,
           query=("alarm", "step", "by", "before", "limit", *FILTERS)),
-    Route("GET", f"{_ALARMS}/statistics", statistics, "How well the alarm system works (EEMUA 191, ISA-18.2)",
+    Route("GET", f"{ALARMS}/statistics", statistics, "How well the alarm system works (EEMUA 191, ISA-18.2)",
           wire.AlarmStatistics, query=TIME_SPAN),
-    Route("GET", f"{_ALARMS}/rollup", rollup, "Alarms counted up the parts of the plant", list[wire.AlarmRollup]),
-    Route("GET", f"{_ALARMS}/rules", rules, "Rules of alarms and what they owe", wire.AlarmRulesInfo,
+    Route("GET", f"{ALARMS}/rollup", rollup, "Alarms counted up the parts of the plant", list[wire.AlarmRollup]),
+    Route("GET", f"{ALARMS}/rules", rules, "Rules of alarms and what they owe", wire.AlarmRulesInfo,
           query=("rule", "state", "limit")),
-    Route("POST", f"{_ALARMS}/rules/retry", retry, "Try a dead letter again", wire.AlarmDelivery, wire.AlarmRetry,
+    Route("POST", f"{ALARMS}/rules/retry", retry, "Try a dead letter again", wire.AlarmDelivery, wire.AlarmRetry,
           act=Act.KEEP),
-    Route("GET", f"{_ALARMS}/{{id}}", alarm, "One alarm, its newest steps and its rationalisation", wire.AlarmDetail),
-    Route("POST", f"{_ALARMS}/shelve", shelve, "Shelve alarms for a time, or until they clear", wire.AlarmVerbAnswer,
-          wire.AlarmShelfRequest, act=Act.ACKNOWLEDGE),
-    *(
-        Route("POST", f"{_ALARMS}/{verb}", _verb(taken), summary, wire.AlarmVerbAnswer, wire.AlarmVerb, act=act)
-        for verb, (taken, act, summary) in VERBS.items()
-    ),
+    Route("GET", f"{ALARMS}/{{id}}", alarm, "One alarm, its newest steps and its rationalisation", wire.AlarmDetail),
 )  # fmt: skip

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.api import wire
+from control.api.sent_columns import wire_columns
 from control.api.wire_event import EVENTS
 from control.live import LiveTwin
-from twin.columns import NEVER
 from twin.errors import BadRequest, NotFound
 from twin.feed import Event
 from twin.graph import TwinGraph
@@ -131,7 +131,7 @@ class Frames:
     def _whole(self, of: Wanted) -> Frame:
         live = self._live
         ids = np.arange(len(live.table), dtype=np.int32)
-        columns = self._columns(ids[self._mask(of)] if of.narrow else ids)
+        columns = wire_columns(self._live.table.columns, ids[self._mask(of)] if of.narrow else ids)
         return Frame(live.feed.seq, (_encoder.encode(wire.Snapshot(live.feed.epoch, live.feed.seq, columns)),))
 
     def _after(self, cursor: int, of: Wanted, now: int) -> Frame:
@@ -142,7 +142,9 @@ class Frames:
             ids = ids[self._mask(of)[ids]]
         # The delta (or heartbeat) that closes a frame carries the cursor; events alone never move it.
         if len(ids):
-            messages.append(_encoder.encode(wire.Delta(feed.seq, now / 1e6, self._columns(ids))))
+            messages.append(
+                _encoder.encode(wire.Delta(feed.seq, now / 1e6, wire_columns(self._live.table.columns, ids)))
+            )
         elif messages:
             messages.append(self.heartbeat(now))
         return Frame(feed.seq, tuple(messages))
@@ -171,20 +173,3 @@ class Frames:
                     found[plant.points.where("twin", part)] = True
             self._masks[of] = found
         return found
-
-    def _columns(self, ids: NDArray[np.int32]) -> wire.Columns:
-        columns = self._live.table.columns
-        text = {str(i): columns.text[i] for i in ids.tolist() if i in columns.text} if columns.text else {}
-        return wire.Columns(
-            ids.astype("<u4").tobytes(),
-            columns.value[ids].astype("<f8").tobytes(),
-            columns.quality[ids].astype("<u4").tobytes(),
-            _milliseconds(columns.source_time[ids]),
-            _milliseconds(columns.received_time[ids]),
-            text,
-        )
-
-
-def _milliseconds(times: NDArray[np.int64]) -> bytes:
-    """ns -> little-endian f64 ms; NaN for never."""
-    return np.where(times == NEVER, np.nan, times / 1e6).astype("<f8").tobytes()

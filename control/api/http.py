@@ -98,8 +98,8 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site, console: 
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        failure = parts.evidence.reach().failure or parts.live.history.failure
-        return PlainTextResponse(f"{failure or 'ready'}\n", 503 if failure else 200)
+        fault = parts.operations.fault()
+        return PlainTextResponse(f"{fault or 'ready'}\n", 503 if fault else 200)
 
     async def metrics(request: Request) -> Response:
         try:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from control.api import wire_learned as wire
 from control.api.route import API, Call, Route
 from control.inference import Standing
+from control.models import metrics
 from control.retraining import Training
-from ml.registry import TEXT_MAX
-from twin.errors import BadRequest
+from ml.model_file import Manifest
+from ml.registry import TEXT_MAX, Promotion, Registry, trail
+from ml.stages import Life
+from twin.errors import BadRequest, TwinloopError
 from twin.learned import Learned, When
 from twin.role import Act
 
@@ -18,16 +25,56 @@ if TYPE_CHECKING:
     from control.api.part import Parts
 
 
+MODELS_MAX = 200  # of one answer, the newest
+MANIFESTS_KEPT = 500  # of files that never change
+
+
 async def learned(parts: Parts, _: Call) -> list[wire.LearnedRecord]:
     return [_row(parts, row, standing) for row, standing in parts.inference.standings()]
+
+
+async def models(parts: Parts, call: Call) -> list[wire.ModelRecord]:
+    return await asyncio.to_thread(_models, parts.inference.registry, call.query.get("scope", ""))
+
+
+def _models(registry: Registry, scope: str) -> list[wire.ModelRecord]:
+    """Newest first: lives are in the order in which they were added."""
+    record = registry.record()
+    lives = [life for life in registry.lives().values() if not scope or life.scope == scope]
+    return [_model(registry, life, record) for life in reversed(lives[-MODELS_MAX:])]
+
+
+def _model(registry: Registry, life: Life, record: Sequence[Promotion]) -> wire.ModelRecord:
+    steps = [
+        wire.ModelStep(p.time_ns / 1e6, str(move.stage), p.by, p.why, p.contest.verdict.reason if p.contest else "")
+        for p in trail(record, life.model)
+        for move in p.moves
+        if move.model == life.model
+    ]
+    about = (life.model, life.task, life.scope, str(life.stage), life.share)
+    try:
+        told, figures = _told(registry.folder, life.model)
+    except TwinloopError as error:
+        return wire.ModelRecord(*about, "", [], "", "", -1, "", {}, steps, str(error))
+    return wire.ModelRecord(
+        *about, told.kind, list(told.columns), told.data_hash, told.code, told.seed, told.parent,
+        figures, steps, "",
+    )  # fmt: skip
+
+
+@lru_cache(MANIFESTS_KEPT)
+def _told(folder: Path, model: str) -> tuple[Manifest, dict[str, str]]:
+    """What a file says of itself; read whole to check its hash, but once."""
+    file = Registry(folder).read(model)
+    return file.manifest, dict(metrics(file))
 
 
 async def retrain(parts: Parts, call: Call) -> wire.TrainingRecord:
     asked: wire.RetrainRequest = call.body
     if len(asked.reason) > TEXT_MAX:
         raise BadRequest(f"a reason of {len(asked.reason)} characters", f"at most {TEXT_MAX}")
-    why = f"asked by {call.caller.name}" + (f": {asked.reason}" if asked.reason else "")
-    return _training(parts.retrainings.ask(call.path["id"], why[:TEXT_MAX]))
+    why = asked.reason or "it was asked for"
+    return _training(parts.retrainings.ask(call.path["id"], why, call.caller.name))
 
 
 async def cancel(parts: Parts, call: Call) -> wire.TrainingRecord:
@@ -47,7 +94,7 @@ def _row(parts: Parts, row: Learned, now: Standing) -> wire.LearnedRecord:
 
 def _training(found: Training) -> wire.TrainingRecord:
     return wire.TrainingRecord(
-        found.row, found.why, found.begun / 1e6, found.course.value, found.share, found.words, found.model
+        found.row, found.why, found.by, found.begun / 1e6, found.course.value, found.share, found.words, found.model
     )
 
 
@@ -57,6 +104,14 @@ def _known(value: float) -> float | None:
 
 LEARNED_ROUTES = (
     Route("GET", f"{API}/learned", learned, "The models in service, and how they fare", list[wire.LearnedRecord]),
+    Route(
+        "GET",
+        f"{API}/models",
+        models,
+        "Models of the registry, newest first: what each was trained on and what became of it",
+        list[wire.ModelRecord],
+        query=("scope",),
+    ),
     Route(
         "POST",
         f"{API}/learned/{{id}}/training",

@@ -26,11 +26,13 @@ from control.leases import Leases
 from control.live import LiveTwin
 from control.lookout import Lookout
 from control.oidc_door import OidcDoor
+from control.operations import Operations
 from control.preflight import Preflight
 from control.questions import Questions
 from control.retraining import Retrainings
 from control.runtime import CommandRuntime
 from control.sign_in import SignIn
+from control.view_store import ViewStore
 from control.whatif import WhatIfs
 from ledger.entry import decode
 from protocols.link import Clock
@@ -96,6 +98,8 @@ class Parts:
     access: Access
     oidc: OidcDoor | None
     backups: Backups
+    operations: Operations
+    views: ViewStore
     clock: Clock
     new_id: Callable[[], str]
     version: str
@@ -143,6 +147,10 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
         plant.clock,
         [wire.ServingInfo(s.id, s.protocol, s.endpoint.rsplit("@", 1)[-1]) for s in plant.servings],
         _simulated(plant),
+        [
+            wire.KpiInfo(plant.point(k.point).id, k.name, None if k.normal is None else list(k.normal), k.target)
+            for k in plant.overview
+        ],
     )
 
 

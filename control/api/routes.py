@@ -28,9 +28,12 @@ from control.api.audit_routes import AUDIT_ROUTES
 from control.api.chain_routes import CHAIN_ROUTES
 from control.api.erase_routes import ERASE_ROUTES
 from control.api.learned_routes import LEARNED_ROUTES
+from control.api.operations_routes import OPERATIONS_ROUTES
 from control.api.part import Parts
+from control.api.past_routes import PAST_ROUTES
 from control.api.route import API, Call, Route
 from control.api.verbs import VERB_ROUTES
+from control.api.view_routes import VIEW_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
 from control.questions import Question
@@ -99,13 +102,15 @@ async def history(parts: Parts, call: Call) -> wire.Trend:
     end = call.number("to", now_ms + 60_000, 0, 1e15)
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
-    rows = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
+    drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
     return wire.Trend(
         point.name,
         point.unit,
-        [t / 1e6 for t, _, _ in rows],
-        [v if is_good(q) and v is not None else None for _, v, q in rows],
-        [q for _, _, q in rows],
+        [t / 1e6 for t, _, _ in drawn.rows],
+        [v if is_good(q) and v is not None else None for _, v, q in drawn.rows],
+        [q for _, _, q in drawn.rows],
+        drawn.tier,
+        drawn.whole,
     )
 
 
@@ -294,7 +299,10 @@ ROUTES: tuple[Route, ...] = (
     *AUDIT_ROUTES,
     *CHAIN_ROUTES,
     *ERASE_ROUTES,
+    *OPERATIONS_ROUTES,
+    *VIEW_ROUTES,
     *ALARM_ROUTES,
+    *PAST_ROUTES,
     Route(
         "GET",
         f"{API}/lookahead",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from control.api import wire
@@ -17,22 +16,13 @@ from control.api.line import GONE, Line
 from control.api.part import Parts
 from control.api.pulse import FRAMES_PER_S, TICKS_PER_S, Pulse, step
 from control.identity import Caller
+from control.operations import Figures
 from control.rates import Buckets, Rate
 from twin.errors import BadRequest, Denied, LimitExceeded
 from twin.feed import Overrun
 
 HEARTBEAT_S = 1.0
 SEND_S = 10.0  # a client that takes no byte for so long is gone or stuck
-
-
-@dataclass(slots=True)
-class Figures:
-    """What the server's clients are, and what became of them. `coalesced`: frames that came with the next one."""
-
-    clients: int = 0
-    evicted: int = 0
-    coalesced: int = 0
-    sent: int = 0
 
 
 class Subscription:

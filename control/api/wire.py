@@ -237,10 +237,19 @@ class PointInfo(msgspec.Struct, frozen=True):
     names: list[ValueName]
 
 
+class KpiInfo(msgspec.Struct, frozen=True):
+    """A figure of the plant's overview, by point id; `name` "" for what the point is called. Values in its unit."""
+
+    point: int
+    name: str
+    normal: list[float] | None
+    target: float | None
+
+
 class PlantInfo(msgspec.Struct, frozen=True):
     """GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one.
 
-    `simulated`: the points that a what-if may set, by name.
+    `simulated`: the points that a what-if may set, by name. `overview`: what the plant says of its overview.
     """
 
     id: str
@@ -253,6 +262,7 @@ class PlantInfo(msgspec.Struct, frozen=True):
     clock: str | None
     servings: list[ServingInfo]
     simulated: list[str]
+    overview: list[KpiInfo]
 
 
 class TwinRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -400,13 +410,19 @@ class QueryResult(msgspec.Struct, frozen=True):
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good)."""
+    """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good).
+
+    `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each
+    stretch has its lowest, highest and worst.
+    """
 
     point: str
     unit: str
     time: list[float]
     value: list[float | None]
     quality: list[int]
+    tier: str
+    whole: bool
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

@@ -101,7 +101,8 @@ class AlarmRollup(msgspec.Struct, frozen=True):
 class AlarmList(msgspec.Struct, frozen=True):
     """GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes.
 
-    `waiting`: steps that are not on disk yet.
+    `waiting`: steps that are not on disk yet. `n`: the newest step that is in it; events of later ones go on from there.
+    `shelve_operator_s`: the longest that an operator may shelve.
     """
 
     alarms: list[AlarmRecord]
@@ -109,6 +110,8 @@ class AlarmList(msgspec.Struct, frozen=True):
     flood: bool
     rate_10min: int
     waiting: int
+    n: int
+    shelve_operator_s: float
 
 
 class AlarmDetail(msgspec.Struct, frozen=True):
@@ -122,6 +125,7 @@ class AlarmDetail(msgspec.Struct, frozen=True):
     ack: bool
     confirm: bool
     latch: bool
+    cause: str
     consequence: str
     response: str
     suppress_when: str
@@ -129,14 +133,16 @@ class AlarmDetail(msgspec.Struct, frozen=True):
 
 
 class AlarmVerb(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again.
+    """POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again;
 
-    Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits.
+    `occurrences` says the same of several, by id. Instead of ids: `twin`, all of it and its parts, of `priority` where
+    given, that the verb fits.
     """
 
     alarms: list[str] = []
     reason: str = ""
     occurrence: int | None = None
+    occurrences: dict[str, int] = {}
     twin: str = ""
     priority: str = ""
 

@@ -6,11 +6,15 @@ import msgspec
 
 
 class TrainingRecord(msgspec.Struct, frozen=True):
-    """A retraining. `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it
-    ended; `model`: the hash of what it made, "" for none yet."""
+    """A retraining; `by`: who asked for it, `twinloop` where drift or time did.
+
+    `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it ended; `model`:
+    the hash of what it made, "" for none yet.
+    """
 
     row: str
     why: str
+    by: str
     begun: float
     course: str
     share: float
@@ -42,6 +46,37 @@ class LearnedRecord(msgspec.Struct, frozen=True):
     drifted: list[str]
     retrain: str
     training: TrainingRecord | None
+
+
+class ModelStep(msgspec.Struct, frozen=True):
+    """One move of a model to a stage; `verdict`: of the contest that let it go on, "" where there was none."""
+
+    time: float
+    stage: str
+    by: str
+    why: str
+    verdict: str
+
+
+class ModelRecord(msgspec.Struct, frozen=True):
+    """A model of the registry. `scope`: the row it competes for; `stage`: trained, shadow, canary, live, retired or rolled
+    back; `share`: of the twins that it serves as a canary; `code`: version of Twinloop; `metrics`: on data held out;
+    `problem`: why its file cannot be read, the fields of which are empty then."""
+
+    model: str
+    task: str
+    scope: str
+    stage: str
+    share: float
+    kind: str
+    columns: list[str]
+    data_hash: str
+    code: str
+    seed: int
+    parent: str
+    metrics: dict[str, str]
+    steps: list[ModelStep]
+    problem: str
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,15 +17,20 @@ from control.api import (
     wire_answer,
     wire_command,
     wire_event,
+    wire_learned,
     wire_lease,
     wire_lookahead,
+    wire_operations,
+    wire_past,
     wire_prediction,
+    wire_view,
     wire_whatif,
 )
 
 HEAD = "// Generated from control/api/wire.py by `python -m control.api.wire_types`. Do not edit.\n"
 MODULES = (
     wire, wire_access, wire_command, wire_lease, wire_prediction, wire_lookahead, wire_whatif, wire_alarm, wire_event,
+    wire_learned, wire_operations, wire_view, wire_past,
 )  # fmt: skip
 _NAMES: dict[Any, str] = {
     str: "string",

@@ -16,7 +16,7 @@ from control.api.guard import Site, check_origin
 from control.api.line import GONE, Line
 from control.api.part import Parts
 from control.api.pulse import Pulse
-from control.api.subscription import HEARTBEAT_S, SEND_S, Figures, Subscription
+from control.api.subscription import HEARTBEAT_S, SEND_S, Subscription
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from twin.errors import BadRequest, Forbidden, LimitExceeded
@@ -49,7 +49,7 @@ class Console:
     """Serves /ws."""
 
     def __init__(self, parts: Parts, site: Site, limits: Limits = LIMITS) -> None:
-        self.figures = Figures()
+        self.figures = parts.operations.sockets
         self.frames = Frames(parts.live, time.perf_counter)
         self._parts, self._site, self._limits = parts, site, limits
         self._pulse = Pulse(parts.clock)

@@ -100,7 +100,8 @@ def sources(root: Path) -> bool:
 def digest(console: Path) -> str:
     """SHA-256 over the names and contents of all that the build reads."""
     files = [console / name for name in INPUTS if (console / name).exists()]
-    files += sorted(p for p in (console / "src").rglob("*") if p.is_file() and not p.name.endswith(".test.ts"))
+    for folder in ("src", "public"):
+        files += sorted(p for p in (console / folder).rglob("*") if p.is_file() and not p.name.endswith(".test.ts"))
     hashed = hashlib.sha256()
     for path in files:
         name, content = path.relative_to(console).as_posix().encode(), path.read_bytes()

@@ -1,3 +1,4 @@
+/// <reference types="vitest/config" />
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 
@@ -16,5 +17,7 @@ export default defineConfig({
     modulePreload: false,
     assetsInlineLimit: 0,
   },
+  // Colours are tested as they stand in the stylesheet.
+  test: { css: true },
   server: { proxy: { "/api": server, "/ws": { target: server, ws: true } } },
 });

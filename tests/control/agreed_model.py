@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from control.authors import GROUP_AUTHOR, LEASE_AUTHOR
 from control.command import Command, Priority, Status
 from control.dispatcher import Dispatcher
 from control.gate import unasked
-from control.group import GROUP_AUTHOR, TOOK_EFFECT, Group, GroupRequest, GroupStatus, MemberRequest, group_of
+from control.group import TOOK_EFFECT, Group, GroupRequest, GroupStatus, MemberRequest, group_of
 from control.group import TRANSITIONS as GROUP_STEPS
 from control.grouping import Grouping
-from control.lease import LEASE_AUTHOR, Lease, LeaseRequest, LeaseStatus
 from control.lease import TRANSITIONS as LEASE_STEPS
+from control.lease import Lease, LeaseRequest, LeaseStatus
 from control.leasing import Leasing
 from control.orders import Orders
 from protocols.link import Verdict, WriteOutcome

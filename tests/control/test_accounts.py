@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,18 @@ from typer.testing import CliRunner
 
 from control.accounts import ACCOUNTS_FILE, Accounts
 from control.attempts import FORGOTTEN_S, NAME, PEER, REMEMBERED_MAX, Attempts
+from control.authors import AUTOMATIC, is_person
 from control.cli import app
 from control.identity import Standing
+from control.persons import subjects_of
+from control.places import LEDGER, only_one
+from control.tokens import Tokens
+from ledger.entry import decode
+from ledger.log import Log
+from ledger.personal import Salts, is_sealed
+from ml.registry import AUTOMATIC as ml_automatic
 from twin.errors import BadRequest, Conflict, Denied, NotFound, Throttled, Unavailable
-from twin.role import Role
+from twin.role import Act, Role
 
 PASSWORD = "eleven pumps"
 
@@ -90,8 +99,8 @@ def test_what_cannot_be_an_account_is_refused(accounts: Accounts) -> None:
         accounts.add("an na", PASSWORD, Role.VIEWER)
     with pytest.raises(BadRequest, match="7 characters"):
         accounts.add("otto", "1234567", Role.VIEWER)
-    for shared in ("operator", "cli"):
-        with pytest.raises(BadRequest, match="author of commands without an account"):
+    for shared in ("operator", "cli", "chain", "Twinloop", "lease", "group"):
+        with pytest.raises(BadRequest, match="stands for the server or for no account"):
             accounts.add(shared, PASSWORD, Role.ADMIN)
     with pytest.raises(NotFound, match="no account 'ana'"):
         accounts.remove("ana")
@@ -215,6 +224,52 @@ def test_the_command_line_adds_lists_and_removes(tmp_path: Path) -> None:
     assert isinstance(run.invoke(app, ["account", "add", "otto", "--role", "king", *data]).exception, BadRequest)
     assert run.invoke(app, ["account", "remove", "anna", *data]).exit_code == 0
     assert json.loads(run.invoke(app, ["account", "list", "--json", *data]).stdout) == []
+
+
+def test_no_token_is_called_as_the_server_calls_itself(tmp_path: Path, clock: Clock) -> None:
+    tokens = Tokens(tmp_path, clock, lambda: "secret")
+    for name in ("lease", "group", "Lease", "chain", "twinloop", "cli", "operator"):
+        with pytest.raises(BadRequest, match="stands for the server itself"):
+            tokens.give(name, "anna", "", Role.OPERATOR, frozenset({Act.SEE}), (), 1)
+    assert ml_automatic == AUTOMATIC
+    assert [n for n in ("lease:x", "group:x", "chain", "twinloop", "alarm rule", "") if is_person(n)] == []
+    assert is_person("my.tool:anna") and is_person("opcua:anna") and is_person("anna")
+
+
+def test_whoever_stands_behind_tokens_and_faces_is_found_with_the_account() -> None:
+    known = ["anna", "opcua:anna", "my.tool:anna", "hist-1:anna", "joanna", "my:anna.b", "ann", "otto:anna:x"]
+    assert subjects_of(known, "anna") == ["anna", "opcua:anna", "my.tool:anna", "hist-1:anna"]
+
+
+def test_changes_while_no_server_runs_are_entries_once_there_is_a_ledger(tmp_path: Path) -> None:
+    def told(*words: str, given: str = "") -> None:
+        done = CliRunner().invoke(app, ["account", *words, "--data", str(tmp_path)], input=given)
+        assert done.exit_code == 0, done.exception
+
+    told("add", "anna", given=f"{PASSWORD}\n")
+    assert not (tmp_path / LEDGER).exists()
+    Log.open(tmp_path / LEDGER).close()
+    told("add", "otto", "--role", "operator", given=f"{PASSWORD}\n")
+    told("role", "otto", "engineer")
+    told("password", "otto", given="another word\n")
+    told("disable", "anna")
+    told("remove", "anna")
+    with Log.open(tmp_path / LEDGER) as ledger:
+        bodies = [decode(entry).body for entry in ledger.entries(0, 9)]
+        assert ledger.size == 5
+    opened = Salts(tmp_path / LEDGER)
+    found = [{key: opened.opened(str(v)) if is_sealed(v) else v for key, v in body.items()} for body in bodies]
+    otto, anna = {"by": "cli", "user": "otto"}, {"by": "cli", "user": "anna"}
+    assert found == [
+        otto | {"what": "account added", "role": "operator"}, otto | {"what": "account changed", "role": "engineer"},
+        otto | {"what": "account changed", "password": "another"}, anna | {"what": "account changed", "disabled": True},
+        anna | {"what": "account removed"},
+    ]  # fmt: skip
+    assert "another word" not in (tmp_path / LEDGER / "log").read_bytes().decode(errors="replace")
+    with only_one(tmp_path):
+        refused = CliRunner().invoke(app, ["account", "remove", "otto", "--data", str(tmp_path)])
+    assert isinstance(refused.exception, Unavailable)
+    assert Accounts(tmp_path, time.time_ns).role("otto") is Role.ENGINEER
 
 
 def test_a_name_that_nobody_has_costs_as_much_as_a_wrong_password(

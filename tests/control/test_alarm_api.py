@@ -13,6 +13,8 @@ import pytest
 from control import offline
 from control.accounts import Accounts
 from control.api.alarm_routes import ALARM_ROUTES
+from control.api.alarm_verbs import ALARM_VERBS
+from control.api.command_verbs import route as route_of
 from control.api.route import Route
 from control.client import Client
 from tests.control.command_site import RULES, CommandSite, command_site, wire
@@ -52,6 +54,7 @@ id = "stop"
 alarms = ["tank.level:high"]
 set = { "pump.status" = 0 }
 """
+ROUTES = (*ALARM_ROUTES, *map(route_of, ALARM_VERBS))
 PEOPLE = {"anna": Role.OPERATOR, "sven": Role.SUPERVISOR, "otto": Role.VIEWER, "emma": Role.ENGINEER,
           "root": Role.ADMIN, "audi": Role.AUDITOR}  # fmt: skip
 
@@ -126,6 +129,50 @@ def test_many_at_once_each_with_its_outcome_and_by_twin(works: CommandSite) -> N
     assert [o["alarm"]["id"] for o in answer["outcomes"]] == [SPEED]
 
 
+def test_of_several_only_those_that_have_not_come_again_are_acknowledged(works: CommandSite) -> None:
+    seen = {a["id"]: a["occurrence"] for a in (come(works), come(works, SPEED))}
+    answer = works.client.post(
+        "/alarms/acknowledge", {"alarms": [*seen], "occurrences": {**seen, LEVEL: seen[LEVEL] - 1}}
+    )
+    assert {o["alarm"]["id"]: o["problem"] for o in answer["outcomes"]} == {LEVEL: "conflict", SPEED: ""}
+    with pytest.raises(BadRequest, match="an occurrence of"):
+        works.client.post("/alarms/acknowledge", {"alarms": [LEVEL], "occurrences": seen})
+
+
+async def test_people_do_with_alarms_over_the_socket_what_they_do_over_http(
+    works: CommandSite, people: dict[str, Client]
+) -> None:
+    import asyncio
+
+    came = await asyncio.to_thread(come, works)
+    anna, otto = await wire(people["anna"]), await wire(people["otto"])
+    try:
+        body = {"alarms": [LEVEL], "occurrence": came["occurrence"], "reason": "seen"}
+        assert (await otto.call("acknowledge_alarms", **body))["code"] == "not_permitted"
+        answer = (await anna.call("acknowledge_alarms", **body))["body"]
+        assert answer["done"] == 1 and answer["outcomes"][0]["alarm"]["acked_by"] == "anna"
+        assert (await anna.call("acknowledge_alarms", **body))["code"] == "conflict"
+        shelf = {"alarms": [LEVEL], "for_s": 60.0, "reason": "meter"}
+        assert (await anna.call("shelve_alarms", **shelf))["body"]["outcomes"][0]["alarm"]["state"] == "shelved"
+        assert (await anna.call("shelve_alarms", **{**shelf, "for_s": 7200.0}))["code"] == "not_permitted"
+        assert (await anna.call("unshelve_alarms", alarms=[LEVEL]))["body"]["done"] == 1
+        assert (await anna.call("suppress_alarms", alarms=[LEVEL], reason="x"))["code"] == "not_permitted"
+    finally:
+        await anna.close()
+        await otto.close()
+
+
+def test_the_list_says_up_to_which_step_it_reaches_and_who_is_blind(works: CommandSite) -> None:
+    come(works)
+    listed = works.client.get("/alarms")
+    assert listed["n"] == works.client.get("/alarms/history", limit=1)[0]["n"]
+    assert listed["shelve_operator_s"] == 3600
+    assert works.client.get("/alarms", state="blind") | {"n": 0} == {
+        "alarms": [], "total": 0, "flood": False, "rate_10min": listed["rate_10min"], "waiting": 0, "n": 0,
+        "shelve_operator_s": 3600,
+    }  # fmt: skip
+
+
 def test_filters_by_state_twin_priority_and_time(works: CommandSite, people: dict[str, Client]) -> None:
     come(works)
     come(works, SPEED)
@@ -177,7 +224,7 @@ def test_an_operator_shelves_for_an_hour_and_a_supervisor_for_longer(
     )
 
 
-@pytest.mark.parametrize("route", ALARM_ROUTES, ids=lambda r: f"{r.method} {r.path.rpartition('/')[2]}")
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path.rpartition('/')[2]}")
 @pytest.mark.parametrize("name", PEOPLE)
 def test_every_route_is_open_to_its_roles_and_to_no_other(
     works: CommandSite, people: dict[str, Client], route: Route, name: str

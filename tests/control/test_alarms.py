@@ -14,13 +14,14 @@ import pytest
 
 from control.alarm_audit import as_entry
 from control.alarm_store import AlarmStore, Taken, Wanted
+from control.alarms import Alarms
 from control.evidence import ALARM
 from ledger.entry import Entry, encode
 from tests.control.alarm_site import alarm_site, plant, problems
 from tests.control.plants import until
 from twin import quality
 from twin.alarms import Shelf, Step
-from twin.errors import Unavailable
+from twin.errors import Conflict, Unavailable
 
 HOUR = 3600 * 1_000_000_000
 GOLDEN = Path(__file__).parents[1] / "ledger/golden/alarm_entry_v1.json"
@@ -203,3 +204,31 @@ def test_a_kill_at_any_moment_loses_no_step_that_was_told(tmp_path: Path, seed: 
 
     asyncio.run(again())
     assert problems(tmp_path) == []
+
+
+async def settled(alarms: Alarms, person: str) -> bool:
+    try:
+        await alarms.check_settled(person)
+    except Conflict:
+        return False
+    return True
+
+
+async def test_an_erased_person_does_not_come_back_with_the_next_step(tmp_path: Path) -> None:
+    async with alarm_site(tmp_path, plant(2)) as site:
+        site.say(11.0, 0)
+        site.say(11.0, 1)
+        await until(site.words, lambda w: len(w) == 2)
+        await site.alarms.say([0, 1], lambda _: site.alarms.said(Step.ACKNOWLEDGED, "zara", ""))
+        await until(lambda: len(site.evidence.entries(10, ALARM)), lambda n: n == 4)
+        async with asyncio.timeout(20):
+            while not await settled(site.alarms, "zara"):
+                await asyncio.sleep(0.02)
+        site.say(1.0, 0)  # on its way while she is erased
+        await site.alarms.rename("zara", "(erased 9)")
+        site.say(1.0, 1)
+        await until(site.words, lambda w: len(w) == 6)
+        assert [site.alarms.book.state(row).acked_by for row in (0, 1)] == ["(erased 9)"] * 2
+    assert [
+        p.name for p in tmp_path.rglob("*") if p.is_file() and b"zara" in p.read_bytes() and p.parent.name != "ledger"
+    ] == []

@@ -219,7 +219,7 @@ def test_a_command_with_a_missing_foreign_or_doubled_step_is_refused(plant: Path
 
 def test_a_batch_is_proved_with_its_rows_and_a_reading_is_read_from_them(plant: Path) -> None:
     alone = verify_bundle(prove(plant, about_batch(5)))
-    assert alone.problems == () and "ask for it with --data" in " ".join(alone.unchecked)
+    assert alone.problems == () and "ask for it with --with-data" in " ".join(alone.unchecked)
     whole = verify_bundle(json.loads(json.dumps(prove(plant, about_batch(5), ROWS))))
     assert "the 4 rows here are batch 5: their SHA-256 is the recorded one" in whole.checked
     asked = about_reading(5, "pump_335.mode \u00e9", NOW_NS + 2)

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from ledger.__main__ import main
+from ledger.errors import ChainError
 from ledger.log import Log
+from ledger.node import Node
+from ledger.proving import about_entry, prove
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,8 +73,10 @@ def test_what_does_not_exist_is_4_and_a_wrong_call_is_2(ten: Path, tmp_path: Pat
         assert exit.value.code == 2
 
 
-def test_a_failure_of_the_call_is_1(ten: Path, tmp_path: Path) -> None:
-    assert main(["verify", str(ten), "--key", "nonsense"]) == 1
+def test_a_failure_of_the_call_is_1_and_a_key_that_is_none_is_2(ten: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as told:
+        main(["verify", str(ten), "--key", "nonsense"])
+    assert told.value.code == 2
     assert main(["prove", str(ten), "1", "-o", str(tmp_path / "no" / "such" / "folder")]) == 1
 
 
@@ -119,3 +124,36 @@ def test_the_ledger_imports_no_other_folder_and_the_verifier_nothing_of_the_writ
         assert not foreign or (foreign <= chain_only and path.name in chain_files), path
         if path.name in ("verify.py", "reader.py", "frames.py", "merkle.py", "note.py", "receipts.py"):
             assert not names & {"ledger.log", "ledger.writer", "ledger.anchors", "ledger.chain"}, path
+
+
+def test_what_a_bundle_says_cannot_begin_a_line_or_move_the_cursor(ten: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    bundle = prove(ten, about_entry(3))
+    for text in ("x\nchecked     witness.example/w1 cosigned", "\x1b[2Jx", "\x9b2J", "\ud800", "\u202egnorw"):
+        for spoiled in (
+            bundle | {"about": {"kind": "command", "id": text}},
+            bundle | {"about": {"kind": "reading", "batch": 0, "point": text, "source_time_ns": "1"}},
+        ):
+            path = tmp_path / "bundle.json"
+            path.write_text(json.dumps(spoiled))
+            assert main(["verify-bundle", str(path)]) == 3
+            out = capsys.readouterr().out
+            assert all(c.isprintable() for line in out.split("\n") for c in line)
+            assert not any(line.startswith("checked     witness") for line in out.splitlines())
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe{", '{"a": 1}'.encode("utf-16"), b'{"a": 1, "a": 2}'])
+def test_a_file_that_is_no_json_is_not_verified_in_words_and_in_json(tmp_path: Path, text: bytes, capsys) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "bundle.json"
+    path.write_bytes(text)
+    assert main(["verify-bundle", str(path)]) == 3
+    assert "NOT VERIFIED" in capsys.readouterr().err
+    assert main(["verify-bundle", str(path), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:abc/", "ftp://x", "nothing"]
+)
+def test_an_address_that_is_none_is_said(url: str) -> None:
+    with pytest.raises(ChainError, match="no address of a node"):
+        Node(url)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ledger.anchors import Anchorer
-from ledger.entry import Entry, encode
-from ledger.errors import NoteError, NotFound
+from ledger.entry import CHAIN_KIND, Entry, encode
+from ledger.errors import LogDamaged, NoteError, NotFound
 from ledger.frames import HEADER, frame
 from ledger.log import Log
 from ledger.note import Checkpoint, Signer
@@ -128,6 +128,7 @@ def resigned(directory: Path) -> None:
     for name in ("checkpoint", "anchors.jsonl"):
         (directory / name).unlink()
     (directory / "log").rename(directory / "rewritten")
+    shutil.rmtree(directory / "tile")
     with Log.open(directory):
         pass
     (directory / "rewritten").rename(directory / "log")
@@ -143,6 +144,7 @@ def replayed(directory: Path) -> None:
     (directory / "checkpoint").unlink()
     (directory / "log").rename(directory / "earlier")
     (directory / "anchors.jsonl").rename(directory / "earlier.jsonl")
+    shutil.rmtree(directory / "tile")
     with Log.open(directory):
         pass
     (directory / "earlier").rename(directory / "log")
@@ -271,3 +273,54 @@ def test_verifying_changes_no_file(anchored: Path) -> None:
     before = {path: path.read_bytes() for path in anchored.iterdir() if path.is_file()}
     verify(anchored)
     assert {path: path.read_bytes() for path in anchored.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "anchors.jsonl", "checkpoint.witnessed", "key.pub", "tile/0/000.p/9"])
+def test_a_folder_in_the_place_of_a_file_is_a_finding_like_any_other(anchored: Path, name: str) -> None:
+    (anchored / name).unlink(missing_ok=True)
+    (anchored / name).mkdir()
+    assert name in places(verify(anchored))
+
+
+def test_a_file_in_the_place_of_the_tiles_is_told_and_removing_it_mends_it(anchored: Path) -> None:
+    shutil.rmtree(anchored / "tile")
+    (anchored / "tile").touch()
+    assert "tile: is no folder" in places(verify(anchored))
+    with pytest.raises(LogDamaged, match="tile: tiles cannot be written"):
+        Log.open(anchored)
+    (anchored / "tile").unlink()
+    Log.open(anchored).close()
+    assert verify(anchored).ok
+
+
+def test_whoever_removes_chain_and_receipts_leaves_the_entry_that_names_them(tmp_path: Path) -> None:
+    with Log.open(tmp_path) as log, Anchorer(tmp_path) as anchorer:
+        log.append([payload(0)])
+        signed = log.checkpoint()
+        receipt = anchorer.anchor(signed.size, signed.root)
+        log.append([encode(Entry(CHAIN_KIND, 1, {"contract": receipt.contract, "chain_id": 1, "before": ""}))])
+        log.checkpoint()
+    sound = verify(tmp_path)
+    assert (sound.problems, sound.contracts) == ((), (f"{receipt.contract} from entry 1 on",))
+    shutil.rmtree(tmp_path / "chain")
+    (tmp_path / "anchors.jsonl").unlink()
+    assert f"has no receipt of contract {receipt.contract}, at which entry 1 says" in places(verify(tmp_path))
+
+
+def test_verifying_leaves_no_trace(anchored: Path) -> None:
+    before = {path: path.read_bytes() for path in anchored.rglob("*") if path.is_file()}
+    assert verify(anchored).ok
+    assert {path: path.read_bytes() for path in anchored.rglob("*") if path.is_file()} == before
+
+
+def test_the_depth_of_json_is_bounded_after_the_chain_was_checked_as_before(anchored: Path) -> None:
+    limit = sys.getrecursionlimit()
+    assert verify(anchored).ok and sys.getrecursionlimit() == limit
+    (anchored / "anchors.jsonl").write_text("[" * 100_000 + "\n")
+    assert "anchors.jsonl, line 1" in places(verify(anchored))
+
+
+def test_a_receipt_that_says_a_thing_twice_is_none(anchored: Path) -> None:
+    path = anchored / "anchors.jsonl"
+    path.write_text(path.read_text().replace('{"block":', '{"size": 1, "block":', 1))
+    assert "a name stands twice" in places(verify(anchored))

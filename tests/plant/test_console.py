@@ -88,8 +88,6 @@ def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> Non
 def test_a_trend_draws_history_and_goes_on(page: Page) -> None:
     page.goto(page.url.split("#")[0] + "#/trends?points=tank_1.level,pump_335.flow&range=300")
     expect(page.get_by_test_id("trend-chart-tank_1.level").locator("canvas")).to_be_visible()
-    page.wait_for_timeout(500)
-    picture(page, "trends")
 
 
 def ask(page: Page, point: str, value: str, reason: str) -> None:
@@ -252,6 +250,28 @@ def test_the_audit_lists_entries_and_how_far_the_evidence_reaches(page: Page) ->
     expect(page.get_by_test_id("audit-anchored")).to_contain_text(re.compile(r"[1-9]"), timeout=30_000)
     expect(page.get_by_test_id("audit-witnessed")).to_contain_text("–")  # none is configured, and none is claimed
     expect(page.locator('[data-testid="audit-row"][data-levels~="witnessed"]')).to_have_count(0)
+
+
+def test_the_audit_shows_what_was_chosen_and_says_so_in_the_address(page: Page) -> None:
+    page.get_by_test_id("tab-audit").click()
+    page.get_by_test_id("audit-kind").select_option("command")
+    page.get_by_test_id("audit-point").fill("pump_335.*")
+    page.get_by_test_id("audit-point").press("Enter")
+    expect(page).to_have_url(re.compile(r"#/audit\?.*point=pump_335"))
+    rows = page.get_by_test_id("audit-row")
+    expect(rows.first).to_contain_text("pump_335.status")
+    expect(page.locator('[data-testid="audit-row"]:not([data-kind="command"])')).to_have_count(0)
+    with page.expect_download() as told:
+        page.get_by_test_id("audit-csv").click()
+    lines = Path(told.value.path()).read_text().splitlines()
+    assert lines[0] == "entry,time,kind,levels,body" and len(lines) == rows.count() + 1
+    page.get_by_test_id("audit-point").fill("nothing.such")
+    page.get_by_test_id("audit-point").press("Enter")
+    expect(page.get_by_text("No entries fit")).to_be_visible()
+    page.get_by_role("button", name="Show all").click()
+    expect(rows.first).to_be_visible()
+    page.get_by_test_id("audit-anchor").click()
+    expect(page.get_by_test_id("audit-said")).to_contain_text("Anchored: ")
 
 
 def test_a_proof_is_recomputed_in_the_browser_and_says_what_only_others_can(page: Page) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -77,7 +81,44 @@ def test_a_person_is_erased_while_the_server_runs_and_after_it_was_killed(tmp_pa
         assert report["ok"], report["problems"]
         found = offline.ask(plant.data, "SELECT DISTINCT actor FROM audit WHERE twin = 'pump_335' AND actor <> ''", 9)
         assert found["rows"] == [["(erased)"]]
-        stopped(plant.data, accounts)
+        accounts.remove("otto")
+        for step in STEPS:
+            killed_in_between(plant.data, step, tmp_path)
+        stopped(plant.data)
+
+
+STEPS = (
+    "ledger.log.Log.append", "ledger.log.Log.checkpoint", "control.command_store.CommandStore.rename",
+    "control.lookahead_store.LookaheadStore.rename", "control.alarm_store.AlarmStore.rename",
+    "control.erasing.forget_index", "ledger.personal.Salts.erase", "control.erasing.left",
+)  # fmt: skip
+"""What an erasure does, in order."""
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from unittest.mock import patch
+from control.erasing import erase_stopped
+with patch(sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL)):
+    erase_stopped(Path(sys.argv[1]), "otto", "root", time.time_ns())
+"""
+
+
+def killed_in_between(data: Path, step: str, folder: Path) -> None:
+    """On a copy, before one step: what is unfinished is told, nothing else is wrong, and the next erasure does the rest."""
+    copy = Path(shutil.copytree(data, folder / step))
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(copy), step], check=False, timeout=60)
+    assert ran.returncode == -signal.SIGKILL, step
+    said, whole = step != STEPS[0], step == STEPS[-1]  # in the ledger already; the salt is gone
+    problems = offline.verify(copy)["problems"]
+    assert [p["what"].partition(",")[0] for p in problems] == ["says that somebody was erased"] * (said and not whole)
+    if not whole:
+        assert erase_stopped(copy, "otto", "root", time.time_ns()).subjects == ["otto"], step
+    with pytest.raises(NotFound):
+        erase_stopped(copy, "otto", "root", time.time_ns())
+    report = offline.verify(copy)
+    assert report["ok"], (step, report["problems"])
+    found = offline.ask(copy, "SELECT count(*) FROM audit WHERE 'otto' IN (actor, author)", 9)
+    assert found["rows"] == [[0]], step
 
 
 def proof(client: Client, index: int) -> Any:
@@ -105,9 +146,8 @@ def erased(plant: Site, client: Client, accounts: Accounts) -> None:
     assert [c["author"] for c in mine] == [f"(erased {erasure[0]['index']})"]
 
 
-def stopped(data: Path, accounts: Accounts) -> None:
+def stopped(data: Path) -> None:
     """The same without a server."""
-    accounts.remove("otto")
     done = erase_stopped(data, "otto", "root", time.time_ns())
     assert done.subjects == ["otto"]
     with pytest.raises(NotFound):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,8 +75,9 @@ def write_plant(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def pumping(plant: Plant) -> AsyncIterator[ServedDevice]:
+async def pumping(plant: Plant, noise: float = 0.0) -> AsyncIterator[ServedDevice]:
     """The device behind the plant; its flows rise and fall every three seconds."""
+    chance = random.Random(2)
     device, points = plant.device_of_id["plc"], plant.points_of_device("plc")
     free = type(device)(device.id, device.protocol, "modbus://127.0.0.1:0/1", device.settings)
     served = PROTOCOLS["modbus"].device(free, points, lambda point, value: False, time.time_ns, None)
@@ -84,7 +86,9 @@ async def pumping(plant: Plant) -> AsyncIterator[ServedDevice]:
     async def move() -> None:
         while True:
             now_s = time.time()
-            await served.publish({p.id: flow(n, now_s) for n, p in enumerate(points)}, time.time_ns(), {})
+            await served.publish(
+                {p.id: flow(n, now_s) + chance.gauss(0.0, noise) for n, p in enumerate(points)}, time.time_ns(), {}
+            )
             await asyncio.sleep(0.04)
 
     moving = asyncio.create_task(move())
@@ -95,10 +99,13 @@ async def pumping(plant: Plant) -> AsyncIterator[ServedDevice]:
         await served.stop()
 
 
-def first_model(data: Path) -> str:
+def first_model(data: Path, noise: float = 0.0) -> str:
     """Trained on what such pumps do, and live."""
+    chance = random.Random(1)
     t = EVERY_S * np.arange(2_000.0)
-    records = tuple(Record(p, t, np.array([[flow(n, x)] for x in t])) for n, p in enumerate(PUMPS))
+    records = tuple(
+        Record(p, t, np.array([[flow(n, x) + chance.gauss(0.0, noise)] for x in t])) for n, p in enumerate(PUMPS)
+    )
     options = ForecastOptions(lookback=20, horizon=5, network="none")
     given = learning.Material(DataSet(("flow",), records, ("L/s",)))
     made = learning.train("forecast", given, options, 1, Course())
@@ -163,6 +170,11 @@ def _retrain(client: Client, made: Site, champion: str) -> None:
     assert life.stage in (Stage.TRAINED, Stage.SHADOW)  # both know such pumps well: the contest decides
     assert registry.record()[-1].by == AUTOMATIC and "a test" in registry.record()[-1].why
     assert registry.read(life.model).manifest.parent == champion
+    newest, first = client.get("/models", scope="soon")
+    assert (newest["model"], newest["parent"], newest["stage"]) == (life.model, champion, life.stage.value)
+    assert (first["stage"], first["columns"], first["problem"]) == ("live", ["flow"], "")
+    assert first["steps"][-1]["by"] == "tester" and len(first["data_hash"]) == 64
+    assert client.get("/models", scope="another") == []
     said = rows(client, "SELECT text FROM points WHERE name = 'soon.trained'")[0][0]
     assert said.startswith("done: ") and ended["model"][:12] in said
 

@@ -146,11 +146,15 @@ def test_a_trend_of_many_readings_keeps_extremes_and_bad_quality(store: Store) -
     codes[3_210] = quality.BAD_TIMEOUT
     history.record(Readings.of(np.zeros(count, np.int32), values, count, codes, np.arange(count)))
     history.close()
-    rows = store.trend("a.x", 0, count, 600)
+    drawn = store.trend("a.x", 0, count, 600)
+    assert (drawn.tier, drawn.whole) == ("raw", False)
+    rows = drawn.rows
     assert len(rows) <= 620
     assert {50.0, -50.0} <= {v for _, v, _ in rows}
     assert quality.BAD_TIMEOUT in {q for _, _, q in rows}
     assert [t for t, _, _ in rows] == sorted(t for t, _, _ in rows)
+    few = store.trend("a.x", 0, 99, 600)
+    assert (len(few.rows), few.whole) == (100, True)
 
 
 @pytest.mark.parametrize(

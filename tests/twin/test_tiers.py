@@ -205,7 +205,10 @@ def test_a_trend_reaches_back_beyond_raw_history_and_keeps_its_extremes(store: S
     for start in range(0, len(times), 100):
         store.append(con, store.next_batch(), rows(times[start : start + 100], values[start : start + 100]))
     keep(Time(NOON + 7200 * SECOND_NS), raw=HOUR_NS).drop(con)
-    found = store.trend("a.x", NOON, NOON + 7200 * SECOND_NS, 300)
+    drawn = store.trend("a.x", NOON, NOON + 7200 * SECOND_NS, 300)
+    assert not drawn.whole
+    assert drawn.tier != "raw"
+    found = drawn.rows
     assert len(found) <= 320
     assert max(v for _, v, _ in found if v is not None) == 99.0
     assert found[0][0] < NOON + 60 * SECOND_NS

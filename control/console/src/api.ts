@@ -1,7 +1,11 @@
 // The HTTP side of the server, one function a route; must not know components or the WebSocket.
 import type {
-  AuditHead, CommandCheck, CommandPage, CommandRecord, CommandRequest, ErrorBody, GroupRecord, LeaseRecord, LookaheadScores, LookaheadState, Outcome,
-  PlantInfo, PredictedAlarm, PredictionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, Trend, WhatIfPlan, WhatIfRun, Who,
+  AccountChange, AccountRecord, AccountRequest, AlarmDetail, AlarmList, AlarmRollup, AlarmShelfRequest, AlarmStatistics,
+  AlarmStep, AlarmVerb, AlarmVerbAnswer, AuditHead, BackupRun, BranchInfo, CommandCheck, CommandPage, CommandRecord,
+  CommandRequest, ErrorBody, GroupRecord, HandoverNote, Happenings, LearnedRecord, LeaseRecord, LookaheadScores, LookaheadState,
+  ModelRecord, OperationsInfo, Outcome, PlantInfo, PlantState, PredictedAlarm, PredictionRecord, QueryResult, SavedViews,
+  SessionRecord, ShelfRequest, SignedOut, SignInWays, StopAnswer, StopInfo, StopRequest, Ticket, TokenMade, TokenRecord,
+  TokenRequest, Trend, ViewChange, ViewRequest, WhatIfPlan, WhatIfRun, Who,
 } from "./wire";
 
 const PREFIX = "api/v1";
@@ -58,8 +62,53 @@ export const lookaheadScores = (): Promise<LookaheadScores> => call("GET", "/loo
 export const shelve = (request: ShelfRequest): Promise<unknown> => call("POST", "/lookahead/shelve", request);
 export const unshelve = (limit: string): Promise<unknown> => call("POST", "/lookahead/unshelve", { limit });
 
-export const audit = (last: number, kind: string): Promise<AuditHead> =>
-  call("GET", `/audit?last=${last}&kind=${encodeURIComponent(kind)}`);
+/** `asked`: kind, twin, point, by, command, since, until, before. */
+export const audit = (last: number, asked: Record<string, string>): Promise<AuditHead> =>
+  call("GET", `/audit?${new URLSearchParams({ last: String(last), ...asked })}`);
+/** `failure` is "" when it is on the chain. */
+export const anchorNow = (): Promise<{ anchored: number; failure: string }> => call("POST", "/audit/anchor", {});
+/** Recomputes every batch of history: minutes for a long one. */
+export const checkHistory = (): Promise<{ batches: number; expired: number; problems: { place: string; what: string }[]; ok: boolean }> =>
+  call("POST", "/audit/history", {});
+export const alarms = (query: Record<string, string>): Promise<AlarmList> => call("GET", `/alarms?${words(query)}`);
+export const alarm = (id: string): Promise<AlarmDetail> => call("GET", `/alarms/${part(id)}`);
+export const alarmHistory = (query: Record<string, string>): Promise<AlarmStep[]> => call("GET", `/alarms/history?${words(query)}`);
+export const alarmStatistics = (query: Record<string, string>): Promise<AlarmStatistics> => call("GET", `/alarms/statistics?${words(query)}`);
+export const alarmRollup = (): Promise<AlarmRollup[]> => call("GET", "/alarms/rollup");
+export const onAlarms = (verb: string, body: AlarmVerb | AlarmShelfRequest): Promise<AlarmVerbAnswer> =>
+  call("POST", `/alarms/${verb}`, body);
+/** Where the same history is as CSV: a link, so that the browser saves it as it comes. */
+export const alarmExport = (query: Record<string, string>): string => `${PREFIX}/alarms/export?${words(query)}`;
+
+export const operations = (): Promise<OperationsInfo> => call("GET", "/operations");
+export const backup = (): Promise<BackupRun> => call("GET", "/backup");
+export const startBackup = (folder: string): Promise<BackupRun> => call("POST", "/backup", { folder });
+export const sessions = (all: boolean): Promise<SessionRecord[]> => call("GET", `/sessions?all=${all}`);
+export const endSession = (id: string): Promise<unknown> => call("DELETE", `/sessions/${part(id)}`);
+/** One's own others; `all`: everybody's but this one. */
+export const endSessions = (all: boolean): Promise<unknown> => call("DELETE", `/sessions${all ? "?all=true" : ""}`);
+export const accounts = (): Promise<AccountRecord[]> => call("GET", "/accounts");
+export const addAccount = (request: AccountRequest): Promise<AccountRecord> => call("POST", "/accounts", request);
+export const changeAccount = (name: string, change: AccountChange): Promise<AccountRecord> => call("PATCH", `/accounts/${part(name)}`, change);
+export const tokens = (all: boolean): Promise<TokenRecord[]> => call("GET", `/tokens?all=${all}`);
+export const giveToken = (request: TokenRequest): Promise<TokenMade> => call("POST", "/tokens", request);
+export const endToken = (id: string): Promise<unknown> => call("DELETE", `/tokens/${part(id)}`);
+
+export const savedViews = (): Promise<SavedViews> => call("GET", "/views");
+export const saveView = (request: ViewRequest): Promise<unknown> => call("POST", "/views", request);
+export const changeView = (id: string, change: ViewChange): Promise<unknown> => call("PATCH", `/views/${part(id)}`, change);
+export const deleteView = (id: string): Promise<unknown> => call("DELETE", `/views/${part(id)}`);
+export const restoreView = (id: string): Promise<unknown> => call("POST", `/views/${part(id)}/restore`, {});
+/** "" for none. */
+export const openFirst = (id: string): Promise<unknown> => call("PUT", "/views/startup", { id });
+export const notes = (limit: number): Promise<HandoverNote[]> => call("GET", `/notes?limit=${limit}`);
+export const addNote = (text: string): Promise<unknown> => call("POST", "/notes", { text });
+
+export const learned = (): Promise<LearnedRecord[]> => call("GET", "/learned");
+export const models = (): Promise<ModelRecord[]> => call("GET", "/models");
+export const retrain = (row: string, reason: string): Promise<unknown> => call("POST", `/learned/${part(row)}/training`, { reason });
+export const stopTraining = (row: string): Promise<unknown> => call("DELETE", `/learned/${part(row)}/training`);
+
 export const signInWays = (): Promise<SignInWays> => call("GET", "/sign-in");
 export const signIn = (account: string, password: string): Promise<unknown> => call("POST", "/session", { account, password });
 /** Where to go on to, to sign out of the provider, too; "" for nowhere. */
@@ -71,6 +120,25 @@ export const auditProof = (asked: string): Promise<unknown> => call("GET", `/aud
 export function history(point: string, from: number, to: number, max: number): Promise<Trend> {
   return call("GET", `/history?point=${part(point)}&from=${Math.round(from)}&to=${Math.round(to)}&max=${max}`);
 }
+
+/** Alarms that came and cleared in a time, ms since 1970, newest first. */
+export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
+  call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
+/** All of them, whatever their state. */
+export const everyAlarm = (): Promise<AlarmList> => call("GET", "/alarms?state=all&limit=5000");
+/** Those that are not normal. */
+export const retainedAlarms = (): Promise<AlarmList> => call("GET", "/alarms?state=retained&limit=5000");
+/** The whole plant at a moment; `known` null: as it is known today. */
+export const stateAt = (at: number, known: number | null): Promise<PlantState> =>
+  call("GET", `/state?at=${part(instant(at))}${known === null ? "" : `&known=${part(instant(known))}`}`);
+/** Newest first; `before` is the `next` of the page before. */
+export const happenings = (from: number, to: number, limit: number, before: number | null): Promise<Happenings> =>
+  call("GET", `/happenings?from=${part(instant(from))}&to=${part(instant(to))}&limit=${limit}${before === null ? "" : `&before=${before}`}`);
+export const query = (sql: string, limit: number): Promise<QueryResult> => call("POST", "/query", { sql, limit });
+export const makeBranch = (name: string, at: number, known: number | null, note: string): Promise<BranchInfo> =>
+  call("POST", "/branches", { name, at: instant(at), known: known === null ? "" : instant(known), note });
+
+const instant = (ms: number): string => new Date(ms).toISOString();
 
 async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   let response: Response;
@@ -110,6 +178,15 @@ function errorBody(status: number, text: string): ErrorBody {
 export function asErrorBody(error: unknown): ErrorBody {
   if (error instanceof ApiError) return error.body;
   return { code: "console", message: error instanceof Error ? error.message : String(error), hint: "" };
+}
+
+function words(query: Record<string, string>): string {
+  return new URLSearchParams(query).toString();
+}
+
+/** A moment as the alarm routes want it. */
+function moment(ms: number): string {
+  return part(new Date(ms).toISOString());
 }
 
 function part(text: string): string {

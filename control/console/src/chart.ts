@@ -58,7 +58,7 @@ function hoursMinutes(seconds: number): string {
 
 /** Tells when the theme changes; returns how to stop. */
 export function onTheme(changed: () => void): () => void {
-  const query = window.matchMedia("(prefers-color-scheme: dark)");
-  query.addEventListener("change", changed);
-  return () => query.removeEventListener("change", changed);
+  const watch = new MutationObserver(changed);
+  watch.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  return () => watch.disconnect();
 }

@@ -29,6 +29,15 @@ export function decodeColumns(columns: Columns): Batch {
   return batch;
 }
 
+/** The same columns as JSON has them: bytes are base64 there, whatever the type says. */
+export function unpacked(columns: Columns): Columns {
+  const bytes = (packed: unknown): Uint8Array => Uint8Array.from(atob(String(packed)), (c) => c.charCodeAt(0));
+  return {
+    point: bytes(columns.point), value: bytes(columns.value), quality: bytes(columns.quality),
+    source: bytes(columns.source), received: bytes(columns.received), text: columns.text,
+  };
+}
+
 // msgpack `bin` starts at any byte; typed arrays must start at a multiple of their size. All our machines are
 // little-endian, as the wire is.
 function aligned(bytes: Uint8Array): ArrayBuffer {

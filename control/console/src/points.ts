@@ -39,7 +39,8 @@ export class PointTable {
   private readonly sparkValue: Float64Array;
   private readonly sparkCount: Uint32Array;
 
-  constructor(readonly points: readonly PointInfo[]) {
+  /** `sparkLength` 0: nothing of the past is kept, as where every table is a moment of its own. */
+  constructor(readonly points: readonly PointInfo[], private readonly sparkLength = SPARK_LENGTH) {
     const size = 1 + points.reduce((most, p) => Math.max(most, p.id), -1);
     this.size = size;
     this.value = new Float64Array(size).fill(NaN);
@@ -48,8 +49,8 @@ export class PointTable {
     this.received = new Float64Array(size);
     this.look = new Uint8Array(size).fill(Look.none);
     this.frame = new Uint32Array(size);
-    this.sparkTime = new Float64Array(size * SPARK_LENGTH);
-    this.sparkValue = new Float64Array(size * SPARK_LENGTH);
+    this.sparkTime = new Float64Array(size * sparkLength);
+    this.sparkValue = new Float64Array(size * sparkLength);
     this.sparkCount = new Uint32Array(size);
     this.ids = Uint32Array.from(points, (p) => p.id);
     this.ages = new Uint8Array(size);
@@ -134,10 +135,13 @@ export class PointTable {
     return Number.isNaN(received) ? this.source[id]! : received;
   }
 
-  /** Looks depend on age too, so this runs on every drawn frame and once a second between. */
-  judge(now: number): void {
+  /**
+   * Looks depend on age too, so this runs on every drawn frame and once a second between. Not so in the past (`ages`
+   * false): history has a value when it changes, and its fall of quality when nobody confirmed it any more.
+   */
+  judge(now: number, ages = true): void {
     for (const id of this.ids) {
-      this.look[id] = lookOf(this.quality[id]!, this.heard(id), now, this.ages[id] === 1);
+      this.look[id] = lookOf(this.quality[id]!, this.heard(id), now, ages && this.ages[id] === 1);
     }
   }
 
@@ -163,6 +167,7 @@ export class PointTable {
   }
 
   private remember(id: number): void {
+    if (this.sparkLength === 0) return;
     const count = this.sparkCount[id]!;
     const at = (count % SPARK_LENGTH) * this.size + id;
     this.sparkTime[at] = this.heard(id);

@@ -2,12 +2,17 @@
 
 /** In the order of the tabs, each with the key that opens it. */
 export const VIEWS = [
+  { view: "overview", label: "Overview", key: "o" },
   { view: "plant", label: "Plant", key: "1" },
+  { view: "alarms", label: "Alarms", key: "7" },
   { view: "trends", label: "Trends", key: "2" },
   { view: "commands", label: "Commands", key: "3" },
   { view: "whatif", label: "What if", key: "4" },
-  { view: "audit", label: "Audit", key: "5" },
   { view: "ahead", label: "Look-ahead", key: "6" },
+  { view: "models", label: "Models", key: "m" },
+  { view: "travel", label: "Time travel", key: "8" },
+  { view: "audit", label: "Audit", key: "5" },
+  { view: "operations", label: "Operations", key: "9" },
 ] as const;
 export type View = (typeof VIEWS)[number]["view"];
 

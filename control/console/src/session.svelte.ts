@@ -1,5 +1,7 @@
 // What the whole console shares: the plant, its live values, links, who is signed in and how fresh all of it is.
 import { Ahead } from "./ahead.svelte";
+import { Alarms } from "./alarms.svelte";
+import { wholes } from "./alarmTree";
 import * as api from "./api";
 import { decodeColumns } from "./columns";
 import { Connection } from "./connection";
@@ -26,6 +28,8 @@ export type AuditNews = Pick<AuditHead, "size" | "checkpointed" | "anchored">;
 const RETRY_MS = 2_000;
 
 export class Session {
+  /** What is live is what the screen shows unless a view shows the past (shown.svelte.ts). */
+  readonly past = false;
   phase = $state<Phase>("loading");
   problem = $state.raw<ErrorBody | null>(null);
   plant = $state.raw<PlantInfo | null>(null);
@@ -34,6 +38,7 @@ export class Session {
   who = $state.raw<Who | null>(null);
   readonly desk = new Desk((error) => this.notice(error));
   readonly ahead = new Ahead((error) => this.notice(error));
+  readonly alarms = new Alarms((error) => this.notice(error), () => this.wholeOf);
   /** Grows at most once per animation frame, when values changed: whoever shows values reads it. */
   tick = $state(0);
   /** The server's clock, advanced four times a second: whoever shows ages reads it. */
@@ -50,6 +55,8 @@ export class Session {
   pointOfName = $derived(new Map<string, PointInfo>(this.plant?.points.map((p) => [p.name, p])));
   pointOfId = $derived(new Map<number, PointInfo>(this.plant?.points.map((p) => [p.id, p])));
   pointsOfTwin = $derived(Map.groupBy(this.plant?.points ?? [], (p) => p.twin));
+  /** Twin -> the twin that it is part of. */
+  wholeOf = $derived(this.plant === null ? new Map<string, string>() : wholes(this.plant));
   writable = $derived((this.plant?.points ?? []).filter((p) => p.writable));
   /** Commands may be sent only while what the screen shows can be believed. */
   locked = $derived(this.stale || this.lastFrame === null);
@@ -185,6 +192,7 @@ export class Session {
         void this.loadWho();
         void this.desk.load();
         void this.ahead.load();
+        void this.alarms.load();
         this.clock.observe(message.time, Date.now());
         this.generation += 1;
         break;
@@ -208,6 +216,7 @@ export class Session {
 
   private happened(event: WireEvent): void {
     if (this.desk.happened(event.kind, event.body) || this.ahead.happened(event.kind)) return;
+    if (this.alarms.happened(event.kind, event.body)) return;
     switch (event.kind) {
       case "link": {
         const link = event.body as unknown as LinkState;

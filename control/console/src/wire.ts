@@ -178,7 +178,15 @@ export interface PointInfo {
   names: ValueName[];
 }
 
-/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. */
+/** A figure of the plant's overview, by point id; `name` "" for what the point is called. Values in its unit. */
+export interface KpiInfo {
+  point: number;
+  name: string;
+  normal: number[] | null;
+  target: number | null;
+}
+
+/** GET /api/v1/plant. `clock` is the point that carries the plant's own time, if it has one. `simulated`: the points that a what-if may set, by name. `overview`: what the plant says of its overview. */
 export interface PlantInfo {
   id: string;
   name: string;
@@ -190,6 +198,7 @@ export interface PlantInfo {
   clock: string | null;
   servings: ServingInfo[];
   simulated: string[];
+  overview: KpiInfo[];
 }
 
 /** POST /api/v1/twins. Without a name it is called by its id; `properties` are values to keep, by dotted name. */
@@ -311,13 +320,15 @@ export interface QueryResult {
   elapsed_ms: number;
 }
 
-/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). */
+/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each stretch has its lowest, highest and worst. */
 export interface Trend {
   point: string;
   unit: string;
   time: number[];
   value: (number | null)[];
   quality: number[];
+  tier: string;
+  whole: boolean;
 }
 
 /** `levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself. */
@@ -1236,13 +1247,15 @@ export interface AlarmRollup {
   priority: string;
 }
 
-/** GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes. `waiting`: steps that are not on disk yet. */
+/** GET /api/v1/alarms: the worst first. `total`: how many fit; `flood`: one is on; `rate_10min` rang in ten minutes. `waiting`: steps that are not on disk yet. `n`: the newest step that is in it; events of later ones go on from there. `shelve_operator_s`: the longest that an operator may shelve. */
 export interface AlarmList {
   alarms: AlarmRecord[];
   total: number;
   flood: boolean;
   rate_10min: number;
   waiting: number;
+  n: number;
+  shelve_operator_s: number;
 }
 
 /** GET /api/v1/alarms/{id}: with its newest steps and what the plant file says of it. */
@@ -1255,17 +1268,19 @@ export interface AlarmDetail {
   ack: boolean;
   confirm: boolean;
   latch: boolean;
+  cause: string;
   consequence: string;
   response: string;
   suppress_when: string;
   steps: AlarmStep[];
 }
 
-/** POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again. Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits. */
+/** POST /api/v1/alarms/{verb}: alarms by id, and why. `occurrence`, of a single one: only if it has not come again; `occurrences` says the same of several, by id. Instead of ids: `twin`, all of it and its parts, of `priority` where given, that the verb fits. */
 export interface AlarmVerb {
   alarms?: string[];
   reason?: string;
   occurrence?: number | null;
+  occurrences?: Record<string, number>;
   twin?: string;
   priority?: string;
 }
@@ -1453,6 +1468,199 @@ export interface AuditEvent {
   anchored: number;
   anchor_alarm: string;
   witness_alarm: string;
+}
+
+/** A retraining; `by`: who asked for it, `twinloop` where drift or time did. `course`: running, done, failed or cancelled; `share` of it done, 0 … 1; `words`: with what, or how it ended; `model`: the hash of what it made, "" for none yet. */
+export interface TrainingRecord {
+  row: string;
+  why: string;
+  by: string;
+  begun: number;
+  course: string;
+  share: number;
+  words: string;
+  model: string;
+}
+
+/** A row [[learned]] of the plant at work. `state`: no model, refused, filling, serving, late or failed; `model`: the champion's hash, "" for none; `error`: mean squared error of the forecasts that came due, in variances of training; `held`: share of their intervals that held; `drifted`: what is no longer as in training; `training`: the newest retraining. */
+export interface LearnedRecord {
+  id: string;
+  task: string;
+  twins: number;
+  columns: string[];
+  every_s: number;
+  state: string;
+  why: string;
+  model: string;
+  known: number;
+  took_ms: number | null;
+  skipped: number;
+  error: number | null;
+  held: number | null;
+  drifted: string[];
+  retrain: string;
+  training: TrainingRecord | null;
+}
+
+/** One move of a model to a stage; `verdict`: of the contest that let it go on, "" where there was none. */
+export interface ModelStep {
+  time: number;
+  stage: string;
+  by: string;
+  why: string;
+  verdict: string;
+}
+
+/** A model of the registry. `scope`: the row it competes for; `stage`: trained, shadow, canary, live, retired or rolled back; `share`: of the twins that it serves as a canary; `code`: version of Twinloop; `metrics`: on data held out; `problem`: why its file cannot be read, the fields of which are empty then. */
+export interface ModelRecord {
+  model: string;
+  task: string;
+  scope: string;
+  stage: string;
+  share: number;
+  kind: string;
+  columns: string[];
+  data_hash: string;
+  code: string;
+  seed: number;
+  parent: string;
+  metrics: Record<string, string>;
+  steps: ModelStep[];
+  problem: string;
+}
+
+/** `reason`: kept with the model. */
+export interface RetrainRequest {
+  reason?: string;
+}
+
+/** Something bounded that waits. `lost`: how many did not fit since the start. */
+export interface QueueInfo {
+  name: string;
+  waiting: number;
+  most: number;
+  lost: number;
+}
+
+/** A tier of history: raw, 1s, 1min or 1h. `kept_s` is null where it is kept for ever. */
+export interface TierInfo {
+  name: string;
+  kept_s: number | null;
+}
+
+/** GET /api/v1/operations. `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start; `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over 10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left. */
+export interface OperationsInfo {
+  version: string;
+  started: number;
+  now: number;
+  fault: string;
+  clients: number;
+  loop_stalls: number;
+  loop_worst_s: number;
+  counts: Record<string, number>;
+  queues: QueueInfo[];
+  sizes: Record<string, number>;
+  free_bytes: number;
+  tiers: TierInfo[];
+}
+
+/** `address` is what stands behind the console's own address, `#/trends?…`; `shared`: everybody sees it. */
+export interface SavedView {
+  id: string;
+  name: string;
+  address: string;
+  shared: boolean;
+  by: string;
+}
+
+/** GET /api/v1/views. `startup`: the id of the one that opens first, "" for none. */
+export interface SavedViews {
+  views: SavedView[];
+  startup: string;
+}
+
+/** POST /api/v1/views. */
+export interface ViewRequest {
+  name: string;
+  address: string;
+  shared?: boolean;
+}
+
+/** PATCH /api/v1/views/{id}: what is left out stays. */
+export interface ViewChange {
+  name?: string | null;
+  address?: string | null;
+}
+
+/** PUT /api/v1/views/startup: "" for none. */
+export interface StartupView {
+  id: string;
+}
+
+/** POST /api/v1/notes. */
+export interface NoteRequest {
+  text: string;
+}
+
+/** What somebody wrote for the next shift. */
+export interface HandoverNote {
+  n: number;
+  time: number;
+  by: string;
+  text: string;
+}
+
+/** An alarm that was active then. `since`: when it came; `acked`: somebody had acknowledged that it came. */
+export interface PastAlarm {
+  alarm: string;
+  twin: string;
+  point: string;
+  priority: string;
+  since: number;
+  value: number | null;
+  acked: boolean;
+}
+
+/** A command that was not over then, and how far it was. */
+export interface PastCommand {
+  id: string;
+  point: string;
+  value: number | null;
+  author: string;
+  status: string;
+  since: number;
+}
+
+/** GET /api/v1/state: every point that had been read, as of `at`, by what was known at `known`. The bytes of `columns` are base64 in JSON. `alarms` and `commands` at most 500 each, the newest first. */
+export interface PlantState {
+  at: number;
+  known: number;
+  columns: Columns;
+  alarms: PastAlarm[];
+  commands: PastCommand[];
+}
+
+/** An entry of the ledger as one thing that happened: a step of an alarm or command, an edit, a start … `subject`: the alarm, edit or task; `detail` of an alarm is its priority. `twins` and `points` that it touches. */
+export interface Happening {
+  entry: number;
+  time: number;
+  kind: string;
+  action: string;
+  by: string;
+  subject: string;
+  command: string;
+  value: number | null;
+  outcome: string;
+  reason: string;
+  detail: string;
+  twins: string[];
+  points: string[];
+}
+
+/** GET /api/v1/happenings: newest first; `next` is `before` of the page after, null when this is the last. */
+export interface Happenings {
+  happenings: Happening[];
+  next: number | null;
 }
 
 export interface AnswerIntervention {

@@ -56,7 +56,7 @@ export function shortDuration(seconds: number): string {
 export function span(seconds: number): string {
   if (seconds >= 3600 && seconds % 360 === 0) return `${seconds / 3600} h`;
   if (seconds >= 60 && seconds % 6 === 0) return `${seconds / 60} min`;
-  return `${Math.round(seconds)} s`;
+  return `${Number.isInteger(seconds) ? seconds : seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
 }
 
 /** About four digits that matter, no flicker between lengths. */

@@ -1,0 +1,38 @@
+// Which keys do what where, for the map that `?` shows, and when a key is meant for a field; must not know components.
+import type { View } from "./route.svelte";
+
+export interface KeyRow {
+  keys: string;
+  does: string;
+}
+
+export const EVERYWHERE: readonly KeyRow[] = [
+  { keys: "v", does: "saved views" },
+  { keys: "?", does: "this map, light and dark" },
+  { keys: "Tab, Shift Tab", does: "to the next and the previous control" },
+  { keys: "Escape", does: "close what is open; take back an emergency stop that is not confirmed" },
+];
+
+const OF_VIEW: Partial<Record<View, readonly KeyRow[]>> = {
+  plant: [
+    { keys: "arrows", does: "to the next twin in that direction; with Shift: move the drawing" },
+    { keys: "Enter, Space", does: "choose the twin" },
+    { keys: "+  −  0", does: "zoom in, out, show all" },
+    { keys: "Escape", does: "choose nothing; empty the search" },
+  ],
+  trends: [
+    { keys: "← →", does: "in the charts: earlier, later" },
+    { keys: "+  −", does: "zoom in, out; also by wheel, and by drag" },
+    { keys: "Backspace", does: "what was shown before" },
+  ],
+};
+
+export function keysOf(view: View): readonly KeyRow[] {
+  return OF_VIEW[view] ?? [];
+}
+
+/** Whether a key is meant for a field, for a dialog, or with a modifier for the browser. */
+export function isTaken(event: KeyboardEvent): boolean {
+  const target = event.target as HTMLElement;
+  return event.ctrlKey || event.altKey || event.metaKey || target.matches("input, textarea, select") || target.closest("dialog") !== null;
+}
