@@ -29,6 +29,7 @@ from control.api.wire import SUBPROTOCOL
 from control.api.ws import Console, Limits
 from control.identity import TOKEN, Identity
 from control.live import LiveTwin
+from control.operations import Figures
 from control.rates import Rate
 from control.settings import CALLER_RATE
 from twin.history import History
@@ -48,11 +49,17 @@ class Unkept:
 
 
 @dataclass(frozen=True)
+class _Operations:
+    sockets: Figures
+
+
+@dataclass(frozen=True)
 class _Parts:
     """What the socket itself uses of the server's parts."""
 
     live: LiveTwin
     identity: Identity
+    operations: _Operations
     version: str = "test"
 
     @property
@@ -191,7 +198,7 @@ async def serving(
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         site = Site(frozenset({f"127.0.0.1:{port}"}), caller=rate)
-        console = Console(cast(Parts, _Parts(live, identity)), site, limits)
+        console = Console(cast(Parts, _Parts(live, identity, _Operations(Figures()))), site, limits)
 
         async def ticket(_: Request) -> Response:
             return Response(msgspec.json.encode({"ticket": identity.ticket(TOKEN)}))
