@@ -14,7 +14,7 @@ from control.api.calls import Calls
 from control.api.frames import Frames, Wanted
 from control.api.line import GONE, Line
 from control.api.part import Parts
-from control.api.pulse import TICKS_PER_S, Pulse
+from control.api.pulse import FRAMES_PER_S, TICKS_PER_S, Pulse, step
 from control.identity import Caller
 from control.operations import Figures
 from control.rates import Buckets, Rate
@@ -85,10 +85,17 @@ class Subscription:
             self._end(error)
 
     async def _push(self) -> None:
+        group = self._pulse.join()
+        try:
+            await self._push_in(group)
+        finally:
+            self._pulse.leave(group)
+
+    async def _push_in(self, group: int) -> None:
         pulse, frames = self._pulse, self._frames
-        every = -(-TICKS_PER_S // self._sub.frames_per_s)
+        every = step(self._sub.frames_per_s)
         quiet = int(HEARTBEAT_S * TICKS_PER_S)
-        tick = await pulse.next(1)  # who come together share a snapshot
+        tick = await pulse.next(step(FRAMES_PER_S), group)  # who come together share a snapshot
         said = tick - quiet  # one that goes on where it was is told so at once
         cursor = frames.resumable(self._sub.position)
         if cursor is None:
@@ -106,7 +113,7 @@ class Subscription:
                 await self._line.send(frames.heartbeat(pulse.now))
             self._pinged = False
             cursor, before = frame.head, tick
-            tick = await pulse.next(every)
+            tick = await pulse.next(every, group)
             self._figures.coalesced += max(0, (tick - before) // every - 1)
 
     async def _send(self, messages: tuple[bytes, ...]) -> None:

@@ -89,7 +89,7 @@ def follow(page: Page, duration_s: float) -> dict[str, float]:
 def main() -> None:
     duration_s = float(os.environ.get("TWINLOOP_BENCH_S", "300"))
     with tempfile.TemporaryDirectory(prefix="twinloop-bench-") as folder, sync_playwright() as playwright:
-        process, url = started("tests.bench.live_server", folder, str(POINTS), str(POINTS), str(PER_S))
+        process, url = started("tests.control.live_server", folder, str(POINTS), str(POINTS), str(PER_S))
         try:
             with Client(Path(folder) / "data") as http:
                 login = http.post("/login-link")["path"]

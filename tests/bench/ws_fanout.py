@@ -27,7 +27,7 @@ from starlette.websockets import WebSocket
 from control.api import wire
 from control.client import Client
 from tests.bench import line
-from tests.bench.ws_clients import Follower, follow
+from tests.control.lean_clients import Follower, follow
 
 CLIENTS, STALLED, PER_S = 200, 3, 20
 POINTS, CHANGED = 1_000, 100
@@ -132,7 +132,7 @@ async def floor() -> dict[str, float]:
 
 async def ours(folder: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Of the server with its clients; and the cores it needs without, and how the stalled ones fared."""
-    process, url = started("tests.bench.live_server", str(folder), str(POINTS), str(CHANGED), str(PER_S))
+    process, url = started("tests.control.live_server", str(folder), str(POINTS), str(CHANGED), str(PER_S))
     try:
         server = psutil.Process(process.pid)
         await asyncio.sleep(WARM_S)

@@ -29,6 +29,7 @@ from control.api.wire import SUBPROTOCOL
 from control.api.ws import Console, Limits
 from control.identity import TOKEN, Identity
 from control.live import LiveTwin
+from control.operations import Figures
 from control.rates import Rate
 from control.settings import CALLER_RATE
 from twin.history import History
@@ -39,10 +40,17 @@ from twin.readings import Readings
 LIMITS = Limits()
 
 
-class _Nothing:
+class Unkept:
     """Takes what history would keep."""
 
     def record(self, *_: object, **__: object) -> None: ...
+
+    def grow(self, _: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Operations:
+    sockets: Figures
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class _Parts:
 
     live: LiveTwin
     identity: Identity
+    operations: _Operations
     version: str = "test"
 
     @property
@@ -88,11 +97,13 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def sockets(self) -> list[Outlet]:
+        return [c for c in self.web.server_state.connections if isinstance(c, Outlet)]
+
     def cut(self) -> None:
         """Every socket, without a word."""
-        for connection in tuple(self.web.server_state.connections):
-            if isinstance(connection, Outlet):
-                connection.transport.abort()
+        for socket in self.sockets():
+            socket.transport.abort()
 
     def hush(self) -> None:
         """No frame and no heartbeat any more."""
@@ -181,13 +192,13 @@ async def serving(
     folder: Path, plant: Plant | None = None, limits: Limits = LIMITS, rate: Rate = CALLER_RATE
 ) -> AsyncIterator[Server]:
     plant = plant or plant_of(4, 5)
-    live = LiveTwin(plant, 7, cast(History, _Nothing()), time.time_ns)
+    live = LiveTwin(plant, 7, cast(History, Unkept()), time.time_ns)
     live.readings(Readings.of(np.arange(len(plant.points)), np.zeros(len(plant.points)), time.time_ns()))
     identity = Identity(folder, time.time_ns, lambda: secrets.token_urlsafe(16), lambda _: None)  # type: ignore[arg-type,return-value]
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         site = Site(frozenset({f"127.0.0.1:{port}"}), caller=rate)
-        console = Console(cast(Parts, _Parts(live, identity)), site, limits)
+        console = Console(cast(Parts, _Parts(live, identity, _Operations(Figures()))), site, limits)
 
         async def ticket(_: Request) -> Response:
             return Response(msgspec.json.encode({"ticket": identity.ticket(TOKEN)}))

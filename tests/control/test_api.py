@@ -86,7 +86,7 @@ def test_a_request_by_another_name_or_from_another_page_is_refused(http: httpx.C
 
 
 def test_every_answer_carries_the_security_headers(http: httpx.Client) -> None:
-    for path in ("/", "/api/v1/plant", "/openapi.json", "/healthz", "/metrics", "/nothing"):
+    for path in ("/", "/api/v1/plant", "/openapi.json", "/asyncapi.json", "/healthz", "/metrics", "/nothing"):
         answer = http.get(path)
         assert all(answer.headers[name.decode()] == value.decode() for name, value in HEADERS), path
 
@@ -300,6 +300,19 @@ async def test_a_client_gets_everything_then_heartbeats(client: Client) -> None:
         first = await hear(socket, "heartbeat", "delta")
         second = await hear(socket, "heartbeat", "delta")
         assert second["seq"] >= first["seq"] >= snapshot["seq"]
+
+
+async def test_figures_of_clients_are_in_the_metrics_and_the_document_is_served(
+    client: Client, http: httpx.Client
+) -> None:
+    async with opened(client) as socket:
+        await subscribed(socket, client)
+        await hear(socket, "snapshot")
+        text = (await asyncio.to_thread(http.get, "/metrics")).text
+        for name in ("clients 1.0", "evicted_total 0.0", "coalesced_total", "messages_total", "encode_seconds_total"):
+            assert f"twinloop_ws_{name}" in text
+    document = await asyncio.to_thread(http.get, "/asyncapi.json")
+    assert document.json()["asyncapi"] == "3.0.0"
 
 
 async def test_a_client_that_comes_back_gets_what_it_missed_and_no_snapshot(client: Client) -> None:

@@ -10,6 +10,7 @@ import msgpack
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from control.api import outlet
 from control.api.ws import Limits
 from control.rates import Rate
 from tests.control.sockets import serving
@@ -104,7 +105,7 @@ async def test_who_asks_for_few_frames_gets_the_newest_state_in_each(tmp_path: P
             await fast.until("delta")
         while slow.seq < server.live.feed.seq:
             deltas += (await slow.next())["t"] == "delta"
-        assert deltas <= 2 and slow.events == [0, 1, 2, 3] and slow.values[0] == 3.0
+        assert deltas <= 4 and slow.events == [0, 1, 2, 3] and slow.values[0] == 3.0
 
 
 async def test_one_that_takes_nothing_is_let_go_and_nobody_else_notices(tmp_path: Path) -> None:
@@ -131,6 +132,19 @@ async def test_one_that_takes_nothing_is_let_go_and_nobody_else_notices(tmp_path
         async with server.client(stalled.position) as again:
             await again.reach(server.live.feed.seq)
             assert again.snapshots == 0 and again.events[-1] == number - 1
+
+
+async def test_the_socket_of_one_that_never_reads_again_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "GONE_S", 0.1)
+    async with serving(tmp_path, limits=Limits(send_s=0.2, check_s=0.05)) as server, server.client() as stalled:
+        await stalled.until("snapshot")
+        stalled.socket.transport.pause_reading()
+        number = 0
+        while server.sockets():
+            server.announce(number, size=50_000)
+            number += 1
+            await asyncio.sleep(0.01)
+        assert (server.console.figures.evicted, server.console.figures.clients) == (1, 0)
 
 
 async def test_one_that_falls_behind_the_events_kept_is_told_so(tmp_path: Path) -> None:

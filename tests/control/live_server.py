@@ -1,6 +1,6 @@
 """A whole server in a process of its own whose points move at a set rate, without devices: for benches of its clients.
 
-`python -m tests.bench.live_server FOLDER POINTS CHANGED PER_S` prints its first line as `twinloop up` does.
+`python -m tests.control.live_server FOLDER POINTS CHANGED PER_S` prints its first line as `twinloop up` does.
 """
 
 from __future__ import annotations
