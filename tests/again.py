@@ -1,7 +1,7 @@
-"""Runs pytest; the few that failed beside others are run once more on their own, and named.
+"""Runs pytest; the few files with failures are run once more with nothing beside them, and the failures named.
 
 Two busy cores make a wait longer than a test allows, and that is no fault of the product; a fault of it fails twice.
-Whatever passes only on its own is printed as UNSTEADY, to be mended.
+A file is run whole, for its tests may build on one another. What failed once only is printed as UNSTEADY, to be mended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-FEW = 3  # of a whole suite; more is not chance
+FEW = 3  # files of a whole suite; more is not chance
 
 
 class Failed:
@@ -34,10 +34,11 @@ def run(arguments: list[str]) -> int:
     """The exit status: that of the first run, unless it only had a few failures and all of them pass on their own."""
     failed = Failed()
     status = int(pytest.main(arguments, plugins=[failed]))
-    if status != pytest.ExitCode.TESTS_FAILED or not 0 < len(failed.ids) <= FEW:
+    files = {name.split("::")[0]: None for name in failed.ids}
+    if status != pytest.ExitCode.TESTS_FAILED or not 0 < len(files) <= FEW:
         return status
-    print(f"\n{len(failed.ids)} failed beside others; once more on their own:", flush=True)
-    status = subprocess.run([sys.executable, "-m", "pytest", *failed.ids], cwd=failed.root, check=False).returncode
+    print(f"\n{len(failed.ids)} failed beside others; once more on their own: {', '.join(files)}", flush=True)
+    status = subprocess.run([sys.executable, "-m", "pytest", *files], cwd=failed.root, check=False).returncode
     if status == pytest.ExitCode.OK:
         print(*(f"UNSTEADY {name}" for name in failed.ids), sep="\n", flush=True)
     return status

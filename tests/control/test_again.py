@@ -20,26 +20,28 @@ def test_first_time_only(k):
 """
 
 
-def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    test = folder / "test_it.py"
-    test.write_text(text)
-    told = [sys.executable, "-m", "tests.again", "-p", "no:cacheprovider", str(test)]
+def run(folder: Path, text: str, files: int) -> subprocess.CompletedProcess[str]:
+    tests = [folder / str(n) / f"test_it_{n}.py" for n in range(files)]
+    for test in tests:
+        test.parent.mkdir()
+        test.write_text(text)
+    told = [sys.executable, "-m", "tests.again", "-p", "no:cacheprovider", *map(str, tests)]
     return subprocess.run(told, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "unsteady"),
+    ("text", "files", "status", "unsteady"),
     [
-        ("def test_it(): pass", 0, 0),
-        ("def test_it(): assert False", 1, 0),
-        (ONCE.format(count=2), 0, 2),
-        (ONCE.format(count=4), 1, 0),  # more than a few
-        ("import nothing_of_this_name", 2, 0),
+        ("def test_it(): pass", 1, 0, 0),
+        ("def test_it(): assert False", 1, 1, 0),
+        (ONCE.format(count=4), 3, 0, 12),
+        (ONCE.format(count=1), 4, 1, 0),  # more than a few
+        ("import nothing_of_this_name", 1, 2, 0),
     ],
 )
 def test_what_fails_once_is_named_and_what_fails_twice_fails(
-    tmp_path: Path, text: str, status: int, unsteady: int
+    tmp_path: Path, text: str, files: int, status: int, unsteady: int
 ) -> None:
-    ran = run(tmp_path, text)
+    ran = run(tmp_path, text, files)
     assert ran.returncode == status, ran.stdout
     assert ran.stdout.count("UNSTEADY ") == unsteady
