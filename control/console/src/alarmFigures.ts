@@ -1,5 +1,6 @@
 // Figures of an alarm system beside their targets, and as CSV; must not know components.
 // Targets: EEMUA 191 and ISA-18.2, as docs/alarms.md has them.
+import { type Cell, csv } from "./save";
 import type { AlarmStatistics } from "./wire";
 import { percent } from "./words";
 
@@ -50,8 +51,7 @@ export function floodSpans(s: AlarmStatistics): [number, number][] {
 
 export function statisticsCsv(s: AlarmStatistics): string {
   const time = (ms: number): string => new Date(ms).toISOString();
-  const rows: (string | number)[][] = [
-    ["list", "name", "value", "share_or_target"],
+  const rows: Cell[][] = [
     ["span", "from", time(s.start), ""],
     ["span", "to", time(s.end), ""],
     ["figure", "operators", s.operators, ""],
@@ -61,7 +61,7 @@ export function statisticsCsv(s: AlarmStatistics): string {
     ["figure", "most in 10 min", s.most_10min, 10],
     ["figure", "part of time in flood", s.in_flood, 0.01],
     ["figure", "part of 10 min with more than 10", s.over_10min, 0.01],
-    ["figure", "median s until acknowledged", s.to_ack_s ?? "", ""],
+    ["figure", "median s until acknowledged", s.to_ack_s, ""],
     ...s.priorities.flatMap((p) => [
       [`configured`, p.priority, p.configured, p.configured_share],
       [`rang`, p.priority, p.rang, p.rang_share],
@@ -72,11 +72,5 @@ export function statisticsCsv(s: AlarmStatistics): string {
     ...s.floods.map((f) => ["flood", time(f.start), f.end === null ? "goes on" : time(f.end), f.count]),
     ...s.per_window.map((count, i) => ["per 10 min", time(s.start + i * WINDOW_MS), count, ""]),
   ];
-  return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
-}
-
-/** What a spreadsheet would take for a formula is written as a text. */
-function cell(value: string | number): string {
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return csv(["list", "name", "value", "share_or_target"], rows);
 }

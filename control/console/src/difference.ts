@@ -1,6 +1,7 @@
 // What differs between two moments of the whole plant; must not know components or the server.
 import type { Batch } from "./columns";
 import { qualityWords } from "./freshness";
+import { type Cell, csv } from "./save";
 import type { PointInfo } from "./wire";
 import { valueWords } from "./words";
 
@@ -53,11 +54,11 @@ export function filtered(rows: readonly Difference[], words: string): Difference
 
 export function csvOf(rows: readonly Difference[], atA: number, atB: number): string {
   const head = ["point", "twin", "unit", "differs in", new Date(atA).toISOString(), new Date(atB).toISOString(), "change", "share", "quality then", "quality after"];
-  const lines = rows.map((d) => [
-    d.point.name, d.point.twin, d.point.unit, d.what, plain(d.point, d.a), plain(d.point, d.b), d.change ?? "", d.share ?? "",
+  const cells: Cell[][] = rows.map((d) => [
+    d.point.name, d.point.twin, d.point.unit, d.what, plain(d.point, d.a), plain(d.point, d.b), d.change, d.share,
     d.a ? qualityWords(d.a.quality) : "", d.b ? qualityWords(d.b.quality) : "",
   ]);
-  return [head, ...lines].map((line) => line.map(cell).join(",")).join("\r\n") + "\r\n";
+  return csv(head, cells);
 }
 
 function tellings(batch: Batch): Map<number, Told> {
@@ -84,10 +85,4 @@ function shareOf(point: PointInfo, a: number, b: number): number {
 function plain(point: PointInfo, told: Told | undefined): string | number {
   if (!told) return "";
   return point.names.length > 0 || Number.isNaN(told.value) ? valueWords(point, told.value, told.text) : told.value;
-}
-
-/** What a spreadsheet would take for a formula is written as a text. */
-function cell(value: string | number): string {
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
