@@ -192,7 +192,7 @@ def test_the_emergency_stop_says_what_it_sets_and_sets_it_once_confirmed_by_keyb
 
 def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
     page.get_by_test_id("tab-whatif").click()
-    page.get_by_test_id("whatif-scenario").fill("pump_335.status=on for 4h")
+    page.get_by_test_id("whatif-scenario").fill("pump_335.status=on for 4h\nless: pump_335.status=on for 2h")
     page.get_by_test_id("whatif-limits").fill("tank_1.level<3")
     page.get_by_test_id("whatif-more").click()
     page.get_by_test_id("whatif-sense").select_option("max")
@@ -200,6 +200,10 @@ def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
     page.get_by_test_id("whatif-run").click()
     expect(page.get_by_test_id("whatif-chart").locator("canvas")).to_be_visible(timeout=30_000)
     expect(page.get_by_test_id("whatif-result")).to_contain_text("tank_1.level")
+    expect(page.get_by_test_id("whatif-chart")).to_contain_text(re.compile("baseline.*less.*on for 4h"))
+    page.get_by_test_id("whatif-overlay").uncheck()
+    expect(page.get_by_test_id("whatif-chart")).not_to_contain_text("less")
+    page.get_by_test_id("whatif-overlay").check()
     expect(page.get_by_test_id("whatif-risk-chart").locator("canvas")).to_be_visible()
     page.wait_for_timeout(500)
     picture(page, "whatif")

@@ -137,6 +137,19 @@ def test_a_moment_is_forked_and_a_what_if_asked_of_it(page: Page, plant: tuple[S
     page.get_by_test_id("fork").click()
     expect(page.get_by_test_id("whatif-branch")).to_contain_text("then-")
     assert plant[1].get("/branches")[0]["note"] == "forked in the console's time travel"
+    page.get_by_test_id("whatif-from").select_option("")
+    page.get_by_test_id("whatif-hold").click()
+    expect(page.get_by_test_id("whatif-branch")).to_contain_text("now-")
+    held = page.get_by_test_id("whatif-from").input_value()
+    assert [b["name"] for b in plant[1].get("/branches")][0] == held
+    page.get_by_test_id("whatif-forget").click()
+    expect(page.get_by_test_id("whatif-branch")).to_be_hidden()
+    assert held not in [b["name"] for b in plant[1].get("/branches")]
+    page.get_by_test_id("whatif-scenario").fill("pump_10.status=on for 1h")
+    page.get_by_test_id("whatif-from").select_option(index=1)
+    page.get_by_test_id("whatif-run").click()
+    expect(page.get_by_test_id("whatif-result")).to_be_visible(timeout=30_000)
+    assert plant[1].get("/whatif")[0]["request"]["branch"].startswith("then-")
 
 
 def test_the_browser_never_complained(signed_in: tuple[Page, list[str]]) -> None:

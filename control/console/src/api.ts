@@ -136,8 +136,11 @@ export const stateAt = (at: number, known: number | null): Promise<PlantState> =
 export const happenings = (from: number, to: number, limit: number, before: number | null): Promise<Happenings> =>
   call("GET", `/happenings?from=${part(instant(from))}&to=${part(instant(to))}&limit=${limit}${before === null ? "" : `&before=${before}`}`);
 export const query = (sql: string, limit: number): Promise<QueryResult> => call("POST", "/query", { sql, limit });
-export const makeBranch = (name: string, at: number, known: number | null, note: string): Promise<BranchInfo> =>
-  call("POST", "/branches", { name, at: instant(at), known: known === null ? "" : instant(known), note });
+export const branches = (): Promise<BranchInfo[]> => call("GET", "/branches");
+/** `at` null: of now; `known` null: with all that is known of that moment today. */
+export const makeBranch = (name: string, at: number | null, known: number | null, note: string): Promise<BranchInfo> =>
+  call("POST", "/branches", { name, at: at === null ? "" : instant(at), known: known === null ? "" : instant(known), note });
+export const deleteBranch = (name: string): Promise<BranchInfo> => call("DELETE", `/branches/${part(name)}`);
 
 const instant = (ms: number): string => new Date(ms).toISOString();
 

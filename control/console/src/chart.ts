@@ -14,6 +14,13 @@ export function seriesColour(index: number): string {
   return colour(`series-${(index % 4) + 1}`);
 }
 
+const DASHES: readonly (readonly number[])[] = [[], [9, 4], [2, 3], [9, 3, 2, 3], [5, 3], [14, 4], [2, 6], [9, 3, 2, 3, 2, 3]];
+
+/** Tells lines apart where colours cannot, pixels on and off in turn. */
+export function dashesOf(index: number): readonly number[] {
+  return DASHES[index % DASHES.length]!;
+}
+
 /** The same colour, `alpha` of it: #rrggbb -> #rrggbbaa. */
 export function faded(hex: string, alpha: number): string {
   return hex + Math.round(alpha * 255).toString(16).padStart(2, "0");
