@@ -1,5 +1,6 @@
 // Where marks and pipes of the plant drawing lie; must not know values or components.
-import type { MarkInfo, PlantInfo, RelationshipInfo, TwinInfo } from "./wire";
+import { isPartOf } from "./partOf";
+import type { MarkInfo, PlantInfo, TwinInfo } from "./wire";
 
 export type Shape = MarkInfo["shape"];
 
@@ -19,8 +20,6 @@ export const HEIGHT = 680;
 const MARGIN_X = 64;
 const MARGIN_Y = 44;
 
-// Says who owns whom, not what flows where.
-const NOT_DRAWN = "contains";
 // Painted in this order: what matters more lies on top.
 const ORDER: Shape[] = ["dot", "flow", "circle", "people", "source", "station", "belt", "machine", "pump", "tank"];
 
@@ -41,10 +40,12 @@ export function marksOf(plant: PlantInfo): Mark[] {
     .sort((a, b) => ORDER.indexOf(a.shape) - ORDER.indexOf(b.shape));
 }
 
+/** What flows or belongs between twins; who is part of whom is not drawn. */
 export function pipesOf(plant: PlantInfo): Pipe[] {
   const twinOfId = new Map(plant.twins.map((t) => [t.id, t]));
   const pipes = new Map<string, Pipe>();
-  for (const r of plant.relationships.filter(isDrawn)) {
+  for (const r of plant.relationships) {
+    if (isPartOf(r)) continue;
     const from = twinOfId.get(r.source);
     const to = twinOfId.get(r.target);
     if (from && to) pipes.set(`${r.source} ${r.target}`, { key: `${r.source} ${r.target}`, from, to });
@@ -122,8 +123,4 @@ function held(camera: Camera): Camera {
   return camera.scale <= 1.001
     ? { scale: 1, x: 0, y: 0 }
     : { scale: camera.scale, x: bound(camera.x, WIDTH), y: bound(camera.y, HEIGHT) };
-}
-
-function isDrawn(r: RelationshipInfo): boolean {
-  return r.name !== NOT_DRAWN;
 }
