@@ -39,15 +39,14 @@ export class Overview {
   private readonly timers: ReturnType<typeof setInterval>[];
 
   constructor() {
+    this.timers = [setInterval(() => this.load(), EVERY_MS), setInterval(() => this.read(), PAUSE_MS)];
+  }
+
+  /** All that is not live, anew: at first, after a hole, and as time goes on. */
+  load(): void {
     void this.loadAll();
-    this.timers = [
-      setInterval(() => {
-        void this.loadAll();
-        this.queue.again();
-        this.read();
-      }, EVERY_MS),
-      setInterval(() => this.read(), PAUSE_MS),
-    ];
+    this.queue.again();
+    this.read();
   }
 
   stop(): void {
@@ -84,7 +83,6 @@ export class Overview {
 
   /** Alarms come and go with edits of the plant only; how they stand is the session's. */
   private async loadAll(): Promise<void> {
-    if (session.stale) return;
     try {
       this.all = (await api.alarms({ state: "all", limit: String(ALARMS_MOST) })).alarms;
       this.problem = null;
