@@ -23,16 +23,41 @@ export function asked(query: URLSearchParams): Record<string, string> {
   return Object.fromEntries(names.flatMap((n) => (query.get(n) ? [[n, query.get(n)!]] : [])));
 }
 
+/** More than these a page does not hold: older ones are asked for by `until`. */
+export const HELD_MOST = 2_000;
+
+/** Newest first. `older`: the entry before which older ones can be read; null when there are none. */
+export interface Held {
+  entries: readonly AuditEntry[];
+  older: number | null;
+}
+
+export const NONE: Held = { entries: [], older: null };
+
 /**
  * The entries that are held with the newest page put before them, at the levels of now. A page that lies wholly after
  * what is held leaves a hole in between, and one that nothing follows has all: then it is the page alone.
  */
-export function joined(held: readonly AuditEntry[], head: AuditHead): AuditEntry[] {
+export function joined({ entries, older }: Held, head: AuditHead): Held {
   const page = head.entries;
-  const [oldest, newest] = [page.at(-1), held[0]];
-  if (oldest === undefined || newest === undefined || head.next === null || oldest.index > newest.index) return page;
-  return [...page, ...held.filter((e) => e.index < oldest.index).map((e) => ({ ...e, levels: levels(e.index, head) }))];
+  const [oldest, newest] = [page.at(-1), entries[0]];
+  if (oldest === undefined || newest === undefined || head.next === null || oldest.index > newest.index) return { entries: page, older: head.next };
+  const rest = entries.filter((e) => e.index < oldest.index);
+  if (rest.length === 0) return { entries: page, older: head.next };
+  return within([...page, ...rest.map((e) => ({ ...e, levels: levels(e.index, head) }))], older);
 }
+
+/** With a page of older ones. */
+export function extended({ entries }: Held, page: AuditHead): Held {
+  return within([...entries, ...page.entries], page.next);
+}
+
+/** What is beyond the limit is left out; older ones go on from the last that is kept. */
+function within(entries: readonly AuditEntry[], older: number | null): Held {
+  return entries.length <= HELD_MOST ? { entries, older } : { entries: entries.slice(0, HELD_MOST), older: entries[HELD_MOST - 1]!.index };
+}
+
+export const isFull = (held: Held): boolean => held.entries.length >= HELD_MOST;
 
 function levels(index: number, head: AuditHead): string[] {
   const reached = { recorded: head.size, checkpointed: head.checkpointed, witnessed: head.witnessed, anchored: head.anchored };

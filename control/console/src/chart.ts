@@ -1,6 +1,6 @@
 // What all our uPlot charts have in common: colours of the theme, axes, hatching; must not know what is drawn.
 import type uPlot from "uplot";
-import { wallTime } from "./words";
+import { dateTime } from "./words";
 
 const X_SIZE = 28;
 const FONT = '11px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
@@ -36,12 +36,20 @@ export function axis(more: Partial<uPlot.Axis> = {}): uPlot.Axis {
   };
 }
 
-/** Wall time on the x axis, seconds only when the range is short. */
+/** Wall time on the x axis. */
 export function timeAxis(): uPlot.Axis {
-  return axis({
-    size: X_SIZE,
-    values: (_chart, splits, _axis, _space, step) =>
-      splits.map((s) => (step < 60 ? wallTime(s * 1000) : wallTime(s * 1000).slice(0, 5))),
+  return axis({ size: X_SIZE, values: (_chart, splits, _axis, _space, step) => timeTicks(splits, step) });
+}
+
+const HALF_DAY_S = 43_200;
+
+/** Times of day, seconds only when the range is short; where a day has few of them its date stands at its start. */
+export function timeTicks(splits: readonly number[], step: number): string[] {
+  return splits.map((s) => {
+    const [date, time] = dateTime(s * 1000, NaN).split(" ") as [string, string];
+    if (step < 60) return time;
+    const midnight = time === "00:00:00";
+    return step >= 2 * HALF_DAY_S || (step >= HALF_DAY_S && midnight) ? date.slice(5) : time.slice(0, 5);
   });
 }
 

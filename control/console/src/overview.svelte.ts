@@ -1,5 +1,6 @@
 // What the overview asks the server for besides live values: alarms, their limits and roll-ups, and the last hour of figures.
 import * as api from "./api";
+import { CourseQueue } from "./courseQueue";
 import { type Limit, limitsOf } from "./overview";
 import { session } from "./session.svelte";
 import type { AlarmRecord, AlarmRollup, ErrorBody } from "./wire";
@@ -8,8 +9,8 @@ export const HOUR_MS = 3_600_000;
 const ALARMS_EVERY_MS = 2_000;
 const HOUR_EVERY_MS = 60_000;
 const SAMPLES = 150;
-/** Courses asked for at once: the server has others to serve. */
 const AT_ONCE = 4;
+const PAUSE_MS = 10_000;
 
 export interface Course {
   time: number[];
@@ -29,8 +30,8 @@ export class Overview {
   /** Alarms that are kept from people: shelved, suppressed, by design, out of service. */
   readonly silent = $derived<ReadonlySet<string>>(new Set(this.alarms.filter((a) => !a.told).map((a) => a.id)));
   readonly open = $derived(this.alarms.filter((a) => a.told && (a.active || !a.acked)));
-  private wanted: string[] = [];
-  private asking = 0;
+  private readonly queue = new CourseQueue(AT_ONCE, PAUSE_MS);
+  private stopped = false;
   private readonly timers: ReturnType<typeof setInterval>[];
 
   constructor() {
@@ -39,34 +40,42 @@ export class Overview {
       setInterval(() => void this.loadAlarms(), ALARMS_EVERY_MS),
       setInterval(() => {
         void this.loadAll();
-        this.hour([...this.courses.keys()], true);
+        this.queue.again();
+        this.read();
       }, HOUR_EVERY_MS),
+      setInterval(() => this.read(), PAUSE_MS),
     ];
   }
 
   stop(): void {
     for (const timer of this.timers) clearInterval(timer);
-    this.wanted = [];
+    this.stopped = true;
   }
 
-  /** The last hour of these points, once each unless `again`. */
-  hour(points: readonly string[], again = false): void {
-    this.wanted = [...new Set([...this.wanted, ...points.filter((p) => again || !this.courses.has(p))])];
-    while (this.asking < AT_ONCE && this.wanted.length > 0) void this.next(this.wanted.shift()!);
+  /** Keeps the last hour of a point while somebody looks at it; returns how to end that. */
+  watch(point: string): () => void {
+    this.queue.watch(point);
+    this.read();
+    return () => this.queue.leave(point);
   }
 
-  private async next(point: string): Promise<void> {
-    this.asking += 1;
+  /** What is due, when the server is there: one that is away is asked for nothing. */
+  private read(): void {
+    if (this.stopped || session.stale) return;
+    for (const point of this.queue.take(session.now)) void this.readHour(point);
+  }
+
+  private async readHour(point: string): Promise<void> {
+    const now = session.now;
     try {
-      const now = session.now;
       const { time, value } = await api.history(point, now - HOUR_MS, now, SAMPLES);
+      this.queue.answered(point);
       this.courses = new Map(this.courses).set(point, { time, value });
     } catch (error) {
+      this.queue.failed(point, session.now);
       this.problem = session.notice(error);
-    } finally {
-      this.asking -= 1;
-      this.hour([]);
     }
+    this.read();
   }
 
   /** Alarms come and go with edits of the plant only. */

@@ -5,7 +5,7 @@ import reading from "../../../tests/ledger/golden/bundle_v3_reading.json?raw";
 import { canonical } from "./batchRows";
 import { leafHash, verifyConsistency, verifyInclusion, type Bytes } from "./merkle";
 import { bytesOf } from "./note";
-import { asShown, check, type Bundle, type Check, type Known, type ShownEntry } from "./proof";
+import { asShown, check, type Bundle, type Check, type Known, type ShownEntry, type ToldCommand } from "./proof";
 
 const WITNESS = "witness.example/w1+e75f6532+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
 const KEY = (JSON.parse(entry) as Bundle).public_key;
@@ -51,6 +51,22 @@ test("what the screen shows otherwise than it was recorded is found", async () =
   const forged = entries.map((e) => (e.kind === "command" ? { ...e, body: { ...e.body, status: "FAILED" } } : e));
   const found = await check(parsed(command), { ...KNOWN, shown: forged });
   expect([found.verdict, failing(found)]).toEqual(["failed", ["As shown"]]);
+});
+
+test("steps of a command that no checkpoint covers yet are not proved, and none that differs is let pass", async () => {
+  const { entries } = await check(parsed(command), KNOWN);
+  const steps = entries.filter((e) => e.kind === "command");
+  const { point, value, reason } = steps[0]!.body as unknown as ToldCommand;
+  const transitions = steps.map(({ time, body }) => ({ time, status: body.status as string, detail: body.detail as string }));
+  const verdict = async (shown: ToldCommand["transitions"]): Promise<[string, string]> => {
+    const found = await check(parsed(command), { ...KNOWN, told: { point, value, reason, transitions: shown } as ToldCommand });
+    return [found.verdict, states(found)["As shown"]!];
+  };
+  const next = { time: 9e12, status: "CONFIRMED", detail: "" };
+  expect(await verdict(transitions)).toEqual(["verified", "ok"]);
+  expect(await verdict([...transitions, next])).toEqual(["partly", "unchecked"]);
+  expect(await verdict([{ ...transitions[0]!, status: "FAILED" }, ...transitions.slice(1), next])).toEqual(["failed", "failed"]);
+  expect(await verdict(transitions.slice(1))).toEqual(["failed", "failed"]);
 });
 
 test("names of persons stand in the log as salted hashes, also deep inside, and cannot be compared", async () => {

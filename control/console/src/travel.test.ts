@@ -40,8 +40,16 @@ test("marks too near to be told apart are one, that looks like the worst of them
 });
 
 test("ticks are round moments of the local clock", () => {
-  expect(ticksOf(1_000, 3_600_000, 6, 0)).toEqual([900_000, 1_800_000, 2_700_000, 3_600_000]);
-  expect(ticksOf(0, 86_400_000, 6, 3_600_000).map((t) => t / 3_600_000)).toEqual([3, 7, 11, 15, 19, 23]);
+  expect(ticksOf(1_000, 3_600_000, 6, () => 0)).toEqual([900_000, 1_800_000, 2_700_000, 3_600_000]);
+  expect(ticksOf(0, 86_400_000, 6, () => 3_600_000).map((t) => t / 3_600_000)).toEqual([3, 7, 11, 15, 19, 23]);
+});
+
+test("ticks stay round across a change of summer time", () => {
+  const hour = 3_600_000;
+  const ends = (ms: number): number => (ms < 49 * hour ? 2 * hour : hour);
+  expect(ticksOf(0, 96 * hour, 6, ends).map((t) => t / hour)).toEqual([22, 46, 71, 95]);
+  const begins = (ms: number): number => (ms < 49 * hour ? hour : 2 * hour);
+  expect(ticksOf(0, 96 * hour, 6, begins).map((t) => t / hour)).toEqual([23, 47, 70, 94]);
 });
 
 test("the range moves only as far as the moment asks, and never beyond now", () => {

@@ -107,11 +107,21 @@ export function stepFrom(marks: readonly Mark[], at: number, way: 1 | -1): Mark 
 
 const STEPS_S = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 86_400, 7 * 86_400];
 
-/** Round moments of the local clock for at most `most` ticks, ms since 1970. `zoneMs`: what the clock is ahead of UTC. */
-export function ticksOf(start: number, end: number, most: number, zoneMs: number): number[] {
+const localZone = (ms: number): number => -new Date(ms).getTimezoneOffset() * 60_000;
+
+/**
+ * Round moments of the local clock for at most `most` ticks, ms since 1970. `zoneOf`: what the clock is ahead of UTC at a
+ * moment, ms; it may change within the range.
+ */
+export function ticksOf(start: number, end: number, most: number, zoneOf: (ms: number) => number = localZone): number[] {
   const step = (STEPS_S.find((s) => (end - start) / (s * 1000) <= most) ?? STEPS_S.at(-1)!) * 1000;
   const ticks: number[] = [];
-  for (let t = Math.ceil((start + zoneMs) / step) * step - zoneMs; t <= end && ticks.length <= most; t += step) ticks.push(t);
+  const first = Math.ceil((start + zoneOf(start)) / step) * step;
+  for (let local = first; ticks.length <= most; local += step) {
+    const time = local - zoneOf(local - zoneOf(start));
+    if (time > end) break;
+    if (time >= start && time > (ticks.at(-1) ?? -Infinity)) ticks.push(time);
+  }
   return ticks;
 }
 

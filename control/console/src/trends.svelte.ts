@@ -1,5 +1,6 @@
 // What trends hold: lines of points, yesterday's, forecasts and what happened; must not know how they are drawn.
 import * as api from "./api";
+import { Newest } from "./newest";
 import { Series } from "./series";
 import { session } from "./session.svelte";
 import { aheadBand, bandOf, choiceOf, rateOf, toldOf, type Band, type Choice } from "./trend/foretold";
@@ -23,27 +24,27 @@ export class Line {
   problem = $state.raw<ErrorBody | null>(null);
   /** Grows when the line is another. */
   version = $state(0);
-  private asked = 0;
+  private readonly history = new Newest();
+  private readonly forecast = new Newest();
   private seenFrame = 0;
 
   constructor(readonly point: PointInfo) {}
 
-  /** An answer that a later question overtook is thrown away. */
   async load([from, to]: Window, samples: number, yesterday: boolean): Promise<void> {
-    const asked = ++this.asked;
+    const counts = this.history.ask();
     try {
       const [now, then] = await Promise.all([
         api.history(this.point.name, from, to, samples),
         yesterday ? api.history(this.point.name, from - DAY_MS, to - DAY_MS, samples) : null,
       ]);
-      if (asked !== this.asked) return;
+      if (!counts()) return;
       this.series.load(now);
       this.yesterday = then === null ? null : dayLater(then);
       this.problem = null;
       this.loaded = true;
       this.version += 1;
     } catch (error) {
-      if (asked === this.asked) this.problem = session.notice(error);
+      if (counts()) this.problem = session.notice(error);
     }
   }
 
@@ -58,6 +59,7 @@ export class Line {
   }
 
   async foretell(choice: Choice, [from, to]: Window, samples: number, rate: number | null): Promise<void> {
+    const counts = this.forecast.ask();
     if (choice === "" || choice === "ahead") {
       const forecast = session.ahead.state?.forecast ?? null;
       this.band = choice === "" || forecast === null || rate === null ? null : aheadBand(forecast, this.point.name, rate);
@@ -71,9 +73,9 @@ export class Line {
     const before = told.seconds * 1000;
     try {
       const trends = await Promise.all([told.value, told.low, told.high].map((n) => api.history(n, from - before, to - before, samples)));
-      this.band = bandOf(trends[0]!, trends[1]!, trends[2]!, told.seconds);
+      if (counts()) this.band = bandOf(trends[0]!, trends[1]!, trends[2]!, told.seconds);
     } catch (error) {
-      this.problem = session.notice(error);
+      if (counts()) this.problem = session.notice(error);
     }
   }
 }
@@ -86,31 +88,40 @@ export class Trends {
   problem = $state.raw<ErrorBody | null>(null);
   /** Seconds of the plant in one of the wall's; null while it is not known. */
   rate = $state<number | null>(null);
+  private readonly loads = new Newest();
+  private readonly listing = new Newest();
 
-  /** Lines that stay keep what they hold. */
+  /** Lines that stay keep what they hold. A point with another id is of another life of the server: its line begins anew. */
   show(points: readonly PointInfo[]): void {
     const held = new Map(this.lines.map((line) => [line.point.name, line]));
-    this.lines = points.map((point) => held.get(point.name) ?? new Line(point));
+    this.lines = points.map((point) => {
+      const line = held.get(point.name);
+      return line?.point.id === point.id ? line : new Line(point);
+    });
   }
 
   async load(window: Window, width: number, yesterday: boolean, choice: Choice, now: number): Promise<void> {
     const samples = Math.min(SAMPLES_MAX, A_PIXEL * Math.max(100, Math.round(width)));
     const read = this.lines.map((line) => line.load([window[0], Math.min(window[1], now)], samples, yesterday));
+    const counts = this.loads.ask();
     if (choice === "ahead") await this.loadRate(now);
+    if (!counts()) return;
     await Promise.all([...read, ...this.lines.map((line) => line.foretell(choice, window, samples, this.rate))]);
   }
 
   async loadHappenings(window: Window): Promise<void> {
+    const counts = this.listing.ask();
     const twins = new Set(this.lines.map((line) => line.point.twin));
     try {
       const [steps, commands] = await Promise.all([api.alarmSteps(window[0], window[1], STEPS_MOST), api.commands(COMMANDS_MOST)]);
+      if (!counts()) return;
       const oldest = commands.at(-1)?.transitions[0]?.time ?? 0;
       this.left = steps.length >= STEPS_MOST ? `Only the newest ${STEPS_MOST} steps of alarms are listed.`
         : commands.length >= COMMANDS_MOST && oldest > window[0] ? `Only the newest ${COMMANDS_MOST} commands are listed.` : "";
       this.happened = happenings(steps, commands, twins, window);
       this.problem = null;
     } catch (error) {
-      this.problem = session.notice(error);
+      if (counts()) this.problem = session.notice(error);
     }
   }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { examples, lines, stepText, valueMistake } from "./scenario";
-import { differenceRows, outputsOf, readResult, riskTimes, scenariosOf } from "./whatif";
-import type { PointInfo } from "./wire";
+import { differenceRows, isGone, LOST, lostRun, OVERDUE, outputsOf, readResult, riskTimes, scenariosOf, stepOf } from "./whatif";
+import type { CommandRequest, PointInfo, WhatIfPlan, WhatIfRun } from "./wire";
 
 const fan = [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => [q, q]);
 const result = {
@@ -64,4 +64,19 @@ test("a value out of range is named before anything is sent", () => {
   expect(valueMistake(speed, 130)).toBe("At most 120 %");
   expect(valueMistake(speed, NaN)).not.toBe("");
   expect(valueMistake(speed, 80)).toBe("");
+});
+
+test("a run that the server lost while it went on is over; what was found stands", () => {
+  expect(isGone({ code: "not_found", message: "no what-if 'w'", hint: "" })).toBe(true);
+  expect(isGone({ code: "unreachable", message: "", hint: "" })).toBe(false);
+  const run = { id: "w", state: "running", error: null } as WhatIfRun;
+  expect(lostRun(run)).toEqual({ id: "w", state: "failed", error: LOST });
+  expect(lostRun({ ...run, state: "done" })).toEqual({ ...run, state: "done" });
+});
+
+test("a step of a plan is prepared only while none of its moments is past", () => {
+  const plan = { id: "w", overdue: false, commands: [{ point: "a" }, { point: "b" }] as CommandRequest[] } as WhatIfPlan;
+  expect(stepOf(plan, 2).point).toBe("b");
+  expect(() => stepOf(plan, 3)).toThrow("no step 3");
+  expect(() => stepOf({ ...plan, overdue: true }, 2)).toThrow(OVERDUE);
 });

@@ -1,6 +1,6 @@
 // The shape of a what-if's result (sim/result.py, Result.to_json) and what is read out of it; nothing else knows it.
 import type {
-  AnswerChoice, AnswerComparison, AnswerDifference, AnswerFigure, AnswerGoal, AnswerLimitRisk, AnswerOutcome, AnswerPlan, CommandRequest, WhatIfPlan, WhatIfRun,
+  AnswerChoice, AnswerComparison, AnswerDifference, AnswerFigure, AnswerGoal, AnswerLimitRisk, AnswerOutcome, AnswerPlan, CommandRequest, ErrorBody, WhatIfPlan, WhatIfRun,
 } from "./wire";
 
 /** Rows of a fan, in this order. */
@@ -35,8 +35,21 @@ export function readResult(content: object): Result {
   return result;
 }
 
-/** One step of a plan, from 1; throws when it has none of that number. */
+/** Why a plan is not to be followed once a moment of it is past. */
+export const OVERDUE = "The moment of a step is past, so that this is no longer what was simulated: ask again.";
+/** Why a run cannot be shown: the server keeps runs as long as it lives. */
+export const LOST = "This run is lost: the server has started anew since, or keeps newer ones in its place. Run the question again.";
+
+export const isGone = (problem: ErrorBody): boolean => problem.code === "not_found";
+
+/** A run that the server does not have any more: what was found stands, what was under way ends. */
+export function lostRun(run: WhatIfRun): WhatIfRun {
+  return run.state === "running" ? { ...run, state: "failed", error: LOST } : run;
+}
+
+/** One step of a plan, from 1; throws when it has none of that number, or when it is too late for it. */
 export function stepOf(plan: WhatIfPlan, step: number): CommandRequest {
+  if (plan.overdue) throw new Error(OVERDUE);
   const found = plan.commands[step - 1];
   if (found === undefined) throw new Error(`What-if ${plan.id} has no step ${step} to be commanded.`);
   return found;

@@ -5,16 +5,9 @@ export type Span = { seconds: number } | { from: number; to: number };
 /** From and to, ms since 1970. */
 export type Window = [number, number];
 
-export const RANGES = [
-  { name: "5 min", seconds: 300 },
-  { name: "1 h", seconds: 3_600 },
-  { name: "8 h", seconds: 28_800 },
-  { name: "24 h", seconds: 86_400 },
-  { name: "7 d", seconds: 604_800 },
-] as const;
 export const SECONDS_MAX = 366 * 86_400;
 /** A narrower window has no more to show: readings are some tenths of a second apart. */
-export const WINDOW_MIN_MS = 1_000;
+const WINDOW_MIN_MS = 1_000;
 
 export function readSpan(query: URLSearchParams): Span {
   const from = Number(query.get("from"));

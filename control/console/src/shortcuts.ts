@@ -1,4 +1,4 @@
-// Which keys do what where, for the map that `?` shows, and when a key is meant for a field; must not know components.
+// Which keys do what where, for the map that `?` shows, and when a key is not the view's; must not know components.
 import type { View } from "./route.svelte";
 
 export interface KeyRow {
@@ -31,8 +31,15 @@ export function keysOf(view: View): readonly KeyRow[] {
   return OF_VIEW[view] ?? [];
 }
 
-/** Whether a key is meant for a field, for a dialog, or with a modifier for the browser. */
+/** What has keys of its own. */
+const DIALOG = '[role="dialog"], :popover-open';
+/** What keeps keys from the view under it. A stop that was given only reports: nobody is kept from the plant by it. */
+const OPEN = '[role="dialog"]:not([data-at="given"]), :popover-open';
+const FIELDS = "input:not([type=range]), textarea, select";
+
+/** Whether a key is meant for a field, for what lies open, or with a modifier for the browser. */
 export function isTaken(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  return event.ctrlKey || event.altKey || event.metaKey || target.matches("input, textarea, select") || target.closest(":popover-open") !== null;
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return true;
+  return target.matches(FIELDS) || target.closest(DIALOG) !== null || target.ownerDocument.querySelector(OPEN) !== null;
 }
