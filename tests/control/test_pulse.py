@@ -63,8 +63,7 @@ async def test_one_that_wants_few_frames_slows_nobody(group: int, slow_group: in
             times_s[frames_per_s].append(hand.time_s)
 
     running = [
-        asyncio.create_task(work)
-        for work in (pulse.run(), follow(20, group), follow(10, group), follow(1, slow_group))
+        asyncio.create_task(work) for work in (pulse.run(), follow(20, group), follow(10, group), follow(1, slow_group))
     ]
     while hand.time_s < 10:
         await asyncio.sleep(0)
