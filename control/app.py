@@ -295,7 +295,7 @@ def _live(books: Books, clock: Clock) -> LiveTwin:
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
     live = LiveTwin(books.plant, clock() // 1_000_000, books.history, clock)
     if (last := books.newest(clock)) is not None:
-        live.restore(last)
+        live.restore(last, books.heard_until(clock))
     live.begin()
     live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
 

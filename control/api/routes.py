@@ -98,8 +98,8 @@ def _branch(branch: Branch) -> wire.BranchInfo:
 async def history(parts: Parts, call: Call) -> wire.Trend:
     point = parts.plant.point(call.query.get("point", ""))
     now_ms = parts.clock() / 1e6
-    start = call.number("from", now_ms - 3_600_000, 0, 1e15)
-    end = call.number("to", now_ms + 60_000, 0, 1e15)
+    start = call.number("from", now_ms - 3_600_000, 0, history_routes.TIME_MS_MAX)
+    end = call.number("to", now_ms + 60_000, 0, history_routes.TIME_MS_MAX)
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
     drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)

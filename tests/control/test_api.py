@@ -135,6 +135,12 @@ BAD_COMMANDS = [
 ]
 
 
+def test_a_trend_may_reach_back_to_the_beginning_of_time_and_not_beyond_its_end(http: httpx.Client) -> None:
+    path = "/api/v1/history?point=tank_1.level&max=5000"
+    assert http.get(f"{path}&from=0&to=9e12").status_code == 200
+    assert http.get(f"{path}&to=1e15").status_code == 400
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/commands"), ("DELETE", "/commands/x")])
 def test_what_is_no_route_says_so_as_every_error_does(client: Client, method: str, path: str) -> None:
     with pytest.raises(errors.NotFound, match=f"there is no {method} /api/v1{path}"):

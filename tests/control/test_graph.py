@@ -85,7 +85,7 @@ async def running(folder: Path, plant: str = PLANT) -> AsyncIterator[Running]:
         live = LiveTwin(made, 1, history, time.time_ns)
         last = history_store.latest({p.name: p.id for p in made.points}, time.time_ns())
         if last is not None:
-            live.restore(last)
+            live.restore(last, history_store.last_received() or 0)
         graph = LiveGraph(live, store, evidence, time.time_ns, aside)
         try:
             yield Running(graph, live, store, evidence)
