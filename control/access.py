@@ -6,7 +6,7 @@ An entry names what was done, who did it and to whom; never a secret.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from control.accounts import Account, Accounts
 from control.evidence import ACCESS, Evidence
@@ -71,9 +71,7 @@ class Access:
         _no_program(caller)
         self._accounts.remove(name)
         self._end(lambda s: s.caller.account and s.caller.name == name)
-        for token in self._identity.tokens.all():
-            if token.account == name:
-                self._identity.tokens.revoke(token.id)
+        self._identity.tokens.revoke_of(name)
         self._record("account removed", caller, name)
 
     async def change_password(self, caller: Caller, old: str, new: str, origin: Origin) -> tuple[Caller, str]:
@@ -127,6 +125,10 @@ class Access:
         )
         self._record("sessions revoked", caller, "" if everybody else whose, sessions=len(ended))
         return len(ended)
+
+    def sign_out(self, names: Collection[str]) -> None:
+        """Persons who are erased: without an entry, which would name them again."""
+        self._end(lambda s: s.caller.name in names)
 
     def _end(self, ends: Callable[[Session], bool]) -> list[Session]:
         return self._identity.sessions.end(ends)

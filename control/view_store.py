@@ -193,6 +193,12 @@ class ViewStore:
 
     # --- persons (control/erasing.py) --------------------------------------------------------------------------------
 
+    def names(self) -> set[str]:
+        """Everybody who is named here: the ledger knows of no view and no note."""
+        sql = "SELECT owner FROM views UNION SELECT by FROM views UNION SELECT owner FROM startups UNION SELECT by FROM notes"
+        with self._turn:
+            return {name for (name,) in self._db.execute(sql)}
+
     def check_settled(self, subject: str) -> None:
         """Nothing of it is ever on its way into the ledger."""
 
