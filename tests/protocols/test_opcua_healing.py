@@ -137,7 +137,7 @@ async def test_keys_are_renewed_under_load_and_a_sealed_session_goes_on_after_a_
         await renew(self)
         renewed.append(time.monotonic())
 
-    monkeypatch.setattr("protocols.opcua.channel.CHANNEL_LIFE_MS", 2_000)
+    monkeypatch.setattr("protocols.opcua.channel.CHANNEL_LIFE_MS", 4_000)
     monkeypatch.setattr(Channel, "renew", note)
     pki, sink = folder(tmp_path, "twin"), History()
     options = {"items": ITEMS, "modes": "SignAndEncrypt", "policies": "Basic256Sha256", "pki": tmp_path / "node"}
