@@ -115,7 +115,7 @@ def test_it_plays_and_as_it_was_known_then_is_another_question(page: Page, stopp
         page.get_by_test_id("play-10").click()
     page.get_by_test_id("as-known").check()
     expect(page.get_by_test_id("past-bar")).to_be_visible()
-    assert "known=then" in page.url
+    expect(page).to_have_url(re.compile("known=then"))
 
 
 def test_two_moments_are_held_against_each_other(page: Page, stopped: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { floodSpans, rates, seconds, statisticsCsv, tiles } from "./alarmFigures";
+import { floodSpans, rates, statisticsCsv, tiles } from "./alarmFigures";
 import type { AlarmStatistics } from "./wire";
 
 const FOUND: AlarmStatistics = {
@@ -14,7 +14,8 @@ describe("figures of the alarm system", () => {
   it("stand beside their targets", () => {
     const kept = new Map(tiles(FOUND).map((t) => [t.id, t.kept]));
     expect([kept.get("mean"), kept.get("most"), kept.get("flood"), kept.get("standing"), kept.get("ack")]).toEqual([false, false, false, true, null]);
-    expect([seconds(null), seconds(4.25), seconds(90), seconds(9000)]).toEqual(["nobody did", "4.3 s", "1.5 min", "2.5 h"]);
+    const toAck = (s: number | null): string => tiles({ ...FOUND, to_ack_s: s }).find((t) => t.id === "ack")!.value;
+    expect([null, 4.3, 90, 9000].map(toAck)).toEqual(["nobody did", "4.3 s", "1 min", "2 h 30"]);
   });
 
   it("are drawn in the middle of their ten minutes, with the flood that goes on", () => {

@@ -2,7 +2,7 @@
 // Targets: EEMUA 191 and ISA-18.2, as docs/alarms.md has them.
 import { type Cell, csv } from "./save";
 import type { AlarmStatistics } from "./wire";
-import { percent } from "./words";
+import { duration, percent } from "./words";
 
 export interface Tile {
   id: string;
@@ -27,16 +27,10 @@ export function tiles(s: AlarmStatistics): Tile[] {
     { id: "most", name: "Most in 10 min", value: few(s.most_10min), target: "at most 10", kept: s.most_10min <= 10 },
     { id: "flood", name: "Time in flood", value: percent(s.in_flood), target: "at most 1 %", kept: s.in_flood <= 0.01 },
     { id: "over", name: "10 min with more than 10", value: percent(s.over_10min), target: "at most 1 %", kept: s.over_10min <= 0.01 },
-    { id: "ack", name: "Median until acknowledged", value: seconds(s.to_ack_s), target: "", kept: null },
+    { id: "ack", name: "Median until acknowledged", value: s.to_ack_s === null ? "nobody did" : duration(s.to_ack_s * 1000), target: "", kept: null },
     { id: "top", name: "Part of the ten worst", value: percent(s.top_share), target: "at most 5 %", kept: s.count === 0 || s.top_share <= 0.05 },
     { id: "standing", name: "Standing for a day", value: String(s.standing.length), target: "at most 5", kept: s.standing.length <= 5 },
   ];
-}
-
-export function seconds(s: number | null): string {
-  if (s === null) return "nobody did";
-  if (s < 60) return `${s.toFixed(s < 10 ? 1 : 0)} s`;
-  return s < 3600 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(1)} h`;
 }
 
 /** Columns of uPlot: start of each ten minutes in s, and how many rang. The last stretch may be shorter. */

@@ -1,23 +1,9 @@
-// Alarms up the parts of a plant: which twins are part of which, and what the worst alarm of each is; pure.
-import { isOpen, rank, urgency } from "./alarms";
-import type { AlarmRecord, PlantInfo } from "./wire";
+// Alarms up the parts of a plant: what the worst alarm of each twin is, and how many it has; pure.
+import { type AlarmCounts, countsOf, isOpen, rank, urgency } from "./alarms";
+import { upwards } from "./partOf";
+import type { AlarmRecord } from "./wire";
 
-/** As twin/graph.py has it. */
-const PART_OF = new Set(["contains", "hasPart", "parts"]);
-
-/** Twin -> the twin that it is part of. */
-export function wholes(plant: PlantInfo): Map<string, string> {
-  return new Map(plant.relationships.filter((r) => PART_OF.has(r.name)).map((r) => [r.target, r.source]));
-}
-
-/** A twin and all its parts. */
-export function subtree(twin: string, wholeOf: ReadonlyMap<string, string>): Set<string> {
-  const partsOf = new Map<string, string[]>();
-  for (const [part, whole] of wholeOf) partsOf.set(whole, [...(partsOf.get(whole) ?? []), part]);
-  const found = new Set([twin]);
-  for (const one of found) for (const part of partsOf.get(one) ?? []) found.add(part);
-  return found;
-}
+export { subtree, wholes } from "./partOf";
 
 /** Of one twin with all its parts. */
 export interface TwinAlarms {
@@ -36,9 +22,7 @@ export function rollUp(alarms: Iterable<AlarmRecord>, wholeOf: ReadonlyMap<strin
   const found = new Map<string, TwinAlarms>();
   for (const alarm of alarms) {
     if (!isOpen(alarm)) continue;
-    const seen = new Set<string>();
-    for (let twin: string | undefined = alarm.twin; twin !== undefined && !seen.has(twin); twin = wholeOf.get(twin)) {
-      seen.add(twin);
+    for (const twin of upwards(alarm.twin, wholeOf)) {
       const so = found.get(twin);
       if (so === undefined) found.set(twin, { count: 1, priority: alarm.priority, unacknowledged: !alarm.acked, first: alarm });
       else add(so, alarm);
@@ -54,4 +38,17 @@ function add(so: TwinAlarms, alarm: AlarmRecord): void {
     so.unacknowledged = !alarm.acked;
   } else if (alarm.priority === so.priority && !alarm.acked) so.unacknowledged = true;
   if (urgency(alarm) > urgency(so.first)) so.first = alarm;
+}
+
+/** Every twin that has an alarm that is not as usual, itself or in its parts, counted as all are. */
+export function countUp(alarms: Iterable<AlarmRecord>, wholeOf: ReadonlyMap<string, string>): Map<string, AlarmCounts> {
+  const found = new Map<string, AlarmRecord[]>();
+  for (const alarm of alarms) {
+    for (const twin of upwards(alarm.twin, wholeOf)) {
+      const held = found.get(twin);
+      if (held) held.push(alarm);
+      else found.set(twin, [alarm]);
+    }
+  }
+  return new Map([...found].map(([twin, of]) => [twin, countsOf(of)]));
 }

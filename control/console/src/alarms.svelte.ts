@@ -1,13 +1,13 @@
 // The alarms, kept up to date by their events: one fetch with each connection, and then steps; must not know how they are
 // shown. A flood is taken as it comes and drawn once a frame.
 import { AlarmBook, type AlarmCounts, countsOf, mostUrgent } from "./alarms";
-import { rollUp, type TwinAlarms } from "./alarmTree";
+import { countUp, rollUp, type TwinAlarms } from "./alarmTree";
 import type { Verb } from "./alarmVerbs";
 import * as api from "./api";
 import type { AlarmChange, AlarmRecord, AlarmRollup, AlarmShelfRequest, AlarmVerb, AlarmVerbAnswer, ErrorBody } from "./wire";
 
 /** The server's own limit of one list: the most urgent of a plant that has more. */
-export const LISTED_MOST = 5_000;
+const LISTED_MOST = 5_000;
 /** What nobody can tell has no events of its own. */
 const LOOK_MS = 10_000;
 const RETRY_MS = 2_000;
@@ -38,6 +38,11 @@ export class Alarms {
   /** Twin -> how many of its own and its parts' alarms cannot be told. */
   blindOf = $state.raw<ReadonlyMap<string, number>>(new Map());
   ofTwin = $state.raw<ReadonlyMap<string, TwinAlarms>>(new Map());
+  /** Of every twin with its parts; those that are as usual have none. */
+  readonly countsOfTwin = $derived.by(() => {
+    void this.news;
+    return countUp(this.book.rows.values(), this.wholeOf());
+  });
   shelveOperatorS = $state(0);
 
   /** Rang since it was last drawn. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { AlarmBook, byUrgency, countsOf, mostUrgent, RECENT_MOST } from "./alarms";
-import { rollUp, subtree, wholes } from "./alarmTree";
+import { added, AlarmBook, byUrgency, countsOf, mostUrgent, RECENT_MOST, total } from "./alarms";
+import { countUp, rollUp } from "./alarmTree";
 import { alarm, change, list } from "./alarmSpecimen";
+import { subtree, wholes } from "./partOf";
 import type { PlantInfo } from "./wire";
 
 describe("the book of alarms", () => {
@@ -96,5 +97,9 @@ describe("what matters most", () => {
     expect([up.get("pump")?.priority, up.get("pump")?.unacknowledged]).toEqual(["high", false]);
     expect([up.get("site")?.count, up.get("site")?.priority, up.get("site")?.first.id]).toEqual([2, "high", "y"]);
     expect(up.has("tank")).toBe(false);
+    const counts = countUp([alarm("x", { twin: "pump", active: false, latched: true, acked: true }), alarm("z", { twin: "hall", told: false }), journal], wholeOf);
+    expect(counts.get("pump")).toEqual(countsOf([alarm("x", { active: false, latched: true, acked: true })]));
+    expect(["site", "hall"].map((t) => [total(counts.get(t)!.active), counts.get(t)!.silent])).toEqual([[1, 1], [1, 1]]);
+    expect(added(counts.get("site")!, counts.get("pump")!)).toMatchObject({ silent: 1, open: 2 });
   });
 });

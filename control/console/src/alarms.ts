@@ -129,6 +129,16 @@ export function countsOf(alarms: Iterable<AlarmRecord>): AlarmCounts {
   return counts;
 }
 
+export function added(a: AlarmCounts, b: AlarmCounts): AlarmCounts {
+  const each = (x: Record<Priority, number>, y: Record<Priority, number>): Record<Priority, number> => ({
+    high: x.high + y.high, medium: x.medium + y.medium, low: x.low + y.low,
+  });
+  return {
+    active: each(a.active, b.active), unacknowledged: each(a.unacknowledged, b.unacknowledged),
+    silent: a.silent + b.silent, open: a.open + b.open,
+  };
+}
+
 export function total(counts: Record<Priority, number>): number {
   return counts.high + counts.medium + counts.low;
 }

@@ -1,5 +1,7 @@
 // Where marks and pipes of the plant drawing lie; must not know values or components.
-import type { MarkInfo, PlantInfo, RelationshipInfo, TwinInfo } from "./wire";
+import { type Camera, centred as inMiddle, panned as pushed, type Spot, zoomed as nearer } from "./camera";
+import { isPartOf } from "./partOf";
+import type { MarkInfo, PlantInfo, TwinInfo } from "./wire";
 
 export type Shape = MarkInfo["shape"];
 
@@ -19,8 +21,6 @@ export const HEIGHT = 680;
 const MARGIN_X = 64;
 const MARGIN_Y = 44;
 
-// Says who owns whom, not what flows where.
-const NOT_DRAWN = "contains";
 // Painted in this order: what matters more lies on top.
 const ORDER: Shape[] = ["dot", "flow", "circle", "people", "source", "station", "belt", "machine", "pump", "tank"];
 
@@ -41,10 +41,12 @@ export function marksOf(plant: PlantInfo): Mark[] {
     .sort((a, b) => ORDER.indexOf(a.shape) - ORDER.indexOf(b.shape));
 }
 
+/** What flows or belongs between twins; who is part of whom is not drawn. */
 export function pipesOf(plant: PlantInfo): Pipe[] {
   const twinOfId = new Map(plant.twins.map((t) => [t.id, t]));
   const pipes = new Map<string, Pipe>();
-  for (const r of plant.relationships.filter(isDrawn)) {
+  for (const r of plant.relationships) {
+    if (isPartOf(r)) continue;
     const from = twinOfId.get(r.source);
     const to = twinOfId.get(r.target);
     if (from && to) pipes.set(`${r.source} ${r.target}`, { key: `${r.source} ${r.target}`, from, to });
@@ -73,45 +75,20 @@ export function place(twin: TwinInfo): { x: number; y: number } {
   return { x: MARGIN_X + twin.x * (WIDTH - 2 * MARGIN_X), y: MARGIN_Y + twin.y * (HEIGHT - 2 * MARGIN_Y) };
 }
 
-/** The mark nearest in a direction: what an arrow key moves to. Sideways distance counts double. */
-export function neighbour(marks: readonly Mark[], from: TwinInfo, dx: number, dy: number): TwinInfo | undefined {
-  const at = place(from);
-  let best: TwinInfo | undefined;
-  let least = Infinity;
-  for (const { twin } of marks) {
-    const p = place(twin);
-    const along = (p.x - at.x) * dx + (p.y - at.y) * dy;
-    const across = Math.abs((p.x - at.x) * dy) + Math.abs((p.y - at.y) * dx);
-    const cost = along + 2 * across;
-    if (along > 0.5 && cost < least) [best, least] = [twin, cost];
-  }
-  return best;
-}
+const SCALE_MOST = 14;
+export const WHOLE: Camera = { scale: 1, x: 0, y: 0 };
 
-/** Pan and zoom: screen = place * scale + offset. */
-export interface Camera {
-  scale: number;
-  x: number;
-  y: number;
-}
-
-export const SCALE_MOST = 14;
-
-/** Zooms so that the point under (x, y) stays where it is; never smaller than the whole drawing. */
-export function zoomed(camera: Camera, factor: number, x: number, y: number): Camera {
-  const scale = Math.min(SCALE_MOST, Math.max(1, camera.scale * factor));
-  const ratio = scale / camera.scale;
-  return held({ scale, x: x - (x - camera.x) * ratio, y: y - (y - camera.y) * ratio });
+/** Never smaller than the whole drawing. */
+export function zoomed(camera: Camera, factor: number, at: Spot): Camera {
+  return held(nearer(camera, factor, at, [1, SCALE_MOST]));
 }
 
 export function panned(camera: Camera, dx: number, dy: number): Camera {
-  return held({ ...camera, x: camera.x + dx, y: camera.y + dy });
+  return held(pushed(camera, dx, dy));
 }
 
-/** Puts a twin in the middle, near enough to read its neighbours. */
 export function centred(twin: TwinInfo, scale: number): Camera {
-  const p = place(twin);
-  return held({ scale, x: WIDTH / 2 - p.x * scale, y: HEIGHT / 2 - p.y * scale });
+  return held(inMiddle(place(twin), scale, WIDTH, HEIGHT));
 }
 
 // The drawing can be pushed aside, never lost.
@@ -119,11 +96,5 @@ function held(camera: Camera): Camera {
   const slack = 0.25;
   const bound = (offset: number, size: number): number =>
     Math.min(size * slack, Math.max(size * (1 - slack) - size * camera.scale, offset));
-  return camera.scale <= 1.001
-    ? { scale: 1, x: 0, y: 0 }
-    : { scale: camera.scale, x: bound(camera.x, WIDTH), y: bound(camera.y, HEIGHT) };
-}
-
-function isDrawn(r: RelationshipInfo): boolean {
-  return r.name !== NOT_DRAWN;
+  return camera.scale <= 1.001 ? WHOLE : { scale: camera.scale, x: bound(camera.x, WIDTH), y: bound(camera.y, HEIGHT) };
 }

@@ -1,11 +1,11 @@
 // The graph as it can be seen: which boxes are open, which lines show, what is near what; must not know components or values.
+import { isPartOf } from "./partOf";
 import type { GraphPicture, PlantInfo } from "./wire";
 
-const PARTS = new Set(["contains", "hasPart", "parts"]);
 /** More than a screen can show, or a browser draw calmly. */
 export const VISIBLE_MOST = 1_500;
 /** A box at least so wide on the screen, in pixels, opens by itself: nearer means more of it. */
-export const OPENS_AT = 520;
+const OPENS_AT = 520;
 
 export interface Node {
   id: string;
@@ -83,7 +83,7 @@ function standFor(nodes: readonly Node[], row: number, shown: number, stands: In
 export function linesOf(plant: PlantInfo, rowOf: ReadonlyMap<string, number>, stands: Int32Array): Line[] {
   const lines = new Map<string, Line & { said: Set<string> }>();
   for (const r of plant.relationships) {
-    if (PARTS.has(r.name)) continue;
+    if (isPartOf(r)) continue;
     const [from, to] = [stands[rowOf.get(r.source) ?? -1] ?? -1, stands[rowOf.get(r.target) ?? -1] ?? -1];
     if (from < 0 || to < 0 || from === to) continue;
     const key = `${from} ${to}`;
@@ -106,7 +106,7 @@ export function waysOf(plant: PlantInfo): Ways {
   const ways: Ways = { down: new Map(), up: new Map() };
   const add = (of: Map<string, string[]>, from: string, to: string): void => void of.set(from, [...(of.get(from) ?? []), to]);
   for (const r of plant.relationships) {
-    if (PARTS.has(r.name)) continue;
+    if (isPartOf(r)) continue;
     add(ways.down, r.source, r.target);
     add(ways.up, r.target, r.source);
   }

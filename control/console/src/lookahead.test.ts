@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import {
-  becameWords, countdown, endWords, limitWords, minutes, nothingWords, pointWords, quietWords, readLimit, stateWords,
+  becameWords, countdown, endWords, limitWords, nothingWords, pointWords, quietWords, readLimit, stateWords,
 } from "./lookahead";
 import type { LimitSkill, LookaheadState, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit } from "./wire";
 
@@ -14,12 +14,6 @@ test("a predicted alarm counts down on the plant's clock", () => {
   expect(countdown(said, 50_200)).toBe("due ± 4 min");
   expect(countdown(said, 50_401)).toBe("overdue");
   expect(countdown({ ...said, at_s: null }, 0)).toBe("time unknown");
-});
-
-test("long times are told in hours", () => {
-  expect(minutes(7_140)).toBe("119 min");
-  expect(minutes(8_400)).toBe("2 h 20");
-  expect(minutes(7_200)).toBe("2 h");
 });
 
 test("a limit is a line in the chart of its point", () => {

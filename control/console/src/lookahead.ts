@@ -2,7 +2,7 @@
 import type {
   AlarmSkill, LimitSkill, LookaheadState, PassedAgain, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit,
 } from "./wire";
-import { percent, plantTime, quantity } from "./words";
+import { minutes, percent, plantTime, quantity } from "./words";
 
 export interface LimitLine {
   name: string;
@@ -15,14 +15,6 @@ export function readLimit(text: string): LimitLine | null {
   const found = /^(.+?)[<>](.+)$/.exec(text);
   const value = Number(found?.[2]);
   return found && Number.isFinite(value) ? { name: text, point: found[1]!, value } : null;
-}
-
-/** Minutes up to two hours, then hours: `42 min`, `2 h 20`, `now`. */
-export function minutes(seconds: number): string {
-  const m = Math.round(seconds / 60);
-  if (m <= 0) return seconds > 20 ? "1 min" : "now";
-  if (m < 120) return `${m} min`;
-  return `${Math.floor(m / 60)} h${m % 60 ? ` ${String(m % 60).padStart(2, "0")}` : ""}`;
 }
 
 /** How long until it is expected, on the plant's clock: `in 42 min ± 4 min`. */
@@ -108,7 +100,7 @@ export function endWords(alarm: PredictedAlarm): string {
   }
 }
 
-export function skillWords(skill: number | null): string {
+function skillWords(skill: number | null): string {
   if (skill === null) return "nothing changed: no forecast could be better";
   if (skill <= 0) return "no better than without a forecast";
   return `${percent(skill)} nearer than without a forecast`;

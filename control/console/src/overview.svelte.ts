@@ -1,14 +1,16 @@
-// What the overview asks the server for besides live values: alarms, their limits and roll-ups, and the last hour of figures.
+// What the overview asks the server for besides what is live: which alarms there are, with their limits, and the last hour of
+// figures.
 import * as api from "./api";
 import { CourseQueue } from "./courseQueue";
-import { type Limit, limitsOf } from "./overview";
+import { asNow, type Limit, limitsOf } from "./overview";
 import { session } from "./session.svelte";
-import type { AlarmRecord, AlarmRollup, ErrorBody } from "./wire";
+import type { AlarmRecord, ErrorBody } from "./wire";
 
 export const HOUR_MS = 3_600_000;
-const ALARMS_EVERY_MS = 2_000;
-const HOUR_EVERY_MS = 60_000;
+const EVERY_MS = 60_000;
 const SAMPLES = 150;
+/** The server's own limit of one list. */
+const ALARMS_MOST = 5_000;
 const AT_ONCE = 4;
 const PAUSE_MS = 10_000;
 
@@ -19,32 +21,32 @@ export interface Course {
 
 export class Overview {
   private all = $state.raw<AlarmRecord[]>([]);
-  private retained = $state.raw<ReadonlyMap<string, AlarmRecord>>(new Map());
-  rollups = $state.raw<ReadonlyMap<string, AlarmRollup>>(new Map());
   problem = $state.raw<ErrorBody | null>(null);
-  loaded = $state(false);
   courses = $state.raw<ReadonlyMap<string, Course>>(new Map());
   /** All alarms of the plant, whatever their state. */
-  readonly alarms = $derived(this.all.map((a) => this.retained.get(a.id) ?? { ...a, state: "normal", active: false, acked: true }));
+  readonly alarms = $derived.by(() => {
+    void session.alarms.news;
+    return asNow(this.all, session.alarms.book.rows);
+  });
   readonly limits = $derived<Map<string, Limit[]>>(limitsOf(this.all));
   /** Alarms that are kept from people: shelved, suppressed, by design, out of service. */
-  readonly silent = $derived<ReadonlySet<string>>(new Set(this.alarms.filter((a) => !a.told).map((a) => a.id)));
-  readonly open = $derived(this.alarms.filter((a) => a.told && (a.active || !a.acked)));
+  readonly silent = $derived.by<ReadonlySet<string>>(() => {
+    void session.alarms.news;
+    return new Set([...session.alarms.book.rows.values()].filter((a) => !a.told).map((a) => a.id));
+  });
   private readonly queue = new CourseQueue(AT_ONCE, PAUSE_MS);
   private stopped = false;
   private readonly timers: ReturnType<typeof setInterval>[];
 
   constructor() {
+    this.timers = [setInterval(() => this.load(), EVERY_MS), setInterval(() => this.read(), PAUSE_MS)];
+  }
+
+  /** All that is not live, anew: at first, after a hole, and as time goes on. */
+  load(): void {
     void this.loadAll();
-    this.timers = [
-      setInterval(() => void this.loadAlarms(), ALARMS_EVERY_MS),
-      setInterval(() => {
-        void this.loadAll();
-        this.queue.again();
-        this.read();
-      }, HOUR_EVERY_MS),
-      setInterval(() => this.read(), PAUSE_MS),
-    ];
+    this.queue.again();
+    this.read();
   }
 
   stop(): void {
@@ -71,6 +73,7 @@ export class Overview {
       const { time, value } = await api.history(point, now - HOUR_MS, now, SAMPLES);
       this.queue.answered(point);
       this.courses = new Map(this.courses).set(point, { time, value });
+      this.problem = null;
     } catch (error) {
       this.queue.failed(point, session.now);
       this.problem = session.notice(error);
@@ -78,23 +81,10 @@ export class Overview {
     this.read();
   }
 
-  /** Alarms come and go with edits of the plant only. */
+  /** Alarms come and go with edits of the plant only; how they stand is the session's. */
   private async loadAll(): Promise<void> {
     try {
-      this.all = (await api.everyAlarm()).alarms;
-      await this.loadAlarms();
-    } catch (error) {
-      this.problem = session.notice(error);
-    }
-  }
-
-  private async loadAlarms(): Promise<void> {
-    if (session.stale) return;
-    try {
-      const [retained, rollups] = await Promise.all([api.retainedAlarms(), api.alarmRollup()]);
-      this.retained = new Map(retained.alarms.map((a) => [a.id, a]));
-      this.rollups = new Map(rollups.map((r) => [r.twin, r]));
-      this.loaded = true;
+      this.all = (await api.alarms({ state: "all", limit: String(ALARMS_MOST) })).alarms;
       this.problem = null;
     } catch (error) {
       this.problem = session.notice(error);

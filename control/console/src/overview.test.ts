@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
-import { above, areasOf, countsOf, type Figure, figuresOfTwin, levelOf, limitsOf, passed, placeOf, placeOn, scaleOf, wordsOf } from "./overview";
-import type { AlarmRecord, AlarmRollup, PlantInfo, PointInfo, TwinInfo } from "./wire";
+import { countUp } from "./alarmTree";
+import { above, areasOf, asNow, blindOfArea, countsOfArea, type Figure, figuresOfTwin, levelOf, limitsOf, passed, placeOf, placeOn, scaleOf, wordsOf } from "./overview";
+import { wholes } from "./partOf";
+import type { AlarmRecord, PlantInfo, PointInfo, TwinInfo } from "./wire";
 
 const twin = (id: string, kind_name: string, point: number | null = null): TwinInfo => ({
   id, interface: `dtmi:x:${kind_name};1`, kind: kind_name, kind_name, name: id, x: 0, y: 0,
@@ -52,14 +54,26 @@ test("a bar goes a fifth beyond what matters and stays in the point's range", ()
   expect([placeOn({ low: 0, high: 4 }, 1), placeOn({ low: 0, high: 4 }, 9)]).toEqual([0.25, 1]);
 });
 
-test("a unit's alarms are its roll-up, a kind's those of all its twins", () => {
-  const row = (of: string, high: number): [string, AlarmRollup] => [of, {
-    twin: of, high, medium: 0, low: 0, journal: 0, unacked: 1, shelved: 1, suppressed: 0, out_of_service: 1, blind: 0, worst: "", priority: "high",
-  }];
-  const rollups = new Map([row("station", 2), row("pump", 2), row("t1", 1), row("t2", 3)]);
-  const counts = Object.fromEntries(areasOf(PLANT).map((a) => [a.id, countsOf(a, rollups, [])]));
-  expect(counts["station"]).toMatchObject({ high: 2, unacked: 1, silent: 2 });
-  expect(counts["kind:Tank"]).toMatchObject({ high: 4, unacked: 2 });
+test("a unit's alarms are its own and its parts', a kind's those of all its twins, counted as in the banner", () => {
+  const alarm = (id: string, of: string, more: Partial<AlarmRecord> = {}): AlarmRecord =>
+    ({ id, twin: of, priority: "high", active: true, acked: true, confirmed: true, latched: false, told: true, ...more }) as AlarmRecord;
+  const book = [
+    alarm("a", "pump"), alarm("b", "pump", { active: false, latched: true, acked: false }), alarm("c", "station", { told: false }),
+    alarm("d", "t1"), alarm("e", "t2", { priority: "low" }), alarm("f", "t2", { priority: "journal" }), alarm("g", "net"),
+  ];
+  const ofTwin = countUp(book, wholes(PLANT));
+  const counts = Object.fromEntries(areasOf(PLANT).map((a) => [a.id, countsOfArea(a, ofTwin, book)]));
+  expect(counts["station"]).toMatchObject({ active: { high: 2 }, unacknowledged: { high: 1 }, silent: 1, open: 2 });
+  expect(counts["kind:Tank"]).toMatchObject({ active: { high: 1, low: 1 }, open: 2 });
+  const [net] = areasOf({ ...PLANT, overview: [{ point: 3, name: "K", normal: null, target: null }] });
+  expect(countsOfArea(net!, ofTwin, book).open).toBe(1);
+  expect(blindOfArea(areasOf(PLANT)[0]!, new Map([["t1", 2], ["t2", 1], ["net", 5]]))).toBe(3);
+});
+
+test("an alarm that is not in the book is as usual, whatever it was when all were listed", () => {
+  const shelved = { id: "a", state: "shelved", active: true, acked: false, told: false, shelf: "timed" } as AlarmRecord;
+  expect(asNow([shelved], new Map())[0]).toMatchObject({ state: "normal", active: false, acked: true, told: true, shelf: "" });
+  expect(asNow([shelved], new Map([["a", { ...shelved, state: "active" }]]))[0]!.state).toBe("active");
 });
 
 test("the level is in the address, and each has one above it", () => {

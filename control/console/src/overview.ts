@@ -1,9 +1,9 @@
 // Areas and figures of the overview (ISA-101, levels 1 to 4) and where an analog bar's parts lie; must not know components.
+import { type AlarmCounts, added, countsOf } from "./alarms";
 import { isLarge } from "./drawing";
-import type { AlarmRecord, AlarmRollup, KpiInfo, PlantInfo, PointInfo, TwinInfo } from "./wire";
+import { partsOf } from "./partOf";
+import type { AlarmRecord, KpiInfo, PlantInfo, PointInfo, TwinInfo } from "./wire";
 
-/** Relationships that say what a twin is made of (twin/graph.py). */
-const PARTS = new Set(["contains", "hasPart", "parts"]);
 /** Figures of an area or a twin for which the plant names none. */
 const KPIS_MOST = 4;
 const KIND = "kind:";
@@ -29,29 +29,6 @@ export interface Area {
   /** The twin that holds them, null for a kind. */
   unit: TwinInfo | null;
   figures: Figure[];
-}
-
-export interface Counts {
-  high: number;
-  medium: number;
-  low: number;
-  unacked: number;
-  silent: number;
-  blind: number;
-}
-
-/** Whom a twin holds directly. Links and other twins of Twinloop's own are nobody's. */
-export function partsOf(plant: PlantInfo): Map<string, TwinInfo[]> {
-  const twinOfId = new Map(plant.twins.map((t) => [t.id, t]));
-  const parts = new Map<string, TwinInfo[]>();
-  for (const r of plant.relationships) {
-    const target = twinOfId.get(r.target);
-    if (!PARTS.has(r.name) || !target) continue;
-    const held = parts.get(r.source);
-    if (held) held.push(target);
-    else parts.set(r.source, [target]);
-  }
-  return parts;
 }
 
 /**
@@ -162,30 +139,29 @@ export function scaleOf(figure: Figure, limits: readonly Limit[]): Scale | null 
 /** Where a value stands on its bar, 0 … 1; what is beyond stands at the end. */
 export const placeOn = (scale: Scale, value: number): number => Math.min(1, Math.max(0, (value - scale.low) / (scale.high - scale.low)));
 
-/** Alarms of some twins. A twin's roll-up has its parts in it, so that a unit is one row and a kind many. */
-export function countsOf(area: Area, rollups: ReadonlyMap<string, AlarmRollup>, own: readonly AlarmRecord[]): Counts {
-  if (area.unit !== null && area.twins.length === 1) return ownCounts(own, area.unit.id);
-  const rows = (area.unit ? [area.unit] : area.twins).flatMap((t) => rollups.get(t.id) ?? []);
-  return rows.map(countsOfRow).reduce(added, NO_ALARMS);
+/** Of every alarm how it stands: those that are not in the book are as usual. */
+export function asNow(alarms: readonly AlarmRecord[], book: ReadonlyMap<string, AlarmRecord>): AlarmRecord[] {
+  return alarms.map((a) => book.get(a.id) ?? { ...a, ...USUAL });
 }
 
-export const NO_ALARMS: Counts = { high: 0, medium: 0, low: 0, unacked: 0, silent: 0, blind: 0 };
+const USUAL = {
+  state: "normal", active: false, acked: true, confirmed: true, latched: false, first_out: false, told: true, shelf: "", until: null,
+  suppressed: false, designed: false, out_of_service: false,
+};
 
-export function countsOfRow(r: AlarmRollup): Counts {
-  const { high, medium, low, unacked, blind } = r;
-  return { high, medium, low, unacked, blind, silent: r.shelved + r.suppressed + r.out_of_service };
+/**
+ * Alarms of some twins. A twin's count has its parts in it, so that a unit is one count and a kind many; the plant itself
+ * counts here without its parts.
+ */
+export function countsOfArea(area: Area, ofTwin: ReadonlyMap<string, AlarmCounts>, book: Iterable<AlarmRecord>): AlarmCounts {
+  if (area.unit !== null && area.twins.length === 1) return countsOf([...book].filter((a) => a.twin === area.unit!.id));
+  const counts = (area.unit ? [area.unit] : area.twins).flatMap((t) => ofTwin.get(t.id) ?? []);
+  return counts.reduce(added, countsOf([]));
 }
 
-function added(a: Counts, b: Counts): Counts {
-  const keys = Object.keys(a) as (keyof Counts)[];
-  return Object.fromEntries(keys.map((k) => [k, a[k] + b[k]])) as unknown as Counts;
-}
-
-/** Of a twin without its parts. */
-function ownCounts(open: readonly AlarmRecord[], twin: string): Counts {
-  const mine = open.filter((a) => a.twin === twin);
-  const active = (priority: string): number => mine.filter((a) => a.active && a.priority === priority).length;
-  return { ...NO_ALARMS, high: active("high"), medium: active("medium"), low: active("low"), unacked: mine.filter((a) => !a.acked).length };
+/** Of how many alarms of an area nobody can tell whether they hold. */
+export function blindOfArea(area: Area, ofTwin: ReadonlyMap<string, number>): number {
+  return (area.unit ? [area.unit] : area.twins).reduce((sum, t) => sum + (ofTwin.get(t.id) ?? 0), 0);
 }
 
 // --- where one is ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import { Look, lookOf } from "./freshness";
 import type { PointInfo } from "./wire";
 
 /** Samples kept per point for sparks: two minutes at two changes a second. */
-export const SPARK_LENGTH = 240;
+const SPARK_LENGTH = 240;
 
 /** Points that may be waited for: as many as a plant may have that is shown at all. */
 const EARLY_MOST = 50_000;

@@ -11,7 +11,7 @@ export const KINDS: readonly { kind: Kind; label: string; does: string }[] = [
   { kind: "tornado", label: "What matters", does: "What each parameter alone does, at its low and at its high end." },
   { kind: "optimise", label: "Search", does: "Tries values within ranges, and compares the best with the plant left as it is." },
 ];
-export const COMPARED_MOST = 8;
+const COMPARED_MOST = 8;
 export const labelOf = (kind: Kind): string => KINDS.find((k) => k.kind === kind)?.label ?? kind;
 
 export interface Asked {

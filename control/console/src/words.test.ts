@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { difference, duration, percent, plantTime, quantity, shortDuration, span } from "./words";
+import { difference, duration, minutes, percent, plantTime, quantity, shortDuration, span } from "./words";
 
 test("plant time is day and time of day", () => {
   expect(plantTime(0)).toBe("day 0, 00:00");
@@ -9,6 +9,12 @@ test("plant time is day and time of day", () => {
 
 test("durations are coarse and never jump a unit", () => {
   expect([400, 9_960, 59_400, 7_500_000, 200_000_000].map(duration)).toEqual(["0.4 s", "10 s", "59 s", "2 h 05", "2 d"]);
+});
+
+test("long times are told in hours", () => {
+  expect(minutes(7_140)).toBe("119 min");
+  expect(minutes(8_400)).toBe("2 h 20");
+  expect(minutes(7_200)).toBe("2 h");
 });
 
 test("durations of scenarios are what the server reads", () => {

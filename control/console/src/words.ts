@@ -40,6 +40,14 @@ export function duration(ms: number): string {
   return `${Math.floor(s / DAY_S)} d`;
 }
 
+/** Minutes up to two hours, then hours: `42 min`, `2 h 20`, `now`. */
+export function minutes(seconds: number): string {
+  const m = Math.round(seconds / 60);
+  if (m <= 0) return seconds > 20 ? "1 min" : "now";
+  if (m < 120) return `${m} min`;
+  return `${Math.floor(m / 60)} h${m % 60 ? ` ${String(m % 60).padStart(2, "0")}` : ""}`;
+}
+
 /** Between two steps of one thing: milliseconds matter there. */
 export function lapse(ms: number): string {
   return ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : duration(ms);

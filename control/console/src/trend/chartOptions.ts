@@ -76,7 +76,7 @@ export function scalesAndAxes(points: readonly PointInfo[]): Pick<uPlot.Options,
   return { scales, axes };
 }
 
-export function isStates(point: PointInfo): boolean {
+function isStates(point: PointInfo): boolean {
   return point.type === "boolean" || point.names.length > 0;
 }
 

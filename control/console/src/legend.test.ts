@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Mark } from "./drawing";
-import { clipped, keyOf, lettersOf, LETTERS_MOST } from "./key";
+import { clipped, legendOf, lettersOf, LETTERS_MOST } from "./legend";
 import { sides, type Spot } from "./labels";
 import type { PointInfo, TwinInfo } from "./wire";
 import { valueWords } from "./words";
@@ -14,7 +14,7 @@ const state: PointInfo = {
   names: [{ value: 2, name: "Stopped" }, { value: 6, name: "Execute" }, { value: 9, name: "Aborted" }],
 };
 const machine: Mark = { twin, shape: "machine", point: 0, on: [6] };
-const said = (mark: Mark, point: PointInfo): [boolean, string][] => keyOf([mark], new Map([[0, point]])).map((r) => [r.on, r.words]);
+const said = (mark: Mark, point: PointInfo): [boolean, string][] => legendOf([mark], new Map([[0, point]])).map((r) => [r.on, r.words]);
 
 test("a value of an enum is told by its name, one without a name by its number", () => {
   expect(valueWords(state, 6, undefined)).toBe("Execute");
