@@ -12,6 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.alarm_audit import AlarmLetters
+from control.alarm_read import AlarmReader
 from control.alarm_record import as_record
 from control.alarm_store import AlarmStore, Delivery, Taken, Wanted
 from control.alarm_triggers import Triggers
@@ -99,6 +101,8 @@ class Alarms:
         self._wake = asyncio.Event()
         self.owes = asyncio.Event()  # rules have something to do
         self._disk = ThreadPoolExecutor(1, "alarms")
+        self._reader = AlarmReader(store.path)
+        self._reading = ThreadPoolExecutor(1, "alarm-reads")  # no step waits until somebody has read a long history
         self._audit = Outbox(AlarmLetters(store, evidence, self.on_disk))
         for identity in kept.keys() - self.plan.row_of.keys():
             self._gone(identity, kept[identity], begun)
@@ -150,11 +154,14 @@ class Alarms:
         return Said(step, self._clock(), by, reason, **more)
 
     async def history(self, wanted: Wanted) -> list[Taken]:
-        """Newest first, with all that happened before it was asked."""
-        return await self.on_disk(self._store.steps, wanted)
+        """Newest first, with all that happened before it was asked; but for what a failing disk does not keep."""
+        if self._queue and wanted.before is None:
+            with suppress(Unavailable):
+                await self._durable()
+        return await self._read(self._reader.steps, wanted)
 
     async def statistics(self, start: int, end: int) -> Statistics:
-        found = await self.on_disk(self._store.happenings, start, end)
+        found = await self._read(self._reader.happenings, start, end)
         active = [
             (self.plan.definitions[row].id, s.active_at or start)
             for row, s in self.book.retained.items()
@@ -169,7 +176,8 @@ class Alarms:
             waiting.taken = replace(waiting.taken, by=name if waiting.taken.by == person else waiting.taken.by)
             if waiting.change is not None and waiting.change.state.acked_by == person:
                 waiting.change = replace(waiting.change, state=replace(waiting.change.state, acked_by=name))
-        await self.on_disk(self._store.rename, person, name)
+        # While nobody reads: what somebody still sees stays in the file.
+        await self._read(lambda: self._disk.submit(self._store.rename, person, name).result())
 
     async def check_settled(self, person: str) -> None:
         """
@@ -203,6 +211,8 @@ class Alarms:
                     self._wake.clear()
                     await self._keep_all()
         finally:
+            self._reading.shutdown(wait=True, cancel_futures=True)
+            self._reader.close()
             self._disk.shutdown(wait=True)  # first: what was being kept is kept
             try:
                 while batch := self._batch():
@@ -337,6 +347,9 @@ class Alarms:
 
     async def on_disk(self, work: Callable[..., T], *asked: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)
+
+    async def _read(self, work: Callable[..., T], *asked: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work, *asked)
 
 
 def _taken(n: int, change: Change) -> Taken:
