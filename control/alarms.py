@@ -82,8 +82,9 @@ class Alarms:
         self.plan: AlarmPlan = live.plant.alarms
         begun = clock()
         kept = store.states()
-        points = {d.point: live.plant.point(d.point).id for d in self.plan.definitions}
-        points |= {
+        own = {d.point: live.plant.point(d.point) for d in self.plan.definitions}
+        self.unit_of = {name: point.unit for name, point in own.items()}
+        points = {name: point.id for name, point in own.items()} | {
             d.condition.other: live.plant.point(d.condition.other).id
             for d in self.plan.definitions
             if d.condition.other
@@ -188,10 +189,10 @@ class Alarms:
             raise Conflict(f"steps of alarms by {person!r} wait for the disk", "try again in a second")
         await self.on_disk(self._store.check_settled, person)
 
-    def rollup(self) -> list[Rollup]:
-        return rollup(
-            self._live.plant, self.plan.definitions, self.book.retained, self.book.conditions.blind
-        )  # fmt: skip
+    async def rollup(self) -> list[Rollup]:
+        """Of one moment; counted on a thread."""
+        retained, blind = dict(self.book.retained), self.book.conditions.blind.copy()
+        return await asyncio.to_thread(rollup, self._live.plant, self.plan.definitions, retained, blind)
 
     # --- at work -----------------------------------------------------------------------------------------------------
 
@@ -317,7 +318,7 @@ class Alarms:
         told = [w for w in steps if w.change is not None]
         for start in range(0, len(told), EVENT_MAX):
             part = told[start : start + EVENT_MAX]
-            body = {"changes": [_as_event(w, self._live) for w in part]}
+            body = {"changes": [_as_event(w, self.unit_of) for w in part]}
             self._live.feed.announce("alarm", part[-1].taken.time, body)
         for waiting in steps:
             waiting.told = True
@@ -362,11 +363,11 @@ def _taken(n: int, change: Change) -> Taken:
     )  # fmt: skip
 
 
-def _as_event(waiting: _Waiting, live: LiveTwin) -> dict[str, Any]:
+def _as_event(waiting: _Waiting, unit_of: Mapping[str, str]) -> dict[str, Any]:
     """As the console gets it (wire_alarm.AlarmChange)."""
     assert waiting.change is not None
     taken, change = waiting.taken, waiting.change
     return {
         "n": taken.n, "step": taken.step, "time": taken.time / 1e6, "by": taken.by, "reason": taken.reason,
-        "rings": taken.rings, "alarm": as_record(change.definition, change.state, live.plant),
+        "rings": taken.rings, "alarm": as_record(change.definition, change.state, unit_of[change.definition.point]),
     }  # fmt: skip

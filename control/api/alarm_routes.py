@@ -170,7 +170,7 @@ async def statistics(parts: Parts, call: Call) -> wire.AlarmStatistics:
 async def rollup(parts: Parts, _: Call) -> list[wire.AlarmRollup]:
     return [
         wire.AlarmRollup(r.twin, **r.counts, worst=r.worst, priority=r.priority.value if r.priority else "")
-        for r in parts.alarms.rollup()
+        for r in await parts.alarms.rollup()
     ]
 
 

@@ -15,7 +15,6 @@ from control.api.wire_event import EVENTS
 from control.live import LiveTwin
 from twin.errors import BadRequest, NotFound
 from twin.feed import Event
-from twin.graph import TwinGraph
 from twin.nearest import nearest
 from twin.plant import Plant
 
@@ -166,10 +165,7 @@ class Frames:
         if found is None:
             found = np.zeros(plant.points.size, np.bool_)
             found[list(of.points or ())] = True
-            graph = TwinGraph(plant) if of.twins else None
-            for twin in (of.twins or frozenset()) & plant.twin_of_id.keys():
-                assert graph is not None
-                for part in (twin, *graph.parts(twin)):
-                    found[plant.points.where("twin", part)] = True
+            if twins := (of.twins or frozenset()) & plant.twin_of_id.keys():
+                found[plant.points.among("twin", plant.graph.with_parts(twins))] = True
             self._masks[of] = found
         return found

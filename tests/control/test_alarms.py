@@ -205,7 +205,7 @@ async def test_bad_quality_keeps_it_active_and_counts_it_blind(tmp_path: Path) -
         site.say(11.0, 0)
         site.say(1.0, 0, 1, code=quality.BAD_NO_COMMUNICATION)
         await until(site.words, lambda w: w == ["t0 active", "t0 unsure"])
-        found = {r.twin: (r.counts["low"], r.counts["blind"]) for r in site.alarms.rollup()}
+        found = {r.twin: (r.counts["low"], r.counts["blind"]) for r in await site.alarms.rollup()}
         assert found == {"t0": (1, 1), "t1": (0, 1)}
 
 

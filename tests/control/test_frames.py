@@ -14,7 +14,9 @@ from control.api import wire
 from control.api.frames import Frames, Wanted, wanted
 from control.live import LiveTwin
 from tests.control.sockets import Unkept, plant_of
+from twin.graph import TwinGraph
 from twin.history import History
+from twin.plant import Plant
 from twin.points import Point
 from twin.readings import Readings
 
@@ -67,6 +69,26 @@ def test_a_twin_that_an_edit_gave_more_points_is_sent_with_them(live: LiveTwin) 
     move(live, more.id, 5)
     assert points(frames.snapshot(of, 2).messages[0]) == [0, 1, 2, 3, more.id]
     assert points(frames.since(0, of, 2).messages[-1]) == [more.id]
+
+
+def test_the_graph_of_a_plant_is_made_once_however_many_filters_need_it(
+    live: LiveTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Plant] = []
+    make = TwinGraph.__init__
+
+    def counted(graph: TwinGraph, plant: Plant) -> None:
+        made.append(plant)
+        make(graph, plant)
+
+    monkeypatch.setattr(TwinGraph, "__init__", counted)
+    frames = Frames(live, time.perf_counter)
+    for twins in ({"t0"}, {"t1"}, {"t0", "t2"}, {"t2"}):
+        frames.snapshot(Wanted(twins=frozenset(twins)), 1)
+    assert made == [live.plant]
+    live.adopt(dataclasses.replace(live.plant), np.empty(0, np.int32))
+    frames.snapshot(Wanted(twins=frozenset({"t0"})), 2)
+    assert len(made) == 2
 
 
 def test_a_position_is_good_while_its_events_are_kept(live: LiveTwin) -> None:
