@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from control import graph_runs
 from control.api import (
@@ -45,8 +46,8 @@ from twin.role import Act
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 
 
-async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
-    return await parts.plant_info()
+async def plant(parts: Parts, _: Call) -> Response:
+    return Response(await parts.shown.info(parts.plant), media_type="application/json")
 
 
 async def points(parts: Parts, call: Call) -> dict[str, Any]:
