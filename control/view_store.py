@@ -127,7 +127,9 @@ class ViewStore:
             _permit(who, view)
             self._db.execute("UPDATE views SET deleted = ? WHERE id = ?", (now, identity))
             self._db.execute("DELETE FROM views WHERE deleted < ?", (now - UNDO_NS,))
-            older = "SELECT id FROM views WHERE owner = ? AND deleted IS NOT NULL ORDER BY deleted DESC LIMIT -1 OFFSET ?"
+            older = (
+                "SELECT id FROM views WHERE owner = ? AND deleted IS NOT NULL ORDER BY deleted DESC LIMIT -1 OFFSET ?"
+            )
             self._db.execute(f"DELETE FROM views WHERE id IN ({older})", (view.owner, _most(view.owner)))
 
     def restore(self, who: Person, identity: str, now: int) -> View:
