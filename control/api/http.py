@@ -172,7 +172,7 @@ def _endpoint(parts: Parts, route: Route, site: Site, callers: Buckets) -> Calla
             _check_query(route, request)
             body = parse_body(route, await request.body())
             if caller.points:
-                await permit_scope(parts, caller, route.handler.__name__, _given(request, body))
+                await permit_scope(parts, caller, route.name, _given(request, body))
             call = Call(
                 caller, request.path_params, dict(request.query_params), body, request.headers,
                 str(request.base_url).rstrip("/"), _peer(request), tuple(s for s in secrets if s), site.secure,
