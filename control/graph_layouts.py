@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,7 @@ class GraphLayouts:
             return held
         made = nested(plant)
         draft = self._path.with_suffix(".draft")
-        draft.write_bytes(msgspec.msgpack.encode(made))
-        draft.replace(self._path)
+        with contextlib.suppress(OSError):  # a full disk: it is made again after the next start
+            draft.write_bytes(msgspec.msgpack.encode(made))
+            draft.replace(self._path)
         return made

@@ -37,6 +37,7 @@ from control.api.view_routes import VIEW_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
 from control.questions import Question
+from twin.columns import NEVER
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
@@ -53,11 +54,11 @@ async def point(parts: Parts, call: Call) -> dict[str, Any]:
     found = parts.plant.point(call.path["name"])
     columns = parts.live.table.columns
     good = is_good(int(columns.quality[found.id]))
-    value = float(columns.value[found.id])
+    value, read = float(columns.value[found.id]), int(columns.source_time[found.id])
     return {
         "point": found.name, "value": value if value == value else None, "text": columns.text.get(found.id),
         "unit": found.unit, "good": good, "quality": quality_name(int(columns.quality[found.id])),
-        "source_time": float(columns.source_time[found.id]) / 1e6, "revision": int(columns.revision[found.id]),
+        "source_time": None if read == NEVER else read / 1e6, "revision": int(columns.revision[found.id]),
         "desired": parts.commands.desired.get(found.id),
     }  # fmt: skip
 
