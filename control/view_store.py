@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from control.authors import PROVIDED
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted
 from twin.role import Role
 
@@ -206,6 +207,14 @@ class ViewStore:
         with self._turn:
             return {name for (name,) in self._db.execute(sql)}
 
+    def forget_account(self, account: str) -> None:
+        """Its views and those of its tokens (`tool:anna`) go: another of its name must not find them. A person of that name
+        at a provider (`oidc:anna`) is somebody else."""
+        whose = [name for name in self.names() if name == account or _token_of(name) == account]
+        with self._turn:
+            for sql in ("DELETE FROM views WHERE owner = ?", "DELETE FROM startups WHERE owner = ?"):
+                self._db.executemany(sql, [(name,) for name in whose])
+
     def check_settled(self, subject: str) -> None:
         """Nothing of it is ever on its way into the ledger."""
 
@@ -217,6 +226,12 @@ class ViewStore:
             for table in ("views", "notes"):
                 self._db.execute(f"UPDATE {table} SET by = ? WHERE by = ?", (name, subject))
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _token_of(name: str) -> str:
+    """Whose token it is, "" for what is none."""
+    face, colon, account = name.partition(":")
+    return account if colon and f"{face}:" != PROVIDED else ""
 
 
 def _most(owner: str) -> int:
