@@ -227,7 +227,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     watch = LoopWatch()
     views = ViewStore(config.data / VIEWS_FILE)
     closing.callback(views.close)
-    access = Access(accounts, identity, sign_in, evidence)
+    access = Access(accounts, identity, sign_in, evidence, views)
     retrainings = Retrainings(inference, config.data, clock)
     remember = (commands, lookout, alarms, retrainings, Told(live.feed))
     parts = Parts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,7 @@ class GraphLayouts:
             return held
         made = nested(plant)
         draft = self._path.with_suffix(".draft")
-        draft.write_bytes(msgspec.msgpack.encode(made))
-        draft.replace(self._path)
+        with contextlib.suppress(OSError):  # a full disk: it is made again after the next start
+            draft.write_bytes(msgspec.msgpack.encode(made))
+            draft.replace(self._path)
         return made

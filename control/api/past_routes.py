@@ -41,7 +41,8 @@ def _state(parts: Parts, at: int, known: int) -> wire.PlantState:
     columns = parts.branches.state_of(at, known).columns
     ids = np.flatnonzero(columns.source_time != NEVER).astype(np.int32)
     index, then = parts.evidence.index, min(at, known)  # of alarms and commands nothing is known before it happens
-    alarms, commands = happenings.active_then(index, then), happenings.open_then(index, then)
+    unasked = {d.id for d in parts.alarms.plan.definitions if not d.terms.ack}
+    alarms, commands = happenings.active_then(index, then, unasked), happenings.open_then(index, then)
     return wire.PlantState(
         at / 1e6, known / 1e6, wire_columns(columns, ids),
         [wire.PastAlarm(**_in_ms(a, "since")) for a in alarms],

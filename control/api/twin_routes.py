@@ -71,7 +71,7 @@ async def thing(parts: Parts, call: Call) -> dict[str, Any]:
     return await asyncio.to_thread(thing_description, parts.plant, call.path["id"], call.base_url)
 
 
-async def export(parts: Parts, _: Call) -> Reply:
+async def export_graph(parts: Parts, _: Call) -> Reply:
     """Of one moment; it is encoded on a thread while it is sent."""
     columns = parts.live.table.columns.copy()
     return Reply(stream=exported(parts.plant, columns))

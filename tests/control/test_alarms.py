@@ -25,6 +25,8 @@ from twin import quality
 from twin.alarms import Shelf, Step
 from twin.errors import Conflict, Unavailable
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 HOUR = 3600 * 1_000_000_000
 GOLDEN = Path(__file__).parents[1] / "ledger/golden/alarm_entry_v1.json"
 

@@ -122,6 +122,11 @@ def test_the_plant_has_a_place_for_every_twin(client: Client) -> None:
     assert all(0 <= t["x"] <= 1 and 0 <= t["y"] <= 1 for t in plant["twins"])
 
 
+def test_of_a_point_that_was_never_read_no_time_is_told(client: Client) -> None:
+    found = client.get("/points/tank_1.level")
+    assert (found["value"], found["source_time"], found["good"]) == (None, None, False)
+
+
 BAD_COMMANDS = [
     ({"key": "k", "point": "pump_335.staus", "value": 1}, errors.NotFound, "did you mean pump_335.status"),
     ({"key": "k", "point": "pump_335.running", "value": 1}, errors.Refused, "not writable"),

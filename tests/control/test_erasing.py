@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from control.access import Access
+from control.access import Access, remove_stopped
 from control.accounts import Accounts
 from control.erasing import Erasing, erase_stopped
 from control.evidence import Evidence
-from control.identity import Caller, Identity
+from control.identity import TOKEN, Caller, Identity
 from control.places import VIEWS_FILE
 from control.remembered import Told
 from control.retraining import Course, Retrainings, Training
 from control.sessions import Origin
 from control.sign_in import SignIn
 from control.view_store import Person, ViewStore
-from twin.errors import Conflict, Denied, NotFound
+from twin.errors import BadRequest, Conflict, Denied, NotFound
 from twin.feed import Feed
-from twin.role import Role
+from twin.role import Act, Role
 
 BY_TOKEN = Person("tok:anna", Role.OPERATOR)
 
@@ -41,6 +41,7 @@ class Site:
     feed: Feed
     retrainings: Retrainings
     erasing: Erasing
+    access: Access
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def works(tmp_path: Path) -> Iterator[Site]:
     views = ViewStore(tmp_path / VIEWS_FILE)
     accounts = Accounts(tmp_path, time.time_ns)
     identity = Identity(tmp_path, time.time_ns, secrets.token_hex, accounts.standing)
-    access = Access(accounts, identity, SignIn(accounts, identity, evidence, time.time_ns), evidence)
+    access = Access(accounts, identity, SignIn(accounts, identity, evidence, time.time_ns), evidence, views)
     feed = Feed(1, epoch=1)
     inference: Any = SimpleNamespace(rows=list)
     retrainings = Retrainings(inference, tmp_path, time.time_ns)
     backups: Any = SimpleNamespace(running=False)
     erasing = Erasing(tmp_path, evidence, backups, (retrainings, Told(feed)), views, access.sign_out)
-    yield Site(tmp_path, evidence, views, identity, feed, retrainings, erasing)
+    yield Site(tmp_path, evidence, views, identity, feed, retrainings, erasing, access)
     views.close()
     evidence.close()
 
@@ -120,3 +121,43 @@ async def test_whom_a_provider_vouches_for_is_signed_in_no_more(works: Site) -> 
         works.identity.caller(session, None)
     assert works.identity.caller(other, None).name == "oidc:otto"
     assert [s.caller.name for s in works.identity.sessions.all()] == ["oidc:otto"]
+
+
+async def a_shift(works: Site) -> None:
+    """Anna, a token of hers, and somebody at a provider who is called so as well: each has a view."""
+    await works.access.add(TOKEN, "anna", "eleven pumps", Role.OPERATOR)
+    await works.access.give_token(TOKEN, "tok", "anna", "", [Act.SEE], [], None)
+    for n, owner in enumerate(("anna", "tok:anna", "oidc:anna", "otto")):
+        person = Person(owner, Role.OPERATOR)
+        works.views.save(person, str(n), "mine", "#/plant", False, 1)
+        works.views.open_first(person, str(n))
+
+
+async def views_of_the_next_anna(works: Site) -> list[int]:
+    await works.access.add(TOKEN, "anna", "twelve pumps", Role.VIEWER)
+    names = ("anna", "tok:anna", "oidc:anna", "otto")
+    return [len(works.views.views(Person(name, Role.VIEWER))[0]) for name in names]
+
+
+async def test_the_next_account_of_a_name_does_not_find_the_views_of_the_last(works: Site) -> None:
+    await a_shift(works)
+    await works.access.remove(TOKEN, "anna")
+    assert works.identity.tokens.all() == []
+    assert await views_of_the_next_anna(works) == [0, 0, 1, 1]
+    with pytest.raises(NotFound):
+        await works.access.remove(TOKEN, "nobody")
+
+
+async def test_nor_when_it_was_removed_without_a_server(works: Site) -> None:
+    await a_shift(works)
+    remove_stopped(works.data, "anna")
+    assert works.identity.tokens.all() == []
+    assert await views_of_the_next_anna(works) == [0, 0, 1, 1]
+    with pytest.raises(NotFound):
+        remove_stopped(works.data, "nobody")
+
+
+async def test_no_token_is_called_as_a_provider_would_call_people(works: Site) -> None:
+    await works.access.add(TOKEN, "anna", "eleven pumps", Role.OPERATOR)
+    with pytest.raises(BadRequest):
+        await works.access.give_token(TOKEN, "oidc", "anna", "", [Act.SEE], [], None)

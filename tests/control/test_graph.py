@@ -48,6 +48,8 @@ from twin.retention import Retention
 from twin.store import Store
 from twin.upkeep import Upkeep
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 RULES = {name: entry.rules for name, entry in PROTOCOLS.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,11 @@ def test_a_graph_that_no_page_can_hold_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(graph_layouts, "TWINS_MAX", 2)
     with pytest.raises(LimitExceeded, match="3 twins"):
         GraphLayouts(tmp_path).of(plant(3, []))
+
+
+def test_on_a_full_disk_it_is_told_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert len(GraphLayouts(tmp_path).of(plant(3, [])).boxes) == 3

@@ -19,6 +19,8 @@ from twin.query import Queries
 from twin.readings import Readings
 from twin.store import Store
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 SECOND = 10**9
 
 
