@@ -6,15 +6,21 @@ An entry names what was done, who did it and to whom; never a secret.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from control.accounts import Account, Accounts
 from control.evidence import ACCESS, Evidence
 from control.identity import TOKEN, Caller, Identity
 from control.permissions import acts_of, permit, permit_person
+from control.places import VIEWS_FILE
 from control.sessions import Origin, Session
 from control.sign_in import SignIn
-from control.tokens import DAYS, Token
+from control.tokens import DAYS, Token, Tokens
+from control.view_store import ViewStore
 from ledger.entry import JSON
 from twin.errors import BadRequest, NotFound, NotPermitted
 from twin.role import Act, Role
@@ -25,8 +31,11 @@ TOKENS_EVERY_S = 30.0
 class Access:
     """What people may change of who may do what."""
 
-    def __init__(self, accounts: Accounts, identity: Identity, sign_in: SignIn, evidence: Evidence) -> None:
+    def __init__(
+        self, accounts: Accounts, identity: Identity, sign_in: SignIn, evidence: Evidence, views: ViewStore
+    ) -> None:
         self._accounts, self._identity, self._sign_in, self._evidence = accounts, identity, sign_in, evidence
+        self._views = views
 
     async def run(self) -> None:
         """Keep when tokens were last used, until cancelled."""
@@ -67,13 +76,18 @@ class Access:
         self._record("account changed", caller, name, **said)
         return changed
 
-    def remove(self, caller: Caller, name: str) -> None:
+    async def remove(self, caller: Caller, name: str) -> None:
+        """With its sessions, tokens and views.
+
+        Raises:
+            NotFound.
+        """
         _no_program(caller)
+        self._account(name)
+        await asyncio.to_thread(self._views.forget_account, name)  # first: a kill in between leaves nobody's views
         self._accounts.remove(name)
         self._end(lambda s: s.caller.account and s.caller.name == name)
-        for token in self._identity.tokens.all():
-            if token.account == name:
-                self._identity.tokens.revoke(token.id)
+        self._identity.tokens.revoke_of(name)
         self._record("account removed", caller, name)
 
     async def change_password(self, caller: Caller, old: str, new: str, origin: Origin) -> tuple[Caller, str]:
@@ -127,6 +141,10 @@ class Access:
         )
         self._record("sessions revoked", caller, "" if everybody else whose, sessions=len(ended))
         return len(ended)
+
+    def sign_out(self, names: Collection[str]) -> None:
+        """Persons who are erased: without an entry, which would name them again."""
+        self._end(lambda s: s.caller.name in names)
 
     def _end(self, ends: Callable[[Session], bool]) -> list[Session]:
         return self._identity.sessions.end(ends)
@@ -187,6 +205,20 @@ class Access:
 
     def _record(self, what: str, by: Caller, user: str, **more: JSON) -> None:
         self._evidence.record(ACCESS, {"what": what, "by": by.name, "user": user, **more})
+
+
+def remove_stopped(data: Path, name: str) -> None:
+    """An account with its tokens and views, in the data folder of a server that does not run; without an entry.
+
+    Raises:
+        NotFound.
+    """
+    accounts = Accounts(data, time.time_ns)
+    if accounts.known(name) and (data / VIEWS_FILE).is_file():
+        with contextlib.closing(ViewStore(data / VIEWS_FILE)) as views:
+            views.forget_account(name)
+    accounts.remove(name)
+    Tokens(data, time.time_ns, secrets.token_urlsafe).revoke_of(name)
 
 
 def _own(caller: Caller, session: Session) -> bool:

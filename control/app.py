@@ -40,7 +40,7 @@ from control.branches import Branches
 from control.chain_rules import ChainRules
 from control.client import SERVER_FILE
 from control.command import Priority
-from control.erasing import Erasing, InThread
+from control.erasing import Erasing
 from control.evidence import Evidence
 from control.graph import LiveGraph
 from control.graph_layouts import GraphLayouts
@@ -62,6 +62,7 @@ from control.plants import read_plant
 from control.preflight import Preflight
 from control.questions import Questions
 from control.reach import as_body
+from control.remembered import Told
 from control.request import Request
 from control.retraining import Retrainings
 from control.runtime import CommandRuntime
@@ -226,20 +227,22 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     watch = LoopWatch()
     views = ViewStore(config.data / VIEWS_FILE)
     closing.callback(views.close)
+    access = Access(accounts, identity, sign_in, evidence, views)
+    retrainings = Retrainings(inference, config.data, clock)
+    remember = (commands, lookout, alarms, retrainings, Told(live.feed))
     parts = Parts(
-        graph=graph, layouts=GraphLayouts(config.data),
-        imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
+        graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
-        erasing=Erasing(config.data, evidence, books.backups, (commands, lookout, alarms, InThread(views))),
+        erasing=Erasing(config.data, evidence, books.backups, remember, views, access.sign_out),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
         preflight=preflight, lookout=lookout, alarms=alarms,
         alarm_rules=_alarm_rules(live.plant, alarms, books, commands, whatifs, clock),
-        whatifs=whatifs, inference=inference, retrainings=Retrainings(inference, config.data, clock),
-        identity=identity, sign_in=sign_in, access=Access(accounts, identity, sign_in, evidence),
+        whatifs=whatifs, inference=inference, retrainings=retrainings,
+        identity=identity, sign_in=sign_in, access=access,
         oidc=_oidc(settings, identity, sign_in, evidence, clock), backups=books.backups,
         operations=Operations(config.data, live, commands, alarms, evidence, identity, watch, clock()),
         views=views,
-        clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
+        clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION, GraphLayouts(config.data)),
     )  # fmt: skip
     return _Server(
         parts,
@@ -295,7 +298,7 @@ def _live(books: Books, clock: Clock) -> LiveTwin:
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
     live = LiveTwin(books.plant, clock() // 1_000_000, books.history, clock)
     if (last := books.newest(clock)) is not None:
-        live.restore(last)
+        live.restore(last, books.heard_until(clock))
     live.begin()
     live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
 

@@ -293,9 +293,10 @@ class AuditIndex:
         size = self._log.size
         if (version, origin) != (VERSION, self._origin()) or upto > size or self._log.root(upto).hex() != root:
             raise duckdb.Error(f"it is of another log, or of another version ({upto:,} entries)")
-        self._upto, self._checked = int(upto), True
+        self._upto = int(upto)
         if gone := self._gone():
             self._forget(gone)
+        self._checked = True  # last: from here on it is ready for who asks
 
     def _forget(self, tags: list[int]) -> None:
         with transaction(self._con):

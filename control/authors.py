@@ -12,7 +12,9 @@ ALARM_RULE = "alarm rule"
 SERVICES = frozenset({"", CHAIN, ALARM_RULE, AUTOMATIC})
 LINK_USER, TOKEN_USER = "operator", "cli"
 """Who signs in by a login link without an account, and by the data folder's token."""
-TAKEN = frozenset({LEASE_AUTHOR[:-1], GROUP_AUTHOR[:-1], *SERVICES, LINK_USER, TOKEN_USER})
+PROVIDED = "oidc:"
+"""Before the name of whom a provider of identities vouches for: no token is called so."""
+TAKEN = frozenset({LEASE_AUTHOR[:-1], GROUP_AUTHOR[:-1], PROVIDED[:-1], *SERVICES, LINK_USER, TOKEN_USER})
 
 
 def is_taken(name: str) -> bool:

@@ -66,10 +66,16 @@ def list_(data: Data = None, json_: Json = False) -> None:
 
 @account_app.command("remove")
 def remove(name: Name, data: Data = None) -> None:
-    """Remove an account, its sessions and tokens: whoever is signed in with it is out at once."""
+    """Remove an account, its sessions, tokens and own views: whoever is signed in with it is out at once."""
+    folder = data_folder(data)
+
+    def in_files(_: Accounts) -> None:
+        from control.access import remove_stopped  # brings argon2
+
+        remove_stopped(folder, name)
+
     _either(
-        data_folder(data), lambda c: c.delete(f"/accounts/{name}"), lambda a: a.remove(name),
-        {"what": "account removed", "user": name},
+        folder, lambda c: c.delete(f"/accounts/{name}"), in_files, {"what": "account removed", "user": name},
     )  # fmt: skip
     show.err.print(f"{name} is removed", markup=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +22,7 @@ from control.command_store import CommandStore
 from control.entry_kinds import sealed
 from control.evidence import ERASURE, Evidence
 from control.lookahead_store import LookaheadStore
-from control.persons import alias, subjects_of
+from control.persons import alias, is_alias, subjects_of
 from control.places import ALARMS_FILE, COMMANDS_FILE, INDEX, LEDGER, LOOKAHEAD_FILE, MODELS, VIEWS_FILE, only_one
 from control.view_store import ViewStore
 from ledger.entry import Entry, encode
@@ -74,10 +74,20 @@ class InThread:
 
 
 class Erasing:
-    """Of a running server; one at a time."""
+    """Of a running server; one at a time.
 
-    def __init__(self, data: Path, evidence: Evidence, backups: Backups, holders: Sequence[Holder]) -> None:
-        self._data, self._evidence, self._backups, self._holders = data, evidence, backups, holders
+    Args:
+        holders: in the order in which they forget; `views` is one more of them.
+        sign_out: ends what persons are signed in with.
+    """
+
+    def __init__(
+        self, data: Path, evidence: Evidence, backups: Backups, holders: Sequence[Holder], views: ViewStore,
+        sign_out: Callable[[Collection[str]], object],
+    ) -> None:  # fmt: skip
+        self._data, self._evidence, self._backups, self._views = data, evidence, backups, views
+        self._holders = (*holders, InThread(views))
+        self._sign_out = sign_out
         self._turn = asyncio.Lock()
 
     async def erase(self, subject: str, by: str) -> Erased:
@@ -90,7 +100,9 @@ class Erasing:
         async with self._turn:
             if self._backups.running:  # a copy of one file before and of another after would not fit
                 raise Conflict("a back-up is running", "erase when it is done, and make another one then")
-            subjects = check(self._data, self._evidence.salts, subject)
+            subjects = await asyncio.to_thread(self._subjects, subject)
+            await self._settled(subjects)
+            self._sign_out(subjects)  # whom a provider vouches for is still there without an account
             await self._settled(subjects)
             entries = []
             for one in subjects:
@@ -99,7 +111,10 @@ class Erasing:
                     await holder.rename(one, alias(index))
                 await asyncio.to_thread(self._forget, one)
                 entries.append(index)
-            return Erased(entries, subjects, left(self._data, subjects))
+            return Erased(entries, subjects, await asyncio.to_thread(left, self._data, subjects))
+
+    def _subjects(self, subject: str) -> list[str]:
+        return check(self._data, {*self._evidence.salts.subjects(), *self._views.names()}, subject)
 
     def _forget(self, subject: str) -> None:
         tag = self._evidence.salts.tag(subject)
@@ -134,12 +149,13 @@ def erase_stopped(data: Path, subject: str, by: str, now_ns: int) -> Erased:
         contextlib.closing(Salts(data / LEDGER)) as salts,
         contextlib.ExitStack() as closing,
     ):
-        subjects = check(data, salts, subject)
         stores: list[KeptIn] = []
         for name, kind in STORES:
             if (data / name).is_file():
                 stores.append(kind(data / name))
                 closing.callback(stores[-1].close)
+        unrecorded = [name for store in stores if isinstance(store, ViewStore) for name in store.names()]
+        subjects = check(data, {*salts.subjects(), *unrecorded}, subject)
         for one in subjects:
             for store in stores:
                 store.check_settled(one)
@@ -162,15 +178,17 @@ def forget_index(data: Path) -> None:
         path.unlink()
 
 
-def check(data: Path, salts: Salts, subject: str) -> list[str]:
-    """The names under which somebody is known.
+def check(data: Path, known: Iterable[str], subject: str) -> list[str]:
+    """The names, of all that are known, under which somebody is.
 
     Raises:
         NotFound, Conflict.
     """
-    subjects = [one for one in subjects_of(salts.subjects(), subject) if is_person(one)]
+    subjects = sorted(one for one in subjects_of(known, subject) if is_person(one) and not is_alias(one))
     if not subjects:
-        raise NotFound(f"no person {subject!r} in the ledger", "names are those of `twinloop audit show`")
+        raise NotFound(
+            f"no person {subject!r} in the ledger, nor in views and notes", "names are those of `twinloop audit show`"
+        )
     if any(account.name == subject for account in Accounts(data, time.time_ns).all()):
         raise Conflict(f"there is an account {subject!r}", f"`twinloop account remove {subject}` first")
     return subjects

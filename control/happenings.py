@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from control.audit_index import AuditIndex
 from control.command import FINAL
@@ -27,7 +27,7 @@ GROUP BY entry ORDER BY entry DESC LIMIT $most
 """
 _ALARMS = f"""
 SELECT subject, any_value(twin), any_value(point), arg_max(detail, entry), epoch_ns(max(time) FILTER (action = 'active')),
-  arg_max(value, entry) FILTER (action = 'active'),
+  arg_max_null(value, entry) FILTER (action = 'active'),
   coalesce(max(entry) FILTER (action = '{Step.ACKNOWLEDGED}'), -1) > max(entry) FILTER (action = '{Step.ACTIVE}')
 FROM audit WHERE kind = 'alarm' AND subject <> '' AND time <= make_timestamp_ns($at)
 GROUP BY subject HAVING arg_max(action, entry) FILTER (action IN {_ENDS}) = '{Step.ACTIVE}'
@@ -73,7 +73,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class ActiveThen:
-    """An alarm that was active at a moment."""
+    """An alarm that was active at a moment. `value`: None where it came with none, as by a quality that is bad."""
 
     alarm: str
     twin: str
@@ -105,8 +105,10 @@ def happened(index: AuditIndex, span: Span) -> list[Happened]:
     return [Happened(*row) for row in index.ask(_HAPPENED, values)]
 
 
-def active_then(index: AuditIndex, at: int) -> list[ActiveThen]:
-    return [ActiveThen(*row) for row in index.ask(_ALARMS, {"at": at})]
+def active_then(index: AuditIndex, at: int, unasked: Collection[str] = ()) -> list[ActiveThen]:
+    """Args: unasked: ids of alarms that need no acknowledgement: nothing is owed for them."""
+    found = (ActiveThen(*row) for row in index.ask(_ALARMS, {"at": at}))
+    return [replace(alarm, acked=True) if alarm.alarm in unasked else alarm for alarm in found]
 
 
 def open_then(index: AuditIndex, at: int) -> list[OpenThen]:

@@ -21,6 +21,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from control.accounts import NAME
+from control.authors import PROVIDED
 from control.identity import Caller
 from control.settings import Oidc
 from twin.errors import Denied, LimitExceeded, Unavailable
@@ -235,4 +236,4 @@ def caller_of(settings: Oidc, claims: Mapping[str, Any]) -> Caller:
     role = next((role for value, role in settings.roles.items() if value in values), None)
     if role is None:
         raise Denied(FAILED, f"{user} has no role here: [oidc.roles] knows nothing of the claim {settings.claim}")
-    return Caller(f"oidc:{user}", role)
+    return Caller(f"{PROVIDED}{user}", role)

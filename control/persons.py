@@ -25,6 +25,10 @@ def alias(index: int) -> str:
     return f"(erased {index})"
 
 
+def is_alias(name: str) -> bool:
+    return _ALIAS.fullmatch(name) is not None
+
+
 def subjects_of(known: Iterable[str], name: str) -> list[str]:
     """Everything that stands for one account: by itself, and through each face (`opcua:ann`)."""
     through = re.compile(rf"[\w.-]+:{re.escape(name)}")

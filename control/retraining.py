@@ -141,6 +141,23 @@ class Retrainings:
             await _stop(found.process)
         return found
 
+    # --- persons (control/erasing.py) --------------------------------------------------------------------------------
+
+    async def check_settled(self, person: str) -> None:
+        """
+        Raises:
+            Conflict: a training that the person asked for is not over.
+        """
+        for found in self.newest.values():
+            if found.by == person and found.course is Course.RUNNING:
+                raise Conflict(f"a training of {found.row} for {person!r} runs or waits", "wait, or cancel it")
+
+    async def rename(self, person: str, name: str) -> None:
+        """Of trainings that are over; what they made keeps its author in the registry."""
+        for found in self.newest.values():
+            if found.by == person:
+                found.by = name
+
     # --- at work -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:

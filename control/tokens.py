@@ -141,6 +141,14 @@ class Tokens:
                 raise NotFound(f"there is no token {token_id[:80]!r}", "`twinloop token list` shows them")
             return found.pop(token_id)
 
+    def revoke_of(self, account: str) -> None:
+        """All of an account."""
+        if not any(t.account == account for t in self._tokens().values()):
+            return
+        with self._changing() as found:
+            for token_id in [t.id for t in found.values() if t.account == account]:
+                del found[token_id]
+
     def get(self, token_id: str) -> Token:
         """
         Raises:

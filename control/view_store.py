@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from control.authors import PROVIDED
 from twin.errors import BadRequest, Conflict, LimitExceeded, NotFound, NotPermitted
 from twin.role import Role
 
@@ -98,7 +99,6 @@ class ViewStore:
         view = View(identity, _name(name), ALL if shared else who.name, who.name, _address(address))
         _permit(who, view)
         with self._turn:
-            self._db.execute("DELETE FROM views WHERE deleted < ?", (now - UNDO_NS,))
             self._check_room(view.owner)
             row = (view.id, view.name, view.owner, view.by, view.address)
             self._write(view.name, f"INSERT INTO views ({_COLUMNS}) VALUES (?,?,?,?,?)", row)
@@ -118,17 +118,25 @@ class ViewStore:
         return view
 
     def delete(self, who: Person, identity: str, now: int) -> None:
-        """
+        """It can be had back within a day, with others of its owner deleted last, as many as there may be views.
+
         Raises:
             NotFound. NotPermitted.
         """
         with self._turn:
-            _permit(who, self._find(who, identity, deleted=False))
+            view = self._find(who, identity, deleted=False)
+            _permit(who, view)
             self._db.execute("UPDATE views SET deleted = ? WHERE id = ?", (now, identity))
+            self._db.execute("DELETE FROM views WHERE deleted < ?", (now - UNDO_NS,))
+            older = (
+                "SELECT id FROM views WHERE owner = ? AND deleted IS NOT NULL ORDER BY deleted DESC LIMIT -1 OFFSET ?"
+            )
+            self._db.execute(f"DELETE FROM views WHERE id IN ({older})", (view.owner, _most(view.owner)))
 
-    def restore(self, who: Person, identity: str) -> View:
+    def restore(self, who: Person, identity: str, now: int) -> View:
         """What was deleted within a day, as it was. Raises as `save`; NotFound."""
         with self._turn:
+            self._db.execute("DELETE FROM views WHERE deleted < ?", (now - UNDO_NS,))
             view = self._find(who, identity, deleted=True)
             _permit(who, view)
             self._check_room(view.owner)
@@ -158,7 +166,7 @@ class ViewStore:
         return View(*found)
 
     def _check_room(self, owner: str) -> None:
-        most = OF_ALL_MAX if owner == ALL else OF_ONE_MAX
+        most = _most(owner)
         sql = "SELECT count(*) FROM views WHERE owner = ? AND deleted IS NULL"
         if self._db.execute(sql, (owner,)).fetchone()[0] >= most:
             raise LimitExceeded(f"there are {most} views", "delete one")
@@ -193,6 +201,20 @@ class ViewStore:
 
     # --- persons (control/erasing.py) --------------------------------------------------------------------------------
 
+    def names(self) -> set[str]:
+        """Everybody who is named here: the ledger knows of no view and no note."""
+        sql = "SELECT owner FROM views UNION SELECT by FROM views UNION SELECT owner FROM startups UNION SELECT by FROM notes"
+        with self._turn:
+            return {name for (name,) in self._db.execute(sql)}
+
+    def forget_account(self, account: str) -> None:
+        """Its views and those of its tokens (`tool:anna`) go: another of its name must not find them. A person of that name
+        at a provider (`oidc:anna`) is somebody else."""
+        whose = [name for name in self.names() if name == account or _token_of(name) == account]
+        with self._turn:
+            for sql in ("DELETE FROM views WHERE owner = ?", "DELETE FROM startups WHERE owner = ?"):
+                self._db.executemany(sql, [(name,) for name in whose])
+
     def check_settled(self, subject: str) -> None:
         """Nothing of it is ever on its way into the ledger."""
 
@@ -204,6 +226,16 @@ class ViewStore:
             for table in ("views", "notes"):
                 self._db.execute(f"UPDATE {table} SET by = ? WHERE by = ?", (name, subject))
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _token_of(name: str) -> str:
+    """Whose token it is, "" for what is none."""
+    face, colon, account = name.partition(":")
+    return account if colon and f"{face}:" != PROVIDED else ""
+
+
+def _most(owner: str) -> int:
+    return OF_ALL_MAX if owner == ALL else OF_ONE_MAX
 
 
 def _permit(who: Person, view: View) -> None:

@@ -85,9 +85,12 @@ class AlarmBook:
 
     def rename(self, person: str, name: str) -> None:
         """Whoever acknowledged as `person` is called `name` from now on; no step."""
-        for row, state in list(self.retained.items()):
-            if state.acked_by == person:
-                self._states[row] = self.retained[row] = replace(state, acked_by=name)
+        for row, state in enumerate(self._states):  # also of those that are normal again: they say who was last
+            if state.acked_by != person:
+                continue
+            self._states[row] = replace(state, acked_by=name)
+            if row in self.retained:
+                self.retained[row] = self._states[row]
 
     def next_time(self) -> int | None:
         """When something happens by time alone."""

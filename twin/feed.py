@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,11 @@ class Feed:
         event = Event(self.seq, kind, time, body)
         self._events.append(event)
         return event
+
+    def retell(self, bodies: Mapping[int, dict[str, Any]]) -> None:
+        """Say events that are kept otherwise, by number: the same happened, and nobody is told anew."""
+        told = (replace(e, body=bodies[e.seq]) if e.seq in bodies else e for e in self._events)
+        self._events = deque(told, maxlen=EVENTS_MAX)
 
     def points_since(self, seq: int) -> NDArray[np.int32]:
         """Ids that advanced after `seq`, each once, ascending: coalesced state for any cursor, however old."""

@@ -43,7 +43,7 @@ async def change_account(parts: Parts, call: Call) -> AccountRecord:
 
 
 async def remove_account(parts: Parts, call: Call) -> None:
-    parts.access.remove(call.caller, call.path["name"])
+    await parts.access.remove(call.caller, call.path["name"])
 
 
 async def change_password(parts: Parts, call: Call) -> Reply:

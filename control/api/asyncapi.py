@@ -149,7 +149,11 @@ def _errors() -> dict[str, Any]:
 
 
 def _codes() -> list[Codes]:
-    found = {c.code: c for c in (*CODES.values(), INTERNAL)}
+    """One row a code: of errors that share one, the first with a close of its own."""
+    found: dict[str, Codes] = {}
+    for row in (*CODES.values(), INTERNAL):
+        if row.code not in found or (row.ws and not found[row.code].ws):
+            found[row.code] = row
     return list(found.values())
 
 

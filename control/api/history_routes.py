@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -12,9 +11,9 @@ from typing import IO, TYPE_CHECKING, cast
 import pyarrow as pa
 from starlette.responses import StreamingResponse
 
-from control.api import wire
+from control.api import exporting, wire
 from twin import parquet
-from twin.errors import BadRequest, LimitExceeded
+from twin.errors import BadRequest
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
     from control.backup import Progress
 
 PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts
-EXPORTS_MAX = 2  # at a time: each holds a row group and a transaction
 TIME_MS_MAX = 9.2e12  # what fits 64 bits in ns: the year 2261
 PARQUET = "application/vnd.apache.parquet"
-_exporting = threading.BoundedSemaphore(EXPORTS_MAX)
 
 
 class _Sink(io.RawIOBase):
@@ -57,8 +54,7 @@ async def export_history(parts: Parts, call: Call) -> StreamingResponse:
         int(call.number("to", TIME_MS_MAX, 0, TIME_MS_MAX) * 1e6),
         tuple(p for p in call.query.get("points", "").split(",") if p),
     )
-    if not _exporting.acquire(blocking=False):
-        raise LimitExceeded(f"{EXPORTS_MAX} exports are running", "wait for one to end")
+    exporting.begin()
     stream = _stream(parts, asked)
     next(stream)
     try:
@@ -80,7 +76,7 @@ def _stream(parts: Parts, asked: parquet.Asked) -> Generator[bytes, None, None]:
         yield sink.take()
     finally:
         con.close()
-        _exporting.release()
+        exporting.end()
 
 
 def _rest(first: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.routing import Route as StarletteRoute
@@ -41,6 +41,7 @@ from twin.role import Act, Role
 STATIC = Path(__file__).parent / "static"
 NOBODY = Caller("", Role.VIEWER)
 """Who calls where nobody needs to be signed in."""
+GONE = 499  # nginx's word for it; it reaches nobody
 NOT_BUILT = "The console is not built. Run `make setup`, or `python control/console/build.py`.\n"
 BODIES = {(r.method, r.path): r.body_max for r in ROUTES if r.body_max != BODY_MAX}
 """Bytes that a body may have where it is not BODY_MAX; only routes without parameters in their path."""
@@ -51,7 +52,7 @@ def application(parts: Parts, registry: CollectorRegistry, site: Site, console: 
     """The whole server."""
     callers = Buckets(site.caller)
     routes: list[BaseRoute] = [
-        StarletteRoute(r.path, _endpoint(parts, r, site, callers), methods=[r.method])
+        StarletteRoute(r.path, endpoint_of(parts, r, site, callers), methods=[r.method])
         for r in sorted(ROUTES, key=lambda r: r.path)
     ]
     api_document = msgspec.json.encode(document(parts.version))
@@ -158,7 +159,7 @@ def _check_metrics(parts: Parts, request: Request, site: Site) -> None:
     permit(parts.identity.caller(*credentials(request, site)), Act.SEE)
 
 
-def _endpoint(parts: Parts, route: Route, site: Site, callers: Buckets) -> Callable[[Request], Awaitable[Response]]:
+def endpoint_of(parts: Parts, route: Route, site: Site, callers: Buckets) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             secrets = credentials(request, site)
@@ -172,12 +173,14 @@ def _endpoint(parts: Parts, route: Route, site: Site, callers: Buckets) -> Calla
             _check_query(route, request)
             body = parse_body(route, await request.body())
             if caller.points:
-                await permit_scope(parts, caller, route.handler.__name__, _given(request, body))
+                await permit_scope(parts, caller, route.name, _given(request, body))
             call = Call(
                 caller, request.path_params, dict(request.query_params), body, request.headers,
                 str(request.base_url).rstrip("/"), _peer(request), tuple(s for s in secrets if s), site.secure,
             )  # fmt: skip
             return _response(route, await route.handler(parts, call))
+        except ClientDisconnect:  # it went while it sent the body: nobody is there to hear an answer
+            return Response(status_code=GONE)
         except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else
             return await _answer_error(request, error)
 

@@ -77,7 +77,7 @@ async def retrain(parts: Parts, call: Call) -> wire.TrainingRecord:
     return _training(parts.retrainings.ask(call.path["id"], why, call.caller.name))
 
 
-async def cancel(parts: Parts, call: Call) -> wire.TrainingRecord:
+async def cancel_training(parts: Parts, call: Call) -> wire.TrainingRecord:
     return _training(await parts.retrainings.cancel(call.path["id"]))
 
 
@@ -125,7 +125,7 @@ LEARNED_ROUTES = (
     Route(
         "DELETE",
         f"{API}/learned/{{id}}/training",
-        cancel,
+        cancel_training,
         "Stop a retraining that waits or runs",
         wire.TrainingRecord,
         act=Act.EDIT,

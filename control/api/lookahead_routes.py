@@ -41,7 +41,7 @@ async def lookahead(parts: Parts, _: Call) -> wire.LookaheadState:
     )
 
 
-async def alarms(parts: Parts, call: Call) -> list[wire.PredictedAlarm]:
+async def predicted_alarms(parts: Parts, call: Call) -> list[wire.PredictedAlarm]:
     found = await parts.lookout.alarms(int(call.number("limit", 100, 1, LISTED_MAX)))
     return msgspec.convert([alarm_body(a) for a in found], list[wire.PredictedAlarm])
 

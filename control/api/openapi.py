@@ -56,9 +56,9 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         return {"application/json": {"schema": schema_of.get(str(kind), {"type": "object"})}}
 
     named = [{"name": n, "in": "path", "required": True} for n in re.findall(r"{(\w+)}", route.path)]
-    named += [{"name": n, "in": "query", "required": n == "point"} for n in route.query]
+    named += [{"name": n, "in": "query", "required": n in route.needs} for n in route.query]
     operation: dict[str, Any] = {
-        "operationId": route.handler.__name__,
+        "operationId": route.name,
         "summary": route.summary,
         "parameters": [{**p, "schema": {"type": "string"}} for p in named],
         "responses": {
@@ -69,6 +69,8 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             "default": {"description": "an error", "content": content(wire.ErrorBody)},
         },
     }
+    if route.act is None:
+        operation["security"] = []  # nobody needs to be signed in
     if route.takes is not None:
         operation["requestBody"] = {"required": True, "content": content(route.takes)}
     return operation

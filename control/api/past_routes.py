@@ -40,8 +40,9 @@ async def state(parts: Parts, call: Call) -> wire.PlantState:
 def _state(parts: Parts, at: int, known: int) -> wire.PlantState:
     columns = parts.branches.state_of(at, known).columns
     ids = np.flatnonzero(columns.source_time != NEVER).astype(np.int32)
-    index = parts.evidence.index
-    alarms, commands = happenings.active_then(index, at), happenings.open_then(index, at)
+    index, then = parts.evidence.index, min(at, known)  # of alarms and commands nothing is known before it happens
+    unasked = {d.id for d in parts.alarms.plan.definitions if not d.terms.ack}
+    alarms, commands = happenings.active_then(index, then, unasked), happenings.open_then(index, then)
     return wire.PlantState(
         at / 1e6, known / 1e6, wire_columns(columns, ids),
         [wire.PastAlarm(**_in_ms(a, "since")) for a in alarms],

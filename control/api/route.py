@@ -67,7 +67,8 @@ Handler = Callable[[Parts, Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row of the API: `takes` and `gives` are wire types; `query` names its query parameters.
+    """A row of the API: `takes` and `gives` are wire types; `query` names its query parameters, `needs` those without which
+    it does not answer.
 
     `raw`: the handler gets the body's bytes, to read them off the event loop; `body_max` is in bytes.
     `act`: the right that a caller needs for it; None: nobody needs to be signed in.
@@ -84,3 +85,9 @@ class Route:
     raw: bool = False
     body_max: int = BODY_MAX
     act: Act | None = Act.SEE
+    needs: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its handler's, and no other route's: scopes of tokens and the OpenAPI document go by it."""
+        return self.handler.__name__

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from control import graph_runs
 from control.api import (
@@ -37,6 +38,7 @@ from control.api.view_routes import VIEW_ROUTES
 from control.api.whatif_routes import WHATIF_ROUTES
 from control.branches import Branch
 from control.questions import Question
+from twin.columns import NEVER
 from twin.errors import BadRequest
 from twin.quality import is_good
 from twin.quality import name as quality_name
@@ -45,20 +47,20 @@ from twin.role import Act
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 
 
-async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
-    return await parts.plant_info()
+async def plant(parts: Parts, _: Call) -> Response:
+    return Response(await parts.shown.info(parts.plant), media_type="application/json")
 
 
-async def points(parts: Parts, call: Call) -> dict[str, Any]:
-    point = parts.plant.point(call.path["name"])
+async def point(parts: Parts, call: Call) -> dict[str, Any]:
+    found = parts.plant.point(call.path["name"])
     columns = parts.live.table.columns
-    good = is_good(int(columns.quality[point.id]))
-    value = float(columns.value[point.id])
+    good = is_good(int(columns.quality[found.id]))
+    value, read = float(columns.value[found.id]), int(columns.source_time[found.id])
     return {
-        "point": point.name, "value": value if value == value else None, "text": columns.text.get(point.id),
-        "unit": point.unit, "good": good, "quality": quality_name(int(columns.quality[point.id])),
-        "source_time": float(columns.source_time[point.id]) / 1e6, "revision": int(columns.revision[point.id]),
-        "desired": parts.commands.desired.get(point.id),
+        "point": found.name, "value": value if value == value else None, "text": columns.text.get(found.id),
+        "unit": found.unit, "good": good, "quality": quality_name(int(columns.quality[found.id])),
+        "source_time": None if read == NEVER else read / 1e6, "revision": int(columns.revision[found.id]),
+        "desired": parts.commands.desired.get(found.id),
     }  # fmt: skip
 
 
@@ -95,11 +97,11 @@ def _branch(branch: Branch) -> wire.BranchInfo:
     return wire.BranchInfo(branch.name, branch.made_at / 1e6, branch.taken_at / 1e6, branch.note, dict(branch.changed))
 
 
-async def history(parts: Parts, call: Call) -> wire.Trend:
+async def trend(parts: Parts, call: Call) -> wire.Trend:
     point = parts.plant.point(call.query.get("point", ""))
     now_ms = parts.clock() / 1e6
-    start = call.number("from", now_ms - 3_600_000, 0, 1e15)
-    end = call.number("to", now_ms + 60_000, 0, 1e15)
+    start = call.number("from", now_ms - 3_600_000, 0, history_routes.TIME_MS_MAX)
+    end = call.number("to", now_ms + 60_000, 0, history_routes.TIME_MS_MAX)
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
     drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
@@ -169,7 +171,7 @@ ROUTES: tuple[Route, ...] = (
         status=204,
         act=Act.EDIT,
     ),
-    Route("GET", f"{API}/graph", twin_routes.export, "The graph as a file of Azure Digital Twins Explorer", dict),
+    Route("GET", f"{API}/graph", twin_routes.export_graph, "The graph as a file of Azure Digital Twins Explorer", dict),
     Route(
         "GET",
         f"{API}/graph/layout",
@@ -205,7 +207,7 @@ ROUTES: tuple[Route, ...] = (
         "Additions that no longer fit the plant folder",
         list[wire.GraphProblem],
     ),
-    Route("GET", f"{API}/points/{{name}}", points, "One point as it is now", dict),
+    Route("GET", f"{API}/points/{{name}}", point, "One point as it is now", dict),
     Route(
         "POST",
         f"{API}/session",
@@ -253,7 +255,15 @@ ROUTES: tuple[Route, ...] = (
         act=Act.SIMULATE,
     ),
     Route("DELETE", f"{API}/branches/{{name}}", delete_branch, "Delete a fork", wire.BranchInfo, act=Act.SIMULATE),
-    Route("GET", f"{API}/history", history, "One point over time", wire.Trend, query=("point", "from", "to", "max")),
+    Route(
+        "GET",
+        f"{API}/history",
+        trend,
+        "One point over time",
+        wire.Trend,
+        query=("point", "from", "to", "max"),
+        needs=("point",),
+    ),
     Route(
         "GET",
         f"{API}/history/export",
@@ -320,7 +330,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET",
         f"{API}/lookahead/alarms",
-        lookahead_routes.alarms,
+        lookahead_routes.predicted_alarms,
         "Predicted alarms and what became of them, newest first",
         list[wire_lookahead.PredictedAlarm],
         query=("limit",),

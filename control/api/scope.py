@@ -38,8 +38,8 @@ def _leased(given: Given) -> Iterable[str] | None:
 
 
 POINTS: Mapping[str, Callable[[Given], Iterable[str] | None]] = {
-    "points": lambda given: [str(given.get("name", ""))],
-    "history": _one,
+    "point": lambda given: [str(given.get("name", ""))],
+    "trend": _one,
     "export_history": _listed,
     "submit": _submitted,
     "check": _submitted,
@@ -56,7 +56,7 @@ SCOPED = frozenset(POINTS) | BY_COMMAND
 async def permit_scope(parts: Parts, caller: Caller, name: str, given: Given) -> None:
     """
     Args:
-        name: of the route's handler, or the verb.
+        name: of the route, or the verb.
         given: path, query and body in one.
 
     Raises:

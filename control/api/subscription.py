@@ -29,7 +29,7 @@ class Subscription:
     """Runs from `sub` to the end."""
 
     def __init__(
-        self, parts: Parts, caller: Caller, line: Line, sub: wire.Sub, of: Wanted, frames: Frames, pulse: Pulse,
+        self, parts: Parts, caller: Caller, line: Line, sub: wire.Sub, welcomed: int, of: Wanted, frames: Frames, pulse: Pulse,
         rate: Rate, figures: Figures,
     ) -> None:  # fmt: skip
         self._parts, self._caller, self._line, self._sub, self._of = parts, caller, line, sub, of
@@ -37,7 +37,7 @@ class Subscription:
         self._rate, self._messages = rate, Buckets(rate)
         self._calls = Calls(parts, caller, self._answer)
         self._pinged = False
-        self._cursor = parts.live.feed.seq
+        self._cursor = welcomed
         self._over: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -101,7 +101,8 @@ class Subscription:
         if cursor is None:
             frame = frames.snapshot(self._of, pulse.now)
             await self._send(frame.messages)
-            cursor, said = frame.head, tick
+            # What happened since the welcome may be in nothing that the client has asked for since.
+            cursor, said = max(self._cursor, self._parts.live.feed.kept_from), tick
         while True:
             self._cursor = cursor
             frame = frames.since(cursor, self._of, pulse.now)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
+from starlette.responses import Response
+
 from control import graph_view
 from control.api import wire
 from control.api.part import Parts
@@ -69,21 +71,14 @@ async def thing(parts: Parts, call: Call) -> dict[str, Any]:
     return await asyncio.to_thread(thing_description, parts.plant, call.path["id"], call.base_url)
 
 
-async def export(parts: Parts, _: Call) -> Reply:
+async def export_graph(parts: Parts, _: Call) -> Reply:
     """Of one moment; it is encoded on a thread while it is sent."""
     columns = parts.live.table.columns.copy()
     return Reply(stream=exported(parts.plant, columns))
 
 
-async def layout(parts: Parts, _: Call) -> wire.GraphPicture:
-    plant = parts.plant
-    made = await parts.layouts.of(plant)
-    rows = [[round(side, 3) for side in (b.x, b.y, b.w, b.h)] for b in made.boxes]
-    x, y, w, h = ([row[n] for row in rows] for n in range(4))
-    return wire.GraphPicture(
-        made.digest[:16], made.width, made.height, [t.id for t in plant.twins], [b.parent for b in made.boxes],
-        x, y, w, h,
-    )  # fmt: skip
+async def layout(parts: Parts, _: Call) -> Response:
+    return Response(await parts.shown.picture(parts.plant), media_type="application/json")
 
 
 async def import_(parts: Parts, call: Call) -> Reply:

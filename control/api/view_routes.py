@@ -37,7 +37,7 @@ async def delete_view(parts: Parts, call: Call) -> None:
 
 
 async def restore_view(parts: Parts, call: Call) -> wire.SavedView:
-    return _view(await asyncio.to_thread(parts.views.restore, _who(call), call.path["id"]))
+    return _view(await asyncio.to_thread(parts.views.restore, _who(call), call.path["id"], parts.clock()))
 
 
 async def open_first(parts: Parts, call: Call) -> None:

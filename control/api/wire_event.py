@@ -61,10 +61,11 @@ class AlarmEvent(msgspec.Struct, frozen=True):
 
 
 class FloodEvent(msgspec.Struct, frozen=True):
-    """More alarms than people can read, or no more; `count` in ten minutes."""
+    """More alarms than people can read, or no more; `count` in ten minutes, `n` of the step that says so."""
 
     on: bool
     count: int
+    n: int
 
 
 class PlantEvent(msgspec.Struct, frozen=True):

@@ -77,7 +77,8 @@ class PredictedAlarm(msgspec.Struct, frozen=True):
     """No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed.
 
     `first` is what was said when it was raised, `last` what was said last, `said` that in words. Of one that came:
-    `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said.
+    `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said;
+    not `timed`: nobody could look when it came, and these are null.
     """
 
     id: str
@@ -93,6 +94,7 @@ class PredictedAlarm(msgspec.Struct, frozen=True):
     inside: bool | None
     said: str
     again: PassedAgain
+    timed: bool
 
 
 class QuietLimit(msgspec.Struct, frozen=True):

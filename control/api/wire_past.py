@@ -8,7 +8,10 @@ from control.api.wire import Columns
 
 
 class PastAlarm(msgspec.Struct, frozen=True):
-    """An alarm that was active then. `since`: when it came; `acked`: somebody had acknowledged that it came."""
+    """An alarm that was active then. `since`: when it came.
+
+    `acked`: somebody had acknowledged that it came, or the plant asks nobody to. `value`: null where it came with none.
+    """
 
     alarm: str
     twin: str

@@ -115,7 +115,8 @@ class Console:
     async def _subscription(self, line: Line, caller: Caller) -> None:
         parts = self._parts
         feed, beat_ms = parts.live.feed, int(HEARTBEAT_S * 1000)
-        await line.greet(wire.Welcome(feed.epoch, feed.seq, beat_ms, parts.clock() / 1e6, caller.name, caller.role))
+        welcomed = feed.seq
+        await line.greet(wire.Welcome(feed.epoch, welcomed, beat_ms, parts.clock() / 1e6, caller.name, caller.role))
         sub = await line.first("sub")
         if not isinstance(sub, wire.Sub):
             raise BadRequest("the second message must be sub", "send {t: 'sub', from: null}")
@@ -124,6 +125,7 @@ class Console:
             caller,
             line,
             sub,
+            welcomed,
             wanted(sub, parts.plant),
             self.frames,
             self._pulse,

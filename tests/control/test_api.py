@@ -122,6 +122,11 @@ def test_the_plant_has_a_place_for_every_twin(client: Client) -> None:
     assert all(0 <= t["x"] <= 1 and 0 <= t["y"] <= 1 for t in plant["twins"])
 
 
+def test_of_a_point_that_was_never_read_no_time_is_told(client: Client) -> None:
+    found = client.get("/points/tank_1.level")
+    assert (found["value"], found["source_time"], found["good"]) == (None, None, False)
+
+
 BAD_COMMANDS = [
     ({"key": "k", "point": "pump_335.staus", "value": 1}, errors.NotFound, "did you mean pump_335.status"),
     ({"key": "k", "point": "pump_335.running", "value": 1}, errors.Refused, "not writable"),
@@ -133,6 +138,12 @@ BAD_COMMANDS = [
     ({"key": "k", "point": "pump_335.status", "value": 1, "priority": "urgent"}, errors.BadRequest, "urgent"),
     ({"key": "k", "point": "pump_335.status", "value": 1, "deadline_s": -1}, errors.BadRequest, "deadline_s"),
 ]
+
+
+def test_a_trend_may_reach_back_to_the_beginning_of_time_and_not_beyond_its_end(http: httpx.Client) -> None:
+    path = "/api/v1/history?point=tank_1.level&max=5000"
+    assert http.get(f"{path}&from=0&to=9e12").status_code == 200
+    assert http.get(f"{path}&to=1e15").status_code == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/commands"), ("DELETE", "/commands/x")])

@@ -62,9 +62,17 @@ def test_every_message_event_verb_and_error_is_in_it() -> None:
     assert {str(k.__struct_config__.tag) for k in kinds} <= messages.keys()
     assert {f"event_{k}" for k in EVENTS} <= messages.keys()
     assert {f"{way}_{v}" for v in VERB_OF_NAME for way in ("call", "answer")} <= messages.keys()
-    rows = {c.code: c for c in (*CODES.values(), INTERNAL)}
-    assert DOCUMENT["x-errors"].keys() == rows.keys()
-    assert all(e["close"] == (rows[c].ws or 1008) for c, e in DOCUMENT["x-errors"].items())
+    rows = [*CODES.values(), INTERNAL]
+    assert DOCUMENT["x-errors"].keys() == {c.code for c in rows}
+    closes = {code: e["close"] for code, e in DOCUMENT["x-errors"].items()}
+    assert (closes["unavailable"], closes["limit_exceeded"], closes["internal"], closes["conflict"]) == (
+        1013,
+        1013,
+        1011,
+        1008,
+    )
+    assert [c.code for c in rows if c.ws and closes[c.code] != c.ws] == []
+    assert [c.code for c in rows if DOCUMENT["x-errors"][c.code]["http"] != c.http] == []
 
 
 def test_the_limits_of_a_subscription_are_in_it() -> None:

@@ -23,7 +23,7 @@ START = (MemberRequest("pump.status", 1.0, 0.0), MemberRequest("pump.speed", 80.
 BREAKS = (*START, MemberRequest("far.status", 1.0))  # that device is dead
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("typed_events")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -50,6 +50,20 @@ def test_an_alarm_is_active_from_its_coming_to_its_clearing_and_acknowledged_in_
                     41: [(low, False, 2.4, 40)], 50: []}  # fmt: skip
 
 
+def test_an_alarm_that_came_without_a_value_has_none_of_an_earlier_coming(works: Works) -> None:
+    alarm(works, "active", 10)
+    alarm(works, "cleared", 20)
+    alarm(works, "active", 30, value=None)
+    assert [a.value for a in active_then(works.index, at(31))] == [None]
+
+
+def test_for_an_alarm_that_nobody_is_asked_to_acknowledge_nothing_is_owed(works: Works) -> None:
+    alarm(works, "active", 10)
+    alarm(works, "active", 11, name="tank_2.level:low")
+    seen = active_then(works.index, at(12), {"tank_2.level:low"})
+    assert {a.alarm: a.acked for a in seen} == {"tank_1.level:low": False, "tank_2.level:low": True}
+
+
 def test_a_command_is_open_until_it_is_over(works: Works) -> None:
     works.record("command", command("pump_335.speed", "ann", by="ann"), 10)
     works.record("command", command("pump_335.speed", "ann", 1, "SENT"), 12)

@@ -21,7 +21,7 @@ from twin.errors import Conflict, NotFound, Reserved, Unavailable
 NUMBERS = count()
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("typed_events")]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -22,7 +22,7 @@ def info(identity: int, name: str, kind: str, unit: str, device: str) -> wire.Po
 
 
 def plant(points: list[tuple[str, str, str, str]]) -> wire.PlantInfo:
-    return wire.PlantInfo("p", "P", "1", [], [], [], [info(i, *p) for i, p in enumerate(points)], None, [], [])
+    return wire.PlantInfo("p", "P", "1", [], [], [], [info(i, *p) for i, p in enumerate(points)], None, [], [], [])
 
 
 def columns(*rows: tuple[int, float, int, float], text: dict[str, str] | None = None) -> wire.Columns:

@@ -31,6 +31,8 @@ from tests.control.waterworks import Works, works
 from twin.errors import BadRequest, NotFound
 from twin.lookahead import Lookahead
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 ASKED = Lookahead(every_s=0.02, horizon_s=3600.0, replications=20, p_min=0.5, p_clear=0.2)
 
 

@@ -65,6 +65,8 @@ def test_the_plant_is_as_it_was_with_its_alarms_and_commands(works: CommandSite)
     assert values(works, again)["tank.level"] == 9.0
     assert [(a["alarm"], a["acked"], a["value"]) for a in again["alarms"]] == [("tank.level:high", False, 9.0)]
     assert [(c["id"], c["status"]) for c in again["commands"]] == [(sent["id"], "AWAITING_APPROVAL")]
+    unknown = client.get("/state", at=then, known=before)
+    assert unknown["alarms"] == unknown["commands"] == []
     assert values(works, client.get("/state"))["tank.level"] == 3.0
     assert "tank.level" not in values(works, client.get("/state", known="-1h"))
 

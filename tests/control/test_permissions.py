@@ -138,7 +138,7 @@ def test_a_token_for_some_points_touches_no_other() -> None:
 
 
 def test_what_a_token_for_some_points_may_ask_exists() -> None:
-    names = {r.handler.__name__ for r in ROUTES} | {v.name for v in VERBS}
+    names = {r.name for r in ROUTES} | {v.name for v in VERBS}
     assert names >= SCOPED
 
 

@@ -24,6 +24,8 @@ from twin.interlock import Judgement, Ruling
 from twin.policy import Policy
 from twin.policy import Preflight as Mode
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 POLICY = Policy(preflight=Mode.REFUSE, horizon_s=3600.0, limits=("tank_1.level<3", "tank_1.level<0.5"))
 
 

@@ -20,6 +20,8 @@ from tests.control.plants import Bench, Pump, bench, serve_pump, until
 from twin.errors import BadRequest, Conflict, NotFound, Refused, Unavailable
 from twin.points import Point
 
+pytestmark = pytest.mark.usefixtures("typed_events")
+
 
 @pytest.fixture
 async def pump() -> AsyncIterator[Pump]:

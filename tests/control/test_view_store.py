@@ -50,15 +50,28 @@ def test_a_deleted_view_can_be_had_back_for_a_day(store: ViewStore) -> None:
     store.open_first(ANNA, "1")
     store.delete(ANNA, "1", 2)
     assert store.views(ANNA) == ([], "")
-    store.restore(ANNA, "1")
+    store.restore(ANNA, "1", 2)
     assert store.views(ANNA)[1] == "1"
     store.delete(ANNA, "1", 3)
     store.save(ANNA, "2", "a", "#/audit", False, 4)
     with pytest.raises(Conflict):
-        store.restore(ANNA, "1")
-    store.save(ANNA, "3", "b", "#/audit", False, 4 + UNDO_NS)
+        store.restore(ANNA, "1", 3 + UNDO_NS)
+    store.delete(ANNA, "2", 5)
     with pytest.raises(NotFound):
-        store.restore(ANNA, "1")
+        store.restore(ANNA, "1", 4 + UNDO_NS)
+
+
+def test_of_what_is_deleted_no_more_is_kept_than_there_may_be_views(store: ViewStore) -> None:
+    store.save(BERT, "of another", "a", "#/plant", False, 1)
+    store.delete(BERT, "of another", 1)
+    for n in range(OF_ONE_MAX + 2):
+        store.save(ANNA, str(n), "a", "#/plant", False, n)
+        store.delete(ANNA, str(n), n)
+    for lost in ("0", "1"):
+        with pytest.raises(NotFound):
+            store.restore(ANNA, lost, OF_ONE_MAX)
+    assert store.restore(ANNA, "2", OF_ONE_MAX).name == "a"
+    assert store.restore(BERT, "of another", OF_ONE_MAX).name == "a"
 
 
 def test_names_are_one_of_a_kind_and_addresses_lead_nowhere_else(store: ViewStore) -> None:

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from control.api import outlet
 from control.api.ws import Limits
 from control.rates import Rate
-from tests.control.sockets import serving
+from tests.control.sockets import Heard, serving
 from twin.feed import EVENTS_MAX
 
 
@@ -93,6 +93,22 @@ async def test_who_comes_back_to_a_plant_where_nothing_happened_is_told_at_once(
         position = {"epoch": 7, "seq": server.live.feed.seq}
         async with server.client(position) as client:
             assert (await client.until("heartbeat", "snapshot"))["t"] == "heartbeat"
+
+
+async def test_what_happens_between_the_welcome_and_the_snapshot_is_told(tmp_path: Path) -> None:
+    """Who asks over HTTP after the welcome misses nothing."""
+    async with serving(tmp_path) as server, server.connect(compression=None) as socket:
+        client = Heard(socket)
+        await client.sign_in(server.ticket())
+        server.announce(1)
+        await client.say(t="sub", **{"from": None})
+        server.announce(2)
+        await client.until("snapshot")
+        server.announce(3)
+        await client.reach(server.live.feed.seq)
+        while client.events[-1:] != [3]:
+            await client.next()
+        assert client.events == [1, 2, 3] and client.snapshots == 1
 
 
 async def test_who_asks_for_few_frames_gets_the_newest_state_in_each(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ class Site:
         self.endpoints = self.fleet.first_line()["endpoints"]
         return self.endpoints
 
-    def start_server(self, plant: str = "water", **endpoints: str) -> Client:
-        words = server_words(self.data, 0, {**self.endpoints, **endpoints})
+    def start_server(self, plant: str = "water", at_port: int = 0, **endpoints: str) -> Client:
+        words = server_words(self.data, at_port, {**self.endpoints, **endpoints})
         words[1] = plant
         self.server = self._child(words)
         self.login = self.server.first_line()["login"]

@@ -194,3 +194,15 @@ def test_a_latched_alarm_counts_until_it_is_reset() -> None:
     assert desk.book.retained
     desk.do(0, Step.RESET, 4)
     assert not desk.book.retained
+
+
+def test_who_is_renamed_is_so_in_alarms_that_are_over_as_well() -> None:
+    desk = Desk(FLOW, LEVEL)
+    desk.say(1, flow=11, level=11)
+    for row in (0, 1):
+        desk.do(row, Step.ACKNOWLEDGED, 2)
+    desk.say(3, flow=0)
+    assert 0 not in desk.book.retained and 1 in desk.book.retained
+    desk.book.rename("anna", "(erased 7)")
+    assert [desk.book.state(row).acked_by for row in (0, 1)] == ["(erased 7)"] * 2
+    assert desk.book.retained[1] == desk.book.state(1)

@@ -55,3 +55,13 @@ def test_points_and_events_share_one_sequence() -> None:
     first = feed.advance(ids(0))
     event = feed.announce("link", 0, {})
     assert (first, event.seq, feed.advance(ids(1)), feed.epoch) == (1, 2, 3, 9)
+
+
+def test_what_is_said_otherwise_later_keeps_its_number_and_its_place() -> None:
+    feed = Feed(1, epoch=1)
+    made = [feed.announce("command", n, {"by": "anna"}) for n in range(3)]
+    feed.retell({made[1].seq: {"by": "(erased 7)"}, made[2].seq + 1: {"by": "nobody"}})
+    assert [(e.seq, e.time, e.body["by"]) for e in feed.events_since(0)] == [
+        (made[0].seq, 0, "anna"), (made[1].seq, 1, "(erased 7)"), (made[2].seq, 2, "anna")
+    ]  # fmt: skip
+    assert feed.seq == made[2].seq

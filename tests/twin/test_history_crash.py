@@ -164,7 +164,7 @@ def said(state: SeriesRows) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("times", [40, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("times", [28, pytest.param(200, marks=pytest.mark.soak)])
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path, times: int) -> None:
     """In a process of its own, whose fork server has loaded what writers need: a hundred starts take seconds."""
     program = (

@@ -4,6 +4,7 @@ import type { ErrorBody, LookaheadScores, LookaheadState, PredictedAlarm } from 
 
 /** Newest predicted alarms that are listed with what became of them. */
 const ALARMS_SHOWN = 50;
+const RETRY_MS = 2_000;
 
 export class Ahead {
   state = $state.raw<LookaheadState | null>(null);
@@ -12,13 +13,17 @@ export class Ahead {
   scores = $state.raw<LookaheadScores | null>(null);
   /** Grows when predicted alarms begin or end, and with each forecast: then the track record may be another. */
   news = $state(0);
-  predicted = $derived.by(() => {
+  /** Predicted alarms that are not shelved. Nothing else may be shown as predicted. */
+  standing = $derived.by(() => {
     const shelved = new Set(this.state?.shelves.map((s) => s.limit));
-    return (this.state?.alarms ?? []).filter((a) => !shelved.has(a.limit)).length;
+    return (this.state?.alarms ?? []).filter((a) => !shelved.has(a.limit));
   });
+  /** Whether they are of a forecast that can no longer be believed. */
+  stale = $derived(this.state?.state === "stale");
 
   private loading = false;
   private again = false;
+  private later: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly notice: (error: unknown) => ErrorBody) {}
 
@@ -35,6 +40,8 @@ export class Ahead {
       }
     } catch (error) {
       this.problem = this.notice(error);
+      clearTimeout(this.later);
+      if (this.problem.code !== "denied") this.later = setTimeout(() => void this.load(), RETRY_MS);
     } finally {
       this.loading = false;
     }

@@ -10,6 +10,9 @@ import type {
 
 const PREFIX = "api/v1";
 
+/** Whether the server said that there is no such thing (any longer). */
+export const isGone = (error: unknown): boolean => error instanceof ApiError && error.status === 404;
+
 /** The server's own words on what went wrong, with the HTTP status; status 0 when there was no answer. */
 export class ApiError extends Error {
   constructor(
@@ -23,7 +26,7 @@ export class ApiError extends Error {
 export const plant = (): Promise<PlantInfo> => call("GET", "/plant");
 /** Who is signed in, and what the role may do. */
 export const who = (): Promise<Who> => call("GET", "/session");
-export const ticket = (): Promise<Ticket> => call("POST", "/ticket");
+export const ticket = (): Promise<Ticket> => call("POST", "/ticket", undefined, URGENT_MS);
 
 export const commands = async (limit: number): Promise<CommandRecord[]> =>
   (await call<CommandPage>("GET", `/commands?limit=${limit}`)).commands;
@@ -41,7 +44,7 @@ export const settleCommand = (id: string, outcome: Outcome): Promise<CommandReco
   call("POST", `/commands/${part(id)}/settle`, outcome);
 
 export const stops = (): Promise<StopInfo[]> => call("GET", "/stop");
-export const stop = (id: string, request: StopRequest): Promise<StopAnswer> => call("POST", `/stop/${part(id)}`, request);
+export const stop = (id: string, request: StopRequest): Promise<StopAnswer> => call("POST", `/stop/${part(id)}`, request, URGENT_MS);
 
 export const groups = (limit: number): Promise<GroupRecord[]> => call("GET", `/groups?limit=${limit}`);
 export const cancelGroup = (id: string, reason = ""): Promise<GroupRecord> => call("POST", `/groups/${part(id)}/cancel`, { reason });
@@ -66,10 +69,10 @@ export const unshelve = (limit: string): Promise<unknown> => call("POST", "/look
 export const audit = (last: number, asked: Record<string, string>): Promise<AuditHead> =>
   call("GET", `/audit?${new URLSearchParams({ last: String(last), ...asked })}`);
 /** `failure` is "" when it is on the chain. */
-export const anchorNow = (): Promise<{ anchored: number; failure: string }> => call("POST", "/audit/anchor", {});
+export const anchorNow = (): Promise<{ anchored: number; failure: string }> => call("POST", "/audit/anchor", {}, LONG_MS);
 /** Recomputes every batch of history: minutes for a long one. */
 export const checkHistory = (): Promise<{ batches: number; expired: number; problems: { place: string; what: string }[]; ok: boolean }> =>
-  call("POST", "/audit/history", {});
+  call("POST", "/audit/history", {}, LONG_MS);
 export const alarms = (query: Record<string, string>): Promise<AlarmList> => call("GET", `/alarms?${words(query)}`);
 export const alarm = (id: string): Promise<AlarmDetail> => call("GET", `/alarms/${part(id)}`);
 export const alarmHistory = (query: Record<string, string>): Promise<AlarmStep[]> => call("GET", `/alarms/history?${words(query)}`);
@@ -144,23 +147,41 @@ export const deleteBranch = (name: string): Promise<BranchInfo> => call("DELETE"
 
 const instant = (ms: number): string => new Date(ms).toISOString();
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** Longer than an answer takes that comes at all. A stop or a ticket is asked for again sooner. */
+const LIMIT_MS = 30_000;
+const URGENT_MS = 5_000;
+/** What reads everything that was ever recorded. */
+const LONG_MS = 600_000;
+
+let reads = new AbortController();
+
+/** Lets go of all questions that are under way and change nothing: a browser has six connections to a server. */
+export function abandonReads(): void {
+  reads.abort();
+  reads = new AbortController();
+}
+
+async function call<T>(method: string, path: string, body?: unknown, limitMs = LIMIT_MS): Promise<T> {
   let response: Response;
+  let text: string;
+  const late = AbortSignal.timeout(limitMs);
   try {
     response = await fetch(PREFIX + path, {
       method,
+      signal: method === "GET" ? AbortSignal.any([late, reads.signal]) : late,
       credentials: "same-origin",
       headers: body === undefined ? {} : { "content-type": "application/json" },
       body: body === undefined ? null : JSON.stringify(body),
     });
+    text = await response.text();
   } catch {
+    const hint = method === "GET" ? "" : " What was asked may have been done: look before you ask again.";
     throw new ApiError(0, {
       code: "unreachable",
-      message: "The server does not answer.",
-      hint: "Check that it runs; the console goes on by itself once it does.",
+      message: late.aborted ? `The server did not answer within ${limitMs / 1000} s.` : "The server does not answer.",
+      hint: `Check that it runs; the console goes on by itself once it does.${hint}`,
     });
   }
-  const text = await response.text();
   if (!response.ok) throw new ApiError(response.status, errorBody(response.status, text));
   return (text === "" ? null : JSON.parse(text)) as T;
 }

@@ -11,10 +11,12 @@ const SILENCE_MOST_MS = 8_000;
 const FRAMES = new Set<ServerMessage["t"]>(["snapshot", "delta", "event", "heartbeat"]);
 
 /** An epoch may be larger than 2^53: it is kept and sent back exactly as it came, never reckoned with. */
-type Epoch = number | bigint;
+export type Epoch = number | bigint;
 
 export interface Listener {
   message(message: ServerMessage): void;
+  /** Before anything of this life of the server comes: what it needs is made ready. It may be asked again meanwhile. */
+  welcomed(epoch: Epoch): Promise<void>;
   /** A frame of the subscription, heartbeats too: the sign of life. A greeting alone is none. */
   alive(): void;
   closed(retryMs: number): void;
@@ -74,14 +76,21 @@ export class Connection {
     const bytes = new Uint8Array(data);
     const message = decode(bytes) as ServerMessage;
     this.listenForSilence();
+    try {
+      this.listener.message(message);
+    } catch (error) {
+      // Half of it may have been taken: only a snapshot makes the screen whole again.
+      this.position = null;
+      socket.close();
+      this.lost(socket);
+      throw error;
+    }
     switch (message.t) {
       case "hello":
         this.send({ t: "auth", ticket });
         break;
       case "welcome":
-        this.epoch = exactEpoch(bytes);
-        // An epoch is one life of the server: positions of an earlier one mean nothing to it, it would say so anyway.
-        this.send({ t: "sub", from: this.position?.epoch === this.epoch ? (this.position as Position) : null });
+        void this.subscribe(socket, exactEpoch(bytes));
         break;
       case "snapshot":
         this.position = { epoch: this.epoch, seq: message.seq };
@@ -102,8 +111,15 @@ export class Connection {
         break;
     }
     if (FRAMES.has(message.t)) this.listener.alive();
-    this.listener.message(message);
     if (message.t === "delta") cost.add(performance.now() - begun, bytes.length);
+  }
+
+  private async subscribe(socket: WebSocket, epoch: Epoch): Promise<void> {
+    await this.listener.welcomed(epoch);
+    if (socket !== this.socket) return;
+    this.epoch = epoch;
+    // An epoch is one life of the server: positions of an earlier one mean nothing to it, it would say so anyway.
+    this.send({ t: "sub", from: this.position?.epoch === epoch ? (this.position as Position) : null });
   }
 
   private send(message: ClientMessage): void {

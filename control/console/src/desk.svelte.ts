@@ -25,11 +25,25 @@ export class Desk {
 
   constructor(private readonly notice: (error: unknown) => ErrorBody) {}
 
+  /** What another life of the server told: records may be gone with its disk. */
+  forget(): void {
+    this.commands = null;
+    this.groups = null;
+    this.leases = null;
+    this.waits = new Map();
+  }
+
   /** After each connection. Whatever happens meanwhile comes as events: `merged` keeps the newer of both. */
   async load(): Promise<void> {
     try {
       const [newest, open, stops] = await Promise.all([api.commands(COMMANDS_KEPT), api.openCommands(OPEN_MOST), api.stops()]);
-      this.commands = merged(merged(this.commands ?? [], newest, OPEN_MOST), open, COMMANDS_KEPT);
+      const answered = new Set([...newest, ...open].map((c) => c.id));
+      // Held as open, and neither open nor among the newest now: it ended while nobody told us.
+      const ended = (this.commands ?? []).filter((c) => !c.final && !answered.has(c.id)).slice(0, LIVES_KEPT);
+      const ends = await Promise.all(ended.map((c) => api.command(c.id).catch((error) => (api.isGone(error) ? null : c))));
+      const held = (this.commands ?? []).filter((c) => c.final || answered.has(c.id));
+      const told = [...newest, ...ends.filter((c) => c !== null)];
+      this.commands = merged(merged(held, told, OPEN_MOST), open, COMMANDS_KEPT);
       this.noteWaits(open);
       this.stops = stops;
       this.problem = null;

@@ -19,6 +19,7 @@ export function readLimit(text: string): LimitLine | null {
 
 /** How long until it is expected, on the plant's clock: `in 42 min ± 4 min`. */
 export function countdown(said: SaidOfLimit, clockS: number): string {
+  if (Number.isNaN(clockS)) return "when: the plant's clock is not known";
   if (said.at_s === null || said.early_s === null || said.late_s === null) return "time unknown";
   const left = said.at_s - clockS;
   const half = `± ${minutes((said.late_s - said.early_s) / 2)}`;

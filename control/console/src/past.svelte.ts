@@ -1,4 +1,5 @@
 // The whole plant at a past moment, as the server tells it; asks for one moment at a time and skips those in between.
+import { worstThen } from "./alarmsThen";
 import * as api from "./api";
 import { decodeColumns, unpacked } from "./columns";
 import { PointTable } from "./points";
@@ -15,6 +16,8 @@ export class Past implements Shown {
   problem = $state.raw<ErrorBody | null>(null);
   waiting = $state(false);
   private wanted: { at: number; known: number | null } | null = null;
+
+  readonly alarmsOf = $derived(worstThen(this.state?.alarms ?? [], session.wholeOf));
 
   get now(): number {
     return this.state?.at ?? 0;

@@ -1,12 +1,13 @@
 // What the whole console shares: the plant, its live values, links, who is signed in and how fresh all of it is.
 import { Ahead } from "./ahead.svelte";
 import { Alarms } from "./alarms.svelte";
+import type { WorstAlarm } from "./alarmsThen";
 import { wholes } from "./alarmTree";
 import * as api from "./api";
 import { decodeColumns } from "./columns";
-import { Connection } from "./connection";
+import { Connection, type Epoch } from "./connection";
 import { Desk } from "./desk.svelte";
-import { CHECK_EVERY_MS, ClockOffset, screenIsStale } from "./freshness";
+import { CHECK_EVERY_MS, ClockOffset, Look, screenIsStale } from "./freshness";
 import { PointTable } from "./points";
 import { commandHindrance } from "./rights";
 import type {
@@ -46,6 +47,8 @@ export class Session {
   /** Grows with every connection and return to the screen: what frames keep up to date must then be fetched anew. */
   generation = $state(0);
   stale = $state(false);
+  /** Whether the server has another console than the one that runs here. */
+  outdated = $state(false);
   /** Server time of the last frame or heartbeat; null before the first. */
   lastFrame = $state<number | null>(null);
   tally = $state.raw<number[]>([0, 0, 0, 0, 0]);
@@ -63,12 +66,17 @@ export class Session {
   /** Why nothing can be commanded now, "" when something can. */
   hindrance = $derived(this.locked ? "Locked: the values on this screen are stale." : commandHindrance(this.who));
 
-  private readonly linkEvents = $state<Record<string, LinkState>>({});
+  /** Since the last snapshot, which has the states of then. */
+  private linkEvents = $state.raw<Record<string, LinkState>>({});
   private readonly clock = new ClockOffset();
   private aliveAt = performance.now();
   private drawing = false;
   private reloading = false;
   private plantIsOld = false;
+  /** The life of the server that the plant and the ids of its points are of; null before the first. */
+  private epoch: Epoch | null = null;
+  /** One greeting after the other: the last one says which life of the server is shown. */
+  private welcomed: Promise<void> = Promise.resolve();
   private connection: Connection | null = null;
 
   async start(): Promise<void> {
@@ -80,6 +88,10 @@ export class Session {
     await this.loadPlant();
   }
 
+  get alarmsOf(): ReadonlyMap<string, WorstAlarm> {
+    return this.alarms.ofTwin;
+  }
+
   /** The latest word on one device: an event when there was one, else the point that carries the state. */
   link(device: string): LinkState {
     void this.tick;
@@ -89,12 +101,22 @@ export class Session {
     return event ?? { device, state: text ?? "unknown", detail: "" };
   }
 
-  /** The plant's own time now, in seconds; our own where the plant has no clock. */
+  /** How far the plant's own time can be believed; good where the plant has no clock. */
+  get clockLook(): Look {
+    void this.tick;
+    const name = this.plant?.clock ?? null;
+    const id = name === null ? undefined : this.table.id(name);
+    if (id === undefined) return Look.good;
+    return this.stale ? Look.stale : (this.table.look[id] as Look);
+  }
+
+  /** The plant's own time now, in seconds; our own where the plant has no clock, NaN while its clock cannot be believed. */
   get clockS(): number {
     void this.tick;
     const name = this.plant?.clock ?? null;
     const id = name === null ? undefined : this.table.id(name);
-    return id === undefined ? this.now / 1000 : this.table.value[id]!;
+    if (id === undefined) return this.now / 1000;
+    return this.table.look[id] === Look.good ? this.table.value[id]! : NaN;
   }
 
   /** Every error of the API passes here: a lost session ends the view it happened in. */
@@ -146,6 +168,44 @@ export class Session {
     }
   }
 
+  /** With each connection, before values come: what frames do not tell is fetched, in another life of the server all. */
+  private async begin(epoch: Epoch): Promise<void> {
+    if (this.epoch !== null && this.epoch !== epoch) await this.renew();
+    if ((this.phase as Phase) === "signed-out") return;
+    this.epoch = epoch;
+    this.generation += 1;
+    void this.loadWho();
+    void this.desk.load();
+    void this.ahead.load();
+    void this.alarms.load();
+  }
+
+  /** Ids of points are of one life of the server only: those of another would show values under wrong names. */
+  private async renew(): Promise<void> {
+    let plant: PlantInfo | null = null;
+    while (plant === null) {
+      try {
+        plant = await api.plant();
+      } catch (error) {
+        this.problem = this.notice(error);
+        if ((this.phase as Phase) === "signed-out") return;
+        await new Promise((done) => setTimeout(done, RETRY_MS));
+      }
+    }
+    this.table = new PointTable(plant.points);
+    this.plant = plant;
+    this.linkEvents = {};
+    this.desk.forget();
+    void this.noticeNewBuild();
+  }
+
+  /** Another server may come with another console, and only the page itself can fetch that. */
+  private async noticeNewBuild(): Promise<void> {
+    const page = await fetch(document.baseURI, { cache: "no-store" }).then((r) => r.text(), () => "");
+    const running = [...document.scripts].map((s) => s.getAttribute("src")).filter((src) => src?.includes("assets/"));
+    this.outdated = page.includes("<script") && running.some((src) => !page.includes(src!));
+  }
+
   /** Anew with each connection: a role may be another by then. */
   private async loadWho(): Promise<void> {
     try {
@@ -165,6 +225,7 @@ export class Session {
       },
       {
         message: (message) => this.receive(message),
+        welcomed: (epoch) => (this.welcomed = this.welcomed.then(() => this.begin(epoch))),
         alive: () => {
           this.aliveAt = performance.now();
           this.lastFrame = this.serverNow();
@@ -189,17 +250,11 @@ export class Session {
   private receive(message: ServerMessage): void {
     switch (message.t) {
       case "welcome":
-        void this.loadWho();
-        void this.desk.load();
-        void this.ahead.load();
-        void this.alarms.load();
-        this.clock.observe(message.time, Date.now());
-        this.generation += 1;
-        break;
       case "heartbeat":
         this.clock.observe(message.time, Date.now());
         break;
       case "snapshot":
+        this.linkEvents = {};
         this.table.apply(decodeColumns(message.columns), true);
         this.draw();
         break;
@@ -220,7 +275,7 @@ export class Session {
     switch (event.kind) {
       case "link": {
         const link = event.body as unknown as LinkState;
-        this.linkEvents[link.device] = link;
+        this.linkEvents = { ...this.linkEvents, [link.device]: link };
         break;
       }
       case "whatif":
@@ -260,7 +315,10 @@ export class Session {
   }
 
   private setStale(stale: boolean): void {
-    if (stale !== this.stale) this.stale = stale;
+    if (stale === this.stale) return;
+    this.stale = stale;
+    // Nothing that waits for a server that may be gone may stand in the way of an emergency stop.
+    if (stale) api.abandonReads();
   }
 
   private serverNow(): number {

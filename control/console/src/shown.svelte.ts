@@ -1,5 +1,6 @@
 // Which table of values the components around show: the live one, unless a view has put another in its place.
 import { getContext, setContext } from "svelte";
+import type { WorstAlarm } from "./alarmsThen";
 import type { PointTable } from "./points";
 import { session } from "./session.svelte";
 
@@ -9,6 +10,8 @@ export interface Shown {
   readonly tick: number;
   /** The moment that ages are told from. */
   readonly now: number;
+  /** Every twin that has an open alarm at that moment, itself or in its parts. */
+  readonly alarmsOf: ReadonlyMap<string, WorstAlarm>;
   /** Nothing can be commanded in the past, and nothing grows stale there. */
   readonly past: boolean;
 }

@@ -954,7 +954,7 @@ export interface PassedAgain {
   unsaid: number;
 }
 
-/** No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed. `first` is what was said when it was raised, `last` what was said last, `said` that in words. Of one that came: `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said. */
+/** No alarm: a limit that is likely to be passed. `status` is predicted, came, cleared, lapsed or missed. `first` is what was said when it was raised, `last` what was said last, `said` that in words. Of one that came: `lead_s` how long before, `error_s` how much later than first said, `inside` whether in the 90 % interval first said; not `timed`: nobody could look when it came, and these are null. */
 export interface PredictedAlarm {
   id: string;
   limit: string;
@@ -969,6 +969,7 @@ export interface PredictedAlarm {
   inside: boolean | null;
   said: string;
   again: PassedAgain;
+  timed: boolean;
 }
 
 /** A limit that was passed at `came_s` and is not predicted again yet, however likely: at `armed_s`, if it is kept until then; null while it is passed. `status` is came, or missed where nobody foresaw it. */
@@ -1454,6 +1455,7 @@ export interface PredictedAlarmEvent {
   inside: boolean | null;
   said: string;
   again: PassedAgain;
+  timed: boolean;
   shelved: boolean;
 }
 
@@ -1462,10 +1464,11 @@ export interface AlarmEvent {
   changes: AlarmChange[];
 }
 
-/** More alarms than people can read, or no more; `count` in ten minutes. */
+/** More alarms than people can read, or no more; `count` in ten minutes, `n` of the step that says so. */
 export interface FloodEvent {
   on: boolean;
   count: number;
+  n: number;
 }
 
 /** Twins, relationships or points are others now: fetch the plant again. */
@@ -1623,7 +1626,7 @@ export interface HandoverNote {
   text: string;
 }
 
-/** An alarm that was active then. `since`: when it came; `acked`: somebody had acknowledged that it came. */
+/** An alarm that was active then. `since`: when it came. `acked`: somebody had acknowledged that it came, or the plant asks nobody to. `value`: null where it came with none. */
 export interface PastAlarm {
   alarm: string;
   twin: string;
