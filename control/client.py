@@ -46,7 +46,7 @@ class Client:
         self._http.headers["Authorization"] = f"Bearer {secret}"
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._ask("GET", path, params=query)
+        return self._ask("GET", path, params=query or None)  # {} would take away what the path asks
 
     def get_bytes(self, path: str) -> bytes:
         """The answer as it comes."""

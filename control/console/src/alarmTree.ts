@@ -3,7 +3,6 @@ import { type AlarmCounts, countsOf, isOpen, rank, urgency } from "./alarms";
 import { upwards } from "./partOf";
 import type { AlarmRecord } from "./wire";
 
-export { subtree, wholes } from "./partOf";
 
 /** Of one twin with all its parts. */
 export interface TwinAlarms {

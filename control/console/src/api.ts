@@ -128,10 +128,6 @@ export function history(point: string, from: number, to: number, max: number): P
 export const alarmSteps = (from: number, to: number, limit: number): Promise<AlarmStep[]> =>
   call("GET", `/alarms/history?step=active,cleared&from=${moment(from)}&to=${moment(to)}&limit=${limit}`);
 export const graphPicture = (): Promise<GraphPicture> => call("GET", "/graph/layout");
-/** All of them, whatever their state. */
-export const everyAlarm = (): Promise<AlarmList> => call("GET", "/alarms?state=all&limit=5000");
-/** Those that are not normal. */
-export const retainedAlarms = (): Promise<AlarmList> => call("GET", "/alarms?state=retained&limit=5000");
 /** The whole plant at a moment; `known` null: as it is known today. */
 export const stateAt = (at: number, known: number | null): Promise<PlantState> =>
   call("GET", `/state?at=${part(instant(at))}${known === null ? "" : `&known=${part(instant(known))}`}`);

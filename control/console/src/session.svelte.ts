@@ -2,7 +2,7 @@
 import { Ahead } from "./ahead.svelte";
 import { Alarms } from "./alarms.svelte";
 import type { WorstAlarm } from "./alarmsThen";
-import { wholes } from "./alarmTree";
+import { wholes } from "./partOf";
 import * as api from "./api";
 import { decodeColumns } from "./columns";
 import { Connection, type Epoch } from "./connection";

@@ -1,2 +1,0 @@
-// The legend as TwinMark.svelte knows it.
-export { clipped } from "./legend";
