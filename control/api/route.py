@@ -44,6 +44,10 @@ class Call:
             raise BadRequest(f"{key}={text!r}", f"give a number in {low:g} … {high:g}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """False when it is not given."""
+        return self.choice(key, {"false": False, "true": True, "0": False, "1": True})
+
     def choice(self, key: str, choices: Mapping[str, bool]) -> bool:
         """The first of the choices when the key is not given."""
         text = self.query.get(key, next(iter(choices)))
