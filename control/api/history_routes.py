@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, cast
 from starlette.responses import StreamingResponse
 
 from control.api import exporting, wire
+from control.api.route import TIME_MS_MAX
 from twin import arrow_stream, parquet
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts
 UNPACKED_MAX = 4 * PART_BYTES_MAX  # bytes of one that is compressed
-TIME_MS_MAX = 9.2e12  # what fits 64 bits in ns: the year 2261
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -47,10 +47,11 @@ class _Sink(io.RawIOBase):
 
 async def export_history(parts: Parts, call: Call) -> StreamingResponse:
     """A mistake is answered as an error; what goes wrong later breaks the stream off."""
+    start, end = call.span(parts.clock())
     asked = parquet.Asked(
         call.query.get("tier", parquet.RAW),
-        int(call.number("from", 0, 0, TIME_MS_MAX) * 1e6),
-        int(call.number("to", TIME_MS_MAX, 0, TIME_MS_MAX) * 1e6),
+        max(0, start or 0),
+        int(TIME_MS_MAX * 1e6) if end is None else end,
         tuple(p for p in call.query.get("points", "").split(",") if p),
     )
     exporting.begin()

@@ -142,6 +142,16 @@ def test_a_trend_may_reach_back_to_the_beginning_of_time_and_not_beyond_its_end(
     assert http.get(f"{path}&to=1e15").status_code == 400
 
 
+def test_every_span_is_asked_for_in_the_same_words(http: httpx.Client) -> None:
+    spans = ("from=-1h", "from=1795300000000&to=now", "from=2026-11-21T06:00Z&to=%2B1m")
+    for path in ("history?point=tank_1.level&", "alarms/history?", "alarms?", "happenings?", "history/export?tier=1h&"):
+        for span in spans:
+            assert http.get(f"/api/v1/{path}{span}").status_code == 200, (path, span)
+        assert http.get(f"/api/v1/{path}from=soon").status_code == 400
+        assert http.get(f"/api/v1/{path}from=1e15").status_code == 400
+    assert http.get("/api/v1/audit?since=-1h&until=1795300000000").status_code == 200
+
+
 def test_a_dry_run_of_an_import_takes_nothing_and_is_said_as_everywhere(http: httpx.Client) -> None:
     time = pa.array([1_700_000_000_000_000_000], pa.timestamp("ns", "UTC"))
     rows = pa.table({"point": ["tank_1.level"], "value": [1.0], "source_time": time, "received_time": time})
