@@ -28,7 +28,6 @@ from twin.alarm_statistics import priority_check
 from twin.alarms import State, Step
 from twin.errors import BadRequest
 from twin.role import Act
-from twin.when import parse_when_ns
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -71,7 +70,7 @@ async def alarms(parts: Parts, call: Call) -> wire.AlarmList:
     twins, priorities = _subtree(parts, call), _words(call, "priority", PRIORITIES)
     if state in UNASKED and not priorities:
         priorities = frozenset(SHARES)
-    start, end = _span(parts, call, "")
+    start, end = call.span(parts.clock())
     found = [
         row for row in _of_state(parts, state)
         if (twins is None or plan.definitions[row].twin in twins)
@@ -145,7 +144,7 @@ async def _rest(head: str, pages: AsyncGenerator[str, None]) -> AsyncIterator[st
 
 
 async def statistics(parts: Parts, call: Call) -> wire.AlarmStatistics:
-    start, end = _span(parts, call, SPAN_DEFAULT)
+    start, end = call.span(parts.clock(), SPAN_DEFAULT)
     assert start is not None
     end = parts.clock() if end is None else end
     if not 0 < end - start <= SPAN_MAX_NS:
@@ -213,7 +212,7 @@ def _delivery(d: Delivery) -> wire.AlarmDelivery:
 
 
 def _wanted(parts: Parts, call: Call) -> Wanted:
-    start, end = _span(parts, call, "")
+    start, end = call.span(parts.clock())
     before = call.query.get("before")
     return Wanted(
         call.query.get("alarm", ""), _subtree(parts, call), _words(call, "priority", PRIORITIES),
@@ -221,14 +220,6 @@ def _wanted(parts: Parts, call: Call) -> Wanted:
         None if before is None else int(call.number("before", 0, 0, 2**53)),
         int(call.number("limit", 200, 1, LISTED_MAX)),
     )  # fmt: skip
-
-
-def _span(parts: Parts, call: Call, start: str) -> tuple[int | None, int | None]:
-    """`from` and `to` as people write moments; None where not given."""
-    now = parts.clock()
-    words_ = {"from": call.query.get("from") or start, "to": call.query.get("to", "")}
-    found = [parse_when_ns(text, now, key) if text else None for key, text in words_.items()]
-    return found[0], found[1]
 
 
 def _words(call: Call, key: str, known: Sequence[str]) -> frozenset[str]:

@@ -99,12 +99,11 @@ def _branch(branch: Branch) -> wire.BranchInfo:
 
 async def trend(parts: Parts, call: Call) -> wire.Trend:
     point = parts.plant.point(call.query.get("point", ""))
-    now_ms = parts.clock() / 1e6
-    start = call.number("from", now_ms - 3_600_000, 0, history_routes.TIME_MS_MAX)
-    end = call.number("to", now_ms + 60_000, 0, history_routes.TIME_MS_MAX)
+    start, end = call.span(parts.clock(), "-1h", "+1m")
+    assert start is not None and end is not None
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
-    drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
+    drawn = await asyncio.to_thread(parts.store.trend, point.name, max(0, start), end, most)
     return wire.Trend(
         point.name,
         point.unit,

@@ -82,7 +82,7 @@ async def layout(parts: Parts, _: Call) -> Response:
 
 
 async def import_(parts: Parts, call: Call) -> Reply:
-    dry_run = call.choice("dry_run", {"false": False, "true": True})
+    dry_run = call.flag("dry_run")
     replaces = call.choice("mode", {"merge": False, "replace": True})
     run = await parts.imports.start(call.body, dry_run, replaces, call.caller.name)
     if run.state is State.RUNNING:
