@@ -32,6 +32,7 @@ from control.api.http import application
 from control.api.intake import Intake
 from control.api.outlet import Outlet
 from control.api.part import Parts, PlantShown
+from control.api.wire import FRAME_MAX, PONG_S
 from control.api.wire_whatif import WhatIfRequest
 from control.api.ws import Console
 from control.authors import ALARM_RULE, CHAIN
@@ -82,8 +83,6 @@ from twin.plant import Plant
 SWEEP_EVERY_S = 1.0
 RULE_SEED, RULE_REPLICATIONS = 1, 200  # of a what-if that a rule of alarms runs
 CHAIN_DEADLINE_S = 60.0  # what an event on the chain commands is not wanted much later
-FRAME_MAX = 262_144  # bytes of a WebSocket frame: also of who has not signed in, and held before it is looked at
-PONG_S = 60.0  # for a client's answer to a ping: who only takes nothing is let go before, with a better word
 SHUTDOWN_S = 5  # what clients get to finish their requests
 log = logging.getLogger("twinloop")
 

@@ -272,9 +272,12 @@ class _Drafting:
 
     def _contained(self, ids: Mapping[Path, str]) -> tuple[tuple[str, str], ...]:
         found: list[tuple[str, str]] = []
+        placed = {
+            part for _, part in self._known.contains
+        }  # a twin is a part of one other: it stays where people put it
         for path in self._things:
             parent = next((path[:n] for n in range(len(path) - 1, 0, -1) if path[:n] in self._things), None)
-            if parent is None or (ids[parent], ids[path]) in self._known.contains:
+            if parent is None or ids[path] in placed:
                 continue
             shape = self._shape_of[parent]
             rule = None if shape.known is None else shape.known.relationships.get(CONTAINS)

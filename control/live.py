@@ -24,6 +24,8 @@ from twin.table import PointTable
 
 STALE_AFTER_S = 10.0  # several periods of every link here: polls of 0.5 s, heartbeats of 1 s
 COUNTERS = ("reconnects", "rejected", "dropped", "queued")  # of every link; all but the last cumulative
+COUNTED = ("readings", "changes", "late", "duplicates", "quiet", "dead_letters")
+"""What is counted since the start: in the metrics and in the console."""
 # What a rejected reading makes of its point: the last value stays, but nobody may take it for good.
 QUALITY_OF_REASON = {
     "range": quality.BAD_OUT_OF_RANGE,

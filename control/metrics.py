@@ -14,7 +14,7 @@ from control.alarms import Alarms
 from control.api.ws import Console
 from control.evidence import Evidence
 from control.inference import Inference
-from control.live import LiveTwin
+from control.live import COUNTED, LiveTwin
 from control.lookout import Lookout
 from control.loop_watch import STALL_S, LoopWatch
 from control.reach import LEVELS
@@ -27,7 +27,7 @@ class _Twinloop(Collector):
         self._live, self._evidence, self._watch = live, evidence, watch
 
     def collect(self) -> Iterator[Metric]:
-        for name in ("readings", "changes", "late", "duplicates", "dead_letters"):
+        for name in COUNTED:
             counter = CounterMetricFamily(f"twinloop_{name}", f"{name} since the start")
             counter.add_metric([], self._live.counts[name])
             yield counter

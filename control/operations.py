@@ -15,7 +15,7 @@ from control import alarms, queue, runtime, sessions
 from control.alarms import Alarms
 from control.evidence import Evidence
 from control.identity import Identity
-from control.live import LiveTwin
+from control.live import COUNTED, LiveTwin
 from control.loop_watch import LoopWatch
 from control.places import HISTORY_FILE, LEDGER
 from control.runtime import CommandRuntime
@@ -24,7 +24,6 @@ from twin.tiers import TIERS
 from twin.trend import RAW
 
 SIZES_KEPT_S = 60.0  # every console asks each two seconds, and a large folder takes longer than that to walk
-COUNTED = ("readings", "changes", "late", "duplicates", "quiet", "dead_letters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Figures:
+class ClientCounts:
     """What the server's clients are, and what became of them. `coalesced`: frames that came with the next one."""
 
     clients: int = 0
@@ -56,7 +55,7 @@ class Operations:
     ) -> None:  # fmt: skip
         self.started = started
         self.watch = watch
-        self.sockets = Figures()
+        self.sockets = ClientCounts()
         self._data, self._live, self._commands, self._alarms = data, live, commands, alarms_
         self._evidence, self._identity = evidence, identity
         self._timer, self._walking = timer, asyncio.Lock()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from twin.dtdl import declared
 from twin.errors import BadRequest, Conflict, Flaw, LimitExceeded, NotFound, Refused, TwinloopError, flawed
 from twin.fit import missing_ends, unfit
-from twin.graph import PART_OF, circle_of_parts
+from twin.graph import ONE_WHOLE, PART_OF, circle_of_parts, second_wholes
 from twin.interface import NAME, Field, Interface
 from twin.models import join
 from twin.nearest import nearest
@@ -307,6 +307,10 @@ class _Working:
             if misfit is not None:
                 self.flaw(_in(path, misfit.part), misfit.message, misfit.fix)
         if any(r.name in PART_OF for r in self.new_relationships):
+            for another, first in second_wholes(self.relationships):
+                new, old = (another, first) if another in self.new_relationships else (first, another)
+                if new in self.new_relationships:
+                    self.flaw(self.relationships[new], f"{new.target} is a part of {old.source} already", ONE_WHOLE)
             circle = circle_of_parts(self.relationships)
             if circle:
                 shown = " → ".join([*(r.source for r in circle), circle[0].source])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Relationships by which a twin is made of others: they must form a forest.
 PART_OF = frozenset({"contains", "hasPart", "parts"})
+ONE_WHOLE = "a twin is a part of one other: remove one of the two, or call this relationship otherwise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,13 @@ class TwinGraph:
             seen[front] = True
             found |= {self._ids[row]: hop for row in front.tolist()}
         return found
+
+
+def second_wholes(relationships: Iterable[Relationship]) -> list[tuple[Relationship, Relationship]]:
+    """(another, first) for each relationship by which a part is in another whole than by the first."""
+    first: dict[str, Relationship] = {}
+    parts = (r for r in relationships if r.name in PART_OF)
+    return [(r, first[r.target]) for r in parts if first.setdefault(r.target, r).source != r.source]
 
 
 def circle_of_parts(relationships: Iterable[Relationship]) -> list[Relationship]:

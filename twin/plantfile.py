@@ -20,7 +20,7 @@ from twin.chainsheet import read_chain, read_rules
 from twin.controlsheet import Ground, read_controls
 from twin.errors import BadPlant, NotFound, Notice
 from twin.fit import missing_ends, unfit
-from twin.graph import circle_of_parts
+from twin.graph import ONE_WHOLE, circle_of_parts, second_wholes
 from twin.interface import NAME, Interface
 from twin.learned import INTERFACE as LEARNED_INTERFACE
 from twin.learnedsheet import read_learned
@@ -281,6 +281,10 @@ def _relationships(sheet: Sheet, twins: Mapping[str, Twin], interfaces: Mapping[
         misfit = unfit(relationship, counts[row["source"], row["name"]], twins, interfaces)
         if misfit is not None:
             sheet.mistake("relationship", index, misfit.part, misfit.message, misfit.fix)
+    for another, first in second_wholes(found):
+        sheet.mistake(
+            "relationship", found[another], "source", f"{another.target} is a part of {first.source} already", ONE_WHOLE
+        )
     circle = circle_of_parts(found)
     if circle:
         shown = " → ".join([*(r.source for r in circle), circle[0].source])

@@ -16,8 +16,8 @@ REF = "#/components/schemas/{name}"
 WS_CLOSE = 1008  # of an error without a close code of its own
 SILENT_CLOSES: Mapping[int, str] = {
     1002: "the subprotocol is missing; before the handshake, as HTTP 403",
-    1009: "a frame of more than 262,144 bytes",
-    1011: "the client answers no ping for 60 s",
+    1009: f"a frame of more than {wire.FRAME_MAX:,} bytes",
+    1011: f"the client answers no ping for {wire.PONG_S:g} s",
     1012: "the server stops: connect again",
     4403: "Host or Origin is foreign; before the handshake, as HTTP 403",
 }

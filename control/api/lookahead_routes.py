@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from control.api import wire_lookahead as wire
+from control.api.route import API, Call, Route
 from control.lookahead_alarms import Quiet, Shelf
 from control.lookout import alarm_body, forecast_body
 from twin.lookahead import Lookahead
+from twin.role import Act
 
 if TYPE_CHECKING:
     from control.api.part import Parts
-    from control.api.route import Call
 
 LISTED_MAX = 1_000
 NOTHING = Lookahead()
@@ -77,3 +78,49 @@ def _quiet(found: Quiet) -> wire.QuietLimit:
     alarm = found.alarm
     again = msgspec.convert(alarm.again, wire.PassedAgain, from_attributes=True)
     return wire.QuietLimit(alarm.limit, alarm.status.value, alarm.ended_clock_s, found.armed_s, again)
+
+
+LOOKAHEAD_ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{API}/lookahead",
+        lookahead,
+        "The newest forecast of the standing look-ahead, and the alarms it predicts",
+        wire.LookaheadState,
+    ),
+    Route(
+        "GET",
+        f"{API}/lookahead/alarms",
+        predicted_alarms,
+        "Predicted alarms and what became of them, newest first",
+        list[wire.PredictedAlarm],
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/lookahead/scores",
+        scores,
+        "How forecasts fared, newest first, and the track record",
+        wire.LookaheadScores,
+        query=("limit",),
+    ),
+    Route(
+        "POST",
+        f"{API}/lookahead/shelve",
+        shelve,
+        "Hear nothing of the predicted alarms of a limit for a while",
+        wire.ShelfRecord,
+        wire.ShelfRequest,
+        act=Act.COMMAND,
+    ),
+    Route(
+        "POST",
+        f"{API}/lookahead/unshelve",
+        unshelve,
+        "Hear of them again",
+        None,
+        wire.LimitNamed,
+        status=204,
+        act=Act.COMMAND,
+    ),
+)

@@ -10,6 +10,7 @@ import numpy as np
 
 from control import happenings
 from control.api import wire_past as wire
+from control.api.part import POINTS_MAX
 from control.api.route import API, Call, Route
 from control.api.sent_columns import wire_columns
 from control.branches import instant
@@ -19,7 +20,6 @@ from twin.errors import BadRequest, LimitExceeded
 if TYPE_CHECKING:
     from control.api.part import Parts
 
-POINTS_MAX = 50_000  # as of a plant in one answer
 HAPPENINGS_MAX = 1_000  # of one answer: 0.4 MB
 LAST = 2**62  # above every entry
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from control.api.route import API, Call, Route
 from control.api.wire_prediction import PredictionRecord, Predictions, TrackRecord
 from control.prediction_store import Kept
 from control.preflight import as_body
@@ -13,7 +14,6 @@ from twin.errors import NotFound
 
 if TYPE_CHECKING:
     from control.api.part import Parts
-    from control.api.route import Call
 
 PREDICTIONS_MAX = 500
 
@@ -34,3 +34,22 @@ async def prediction(parts: Parts, call: Call) -> PredictionRecord:
 
 def record_of(kept: Kept, whole: bool = True) -> PredictionRecord:
     return msgspec.convert(as_body(kept, whole), PredictionRecord)
+
+
+PREDICTION_ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{API}/predictions",
+        predictions,
+        "Predictions of commands, newest first, and their track record",
+        Predictions,
+        query=("limit",),
+    ),
+    Route(
+        "GET",
+        f"{API}/commands/{{id}}/prediction",
+        prediction,
+        "What was predicted of a command, and how it fared",
+        PredictionRecord,
+    ),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from control.api import wire
 from control.api.part import Parts
-from control.api.route import Call, Reply
+from control.api.route import API, Call, Reply, Route
 from control.api.wire_access import SignedOut, SignInWays
 from control.identity import TICKET_S, Caller
 from control.oidc import FLOW_S
@@ -88,3 +88,28 @@ def _who(caller: Caller) -> wire.Who:
         caller.name, caller.role.value, caller.account, sorted(a.value for a in acts_of(caller)),
         sorted(r.value for r in RIGHTS[caller.role].approves),
     )  # fmt: skip
+
+
+SESSION_ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        f"{API}/session",
+        sign_in,
+        "Sign in with an account",
+        wire.Session,
+        wire.SessionRequest,
+        act=None,
+    ),
+    Route(
+        "GET",
+        f"{API}/sign-in",
+        ways,
+        "How somebody may sign in here",
+        SignInWays,
+        act=None,
+    ),
+    Route("GET", f"{API}/session", who, "Who is signed in, and what the role may do", wire.Who),
+    Route("DELETE", f"{API}/session", sign_out, "Sign out", SignedOut),
+    Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
+    Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict, wire.LoginLinkRequest),
+)

@@ -16,7 +16,7 @@ from control.api.line import GONE, Line
 from control.api.part import Parts
 from control.api.pulse import FRAMES_PER_S, TICKS_PER_S, Pulse, step
 from control.identity import Caller
-from control.operations import Figures
+from control.operations import ClientCounts
 from control.rates import Buckets, Rate
 from twin.errors import BadRequest, Denied, LimitExceeded
 from twin.feed import Overrun
@@ -30,7 +30,7 @@ class Subscription:
 
     def __init__(
         self, parts: Parts, caller: Caller, line: Line, sub: wire.Sub, welcomed: int, of: Wanted, frames: Frames, pulse: Pulse,
-        rate: Rate, figures: Figures,
+        rate: Rate, figures: ClientCounts,
     ) -> None:  # fmt: skip
         self._parts, self._caller, self._line, self._sub, self._of = parts, caller, line, sub, of
         self._frames, self._pulse, self._figures = frames, pulse, figures

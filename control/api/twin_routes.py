@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
-from control import graph_view
+from control import graph_runs, graph_view
 from control.api import wire
 from control.api.part import Parts
 from control.api.problem import error_body
-from control.api.route import Call, Reply
+from control.api.route import API, Call, Reply, Route
 from control.graph_change import label, place
 from control.graph_export import exported
 from control.graph_runs import ImportRun
 from control.graph_words import words_of
 from control.whatif import State
 from twin.plant import Relationship, Twin
+from twin.role import Act
 from twin.thing import thing_description
 
 
@@ -122,3 +123,90 @@ def _tags(call: Call, header: str) -> frozenset[str] | None:
     """The ETags of a condition, None without one; weak ones are compared as strong (RFC 9110, 13.1)."""
     said = call.headers.get(header)
     return None if said is None else frozenset(t.strip().removeprefix("W/") for t in said.split(","))
+
+
+TWIN_ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{API}/twins",
+        twins,
+        "Twins in order of id",
+        wire.TwinPage,
+        query=("interface", "kind", "limit", "cursor"),
+    ),
+    Route(
+        "POST",
+        f"{API}/twins",
+        create,
+        "Create a twin",
+        wire.TwinRecord,
+        wire.TwinRequest,
+        status=201,
+        act=Act.EDIT,
+    ),
+    Route("GET", f"{API}/twins/{{id}}", twin, "One twin, its values and relationships", wire.TwinRecord),
+    Route(
+        "PATCH",
+        f"{API}/twins/{{id}}",
+        patch,
+        "Change a twin by JSON merge patch",
+        wire.TwinRecord,
+        dict[str, Any],
+        act=Act.EDIT,
+    ),
+    Route("DELETE", f"{API}/twins/{{id}}", delete, "Delete a twin", None, status=204, act=Act.EDIT),
+    Route("GET", f"{API}/twins/{{id}}/thing", thing, "A twin as a W3C Thing Description", dict),
+    Route(
+        "PUT",
+        f"{API}/twins/{{id}}/relationships/{{name}}/{{target}}",
+        link,
+        "Relate a twin to another",
+        wire.TwinRelationship,
+        act=Act.EDIT,
+    ),
+    Route(
+        "DELETE",
+        f"{API}/twins/{{id}}/relationships/{{name}}/{{target}}",
+        unlink,
+        "End a relationship",
+        None,
+        status=204,
+        act=Act.EDIT,
+    ),
+    Route("GET", f"{API}/graph", export_graph, "The graph as a file of Azure Digital Twins Explorer", dict),
+    Route(
+        "GET",
+        f"{API}/graph/layout",
+        layout,
+        "Where every twin stands in the picture of the graph",
+        wire.GraphPicture,
+    ),
+    Route(
+        "POST",
+        f"{API}/graph",
+        import_,
+        "Import a graph file, or say what it would change",
+        wire.ImportInfo,
+        dict[str, Any],
+        query=("dry_run", "mode"),
+        raw=True,
+        body_max=graph_runs.BODY_MAX,
+        act=Act.EDIT,
+    ),
+    Route("GET", f"{API}/graph/imports/{{id}}", import_run, "One import and its result", wire.ImportInfo),
+    Route(
+        "DELETE",
+        f"{API}/graph/imports/{{id}}",
+        cancel_import,
+        "Cancel an import",
+        wire.ImportInfo,
+        act=Act.EDIT,
+    ),
+    Route(
+        "GET",
+        f"{API}/graph/problems",
+        problems,
+        "Additions that no longer fit the plant folder",
+        list[wire.GraphProblem],
+    ),
+)

@@ -12,6 +12,8 @@ import msgspec
 from twin.mark import Shape
 
 SUBPROTOCOL = "twinloop.v1.msgpack"
+FRAME_MAX = 262_144  # bytes of a WebSocket frame: also of who has not signed in, and held before it is looked at
+PONG_S = 60.0  # for a client's answer to a ping: who only takes nothing is let go before, with a better word
 PriorityName = Literal["emergency", "safety", "operator", "schedule", "optimiser"]
 
 

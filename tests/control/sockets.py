@@ -29,7 +29,7 @@ from control.api.wire import SUBPROTOCOL
 from control.api.ws import Console, Limits
 from control.identity import TOKEN, Identity
 from control.live import LiveTwin
-from control.operations import Figures
+from control.operations import ClientCounts
 from control.rates import Rate
 from control.settings import CALLER_RATE
 from twin.history import History
@@ -50,7 +50,7 @@ class Unkept:
 
 @dataclass(frozen=True)
 class _Operations:
-    sockets: Figures
+    sockets: ClientCounts
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ async def serving(
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         site = Site(frozenset({f"127.0.0.1:{port}"}), caller=rate)
-        console = Console(cast(Parts, _Parts(live, identity, _Operations(Figures()))), site, limits)
+        console = Console(cast(Parts, _Parts(live, identity, _Operations(ClientCounts()))), site, limits)
 
         async def ticket(_: Request) -> Response:
             return Response(msgspec.json.encode({"ticket": identity.ticket(TOKEN)}))

@@ -22,6 +22,7 @@ from control.api.wire import SUBPROTOCOL
 from control.cli import app
 from control.client import Client
 from control.identity import TOKEN_FILE
+from control.live import COUNTED
 from tests.plant.site import Site, site, until
 from twin import errors
 
@@ -349,6 +350,7 @@ async def test_figures_of_clients_are_in_the_metrics_and_the_document_is_served(
         text = (await asyncio.to_thread(http.get, "/metrics")).text
         for name in ("clients 1.0", "evicted_total 0.0", "coalesced_total", "messages_total", "encode_seconds_total"):
             assert f"twinloop_ws_{name}" in text
+        assert [name for name in COUNTED if f"twinloop_{name}_total " not in text] == []
     document = await asyncio.to_thread(http.get, "/asyncapi.json")
     assert document.json()["asyncapi"] == "3.0.0"
 

@@ -257,6 +257,20 @@ def test_what_people_changed_stays(tmp_path: Path) -> None:
     assert "Line_Tank" not in plant.twin_of_id
 
 
+def test_what_people_put_into_another_whole_stays_there(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    written(site, PUMPS)
+    line = loaded(site).twin("Line").interface
+    edit(site / "plant.toml", 'source = "Line"\nname = "contains"\ntarget = "Line_Tank"',
+         'source = "Hall"\nname = "contains"\ntarget = "Line_Tank"')  # fmt: skip
+    with (site / "plant.toml").open("a") as file:
+        file.write(f'\n[[twin]]\nid = "Hall"\ninterface = "{line}"\n')
+    written(site, offered(*PUMPS.values, value("Line/Tank", "Inflow", unit="L/s")))
+    plant = loaded(site)
+    assert plant.point("Line_Tank.Inflow").unit == "L/s"
+    assert [r.source for r in plant.relationships if r.target == "Line_Tank"] == ["Hall"]
+
+
 def test_a_row_that_people_removed_does_not_come_back(tmp_path: Path) -> None:
     site = tmp_path / "site"
     written(site, PUMPS)

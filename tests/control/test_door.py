@@ -24,9 +24,9 @@ from control.accounts import Accounts
 from control.api.guard import HSTS
 from control.api.intake import HEAD_MAX, Intake
 from control.api.route import BODY_MAX
-from control.api.wire import SUBPROTOCOL
+from control.api.wire import FRAME_MAX, SUBPROTOCOL
 from control.api.ws import STRANGERS_EACH_MAX
-from control.app import FRAME_MAX, Config, serve
+from control.app import Config, serve
 from control.client import Client
 from control.demo import server_words
 from control.identity import TOKEN_FILE

@@ -111,6 +111,20 @@ def test_each_mistake_says_its_place_and_the_fix_and_whose_fault_it_is(
     assert caught.value.hint
 
 
+def test_a_part_is_in_one_whole(plant: Plant) -> None:
+    yard = AddTwin(tank("yard", S))
+    with pytest.raises(BadRequest, match="r: tank is a part of site already") as caught:
+        edited(plant, [yard, AddRelationship(Relationship("yard", "contains", "tank"), "r")])
+    assert "one other" in caught.value.hint
+    other = AddTwin(tank("other"))
+    first, second = (AddRelationship(Relationship(w, "contains", "other"), w) for w in ("site", "yard"))
+    with pytest.raises(BadRequest, match="yard: other is a part of site already"):
+        edited(plant, [yard, other, first, second])
+    there = edited(plant, [yard, other, first])
+    moved = edited(there, [RemoveRelationship(first.relationship), second])
+    assert second.relationship in moved.relationships
+
+
 def test_all_mistakes_come_at_once(plant: Plant) -> None:
     with pytest.raises(BadGraph) as caught:
         edited(plant, [m[0] for m in MISTAKES])

@@ -119,6 +119,17 @@ def test_parts_that_form_a_circle_are_refused(tmp_path: Path) -> None:
     assert "parts form a circle:" in found[0]
 
 
+def test_a_part_is_in_one_whole_by_whatever_name(tmp_path: Path) -> None:
+    twins = "".join(f'\n[[twin]]\nid = "{n}"\ninterface = "dtmi:test:Site;1"\n' for n in ("east", "west"))
+    rows = "".join(
+        f'\n[[relationship]]\nsource = "{source}"\nname = "contains"\ntarget = "tank"\n' for source in ("east", "west")
+    )
+    found = mistakes(write(tmp_path, plant=PLANT + twins + rows))
+    assert len(found) == 2  # the plant has it in `site`
+    assert all("tank is a part of site already; a twin is a part of one other" in m for m in found), found
+    assert load_plant(write(tmp_path), RULES).relationships
+
+
 def test_flows_may_form_a_circle(tmp_path: Path) -> None:
     loop = '\n[[relationship]]\nsource = "tank"\nname = "feeds"\ntarget = "tank"\n'
     assert load_plant(write(tmp_path, plant=PLANT + loop), RULES).relationships[-1].name == "feeds"
