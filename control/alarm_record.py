@@ -6,7 +6,6 @@ from typing import Any
 
 from twin.alarm import Condition, Definition, Kind
 from twin.alarms import Shelf, State
-from twin.plant import Plant
 
 
 def word(state: State) -> str:
@@ -28,13 +27,12 @@ def word(state: State) -> str:
     return "normal" if state.confirmed else "unconfirmed"
 
 
-def as_record(definition: Definition, state: State, plant: Plant) -> dict[str, Any]:
-    """wire_alarm.AlarmRecord."""
-    point = plant.point_of_name.get(definition.point)
+def as_record(definition: Definition, state: State, unit: str) -> dict[str, Any]:
+    """wire_alarm.AlarmRecord. `unit`: of the point."""
     return {
         "id": definition.id, "row": definition.row, "point": definition.point, "twin": definition.twin,
         "priority": definition.priority.value, "condition": condition_words(definition.condition),
-        "message": definition.message, "group": definition.group, "unit": point.unit if point is not None else "",
+        "message": definition.message, "group": definition.group, "unit": unit,
         "state": word(state), "active": state.active, "acked": state.acked, "confirmed": state.confirmed,
         "latched": state.latched, "unsure": state.unsure, "shelf": state.shelf.value, "until": _ms(state.until),
         "suppressed": state.suppressed, "designed": state.designed, "out_of_service": state.out_of_service,

@@ -13,13 +13,10 @@ from typing import Any
 
 import msgspec
 
-from twin.alarm import Priority
-from twin.alarm_statistics import Happening
-from twin.alarms import State, Step
+from twin.alarms import State
 from twin.errors import Conflict
 
 PRUNED_MAX = 10_000  # steps let go in one turn: some 50 ms
-STATISTICS_MAX = 500_000  # steps of one span: a second to read
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alarms (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS steps (
@@ -93,6 +90,7 @@ class AlarmStore:
     """Used from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA)
 
@@ -159,23 +157,6 @@ class AlarmStore:
     def newest(self) -> int:
         """Number of the newest step, 0 for none."""
         return int(self._db.execute("SELECT coalesce(max(n), 0) FROM steps").fetchone()[0])
-
-    # --- history -----------------------------------------------------------------------------------------------------
-
-    def steps(self, wanted: Wanted) -> list[Taken]:
-        """Newest first."""
-        where, values = _where(wanted)
-        sql = f"SELECT {', '.join(COLUMNS)} FROM steps WHERE {where} ORDER BY n DESC LIMIT ?"
-        return [taken_of(row) for row in self._db.execute(sql, (*values, wanted.limit))]
-
-    def happenings(self, start: int, end: int) -> list[Happening]:
-        """In order of time; at most STATISTICS_MAX, the newest."""
-        sql = (
-            "SELECT time, alarm, priority, step, rings FROM steps WHERE time >= ? AND time < ? AND alarm <> '' "
-            "ORDER BY n DESC LIMIT ?"
-        )
-        rows = self._db.execute(sql, (start, end, STATISTICS_MAX)).fetchall()
-        return [Happening(t, a, Priority(p), Step(s), bool(r)) for t, a, p, s, r in reversed(rows)]
 
     def rung_since(self, time: int) -> list[int]:
         rows = self._db.execute("SELECT time FROM steps WHERE time > ? AND rings ORDER BY n", (time,))
@@ -244,24 +225,6 @@ class AlarmStore:
             f"UPDATE deliveries SET state = 'dead', detail = ? WHERE state = 'waiting' AND rule NOT IN ({marks})",
             (detail, *rules),
         )
-
-
-def _where(wanted: Wanted) -> tuple[str, list[object]]:
-    parts: list[str] = ["TRUE"]
-    values: list[object] = []
-    sets = {"twin": wanted.twins, "priority": wanted.priorities or None, "step": wanted.steps or None}
-    for column, chosen in sets.items():
-        if chosen is not None:
-            # As one JSON text: a subtree may have more twins than a statement may have variables.
-            parts.append(f"{column} IN (SELECT value FROM json_each(?))")
-            values.append(msgspec.json.encode(sorted(chosen)).decode())
-    plain = {"alarm = ?": wanted.alarm or None, "by = ?": wanted.by or None, "time >= ?": wanted.start,
-             "time < ?": wanted.end, "n < ?": wanted.before}  # fmt: skip
-    for part, value in plain.items():
-        if value is not None:
-            parts.append(part)
-            values.append(value)
-    return " AND ".join(parts), values
 
 
 def taken_of(row: Sequence[object]) -> Taken:

@@ -12,6 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.alarm_audit import AlarmLetters
+from control.alarm_read import AlarmReader
 from control.alarm_record import as_record
 from control.alarm_store import AlarmStore, Delivery, Taken, Wanted
 from control.alarm_triggers import Triggers
@@ -80,8 +82,9 @@ class Alarms:
         self.plan: AlarmPlan = live.plant.alarms
         begun = clock()
         kept = store.states()
-        points = {d.point: live.plant.point(d.point).id for d in self.plan.definitions}
-        points |= {
+        own = {d.point: live.plant.point(d.point) for d in self.plan.definitions}
+        self.unit_of = {name: point.unit for name, point in own.items()}
+        points = {name: point.id for name, point in own.items()} | {
             d.condition.other: live.plant.point(d.condition.other).id
             for d in self.plan.definitions
             if d.condition.other
@@ -99,6 +102,8 @@ class Alarms:
         self._wake = asyncio.Event()
         self.owes = asyncio.Event()  # rules have something to do
         self._disk = ThreadPoolExecutor(1, "alarms")
+        self._reader = AlarmReader(store.path)
+        self._reading = ThreadPoolExecutor(1, "alarm-reads")  # no step waits until somebody has read a long history
         self._audit = Outbox(AlarmLetters(store, evidence, self.on_disk))
         for identity in kept.keys() - self.plan.row_of.keys():
             self._gone(identity, kept[identity], begun)
@@ -150,11 +155,14 @@ class Alarms:
         return Said(step, self._clock(), by, reason, **more)
 
     async def history(self, wanted: Wanted) -> list[Taken]:
-        """Newest first, with all that happened before it was asked."""
-        return await self.on_disk(self._store.steps, wanted)
+        """Newest first, with all that happened before it was asked; but for what a failing disk does not keep."""
+        if self._queue and wanted.before is None:
+            with suppress(Unavailable):
+                await self._durable()
+        return await self._read(self._reader.steps, wanted)
 
     async def statistics(self, start: int, end: int) -> Statistics:
-        found = await self.on_disk(self._store.happenings, start, end)
+        found = await self._read(self._reader.happenings, start, end)
         active = [
             (self.plan.definitions[row].id, s.active_at or start)
             for row, s in self.book.retained.items()
@@ -169,7 +177,8 @@ class Alarms:
             waiting.taken = replace(waiting.taken, by=name if waiting.taken.by == person else waiting.taken.by)
             if waiting.change is not None and waiting.change.state.acked_by == person:
                 waiting.change = replace(waiting.change, state=replace(waiting.change.state, acked_by=name))
-        await self.on_disk(self._store.rename, person, name)
+        # While nobody reads: what somebody still sees stays in the file.
+        await self._read(lambda: self._disk.submit(self._store.rename, person, name).result())
 
     async def check_settled(self, person: str) -> None:
         """
@@ -180,10 +189,10 @@ class Alarms:
             raise Conflict(f"steps of alarms by {person!r} wait for the disk", "try again in a second")
         await self.on_disk(self._store.check_settled, person)
 
-    def rollup(self) -> list[Rollup]:
-        return rollup(
-            self._live.plant, self.plan.definitions, self.book.retained, self.book.conditions.blind
-        )  # fmt: skip
+    async def rollup(self) -> list[Rollup]:
+        """Of one moment; counted on a thread."""
+        retained, blind = dict(self.book.retained), self.book.conditions.blind.copy()
+        return await asyncio.to_thread(rollup, self._live.plant, self.plan.definitions, retained, blind)
 
     # --- at work -----------------------------------------------------------------------------------------------------
 
@@ -203,6 +212,8 @@ class Alarms:
                     self._wake.clear()
                     await self._keep_all()
         finally:
+            self._reading.shutdown(wait=True, cancel_futures=True)
+            self._reader.close()
             self._disk.shutdown(wait=True)  # first: what was being kept is kept
             try:
                 while batch := self._batch():
@@ -307,7 +318,7 @@ class Alarms:
         told = [w for w in steps if w.change is not None]
         for start in range(0, len(told), EVENT_MAX):
             part = told[start : start + EVENT_MAX]
-            body = {"changes": [_as_event(w, self._live) for w in part]}
+            body = {"changes": [_as_event(w, self.unit_of) for w in part]}
             self._live.feed.announce("alarm", part[-1].taken.time, body)
         for waiting in steps:
             waiting.told = True
@@ -338,6 +349,9 @@ class Alarms:
     async def on_disk(self, work: Callable[..., T], *asked: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *asked)
 
+    async def _read(self, work: Callable[..., T], *asked: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work, *asked)
+
 
 def _taken(n: int, change: Change) -> Taken:
     definition, said, state = change.definition, change.said, change.state
@@ -349,11 +363,11 @@ def _taken(n: int, change: Change) -> Taken:
     )  # fmt: skip
 
 
-def _as_event(waiting: _Waiting, live: LiveTwin) -> dict[str, Any]:
+def _as_event(waiting: _Waiting, unit_of: Mapping[str, str]) -> dict[str, Any]:
     """As the console gets it (wire_alarm.AlarmChange)."""
     assert waiting.change is not None
     taken, change = waiting.taken, waiting.change
     return {
         "n": taken.n, "step": taken.step, "time": taken.time / 1e6, "by": taken.by, "reason": taken.reason,
-        "rings": taken.rings, "alarm": as_record(change.definition, change.state, live.plant),
+        "rings": taken.rings, "alarm": as_record(change.definition, change.state, unit_of[change.definition.point]),
     }  # fmt: skip

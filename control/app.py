@@ -230,8 +230,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
     retrainings = Retrainings(inference, config.data, clock)
     remember = (commands, lookout, alarms, retrainings, Told(live.feed))
     parts = Parts(
-        graph=graph, layouts=GraphLayouts(config.data),
-        imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
+        graph=graph, imports=Imports(live, graph, clock, _identity), questions=questions, branches=branches, live=live,
         store=books.store, evidence=evidence, commands=commands,
         erasing=Erasing(config.data, evidence, books.backups, remember, views, access.sign_out),
         leases=Leases(commands, books.commands, clock, _identity), groups=Groups(commands, books.commands, _identity),
@@ -242,7 +241,7 @@ def _server(config: Config, books: Books, settings: Settings, clock: Clock, clos
         oidc=_oidc(settings, identity, sign_in, evidence, clock), backups=books.backups,
         operations=Operations(config.data, live, commands, alarms, evidence, identity, watch, clock()),
         views=views,
-        clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION),
+        clock=clock, new_id=_identity, version=VERSION, shown=PlantShown(VERSION, GraphLayouts(config.data)),
     )  # fmt: skip
     return _Server(
         parts,
@@ -298,7 +297,7 @@ def _live(books: Books, clock: Clock) -> LiveTwin:
     # Milliseconds: browsers hold whole numbers up to 2^53 only.
     live = LiveTwin(books.plant, clock() // 1_000_000, books.history, clock)
     if (last := books.newest(clock)) is not None:
-        live.restore(last)
+        live.restore(last, books.heard_until(clock))
     live.begin()
     live.on_audited = lambda ids: evidence.record_points(live.plant, live.table.columns, ids)
 

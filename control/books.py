@@ -52,6 +52,11 @@ class Books:
         ids = dict(zip(current.words("name"), current.ids.tolist(), strict=True))
         return self.store.latest(ids, clock())
 
+    def heard_until(self, clock: Clock) -> int:
+        """When history last took anything; now when that is not known."""
+        newest = self.store.last_received()
+        return clock() if newest is None else min(newest, clock())
+
 
 def open_books(data: Path, plant: Plant, clock: Clock, closing: contextlib.ExitStack) -> Books:
     """All of them, with what a crash left undone made good: the ledger of history's batches, history of the edits."""

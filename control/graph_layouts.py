@@ -1,8 +1,7 @@
-"""The layout of the graph, made once for each graph on a thread and kept in the data folder; must not know HTTP."""
+"""The layout of the graph, made once for each graph and kept in the data folder; must not know HTTP."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from pathlib import Path
 
@@ -17,14 +16,12 @@ TWINS_MAX = 50_000  # some five seconds, and more than one page of a browser can
 
 
 class GraphLayouts:
-    """That of the newest graph is kept; it is derived, and made anew when it is missing or damaged."""
+    """That of the newest graph is kept; it is derived, and made anew when it is missing or damaged. Blocks."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / LAYOUT_FILE
-        self._kept: tuple[Plant, GraphLayout] | None = None
-        self._turn = asyncio.Lock()
 
-    async def of(self, plant: Plant) -> GraphLayout:
+    def of(self, plant: Plant) -> GraphLayout:
         """
         Raises:
             LimitExceeded: it has more than TWINS_MAX twins.
@@ -33,10 +30,7 @@ class GraphLayouts:
             raise LimitExceeded(
                 f"{len(plant.twins)} twins; {TWINS_MAX} are the limit", "page through GET /api/v1/twins"
             )
-        async with self._turn:  # many consoles ask at once after an edit
-            if self._kept is None or self._kept[0] is not plant:
-                self._kept = plant, await asyncio.to_thread(self._load_or_make, plant)
-            return self._kept[1]
+        return self._load_or_make(plant)
 
     def _load_or_make(self, plant: Plant) -> GraphLayout:
         wanted = digest(plant)

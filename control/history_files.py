@@ -125,7 +125,7 @@ def _taker(data: Path, dry_run: bool) -> Iterator[Take]:
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, chunk.schema) as writer:
                 writer.write_table(chunk)
-            found = client.send("/history/import", sink.getvalue().to_pybytes(), dry_run=int(dry_run))
+            found = client.send("/history/import", sink.getvalue().to_pybytes(), dry_run=str(dry_run).lower())
             return found["new"], found["held"], found["expired"]
 
         yield send

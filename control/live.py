@@ -138,14 +138,29 @@ class LiveTwin:
 
     # --- the twin's own care -----------------------------------------------------------------------------------------
 
-    def restore(self, last: Readings) -> None:
+    def restore(self, last: Readings, unheard_since: int) -> None:
         """State of before the restart: last usable values, not good until a device says them again.
 
         Values that people keep stay as they are: no device could contradict them.
+
+        Args:
+            unheard_since: from when on nobody listened; history says so of each value that was good, as after a crash
+                nothing else does.
         """
         good = quality.good_mask(last.quality) & ~self.plant.kept_points()[last.point]
         codes = np.where(good, np.uint32(quality.UNCERTAIN_LAST_USABLE), last.quality)
         self.table.apply(Readings(last.point, last.value, codes.astype(np.uint32), last.source_time, NEVER, last.text))
+        rows = np.flatnonzero(good)
+        text = {n: last.text[int(row)] for n, row in enumerate(rows) if int(row) in last.text} if last.text else {}
+        fallen = Readings.of(
+            last.point[rows],
+            last.value[rows],
+            unheard_since,
+            quality.UNCERTAIN_LAST_USABLE,
+            last.source_time[rows],
+            text,
+        )
+        self.history.record(fallen, noticed=True)
 
     def sweep(self) -> int:
         """Lower the quality of points that nobody confirmed for STALE_AFTER_S; returns how many fell."""

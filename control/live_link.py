@@ -213,15 +213,17 @@ class LiveLink:
                     raise Unavailable(message.message, message.hint)
                 raise as_error(msgspec.to_builtins(message))
         self._alive_at = time.monotonic()
-        self._position = wire.Position(self._epoch, message.seq)
         for event in self._untold:
             await self._happened(event)
         self._untold.clear()
+        self._position = wire.Position(self._epoch, message.seq)  # last: after a break what was not told comes again
 
     async def _happened(self, message: wire.Event) -> None:
         """After a resume an event may come again."""
         if message.seq <= self._event_seq or message.kind not in EVENTS:
             return
+        if message.kind == "plant":
+            self.view.adopt(msgspec.convert(await self._ask("GET", "/plant"), wire.PlantInfo))
         self._event_seq = message.seq
         event = LiveEvent(message.seq, message.kind, message.time, msgspec.convert(message.body, EVENTS[message.kind]))
         if isinstance(event.body, CommandRecord):
@@ -231,8 +233,6 @@ class LiveLink:
                 self.records.popitem(last=False)
         for listener in self.listeners:
             listener.hear(event)
-        if message.kind == "plant":
-            self.view.adopt(msgspec.convert(await self._ask("GET", "/plant"), wire.PlantInfo))
 
     def _answered(self, message: wire.Answer | wire.Problem) -> None:
         answer = self._calls.get(message.ref or 0)

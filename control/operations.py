@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from control.runtime import CommandRuntime
 from twin import history
 from twin.tiers import TIERS
 from twin.trend import RAW
+
+SIZES_KEPT_S = 60.0  # every console asks each two seconds, and a large folder takes longer than that to walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +47,19 @@ class ClientCounts:
 
 
 class Operations:
-    """Asked on the event loop, but for `sizes`."""
+    """Asked on the event loop."""
 
     def __init__(
         self, data: Path, live: LiveTwin, commands: CommandRuntime, alarms_: Alarms, evidence: Evidence,
-        identity: Identity, watch: LoopWatch, started: int,
+        identity: Identity, watch: LoopWatch, started: int, timer: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.started = started
         self.watch = watch
         self.sockets = ClientCounts()
         self._data, self._live, self._commands, self._alarms = data, live, commands, alarms_
         self._evidence, self._identity = evidence, identity
+        self._timer, self._walking = timer, asyncio.Lock()
+        self._sizes: tuple[float, dict[str, int]] | None = None
 
     def fault(self) -> str:
         """Why the server is not ready, "" while it is."""
@@ -80,16 +87,25 @@ class Operations:
         found = [(RAW, kept.raw), *((t.name, kept.of_tier(t.name)) for t in TIERS)]
         return [(name, None if ns is None else ns / 1e9) for name, ns in found]
 
-    def sizes(self) -> tuple[dict[str, int], int]:
-        """Bytes of history, ledger and the rest, and what the disk has left; blocks for some ms."""
-        found: Counter[str] = Counter(history=0, ledger=0, other=0)
-        for folder, _, names in os.walk(self._data):
-            for name in names:
-                path = Path(folder, name)
-                part = path.relative_to(self._data).parts[0]
-                kind = "history" if part.startswith(HISTORY_FILE) else "ledger" if part == LEDGER else "other"
-                try:
-                    found[kind] += path.stat().st_size
-                except FileNotFoundError:  # files come and go while they are counted
-                    continue
-        return dict(found), shutil.disk_usage(self._data).free
+    async def sizes(self) -> tuple[dict[str, int], int]:
+        """Bytes of history, ledger and the rest, as they were SIZES_KEPT_S ago at most, and what the disk has left."""
+        async with self._walking:
+            now = self._timer()
+            if self._sizes is None or now - self._sizes[0] >= SIZES_KEPT_S:
+                self._sizes = now, await asyncio.to_thread(_sizes, self._data)
+            found = self._sizes[1]
+        return found, (await asyncio.to_thread(shutil.disk_usage, self._data)).free
+
+
+def _sizes(data: Path) -> dict[str, int]:
+    found: Counter[str] = Counter(history=0, ledger=0, other=0)
+    for folder, _, names in os.walk(data):
+        for name in names:
+            path = Path(folder, name)
+            part = path.relative_to(data).parts[0]
+            kind = "history" if part.startswith(HISTORY_FILE) else "ledger" if part == LEDGER else "other"
+            try:
+                found[kind] += path.stat().st_size
+            except FileNotFoundError:  # files come and go while they are counted
+                continue
+    return dict(found)

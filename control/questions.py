@@ -19,6 +19,7 @@ from control.audit_index import NO_PERSONS, PERSONS, VIEW, AuditIndex, names_aud
 from control.branches import Branches
 from control.command import Command
 from control.live import LiveTwin
+from control.per_plant import PerPlant
 from control.runtime import CommandRuntime
 from twin.errors import BadRequest, Unavailable
 from twin.moment import QUERIES_MAX, Mirror, Moment
@@ -60,7 +61,7 @@ class Questions:
         self._mirror = Mirror()
         self._closed = False
         self._threads = ThreadPoolExecutor(QUERIES_MAX, "query")
-        self._of_plant: tuple[Plant, PlantTables] | None = None
+        self._tables = PerPlant(PlantTables)
 
     async def ask(self, question: Question) -> Answer:
         """
@@ -100,7 +101,7 @@ class Questions:
         self, question: Question, now: Moment, plant: Plant, newest: Sequence[Command],
         more: Callable[[], dict[str, pa.Table]],
     ) -> Answer:  # fmt: skip
-        tables = self._tables(plant)
+        tables = self._tables.of(plant)
         moment = now
         if question.branch:
             moment = self._branches.moment(question.branch, "")
@@ -122,12 +123,6 @@ class Questions:
             return tables.reach(call)
 
         return resolve
-
-    def _tables(self, plant: Plant) -> PlantTables:
-        """Made once a plant."""
-        if self._of_plant is None or self._of_plant[0] is not plant:
-            self._of_plant = (plant, PlantTables(plant))
-        return self._of_plant[1]
 
 
 def command_table(commands: Sequence[Command]) -> pa.Table:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from twin.alarm import PRIORITIES, RANK, Definition, Priority
 from twin.alarms import State
-from twin.graph import PART_OF
 from twin.plant import Plant
 
 COUNTED = (*(p.value for p in PRIORITIES), "unacked", "shelved", "suppressed", "out_of_service", "blind")
@@ -40,7 +39,7 @@ def rollup(
     Args:
         retained: states by row of `definitions`, of those that are not normal. blind: shape (A,).
     """
-    place = {t.id: n for n, t in enumerate(plant.twins)}
+    place = plant.graph.row_of
     counts = np.zeros((len(plant.twins), len(COUNTED)), np.int64)  # (T, C)
     worst = np.zeros((len(plant.twins), 2), np.int64)  # (T, state and rank)
     for row, state in retained.items():
@@ -53,9 +52,9 @@ def rollup(
             worst[at] = np.maximum(worst[at], (_worst(state), RANK[definitions[row].priority]))
     where = np.array([place.get(definitions[row].twin, -1) for row in np.flatnonzero(blind).tolist()], np.int64)
     counts[:, COUNTED.index("blind")] += np.bincount(where[where >= 0], minlength=len(plant.twins))
-    for child, parent in _upwards(plant, place):
-        counts[parent] += counts[child]
-        worst[parent] = np.maximum(worst[parent], worst[child])
+    for parts, wholes in plant.graph.upwards:
+        np.add.at(counts, wholes, counts[parts])
+        np.maximum.at(worst, wholes, worst[parts])
     priority = {rank: p for p, rank in RANK.items()}
     return [
         Rollup(
@@ -80,16 +79,3 @@ def _worst(state: State) -> int:
     if state.active or state.latched:
         return 2 if state.acked else 3
     return 1
-
-
-def _upwards(plant: Plant, place: Mapping[str, int]) -> list[tuple[int, int]]:
-    """(part, whole), parts before what they are part of."""
-    whole = {place[r.target]: place[r.source] for r in plant.relationships if r.name in PART_OF}
-
-    def depth(part: int) -> int:
-        deep = 0
-        while part in whole:
-            part, deep = whole[part], deep + 1
-        return deep
-
-    return sorted(whole.items(), key=lambda pair: -depth(pair[0]))

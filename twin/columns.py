@@ -73,12 +73,17 @@ class Columns:
         """These rows become what they are in `other`."""
         for mine, theirs in zip(self.arrays(), other.arrays(), strict=True):
             mine[ids] = theirs[ids]
-        if len(ids) < len(other.text):
-            self.text |= {i: other.text[i] for i in ids.tolist() if i in other.text}
-        elif other.text:
-            taken = np.zeros(len(self), np.bool_)
-            taken[ids] = True
-            self.text |= {i: text for i, text in other.text.items() if taken[i]}
+        self.text |= other.texts(ids)
+
+    def texts(self, ids: NDArray[np.int32]) -> dict[int, str]:
+        """Of those of these rows that have one; as much work as there are rows or texts, whichever are fewer."""
+        if len(ids) < len(self.text):
+            return {i: self.text[i] for i in ids.tolist() if i in self.text}
+        if not self.text:
+            return {}
+        wanted = np.zeros(len(self), np.bool_)
+        wanted[ids] = True
+        return {i: text for i, text in self.text.items() if wanted[i]}
 
     def __len__(self) -> int:
         return len(self.value)

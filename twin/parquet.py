@@ -13,6 +13,7 @@ from typing import IO, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ from twin.tiers import TIER_OF_NAME, windows
 ROW_GROUP = 200_000  # rows held in memory while a file is written: some 20 MB
 EXPORT_ROWS_MAX = 1_000_000_000  # about 10 GB of Parquet; more is asked for in parts, by time
 CHUNK_ROWS_MAX = 50_000  # of an import at once: one batch of history, about 3 MB
+TEXT_BYTES_MAX = 128_000_000  # of one column of it
 AHEAD_NS = 60 * 1_000_000_000  # what links allow a source's clock, too
 NAMED_MAX = 5  # unknown names in one error
 RAW = "raw"
@@ -245,6 +247,7 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     if pa.types.is_dictionary(column.type):
+        _check_decoded(column, name)
         column = column.dictionary_decode()
     if column.null_count and name not in ("value", "text"):
         raise BadRequest(
@@ -254,6 +257,14 @@ def _array(table: pa.Table, name: str) -> pa.Array:
         return column.cast(wanted)
     except pa.ArrowInvalid as error:
         raise BadRequest(f"column {name!r}: {_first_line(error)}", f"write it as {wanted}") from None
+
+
+def _check_decoded(column: pa.DictionaryArray, name: str) -> None:
+    """A long text that stands once may be meant by every row."""
+    if pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type):
+        size = pc.sum(pc.binary_length(column.dictionary).take(column.indices).cast(pa.int64())).as_py() or 0
+        if size > TEXT_BYTES_MAX:
+            raise LimitExceeded(f"column {name!r} has {size} bytes of text at once", "send smaller parts")
 
 
 def _held(con: duckdb.DuckDBPyConnection, rows: SeriesRows) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -14,6 +14,7 @@ from twin.alarm import NO_ALARMS, AlarmPlan
 from twin.anchoring import Anchoring
 from twin.controls import NO_CONTROLS, Controls
 from twin.errors import NotFound, Notice
+from twin.graph import TwinGraph
 from twin.interface import Interface
 from twin.learned import Learned
 from twin.lookahead import Lookahead
@@ -136,6 +137,11 @@ class Plant:
     @cached_property
     def feedback_of_point(self) -> Mapping[str, Feedback]:
         return {f.point: f for f in self.feedbacks}
+
+    @cached_property
+    def graph(self) -> TwinGraph:
+        """Its twins and relationships."""
+        return TwinGraph(self)
 
     @cached_property
     def twin_ids(self) -> Sequence[str]:

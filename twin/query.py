@@ -18,7 +18,6 @@ import pyarrow as pa
 from twin import quality
 from twin.columns import Columns
 from twin.errors import BadRequest, LimitExceeded, TwinloopError, Unavailable
-from twin.graph import TwinGraph
 from twin.interface import kind_of
 from twin.moment import Moment
 from twin.plant import Plant
@@ -64,7 +63,7 @@ class PlantTables:
     """The tables of a plant that change only with the plant: `twins`, `relationships`, and reach over them."""
 
     def __init__(self, plant: Plant) -> None:
-        self.graph = TwinGraph(plant)
+        self.graph = plant.graph
         kinds = {i.id: i.kind for i in plant.interfaces.values()}
         interfaces = [t.interface for t in plant.twins]
         self.tables = {

@@ -189,6 +189,15 @@ class Store:
                 )
         return keyframes.state_at(con, as_of, known_at)
 
+    def last_received(self) -> int | None:
+        """The latest time of receipt, ns since 1970 UTC; None when there are no batches."""
+        con = self.cursor()
+        try:
+            row = one(con, "SELECT max(max_received) FROM batches")
+        finally:
+            con.close()
+        return None if row is None or row[0] is None else int(row[0])
+
     def latest(self, known: Mapping[str, int], received_time: int) -> Readings | None:
         """The newest reading of every known name as point-id readings; None when history is empty."""
         con = self.cursor()

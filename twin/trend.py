@@ -29,7 +29,7 @@ _TIER = (
 )
 _DECIMATED = (
     "WITH r AS (%s), n AS (SELECT count(*) c FROM r), "
-    "b AS (SELECT *, (t - $start) * ($most // 3 + 1) // ($end - $start + 1) slot FROM r) "
+    "b AS (SELECT *, (t - $start) // $width slot FROM r) "
     "SELECT t, v, q FROM r WHERE (SELECT c FROM n) <= $most "
     "UNION SELECT unnest([arg_min(t, v), arg_max(t, v), arg_max(t, q)]), "
     "  unnest([min(v), max(v), arg_max(v, q)]), unnest([arg_min(q, v), arg_max(q, v), max(q)]) "
@@ -53,7 +53,9 @@ def read(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: 
     """
     count, tier = _tier(con, name, start, end, most)
     rows = _RAW if tier is None else _of_tier(tier, start, end)
-    values = {"name": name, "start": start, "end": end, "most": most}
+    # Of a stretch: in ns times stretches a year of them would leave 64 bits.
+    width = max(1, -(-(end - start + 1) // (most // 3 + 1)))
+    values = {"name": name, "start": start, "end": end, "most": most, "width": width}
     found = con.execute(_DECIMATED % rows, values).fetchall()
     told = [(int(t), v, int(q)) for t, v, q in found if t is not None and q is not None]
     return Drawn(told, RAW if tier is None else tier.name, tier is None and count <= most)

@@ -24,8 +24,6 @@ from control.tokens import Token
 from twin.errors import BadRequest
 from twin.role import Act, Role
 
-_YES = {"false": False, "true": True}
-
 
 async def accounts(parts: Parts, _: Call) -> list[AccountRecord]:
     return [_account(a) for a in parts.access.accounts()]
@@ -54,7 +52,7 @@ async def change_password(parts: Parts, call: Call) -> Reply:
 
 
 async def sessions(parts: Parts, call: Call) -> list[SessionRecord]:
-    found = parts.access.sessions(call.caller, call.choice("all", _YES))
+    found = parts.access.sessions(call.caller, call.flag("all"))
     return [_session(call, s) for s in found]
 
 
@@ -63,12 +61,12 @@ async def revoke_session(parts: Parts, call: Call) -> None:
 
 
 async def revoke_sessions(parts: Parts, call: Call) -> SessionsEnded:
-    ended = parts.access.revoke_all(call.caller, call.query.get("account", ""), call.choice("all", _YES))
+    ended = parts.access.revoke_all(call.caller, call.query.get("account", ""), call.flag("all"))
     return SessionsEnded(ended)
 
 
 async def tokens(parts: Parts, call: Call) -> list[TokenRecord]:
-    return [_token(parts, t) for t in parts.access.tokens(call.caller, call.choice("all", _YES))]
+    return [_token(parts, t) for t in parts.access.tokens(call.caller, call.flag("all"))]
 
 
 async def give_token(parts: Parts, call: Call) -> TokenMade:

@@ -5,17 +5,21 @@ What people do with alarms is in alarm_verbs.py.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from starlette.responses import StreamingResponse
 
 from control.alarm_store import COLUMNS, Delivery, Taken, Wanted
+from control.api import exporting
 from control.api import wire_alarm as wire
 from control.api.alarm_verbs import ALARMS, SPAN_MAX_NS, record_of, subtree_of
 from control.api.route import Call, Route
@@ -24,14 +28,13 @@ from twin.alarm_statistics import priority_check
 from twin.alarms import State, Step
 from twin.errors import BadRequest
 from twin.role import Act
-from twin.when import parse_when_ns
 
 if TYPE_CHECKING:
     from control.api.part import Parts
 
 LISTED_MAX = 5_000  # alarms or steps of one answer: 3 MB
 EXPORT_MAX = 1_000_000  # rows of one CSV: 150 MB
-EXPORT_PAGE = 10_000
+EXPORT_PAGE = 1_000  # rows of it at a time
 SPAN_DEFAULT = "-24h"
 TIME_SPAN = ("from", "to")
 FILTERS = ("twin", "priority", *TIME_SPAN)
@@ -67,7 +70,7 @@ async def alarms(parts: Parts, call: Call) -> wire.AlarmList:
     twins, priorities = _subtree(parts, call), _words(call, "priority", PRIORITIES)
     if state in UNASKED and not priorities:
         priorities = frozenset(SHARES)
-    start, end = _span(parts, call, "")
+    start, end = call.span(parts.clock())
     found = [
         row for row in _of_state(parts, state)
         if (twins is None or plan.definitions[row].twin in twins)
@@ -111,25 +114,37 @@ async def history(parts: Parts, call: Call) -> list[wire.AlarmStep]:
 
 async def export(parts: Parts, call: Call) -> StreamingResponse:
     """CSV, newest first, page by page."""
-    wanted = _wanted(parts, call)
+    pages = _pages(parts, _wanted(parts, call))
+    exporting.begin()
+    head = await anext(pages)  # begun at once, so that its end is reached even when the client is gone already
+    headers = {"content-disposition": 'attachment; filename="alarms.csv"'}
+    return StreamingResponse(_rest(head, pages), 200, headers, "text/csv; charset=utf-8")
 
-    async def pages() -> Any:
-        before, left = wanted.before, EXPORT_MAX
+
+async def _pages(parts: Parts, wanted: Wanted) -> AsyncGenerator[str, None]:
+    """Each made a text on a thread: a million rows keep nobody waiting."""
+    try:
         yield _csv([("time_utc", *COLUMNS)])
+        before, left = wanted.before, EXPORT_MAX
         while left > 0:
-            page = _page(wanted, before, min(EXPORT_PAGE, left))
-            steps = await parts.alarms.history(page)
+            steps = await parts.alarms.history(replace(wanted, before=before, limit=min(EXPORT_PAGE, left)))
             if not steps:
                 return
-            yield _csv(_lines(steps))
+            yield await asyncio.to_thread(_csv, _lines(steps))
             before, left = steps[-1].n, left - len(steps)
+    finally:
+        exporting.end()
 
-    headers = {"content-disposition": 'attachment; filename="alarms.csv"'}
-    return StreamingResponse(pages(), 200, headers, "text/csv; charset=utf-8")
+
+async def _rest(head: str, pages: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+    async with aclosing(pages):
+        yield head
+        async for page in pages:
+            yield page
 
 
 async def statistics(parts: Parts, call: Call) -> wire.AlarmStatistics:
-    start, end = _span(parts, call, SPAN_DEFAULT)
+    start, end = call.span(parts.clock(), SPAN_DEFAULT)
     assert start is not None
     end = parts.clock() if end is None else end
     if not 0 < end - start <= SPAN_MAX_NS:
@@ -154,7 +169,7 @@ async def statistics(parts: Parts, call: Call) -> wire.AlarmStatistics:
 async def rollup(parts: Parts, _: Call) -> list[wire.AlarmRollup]:
     return [
         wire.AlarmRollup(r.twin, **r.counts, worst=r.worst, priority=r.priority.value if r.priority else "")
-        for r in parts.alarms.rollup()
+        for r in await parts.alarms.rollup()
     ]
 
 
@@ -197,7 +212,7 @@ def _delivery(d: Delivery) -> wire.AlarmDelivery:
 
 
 def _wanted(parts: Parts, call: Call) -> Wanted:
-    start, end = _span(parts, call, "")
+    start, end = call.span(parts.clock())
     before = call.query.get("before")
     return Wanted(
         call.query.get("alarm", ""), _subtree(parts, call), _words(call, "priority", PRIORITIES),
@@ -205,18 +220,6 @@ def _wanted(parts: Parts, call: Call) -> Wanted:
         None if before is None else int(call.number("before", 0, 0, 2**53)),
         int(call.number("limit", 200, 1, LISTED_MAX)),
     )  # fmt: skip
-
-
-def _page(wanted: Wanted, before: int | None, limit: int) -> Wanted:
-    return Wanted(**{**asdict(wanted), "twins": wanted.twins, "before": before, "limit": limit})
-
-
-def _span(parts: Parts, call: Call, start: str) -> tuple[int | None, int | None]:
-    """`from` and `to` as people write moments; None where not given."""
-    now = parts.clock()
-    words_ = {"from": call.query.get("from") or start, "to": call.query.get("to", "")}
-    found = [parse_when_ns(text, now, key) if text else None for key, text in words_.items()]
-    return found[0], found[1]
 
 
 def _words(call: Call, key: str, known: Sequence[str]) -> frozenset[str]:
@@ -233,13 +236,11 @@ def _subtree(parts: Parts, call: Call) -> frozenset[str] | None:
 
 
 def _lines(steps: Sequence[Taken]) -> Iterator[Sequence[object]]:
-    from datetime import UTC, datetime
-
     for s in steps:
         yield datetime.fromtimestamp(s.time / 1e9, UTC).isoformat(timespec="milliseconds"), *asdict(s).values()
 
 
-def _csv(rows: Any) -> str:
+def _csv(rows: Iterable[Sequence[object]]) -> str:
     """Texts that a spreadsheet would take for formulas are written as texts."""
     out = io.StringIO()
     writer = csv.writer(out)

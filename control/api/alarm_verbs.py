@@ -16,7 +16,6 @@ from control.identity import Caller
 from control.permissions import permit_shelf
 from twin.alarms import Said, Step, may
 from twin.errors import BadRequest
-from twin.graph import TwinGraph
 from twin.role import Act
 
 ALARMS = f"{API}/alarms"
@@ -93,12 +92,13 @@ def subtree_of(parts: Parts, twin: str) -> frozenset[str]:
     Raises:
         NotFound: there is none.
     """
-    return frozenset({twin, *TwinGraph(parts.plant).parts(twin)})
+    return parts.plant.graph.with_parts((twin,))
 
 
 def record_of(parts: Parts, row: int) -> wire.AlarmRecord:
     book = parts.alarms.book
-    body = as_record(parts.alarms.plan.definitions[row], book.state(row), parts.plant)
+    definition = parts.alarms.plan.definitions[row]
+    body = as_record(definition, book.state(row), parts.alarms.unit_of[definition.point])
     return wire.AlarmRecord(**body, blind=bool(book.conditions.blind[row]))
 
 

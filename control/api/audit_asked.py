@@ -6,7 +6,6 @@ from control.api.route import Call
 from control.audit_index import Wanted
 from control.entry_kinds import KINDS
 from twin.errors import BadRequest
-from twin.when import parse_when_ns
 
 ASKED = ("kind", "twin", "point", "by", "command", "since", "until", "before")
 WORD_MAX = 500  # characters
@@ -26,7 +25,7 @@ def wanted(call: Call, now_ns: int) -> Wanted:
     before = words["before"]
     if before and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise BadRequest(f"before={before!r}", "give the index of an entry")
-    since, until = (parse_when_ns(words[n], now_ns, n) if words[n] else None for n in ("since", "until"))
+    since, until = (call.moment(n, now_ns) for n in ("since", "until"))
     return Wanted(
         words["kind"], words["twin"], words["point"], words["command"], words["by"], since, until,
         int(before) if before else None,

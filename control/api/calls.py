@@ -64,11 +64,11 @@ class Calls:
                 tasks.create_task(self._call(asked, verb, urgent))
 
     async def _call(self, asked: wire.Ask, verb: Verb | None, urgent: bool) -> None:
+        """Under way until the client has taken the answer: one that reads none holds no more than these."""
         try:
-            answer = await self._answer(asked, verb)
+            await self._send(await self._answer(asked, verb))
         finally:
             self._under_way[urgent] -= 1
-        await self._send(answer)
 
     async def _answer(self, asked: wire.Ask, verb: Verb | None) -> wire.Answer | wire.Problem:
         try:

@@ -261,7 +261,6 @@ COMMAND_VERBS: tuple[Verb, ...] = (
         Act.COMMAND, "POST", f"{API}/stop/{{id}}", StopRequest, status=202, urgent=True,
     ),
 )  # fmt: skip
-_DRY = {"false": False, "true": True}
 
 
 def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
@@ -279,8 +278,8 @@ def typed(verb: Verb, given: Mapping[str, Any], *, strict: bool = True) -> Body:
 def route(verb: Verb) -> Route:
     async def handler(parts: Parts, call: Call) -> Answer:
         if verb.name == "submit":
-            predict = call.choice("predict", _DRY)
-            if call.choice("dry_run", _DRY):
+            predict = call.flag("predict")
+            if call.flag("dry_run"):
                 return Reply(await check(parts, call.caller, call.body, predict), 200)
             return await submit(parts, call.caller, call.body)
         given = {} if call.body is None else msgspec.to_builtins(call.body)

@@ -13,9 +13,9 @@ from control.api import wire
 from control.api.sent_columns import wire_columns
 from control.api.wire_event import EVENTS
 from control.live import LiveTwin
+from control.per_plant import PerPlant
 from twin.errors import BadRequest, NotFound
 from twin.feed import Event
-from twin.graph import TwinGraph
 from twin.nearest import nearest
 from twin.plant import Plant
 
@@ -87,8 +87,7 @@ class Frames:
         self._moment = (-1, -1)
         self._frames: dict[tuple[int | None, Wanted], Frame] = {}
         self._events: dict[int, bytes] = {}
-        self._plant: Plant | None = None
-        self._masks: dict[Wanted, NDArray[np.bool_]] = {}
+        self._masks: PerPlant[dict[Wanted, NDArray[np.bool_]]] = PerPlant(lambda _: {})
 
     def snapshot(self, of: Wanted, now: int) -> Frame:
         """All points as they are. `now` in ns since 1970 UTC, as below."""
@@ -159,17 +158,14 @@ class Frames:
     def _mask(self, of: Wanted) -> NDArray[np.bool_]:
         """Which points, by id. Edits of the plant give twins more of them."""
         plant = self._live.plant
-        if plant is not self._plant or len(self._masks) > KEPT_MAX:
-            self._plant = plant
-            self._masks.clear()
-        found = self._masks.get(of)
+        masks = self._masks.of(plant)
+        if len(masks) > KEPT_MAX:
+            masks.clear()
+        found = masks.get(of)
         if found is None:
             found = np.zeros(plant.points.size, np.bool_)
             found[list(of.points or ())] = True
-            graph = TwinGraph(plant) if of.twins else None
-            for twin in (of.twins or frozenset()) & plant.twin_of_id.keys():
-                assert graph is not None
-                for part in (twin, *graph.parts(twin)):
-                    found[plant.points.where("twin", part)] = True
-            self._masks[of] = found
+            if twins := (of.twins or frozenset()) & plant.twin_of_id.keys():
+                found[plant.points.among("twin", plant.graph.with_parts(twins))] = True
+            masks[of] = found
         return found

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
-import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-import pyarrow as pa
 from starlette.responses import StreamingResponse
 
-from control.api import wire
-from twin import parquet
-from twin.errors import BadRequest, LimitExceeded
+from control.api import exporting, wire
+from control.api.route import TIME_MS_MAX
+from twin import arrow_stream, parquet
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -22,10 +20,8 @@ if TYPE_CHECKING:
     from control.backup import Progress
 
 PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts
-EXPORTS_MAX = 2  # at a time: each holds a row group and a transaction
-TIME_MS_MAX = 9.2e12  # what fits 64 bits in ns: the year 2261
+UNPACKED_MAX = 4 * PART_BYTES_MAX  # bytes of one that is compressed
 PARQUET = "application/vnd.apache.parquet"
-_exporting = threading.BoundedSemaphore(EXPORTS_MAX)
 
 
 class _Sink(io.RawIOBase):
@@ -51,14 +47,14 @@ class _Sink(io.RawIOBase):
 
 async def export_history(parts: Parts, call: Call) -> StreamingResponse:
     """A mistake is answered as an error; what goes wrong later breaks the stream off."""
+    start, end = call.span(parts.clock())
     asked = parquet.Asked(
         call.query.get("tier", parquet.RAW),
-        int(call.number("from", 0, 0, TIME_MS_MAX) * 1e6),
-        int(call.number("to", TIME_MS_MAX, 0, TIME_MS_MAX) * 1e6),
+        max(0, start or 0),
+        int(TIME_MS_MAX * 1e6) if end is None else end,
         tuple(p for p in call.query.get("points", "").split(",") if p),
     )
-    if not _exporting.acquire(blocking=False):
-        raise LimitExceeded(f"{EXPORTS_MAX} exports are running", "wait for one to end")
+    exporting.begin()
     stream = _stream(parts, asked)
     next(stream)
     try:
@@ -80,7 +76,7 @@ def _stream(parts: Parts, asked: parquet.Asked) -> Generator[bytes, None, None]:
         yield sink.take()
     finally:
         con.close()
-        _exporting.release()
+        exporting.end()
 
 
 def _rest(first: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
@@ -90,18 +86,13 @@ def _rest(first: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
 
 async def import_rows(parts: Parts, call: Call) -> wire.ImportedRows:
     """One part: checked whole, then committed as one batch."""
-    dry_run = call.number("dry_run", 0, 0, 1) == 1
-    try:
-        table = pa.ipc.open_stream(call.body).read_all()
-    except (pa.ArrowException, OSError) as error:
-        raise BadRequest(
-            f"the body is no Arrow IPC stream: {error}", "send one, or use `twinloop history import`"
-        ) from None
+    dry_run = call.flag("dry_run")
     await asyncio.wrap_future(parts.live.history.flush())
-    return await asyncio.to_thread(_take, parts, table, dry_run)
+    return await asyncio.to_thread(_take, parts, call.body, dry_run)
 
 
-def _take(parts: Parts, table: pa.Table, dry_run: bool) -> wire.ImportedRows:
+def _take(parts: Parts, body: bytes, dry_run: bool) -> wire.ImportedRows:
+    table = arrow_stream.read(body, UNPACKED_MAX)
     con = parts.store.cursor()
     try:
         found = parquet.news(con, table, frozenset(parts.store.names().values()), parts.clock())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from control.api import wire_operations as wire
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 async def operations(parts: Parts, _: Call) -> wire.OperationsInfo:
     at_work = parts.operations
-    sizes, free_bytes = await asyncio.to_thread(at_work.sizes)
+    sizes, free_bytes = await at_work.sizes()
     return wire.OperationsInfo(
         parts.version,
         at_work.started / 1e6,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+import numpy as np
 
 from control.access import Access
 from control.alarm_rules import AlarmRules
@@ -28,6 +30,7 @@ from control.live import LiveTwin
 from control.lookout import Lookout
 from control.oidc_door import OidcDoor
 from control.operations import Operations
+from control.per_plant import PerPlant
 from control.preflight import Preflight
 from control.questions import Questions
 from control.retraining import Retrainings
@@ -41,6 +44,7 @@ from sim.plant_model import read_plant_model
 from twin.drawing import layout
 from twin.drawn import Mark, kind_name, marks, title, value_names
 from twin.errors import LimitExceeded, TwinloopError
+from twin.graph_layout import GraphLayout
 from twin.interface import kind_of
 from twin.plant import Plant
 from twin.points import Point
@@ -50,15 +54,15 @@ POINTS_MAX = 50_000  # of a plant in one answer: 10 MB of JSON, and what one pag
 
 
 class PlantShown:
-    """The plant as the console draws it, made when asked and kept until the plant is another."""
+    """The plant as the console draws it, as bytes of JSON: neither is made on the event loop, nor twice of one plant."""
 
-    def __init__(self, version: str) -> None:
-        self._version = version
-        self._kept: tuple[Plant, wire.PlantInfo] | None = None
-        self._turn = asyncio.Lock()
+    def __init__(self, version: str, layouts: GraphLayouts) -> None:
+        self._info = PerPlant(lambda plant: msgspec.json.encode(plant_info(plant, version)))
+        self._picture = PerPlant(lambda plant: msgspec.json.encode(picture(plant, layouts.of(plant))))
 
-    async def info(self, plant: Plant) -> wire.PlantInfo:
-        """
+    async def info(self, plant: Plant) -> bytes:
+        """wire.PlantInfo.
+
         Raises:
             LimitExceeded: it has more than POINTS_MAX points.
         """
@@ -66,10 +70,15 @@ class PlantShown:
             raise LimitExceeded(
                 f"{len(plant.points)} points; {POINTS_MAX} are the limit", "page through GET /api/v1/twins"
             )
-        async with self._turn:  # many consoles ask at once after an edit
-            if self._kept is None or self._kept[0] is not plant:
-                self._kept = plant, await asyncio.to_thread(plant_info, plant, self._version)
-            return self._kept[1]
+        return await self._info.on_thread(plant)
+
+    async def picture(self, plant: Plant) -> bytes:
+        """wire.GraphPicture.
+
+        Raises:
+            LimitExceeded: it has too many twins.
+        """
+        return await self._picture.on_thread(plant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,6 @@ class Parts:
     """Everything a handler may use."""
 
     graph: LiveGraph
-    layouts: GraphLayouts
     imports: Imports
     questions: Questions
     branches: Branches
@@ -111,13 +119,6 @@ class Parts:
     def plant(self) -> Plant:
         """As it is now: edits replace it."""
         return self.live.plant
-
-    async def plant_info(self) -> wire.PlantInfo:
-        """
-        Raises:
-            LimitExceeded: the plant is too large for one answer.
-        """
-        return await self.shown.info(self.live.plant)
 
     def check_history(self) -> dict[str, Any]:
         return check_history(self.store, map(decode, self.evidence.log.entries()))
@@ -154,6 +155,16 @@ def plant_info(plant: Plant, version: str) -> wire.PlantInfo:
             for k in plant.overview
         ],
     )
+
+
+def picture(plant: Plant, made: GraphLayout) -> wire.GraphPicture:
+    """Where every twin stands, in columns."""
+    boxes = np.array([(b.x, b.y, b.w, b.h) for b in made.boxes], np.float64).reshape(-1, 4)
+    x, y, w, h = np.round(boxes, 3).T.tolist()
+    return wire.GraphPicture(
+        made.digest[:16], made.width, made.height, [t.id for t in plant.twins], [b.parent for b in made.boxes],
+        x, y, w, h,
+    )  # fmt: skip
 
 
 def _simulated(plant: Plant) -> list[str]:

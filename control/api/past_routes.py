@@ -16,7 +16,6 @@ from control.api.sent_columns import wire_columns
 from control.branches import instant
 from twin.columns import NEVER
 from twin.errors import BadRequest, LimitExceeded
-from twin.when import parse_when_ns
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -51,10 +50,8 @@ def _state(parts: Parts, at: int, known: int) -> wire.PlantState:
 
 
 async def happened(parts: Parts, call: Call) -> wire.Happenings:
-    now = parts.clock()
-    start, end = (
-        parse_when_ns(call.query.get(key, default), now, key) for key, default in (("from", "-1h"), ("to", "now"))
-    )
+    start, end = call.span(parts.clock(), "-1h", "now")
+    assert start is not None and end is not None
     kinds = [k for k in call.query.get("kind", "").split(",") if k] or list(happenings.KINDS)
     if wrong := sorted(set(kinds) - set(happenings.KINDS)):
         raise BadRequest(f"kind={wrong[0]!r}", f"one of {', '.join(happenings.KINDS)}")

@@ -7,6 +7,8 @@ the last ones wait for it.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
 from protocols.link import Clock
 
@@ -23,13 +25,20 @@ def step(frames_per_s: int) -> int:
 
 
 class Pulse:
-    """Ticks while somebody waits for one. `now` is the time of the newest, in ns since 1970 UTC."""
+    """Ticks while somebody waits for one. `now` is the time of the newest, in ns since 1970 UTC.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        timer, sleep: in seconds.
+    """
+
+    def __init__(
+        self, clock: Clock, timer: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:  # fmt: skip
         self.now = clock()
         self._tick = 0
         self._begun = 0.0
-        self._clock = clock
+        self._clock, self._timer, self._sleep = clock, timer, sleep
         self._groups = [0] * GROUPS
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._wanted = asyncio.Event()
@@ -55,19 +64,19 @@ class Pulse:
 
     async def run(self) -> None:
         """Until cancelled. Ticks that come late are not made up for."""
-        loop = asyncio.get_running_loop()
         while True:
             if not self._waiting:
                 self._wanted.clear()
                 await self._wanted.wait()
-                self._begun = loop.time() - self._tick * TICK_S
-            due = min(self._waiting)
-            late_s = loop.time() - self._begun - due * TICK_S
+                self._begun = self._timer() - self._tick * TICK_S
+            # Never past the next frame: those who were just woken ask for it only while this sleeps.
+            due = min(*self._waiting, self._tick + GROUPS)
+            late_s = self._timer() - self._begun - due * TICK_S
             if late_s > 1 / FRAMES_PER_S:
                 self._begun += late_s
-            await asyncio.sleep(max(0.0, -late_s))
+            await self._sleep(max(0.0, -late_s))
             self._tick = max(self._tick, due)
             self.now = self._clock()
-            for turn in self._waiting.pop(due):
+            for turn in self._waiting.pop(due, ()):
                 if not turn.done():  # its client has gone meanwhile
                     turn.set_result(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,13 @@ from control.api.part import Parts
 from control.identity import Caller
 from twin.errors import BadRequest
 from twin.role import Act
+from twin.when import parse_when_ns
 
 API = "/api/v1"
+TIME_MS_MAX = 9.2e12  # what fits 64 bits in ns: the year 2261
 BODY_MAX = 1_000_000  # bytes: a statement or a scenario is far smaller
+
+_DATE = re.compile(r"\d{8}")  # such as 20261121: no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,27 @@ class Call:
         if not low <= value <= high:
             raise BadRequest(f"{key}={text!r}", f"give a number in {low:g} … {high:g}")
         return value
+
+    def moment(self, key: str, now_ns: int, default: str = "") -> int | None:
+        """A moment in ns since 1970 UTC, as people write it (twin/when.py) or in ms since 1970 UTC; None where none is said."""
+        text = self.query.get(key) or default
+        try:
+            if not text or _DATE.fullmatch(text):
+                raise ValueError
+            ms = float(text)
+        except ValueError:
+            return parse_when_ns(text, now_ns, key) if text else None
+        if not 0 <= ms <= TIME_MS_MAX:
+            raise BadRequest(f"{key}={text!r}", f"give ms since 1970 in 0 … {TIME_MS_MAX:g}, or a moment such as -15m")
+        return round(ms * 1e3) * 1_000  # to the microsecond, as exact as a number of JavaScript is
+
+    def span(self, now_ns: int, start: str = "", end: str = "") -> tuple[int | None, int | None]:
+        """`from` and `to`, each a moment."""
+        return self.moment("from", now_ns, start), self.moment("to", now_ns, end)
+
+    def flag(self, key: str) -> bool:
+        """False when it is not given."""
+        return self.choice(key, {"false": False, "true": True, "0": False, "1": True})
 
     def choice(self, key: str, choices: Mapping[str, bool]) -> bool:
         """The first of the choices when the key is not given."""

@@ -9,6 +9,7 @@ import asyncio
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from control.api import history_routes, wire
 from control.api.access_routes import ACCESS_ROUTES
@@ -39,8 +40,8 @@ from twin.role import Act
 TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 
 
-async def plant(parts: Parts, _: Call) -> wire.PlantInfo:
-    return await parts.plant_info()
+async def plant(parts: Parts, _: Call) -> Response:
+    return Response(await parts.shown.info(parts.plant), media_type="application/json")
 
 
 async def point(parts: Parts, call: Call) -> dict[str, Any]:
@@ -66,12 +67,11 @@ async def run_query(parts: Parts, call: Call) -> wire.QueryResult:
 
 async def trend(parts: Parts, call: Call) -> wire.Trend:
     point = parts.plant.point(call.query.get("point", ""))
-    now_ms = parts.clock() / 1e6
-    start = call.number("from", now_ms - 3_600_000, 0, 1e15)
-    end = call.number("to", now_ms + 60_000, 0, 1e15)
+    start, end = call.span(parts.clock(), "-1h", "+1m")
+    assert start is not None and end is not None
     most = int(call.number("max", 2_000, 2, TREND_MAX))
     await asyncio.wrap_future(parts.live.history.flush())
-    drawn = await asyncio.to_thread(parts.store.trend, point.name, int(start * 1e6), int(end * 1e6), most)
+    drawn = await asyncio.to_thread(parts.store.trend, point.name, max(0, start), end, most)
     return wire.Trend(
         point.name,
         point.unit,

@@ -11,7 +11,7 @@ from twin.columns import NEVER, Columns
 
 def wire_columns(columns: Columns, ids: NDArray[np.int32]) -> wire.Columns:
     """The rows of these points, shape (N,)."""
-    text = {str(int(i)): columns.text[int(i)] for i in ids if int(i) in columns.text} if columns.text else {}
+    text = {str(i): said for i, said in columns.texts(ids).items()}
     return wire.Columns(
         ids.astype("<u4").tobytes(),
         columns.value[ids].astype("<f8").tobytes(),

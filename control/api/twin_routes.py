@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Literal
 
+from starlette.responses import Response
+
 from control import graph_runs, graph_view
 from control.api import wire
 from control.api.part import Parts
@@ -76,19 +78,12 @@ async def export_graph(parts: Parts, _: Call) -> Reply:
     return Reply(stream=exported(parts.plant, columns))
 
 
-async def layout(parts: Parts, _: Call) -> wire.GraphPicture:
-    plant = parts.plant
-    made = await parts.layouts.of(plant)
-    rows = [[round(side, 3) for side in (b.x, b.y, b.w, b.h)] for b in made.boxes]
-    x, y, w, h = ([row[n] for row in rows] for n in range(4))
-    return wire.GraphPicture(
-        made.digest[:16], made.width, made.height, [t.id for t in plant.twins], [b.parent for b in made.boxes],
-        x, y, w, h,
-    )  # fmt: skip
+async def layout(parts: Parts, _: Call) -> Response:
+    return Response(await parts.shown.picture(parts.plant), media_type="application/json")
 
 
 async def import_(parts: Parts, call: Call) -> Reply:
-    dry_run = call.choice("dry_run", {"false": False, "true": True})
+    dry_run = call.flag("dry_run")
     replaces = call.choice("mode", {"merge": False, "replace": True})
     run = await parts.imports.start(call.body, dry_run, replaces, call.caller.name)
     if run.state is State.RUNNING:

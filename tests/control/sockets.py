@@ -84,7 +84,7 @@ def plant_of(twins: int, each: int) -> Plant:
 
 @dataclass
 class Server:
-    """The live twin, its console and where it listens."""
+    """The live twin, its console and where it listens. `plant_refusals`: how the next calls of /plant fail, by status."""
 
     live: LiveTwin
     console: Console
@@ -92,6 +92,7 @@ class Server:
     port: int
     web: uvicorn.Server
     running: asyncio.Task[None]
+    plant_refusals: list[int]
 
     @property
     def url(self) -> str:
@@ -203,7 +204,11 @@ async def serving(
         async def ticket(_: Request) -> Response:
             return Response(msgspec.json.encode({"ticket": identity.ticket(TOKEN)}))
 
+        plant_refusals: list[int] = []
+
         async def shown(_: Request) -> Response:
+            if plant_refusals:
+                return Response(status_code=plant_refusals.pop(0))
             return Response(msgspec.json.encode(plant_info(live.plant, "test")))
 
         app = Starlette(
@@ -220,7 +225,7 @@ async def serving(
         web.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
         tasks = [asyncio.create_task(console.run()), asyncio.create_task(web.serve(sockets=[listener]))]
         try:
-            yield Server(live, console, identity, port, web, tasks[0])
+            yield Server(live, console, identity, port, web, tasks[0], plant_refusals)
         finally:
             web.should_exit = True
             await tasks[1]

@@ -7,12 +7,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from control.alarm_audit import as_entry
+from control.alarm_read import AlarmReader
 from control.alarm_store import AlarmStore, Taken, Wanted
 from control.alarms import Alarms
 from control.evidence import ALARM
@@ -43,6 +45,35 @@ async def test_a_step_is_on_disk_in_the_ledger_and_told(tmp_path: Path) -> None:
         assert bodies == [as_entry(s) for s in await site.steps()]
         assert (bodies[2]["by"], bodies[2]["reason"], bodies[0]["value"]) == ("anna", "seen", 11.0)
     assert problems(tmp_path) == []
+
+
+async def test_a_step_is_kept_and_told_while_somebody_reads_a_long_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, done = threading.Event(), threading.Event()
+    read = AlarmReader.steps
+
+    def slow(reader: AlarmReader, wanted: Wanted) -> list[Taken]:
+        begun.set()
+        assert done.wait(30)
+        return read(reader, wanted)
+
+    async with alarm_site(tmp_path, plant(2)) as site:
+        monkeypatch.setattr(AlarmReader, "steps", slow)
+        reading = asyncio.create_task(site.alarms.history(Wanted()))
+        await until(begun.is_set, bool)
+        site.say(11.0, 0)
+        try:
+            await until(site.told, lambda told: [c["step"] for c in told] == ["active"])
+        finally:
+            done.set()
+        assert [s.step for s in await reading] == ["active"]
+
+
+async def test_history_has_all_that_happened_before_it_was_asked(tmp_path: Path) -> None:
+    async with alarm_site(tmp_path, plant(2)) as site:
+        site.say(11.0, 0)
+        assert await site.words() == ["t0 active"]
 
 
 def test_the_entry_of_a_step_is_written_as_it_was_in_version_1() -> None:
@@ -152,7 +183,7 @@ async def test_old_steps_are_let_go_but_only_those_that_the_ledger_has(tmp_path:
         taken = (await site.steps())[0]
         site.store.save({}, [Taken(9, taken.time, "x", "", "", "low", "active", False, "", "", None, None, 1)], ())
         assert site.store.prune(2**62) == 1
-        assert [s.n for s in site.store.steps(Wanted())] == [9]
+        assert [s.n for s in await site.steps()] == [9]
 
 
 async def test_a_forged_and_a_removed_step_are_found(tmp_path: Path) -> None:
@@ -176,7 +207,7 @@ async def test_bad_quality_keeps_it_active_and_counts_it_blind(tmp_path: Path) -
         site.say(11.0, 0)
         site.say(1.0, 0, 1, code=quality.BAD_NO_COMMUNICATION)
         await until(site.words, lambda w: w == ["t0 active", "t0 unsure"])
-        found = {r.twin: (r.counts["low"], r.counts["blind"]) for r in site.alarms.rollup()}
+        found = {r.twin: (r.counts["low"], r.counts["blind"]) for r in await site.alarms.rollup()}
         assert found == {"t0": (1, 1), "t1": (0, 1)}
 
 
@@ -192,11 +223,12 @@ def test_a_kill_at_any_moment_loses_no_step_that_was_told(tmp_path: Path, seed: 
             if len(told) > 40 + 37 * seed:
                 child.kill()
                 break
-    store = AlarmStore(tmp_path / "alarms.sqlite")
-    kept = [s.n for s in store.steps(Wanted(limit=5_000))][::-1]
+    store, reader = AlarmStore(tmp_path / "alarms.sqlite"), AlarmReader(tmp_path / "alarms.sqlite")
+    kept = [s.n for s in reader.steps(Wanted(limit=5_000))][::-1]
     states = store.states()
-    steps = {s.alarm: s.step for s in store.steps(Wanted(limit=5_000))[::-1] if s.alarm}
+    steps = {s.alarm: s.step for s in reader.steps(Wanted(limit=5_000))[::-1] if s.alarm}
     store.close()
+    reader.close()
     assert kept == list(range(1, len(kept) + 1)) and set(told) <= set(kept)
     assert {a: s.active for a, s in states.items()} == {a: step == "active" for a, step in steps.items()}
 

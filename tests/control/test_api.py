@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import msgpack
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
@@ -139,6 +140,38 @@ BAD_COMMANDS = [
     ({"key": "k", "point": "pump_335.status", "value": 1, "priority": "urgent"}, errors.BadRequest, "urgent"),
     ({"key": "k", "point": "pump_335.status", "value": 1, "deadline_s": -1}, errors.BadRequest, "deadline_s"),
 ]
+
+
+def test_a_trend_may_reach_back_to_the_beginning_of_time_and_not_beyond_its_end(http: httpx.Client) -> None:
+    path = "/api/v1/history?point=tank_1.level&max=5000"
+    assert http.get(f"{path}&from=0&to=9e12").status_code == 200
+    assert http.get(f"{path}&to=1e15").status_code == 400
+
+
+def test_every_span_is_asked_for_in_the_same_words(http: httpx.Client) -> None:
+    spans = ("from=-1h", "from=1795300000000&to=now", "from=2026-11-21T06:00Z&to=%2B1m")
+    for path in ("history?point=tank_1.level&", "alarms/history?", "alarms?", "happenings?", "history/export?tier=1h&"):
+        for span in spans:
+            assert http.get(f"/api/v1/{path}{span}").status_code == 200, (path, span)
+        assert http.get(f"/api/v1/{path}from=soon").status_code == 400
+        assert http.get(f"/api/v1/{path}from=1e15").status_code == 400
+    assert http.get("/api/v1/audit?since=-1h&until=1795300000000").status_code == 200
+
+
+def test_a_dry_run_of_an_import_takes_nothing_and_is_said_as_everywhere(http: httpx.Client) -> None:
+    time = pa.array([1_700_000_000_000_000_000], pa.timestamp("ns", "UTC"))
+    rows = pa.table({"point": ["tank_1.level"], "value": [1.0], "source_time": time, "received_time": time})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    sent = sink.getvalue().to_pybytes()
+    for word in ("true", "1", "true"):
+        answer = http.post(f"/api/v1/history/import?dry_run={word}", content=sent)
+        assert (answer.status_code, answer.json()) == (200, {"new": 1, "held": 0, "expired": 0})
+    for word in ("0.5", "yes"):
+        answer = http.post(f"/api/v1/history/import?dry_run={word}", content=sent)
+        assert answer.status_code == 400 and "dry_run" in answer.json()["message"]
+    assert http.post("/api/v1/history/import?dry_run=true", content=b"no stream").status_code == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("PUT", "/commands"), ("DELETE", "/commands/x")])

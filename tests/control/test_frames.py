@@ -12,9 +12,13 @@ import pytest
 
 from control.api import wire
 from control.api.frames import Frames, Wanted, wanted
+from control.api.sent_columns import wire_columns
 from control.live import LiveTwin
 from tests.control.sockets import Unkept, plant_of
+from twin.columns import Columns
+from twin.graph import TwinGraph
 from twin.history import History
+from twin.plant import Plant
 from twin.points import Point
 from twin.readings import Readings
 
@@ -67,6 +71,45 @@ def test_a_twin_that_an_edit_gave_more_points_is_sent_with_them(live: LiveTwin) 
     move(live, more.id, 5)
     assert points(frames.snapshot(of, 2).messages[0]) == [0, 1, 2, 3, more.id]
     assert points(frames.since(0, of, 2).messages[-1]) == [more.id]
+
+
+def test_the_graph_of_a_plant_is_made_once_however_many_filters_need_it(
+    live: LiveTwin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Plant] = []
+    make = TwinGraph.__init__
+
+    def counted(graph: TwinGraph, plant: Plant) -> None:
+        made.append(plant)
+        make(graph, plant)
+
+    monkeypatch.setattr(TwinGraph, "__init__", counted)
+    frames = Frames(live, time.perf_counter)
+    for twins in ({"t0"}, {"t1"}, {"t0", "t2"}, {"t2"}):
+        frames.snapshot(Wanted(twins=frozenset(twins)), 1)
+    assert made == [live.plant]
+    live.adopt(dataclasses.replace(live.plant), np.empty(0, np.int32))
+    frames.snapshot(Wanted(twins=frozenset({"t0"})), 2)
+    assert len(made) == 2
+
+
+class Looked(dict[int, str]):
+    """Counts how often somebody looks for one."""
+
+    times = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.times += 1
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize(("ids", "texts"), [(1_000, [3, 999, 1_500]), (2, [*range(2_000)]), (0, []), (5, [])])
+def test_texts_cost_as_much_as_there_are_rows_or_texts_whichever_are_fewer(ids: int, texts: list[int]) -> None:
+    columns = Columns.empty(2_000)
+    columns.text = Looked({i: f"text {i}" for i in texts})
+    sent = wire_columns(columns, np.arange(ids, dtype=np.int32))
+    assert sent.text == {str(i): f"text {i}" for i in texts if i < ids}
+    assert columns.text.times <= min(ids, len(texts))
 
 
 def test_a_position_is_good_while_its_events_are_kept(live: LiveTwin) -> None:

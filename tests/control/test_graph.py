@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from control import graph_view
-from control.api import part
+from control.api import part, wire
 from control.evidence import GRAPH, Evidence
 from control.graph import LiveGraph, recover
 from control.graph_change import Change
 from control.graph_export import exported
 from control.graph_import import checked, planned
+from control.graph_layouts import GraphLayouts
 from control.graph_store import GraphStore
 from control.live import LiveTwin
 from protocols.catalog import PROTOCOLS
@@ -40,7 +42,7 @@ from twin.errors import (
     Unavailable,
 )
 from twin.history import History
-from twin.plant import Relationship, Twin
+from twin.plant import Plant, Relationship, Twin
 from twin.plantfile import load_plant
 from twin.retention import Retention
 from twin.store import Store
@@ -87,7 +89,7 @@ async def running(folder: Path, plant: str = PLANT) -> AsyncIterator[Running]:
         live = LiveTwin(made, 1, history, time.time_ns)
         last = history_store.latest({p.name: p.id for p in made.points}, time.time_ns())
         if last is not None:
-            live.restore(last)
+            live.restore(last, history_store.last_received() or 0)
         graph = LiveGraph(live, store, evidence, time.time_ns, aside)
         try:
             yield Running(graph, live, store, evidence)
@@ -398,12 +400,23 @@ async def test_thousands_of_twins_come_as_one_edit(tmp_path: Path) -> None:
 async def test_a_plant_too_large_to_draw_says_where_to_page_and_a_small_one_is_drawn_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = part.PlantShown("1")
+    made: list[Plant] = []
+    plant_info = part.plant_info
+    monkeypatch.setattr(part, "plant_info", lambda plant, version: (made.append(plant), plant_info(plant, version))[1])
+    shown = part.PlantShown("1", GraphLayouts(tmp_path))
+
+    async def twins() -> set[str]:
+        return {t.id for t in msgspec.json.decode(await shown.info(site.live.plant), type=wire.PlantInfo).twins}
+
     async with running(tmp_path) as site:
         drawn = await asyncio.gather(shown.info(site.live.plant), shown.info(site.live.plant))
-        assert drawn[0] is drawn[1]
+        assert drawn[0] is drawn[1] and len(made) == 1
+        before = await twins()
         await site.graph.create(Twin("v9", VALVE, "v9", (1.0, 1.0)), {}, "ann")
-        assert {t.id for t in (await shown.info(site.live.plant)).twins} == {t.id for t in drawn[0].twins} | {"v9"}
+        assert await twins() == before | {"v9"} and len(made) == 2
+        picture = msgspec.json.decode(await shown.picture(site.live.plant), type=wire.GraphPicture)
+        assert picture.twins == [t.id for t in site.live.plant.twins] and len(picture.w) == len(picture.twins)
+        assert await shown.picture(site.live.plant) is await shown.picture(site.live.plant)
         monkeypatch.setattr(part, "POINTS_MAX", len(site.live.plant.points) - 1)
         with pytest.raises(LimitExceeded, match="GET /api/v1/twins"):
             await shown.info(site.live.plant)

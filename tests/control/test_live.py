@@ -169,12 +169,31 @@ def test_a_dead_letter_is_answered_by_sql_with_its_bytes(live: LiveTwin, clock: 
 
 def test_what_was_known_before_a_restart_is_shown_but_not_as_good(live: LiveTwin, clock: Clock) -> None:
     last = Readings.of([0, 1], [1.0, 0.0], clock(), [quality.GOOD, quality.BAD_TIMEOUT], [5, 6])
-    live.restore(last)
+    live.restore(last, clock())
     assert (code(live, 0), code(live, 1)) == (quality.UNCERTAIN_LAST_USABLE, quality.BAD_TIMEOUT)
     assert live.table.columns.value[:2].tolist() == [1.0, 0.0]
     assert np.all(live.table.columns.received_time[:2] == NEVER)
     live.readings(Readings.of([0], [1.0], clock(), source_time=5))
     assert code(live, 0) == quality.GOOD
+
+
+def test_nothing_looks_good_of_the_time_between_a_crash_and_the_restart(live: LiveTwin, clock: Clock) -> None:
+    read(live, clock)
+    live.history.flush().result(10)
+    store, crashed = live.history.store, clock.now
+    clock.now += 7_200 * SECOND
+    last, heard_until = store.latest({p.name: p.id for p in live.plant.points}, clock()), store.last_received()
+    assert last is not None and heard_until == crashed
+    live.restore(last, heard_until)
+    clock.now += 10 * SECOND
+    read(live, clock)
+    live.history.flush().result(10)
+    found = {
+        then: store.state_at(store.cursor(), then, clock.now).quality.tolist()
+        for then in (crashed - 1, crashed, crashed + 3_600 * SECOND, clock.now - 1, clock.now)
+    }
+    unsure = [quality.UNCERTAIN_LAST_USABLE]
+    assert list(found.values()) == [[], unsure, unsure, unsure, [quality.GOOD]]
 
 
 def test_a_fall_in_quality_is_a_change_in_history_with_the_time_it_was_noticed(live: LiveTwin, clock: Clock) -> None:

@@ -79,6 +79,20 @@ async def test_events_come_once_each_in_order_over_breaks(server: Server) -> Non
         assert heard == [str(n) for n in range(60)]
 
 
+async def test_no_event_is_lost_while_the_server_does_not_tell_of_the_plant(server: Server) -> None:
+    async with connect(server.url, "any") as plant:
+        before, events = plant.plant, plant.events()
+        server.plant_refusals += [503, 429]
+        announce = server.live.feed.announce
+        announce("link", 0, link("first"))
+        announce("plant", 0, {"revision": 2})
+        announce("link", 0, link("last"))
+        async with asyncio.timeout(20):
+            kinds = [(await anext(events)).kind for _ in range(3)]
+        assert kinds == ["link", "plant", "link"]
+        assert not server.plant_refusals and plant.plant is not before
+
+
 async def test_one_who_misses_events_is_told_so_and_values_go_on(server: Server) -> None:
     async with connect(server.url, "any") as plant:
         events = plant.events()

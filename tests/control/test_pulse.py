@@ -39,6 +39,41 @@ async def test_who_wants_fewer_frames_shares_every_second_or_fourth_of_the_other
     assert (step(20), step(19), step(10), step(7), step(1)) == (4, 8, 8, 12, 80)
 
 
+class Hand:
+    """A timer that only sleeping moves on; who was woken gets its turn meanwhile."""
+
+    def __init__(self) -> None:
+        self.time_s = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.time_s += seconds
+
+
+@pytest.mark.parametrize(("group", "slow_group"), [(0, 0), (0, 2), (3, 1)])
+async def test_one_that_wants_few_frames_slows_nobody(group: int, slow_group: int) -> None:
+    hand = Hand()
+    pulse = Pulse(lambda: 0, lambda: hand.time_s, hand.sleep)
+    times_s: dict[int, list[float]] = {20: [], 10: [], 1: []}
+
+    async def follow(frames_per_s: int, of: int) -> None:
+        while True:
+            await pulse.next(step(frames_per_s), of)
+            times_s[frames_per_s].append(hand.time_s)
+
+    running = [
+        asyncio.create_task(work) for work in (pulse.run(), follow(20, group), follow(10, group), follow(1, slow_group))
+    ]
+    while hand.time_s < 10:
+        await asyncio.sleep(0)
+    for task in running:
+        task.cancel()
+    for frames_per_s, times in times_s.items():
+        gaps = {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)}
+        assert gaps == {1 / frames_per_s}
+
+
 async def test_one_that_goes_while_it_waits_holds_nobody_up(pulse: Pulse) -> None:
     gone = asyncio.create_task(pulse.next(step(20), 0))
     await asyncio.sleep(0)

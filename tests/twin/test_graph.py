@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,21 @@ def test_reach_and_hops_are_those_of_networkx(
     assert graph.downstream("t0", names, hops) == expected(flow, backwards=False)
     assert graph.upstream("t0", names, hops) == expected(flow, backwards=True)
     assert graph.parts("t0", hops) == expected(set(PART_OF), backwards=False)
+    wholes = {"t0", "t3", "t5"}
+    assert graph.with_parts(wholes) == wholes.union(*(graph.parts(twin) for twin in wholes))
+
+
+@given(st.lists(st.integers(-1, 6), min_size=8, max_size=8))
+def test_upwards_what_is_added_up_reaches_every_whole(whole_of: list[int]) -> None:
+    """Twin n is part of one of those before it, or of none."""
+    parts = [(n, whole) for n, whole in enumerate(whole_of) if 0 <= whole < n]
+    twins = tuple(Twin(f"t{n}", "dtmi:test:T;1", "", None) for n in range(8))
+    relationships = tuple(Relationship(f"t{whole}", "contains", f"t{n}") for n, whole in parts)
+    plant = Plant("p", "p", "", {}, (), twins, relationships, Points.of(()), (), None, {})
+    counts = np.ones(8, np.int64)
+    for part, whole in plant.graph.upwards:
+        np.add.at(counts, whole, counts[part])
+    assert counts.tolist() == [1 + len(plant.graph.parts(f"t{n}")) for n in range(8)]
 
 
 def test_upstream_and_downstream_follow_flows_and_not_parts(plant: Plant) -> None:

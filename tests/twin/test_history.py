@@ -157,6 +157,20 @@ def test_a_trend_of_many_readings_keeps_extremes_and_bad_quality(store: Store) -
     assert (len(few.rows), few.whole) == (100, True)
 
 
+def test_a_trend_of_years_keeps_its_extremes(store: Store) -> None:
+    history = History(store, NAMES, lambda _: None)
+    hour_ns, count = 3600 * 10**9, 24 * 366 * 3
+    values = np.zeros(count)
+    values[7_777], values[12_345] = 50.0, -50.0
+    times = 1_600_000_000 * 10**9 + np.arange(count) * hour_ns
+    history.record(Readings.of(np.zeros(count, np.int32), values, count, 0, times))
+    history.close()
+    for start, end in ((int(times[0]), int(times[-1])), (0, 9_200_000_000_000_000_000)):
+        drawn = store.trend("a.x", start, end, 5_000)
+        assert not drawn.whole and 3 <= len(drawn.rows) <= 5_100
+        assert {50.0, -50.0} <= {v for _, v, _ in drawn.rows}
+
+
 @pytest.mark.parametrize(
     "sql",
     [

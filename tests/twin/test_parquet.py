@@ -152,6 +152,14 @@ def test_too_many_rows_at_once_are_refused_by_their_limit(store: Store) -> None:
         news(store.cursor(), many, NAMES, NOW)
 
 
+def test_a_long_text_that_every_row_means_is_refused_before_it_is_written_out(store: Store) -> None:
+    count = 10_000
+    text = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array(["x" * 20_000]))
+    table = pa.concat_tables([GOOD] * count).combine_chunks()
+    with pytest.raises(LimitExceeded, match="200000000 bytes of text"):
+        news(store.cursor(), table.append_column("text", text), NAMES, NOW)
+
+
 def test_a_row_said_twice_in_one_part_is_taken_once(store: Store) -> None:
     found = news(store.cursor(), pa.concat_tables([GOOD, GOOD]), NAMES, NOW)
     assert (len(found.rows), found.held) == (1, 1)
