@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, NoReturn, Self
+from typing import IO, Any, NamedTuple, NoReturn, Self
 
 import httpx
 
@@ -21,6 +21,39 @@ TIMEOUT_S = 60.0  # a query may take 20 s, a check of history longer
 _KIND_OF_CODE = {c.code: kind for kind, c in CODES.items() if issubclass(kind, TwinloopError)}
 
 
+class Found(NamedTuple):
+    """Where a server is, and what it believes and is believed by: of one with TLS the certificate that it shows."""
+
+    url: str
+    token: str
+    tls: ssl.SSLContext | None
+
+
+def found(data: Path, *, token: bool = True) -> Found:
+    """The server that runs on this data folder. `token`: with the folder's own.
+
+    Raises:
+        Unavailable: none does.
+    """
+    try:
+        said = json.loads((data / SERVER_FILE).read_text())
+        secret = (data / TOKEN_FILE).read_text().strip() if token else ""
+    except FileNotFoundError:
+        raise Unavailable(
+            f"no server runs on {data}", "start one with `twinloop up` or name its folder by --data"
+        ) from None
+    return Found(said["url"], secret, _believed(said.get("certificate")))
+
+
+def _believed(certificate: str | None) -> ssl.SSLContext | None:
+    """From the file that the server reads it from."""
+    if certificate is None:
+        return None
+    from control.tls import Pair, client_context
+
+    return client_context(Pair(Path(certificate), Path()).leaf())
+
+
 class Client:
     """Raises the server's errors as our own types; Unavailable when it does not answer.
 
@@ -28,17 +61,10 @@ class Client:
     """
 
     def __init__(self, data: Path, account: str = "", password: str = "") -> None:
-        try:
-            found = json.loads((data / SERVER_FILE).read_text())
-            secret = "" if account else (data / TOKEN_FILE).read_text().strip()
-        except FileNotFoundError:
-            raise Unavailable(
-                f"no server runs on {data}", "start one with `twinloop up` or name its folder by --data"
-            ) from None
-        self.url: str = found["url"]
+        self.url, secret, tls = found(data, token=not account)
         self._session = bool(account)
         self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, trust_env=False, verify=_verify(found.get("certificate"))
+            base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, trust_env=False, verify=True if tls is None else tls
         )
         if account:
             secret = self.post("/session", {"account": account, "password": password})["secret"]
@@ -55,8 +81,8 @@ class Client:
     def query(self, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
         """An SQL statement's columns and rows; the moment as in `twinloop query`."""
         asked = {"sql": sql, "limit": limit, "at": at, "known": known, "branch": branch}
-        found: dict[str, Any] = self.post("/query", asked)
-        return found
+        answer: dict[str, Any] = self.post("/query", asked)
+        return answer
 
     def put(self, path: str) -> Any:
         return self._ask("PUT", path)
@@ -145,19 +171,10 @@ class Client:
 
     def _raise(self, answer: httpx.Response) -> NoReturn:
         try:
-            found = as_error(answer.json())
+            error = as_error(answer.json())
         except (ValueError, KeyError):
             raise TwinloopError(f"{self.url} answered {answer.status_code}", answer.text[:200]) from None
-        raise found
-
-
-def _verify(certificate: str | None) -> ssl.SSLContext | bool:
-    """Of a server with TLS the certificate that it shows, from the file that it reads it from."""
-    if certificate is None:
-        return True
-    from control.tls import Pair, client_context
-
-    return client_context(Pair(Path(certificate), Path()).leaf())
+        raise error
 
 
 def running(data: Path) -> Client | None:

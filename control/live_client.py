@@ -7,25 +7,21 @@ and comes back by itself after a break: with the events missed, or a word that s
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from control.api import wire
 from control.api.wire_command import CommandRecord
-from control.client import SERVER_FILE
-from control.identity import TOKEN_FILE
+from control.client import found as found
 from control.live_link import Listener, LiveEvent, LiveLink
 from control.live_view import Value
-from control.tls import Pair, client_context
-from twin.errors import TwinloopError, Unavailable
+from twin.errors import TwinloopError
 from twin.feed import Overrun
 
 ASK_AGAIN_S = 5.0  # for a command's record, should an event of it be lost
@@ -41,29 +37,6 @@ class NotConfirmed(TwinloopError):
         self.record = record
 
 
-class Found(NamedTuple):
-    """Where a server is, and what it believes and is believed by."""
-
-    url: str
-    token: str
-    tls: ssl.SSLContext | None
-
-
-def found(data: Path) -> Found:
-    """The server that runs on this data folder: `connect(*found(data))`.
-
-    Raises:
-        Unavailable: none does.
-    """
-    try:
-        said = json.loads((data / SERVER_FILE).read_text())
-        token = (data / TOKEN_FILE).read_text().strip()
-    except FileNotFoundError:
-        raise Unavailable(f"no server runs on {data}", "start one with `twinloop up`") from None
-    certificate = said.get("certificate")
-    return Found(said["url"], token, client_context(Pair(Path(certificate), Path()).leaf()) if certificate else None)
-
-
 @asynccontextmanager
 async def connect(
     url: str,
@@ -75,7 +48,7 @@ async def connect(
     events: Sequence[str] | None = None,
     frames_per_s: int = 10,
 ) -> AsyncIterator[LivePlant]:
-    """The plant behind `url`, as it is from then on.
+    """The plant behind `url`, as it is from then on; `connect(*found(data))` is that of a data folder.
 
     Args:
         token: as of `twinloop token add`; or `DATA/api-token`.
