@@ -257,6 +257,7 @@ async def test_every_step_comes_over_the_socket_in_order(works: CommandSite) -> 
     socket = await wire(works.client)
     try:
         heard: list[dict[str, Any]] = []
+        await socket.hear(lambda m: m["t"] == "snapshot")  # what comes from here on it is told
         await asyncio.to_thread(come, works)
         await asyncio.to_thread(works.client.post, "/alarms/acknowledge", {"alarms": [LEVEL]})
         while not heard or heard[-1]["step"] != "acknowledged":

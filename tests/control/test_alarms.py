@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -17,6 +19,8 @@ from control.alarm_audit import as_entry
 from control.alarm_read import AlarmReader
 from control.alarm_store import AlarmStore, Taken, Wanted
 from control.alarms import Alarms
+from control.api.alarm_verbs import record_of
+from control.api.part import Parts
 from control.evidence import ALARM
 from ledger.entry import Entry, encode
 from tests.control.alarm_site import alarm_site, plant, problems
@@ -24,6 +28,7 @@ from tests.control.plants import until
 from twin import quality
 from twin.alarms import Shelf, Step
 from twin.errors import Conflict, Unavailable
+from twin.points import Point, Points
 
 pytestmark = pytest.mark.usefixtures("typed_events")
 
@@ -68,6 +73,22 @@ async def test_a_step_is_kept_and_told_while_somebody_reads_a_long_history(
         finally:
             done.set()
         assert [s.step for s in await reading] == ["active"]
+
+
+async def test_alarms_are_listed_and_told_without_a_look_into_the_plant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(points: Points, identity: int) -> Point:
+        raise AssertionError(f"{identity} was looked up in {points}")
+
+    async with alarm_site(tmp_path, plant(2)) as site:
+        unit = site.live.plant.point("t0.level").unit
+        monkeypatch.setattr(Points, "__getitem__", refused)
+        site.say(11.0, 0)
+        await until(site.words, lambda w: w == ["t0 active"])
+        record = record_of(cast(Parts, SimpleNamespace(alarms=site.alarms)), 0)
+        (change,) = site.told()
+        assert record.unit == unit == cast(dict[str, object], change["alarm"])["unit"] != ""
 
 
 async def test_history_has_all_that_happened_before_it_was_asked(tmp_path: Path) -> None:
