@@ -11,8 +11,10 @@ from typing import IO, TYPE_CHECKING, cast
 from starlette.responses import StreamingResponse
 
 from control.api import exporting, wire
-from control.api.route import TIME_MS_MAX
+from control.api.route import API, TIME_MS_MAX, Route
 from twin import arrow_stream, parquet
+from twin.quality import is_good
+from twin.role import Act
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 PART_BYTES_MAX = 32_000_000  # CHUNK_ROWS_MAX rows with long texts
 UNPACKED_MAX = 4 * PART_BYTES_MAX  # bytes of one that is compressed
+TREND_MAX = 5_000  # points of one trend: more than a screen has columns
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -43,6 +46,24 @@ class _Sink(io.RawIOBase):
         taken = bytes(self._written)
         self._written.clear()
         return taken
+
+
+async def trend(parts: Parts, call: Call) -> wire.Trend:
+    point = parts.plant.point(call.query.get("point", ""))
+    start, end = call.span(parts.clock(), "-1h", "+1m")
+    assert start is not None and end is not None
+    most = int(call.number("max", 2_000, 2, TREND_MAX))
+    await asyncio.wrap_future(parts.live.history.flush())
+    drawn = await asyncio.to_thread(parts.store.trend, point.name, max(0, start), end, most)
+    return wire.Trend(
+        point.name,
+        point.unit,
+        [t / 1e6 for t, _, _ in drawn.rows],
+        [v if is_good(q) and v is not None else None for _, v, q in drawn.rows],
+        [q for _, _, q in drawn.rows],
+        drawn.tier,
+        drawn.whole,
+    )
 
 
 async def export_history(parts: Parts, call: Call) -> StreamingResponse:
@@ -116,3 +137,47 @@ def _run(progress: Progress) -> wire.BackupRun:
     return wire.BackupRun(
         progress.folder, progress.state, progress.copied_bytes, progress.total_bytes, progress.entries, progress.error
     )
+
+
+HISTORY_ROUTES: tuple[Route, ...] = (
+    Route(
+        "GET",
+        f"{API}/history",
+        trend,
+        "One point over time",
+        wire.Trend,
+        query=("point", "from", "to", "max"),
+        needs=("point",),
+    ),
+    Route(
+        "GET",
+        f"{API}/history/export",
+        export_history,
+        "History as a Parquet file",
+        bytes,
+        query=("tier", "from", "to", "points"),
+    ),
+    Route(
+        "POST",
+        f"{API}/history/import",
+        import_rows,
+        "Take one part of an export, as an Arrow IPC stream, into history",
+        wire.ImportedRows,
+        bytes,
+        query=("dry_run",),
+        raw=True,
+        body_max=PART_BYTES_MAX,
+        act=Act.KEEP,
+    ),
+    Route(
+        "POST",
+        f"{API}/backup",
+        start_backup,
+        "Copy the data folder while the server runs",
+        wire.BackupRun,
+        wire.BackupRequest,
+        status=202,
+        act=Act.KEEP,
+    ),
+    Route("GET", f"{API}/backup", backup, "The newest back-up and how far it is", wire.BackupRun),
+)

@@ -20,8 +20,8 @@ from control.api.edge import answer_error, credentials, peer_of
 from control.api.guard import Guard, Site, check_rate
 from control.api.pages import Pages
 from control.api.part import Parts
-from control.api.route import API, BODY_MAX, Call, Reply, Route
-from control.api.routes import ROUTES, parse_body
+from control.api.route import API, BODY_MAX, Call, Reply, Route, parse_body
+from control.api.routes import ROUTES
 from control.api.scope import permit_scope
 from control.api.ws import Console
 from control.identity import Caller

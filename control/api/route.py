@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from control.api.part import Parts
 from control.identity import Caller
 from twin.errors import BadRequest
@@ -117,3 +119,21 @@ class Route:
     def name(self) -> str:
         """Its handler's, and no other route's: scopes of tokens and the OpenAPI document go by it."""
         return self.handler.__name__
+
+
+def parse_body(route: Route, raw: bytes) -> Any:
+    """
+    Raises:
+        BadRequest: not JSON, or not of the route's type; the message names the field.
+    """
+    if route.raw:
+        return raw
+    if route.takes is None:
+        return None
+    try:
+        return msgspec.json.decode(raw or b"{}", type=route.takes)
+    except msgspec.ValidationError as error:
+        wanted = "JSON object" if route.takes.__name__ == "dict" else route.takes.__name__
+        raise BadRequest(f"the body is not a {wanted}: {error}", "/openapi.json and docs/wire.md say what is") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None

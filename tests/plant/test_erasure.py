@@ -90,7 +90,8 @@ def test_a_person_is_erased_while_the_server_runs_and_after_it_was_killed(tmp_pa
 STEPS = (
     "ledger.log.Log.append", "ledger.log.Log.checkpoint", "control.command_store.CommandStore.rename",
     "control.lookahead_store.LookaheadStore.rename", "control.alarm_store.AlarmStore.rename",
-    "control.erasing.forget_index", "ledger.personal.Salts.erase", "control.erasing.left",
+    "control.view_store.ViewStore.rename", "control.erasing.forget_index", "ledger.personal.Salts.erase",
+    "control.erasing.left",
 )  # fmt: skip
 """What an erasure does, in order."""
 KILLED = """
