@@ -1,7 +1,7 @@
 import { mount } from "svelte";
 import App from "./App.svelte";
-import { cost } from "./cost";
-import { session } from "./session.svelte";
+import { cost } from "./live/cost";
+import { session } from "./live/session.svelte";
 import "uplot/dist/uPlot.min.css";
 import "./style/base.css";
 import "./style/controls.css";

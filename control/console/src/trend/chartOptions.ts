@@ -1,7 +1,7 @@
 // The lines of one trend chart as uPlot wants them; must not know components or where lines come from.
 import uPlot from "uplot";
-import { axis, colour, faded, seriesColour, timeAxis } from "../chart";
-import type { Series } from "../series";
+import { axis, colour, faded, seriesColour, timeAxis } from "../chart/chart";
+import type { Series } from "../live/series";
 import type { PointInfo } from "../wire";
 import { nameOf, valueWords } from "../words";
 import { DASHES } from "./drawing";

@@ -1,6 +1,6 @@
 // Draws signs, doubtful stretches and now onto a chart's canvas; must not know where they come from.
 import type uPlot from "uplot";
-import { colour } from "../chart";
+import { colour } from "../chart/chart";
 import type { Mark } from "./happenings";
 import type { Doubt } from "./stretches";
 

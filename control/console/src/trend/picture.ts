@@ -1,5 +1,5 @@
 // The charts of a page as one picture; must not know what they show.
-import { colour } from "../chart";
+import { colour } from "../chart/chart";
 
 const TITLE_PX = 26;
 const FONT = '13px system-ui, "Segoe UI", "DejaVu Sans", sans-serif';

@@ -1,5 +1,5 @@
 // What is shown as text for a spreadsheet; must not know how it is saved.
-import { qualityWords } from "../freshness";
+import { qualityWords } from "../live/freshness";
 import { type Cell, csv } from "../save";
 
 export interface SheetLine {

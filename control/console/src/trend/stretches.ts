@@ -1,5 +1,5 @@
 // Where a line may not be believed, and a trend as rows for who does not see it; must not know charts.
-import { qualityWords } from "../freshness";
+import { qualityWords } from "../live/freshness";
 
 /** Samples of one point: seconds since 1970, null where not good, OPC UA quality. */
 export interface Samples {
