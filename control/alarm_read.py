@@ -16,13 +16,18 @@ STATISTICS_MAX = 500_000  # steps of one span: a second to read
 
 
 class AlarmReader:
-    """Of a file that an AlarmStore has open; used from one thread at a time, which may be another than the store's.
+    """Used from one thread at a time, which may be another than that of the AlarmStore.
 
     It sees every commit from before it was asked, and holds up nobody who commits (WAL).
     """
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    @classmethod
+    def beside(cls, path: Path) -> AlarmReader:
+        """Of a file that an AlarmStore has open."""
+        return cls(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False))
 
     def close(self) -> None:
         self._db.close()

@@ -102,7 +102,7 @@ class Alarms:
         self._wake = asyncio.Event()
         self.owes = asyncio.Event()  # rules have something to do
         self._disk = ThreadPoolExecutor(1, "alarms")
-        self._reader = AlarmReader(store.path)
+        self._reader = AlarmReader.beside(store.path)
         self._reading = ThreadPoolExecutor(1, "alarm-reads")  # no step waits until somebody has read a long history
         self._audit = Outbox(AlarmLetters(store, evidence, self.on_disk))
         for identity in kept.keys() - self.plan.row_of.keys():

@@ -17,6 +17,9 @@ import pyarrow as pa
 
 from control.alarm_audit import Row as AlarmRow
 from control.alarm_audit import check_alarm_steps, read_alarm_steps
+from control.alarm_read import AlarmReader
+from control.alarm_store import Taken, Wanted
+from control.alarm_table import HISTORY_MAX, NAMED, step_table
 from control.api.wire import as_json
 from control.audit_index import NO_PERSONS, PERSONS, VIEW, AuditIndex, attach, names_audit
 from control.client import running
@@ -40,6 +43,7 @@ from control.places import (
 )
 from control.prediction_check import Row, check_predictions, read_predictions
 from control.proving import parse, prove_offline
+from ledger import sqlite_read
 from ledger.entry import Entry, decode
 from ledger.errors import LedgerError
 from ledger.log import Log
@@ -62,7 +66,8 @@ T = TypeVar("T")
 
 
 def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
-    """The running server's answer; without one, what the history file tells: history, dead letters, last values.
+    """The running server's answer; without one, what the files tell: history, dead letters, last values, the audit,
+    steps of alarms.
 
     Raises:
         Unavailable: no server, and no history file.
@@ -81,10 +86,24 @@ def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch:
         if persons is not None:
             attach(store.cursor(), data / INDEX)
             rows[PERSONS], queries = persons, Queries(store, views=VIEW, empty={PERSONS: NO_PERSONS})
+        if NAMED in sql.casefold() and (data / ALARMS_FILE).exists():
+            rows["alarm_history"] = step_table(_steps(data / ALARMS_FILE))
         answer = queries.run(rows, sql, limit, recorded.resolve)
     # The same words as from the server.
     found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
     return found
+
+
+def _steps(path: Path) -> list[Taken]:
+    """
+    Raises:
+        Unavailable: they cannot be read.
+    """
+    try:
+        with contextlib.closing(AlarmReader(sqlite_read.connect(path))) as reader:
+            return reader.steps(Wanted(limit=HISTORY_MAX))
+    except sqlite3.Error as error:
+        raise Unavailable(f"{path} cannot be read: {error}", "restore it from a copy") from error
 
 
 @contextlib.contextmanager

@@ -244,7 +244,7 @@ def test_a_kill_at_any_moment_loses_no_step_that_was_told(tmp_path: Path, seed: 
             if len(told) > 40 + 37 * seed:
                 child.kill()
                 break
-    store, reader = AlarmStore(tmp_path / "alarms.sqlite"), AlarmReader(tmp_path / "alarms.sqlite")
+    store, reader = AlarmStore(tmp_path / "alarms.sqlite"), AlarmReader.beside(tmp_path / "alarms.sqlite")
     kept = [s.n for s in reader.steps(Wanted(limit=5_000))][::-1]
     states = store.states()
     steps = {s.alarm: s.step for s in reader.steps(Wanted(limit=5_000))[::-1] if s.alarm}

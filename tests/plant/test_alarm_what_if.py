@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from control.offline import ask
 from scenarios import water
 from tests.plant.site import live, site, until
 
@@ -43,3 +44,8 @@ def test_an_alarm_runs_a_what_if_from_the_state_of_then_once(tmp_path: Path) -> 
         assert asked["request"]["scenarios"] == ["pump_10.status=on for 1h"]
         base, instead = client.get(f"/whatif/{asked['id']}")["result"]["outcomes"]
         assert instead["kpis"]["energy_kwh"]["mean"] > base["kpis"]["energy_kwh"]["mean"], "pump 10 takes power"
+        plant.stop()
+        [row] = ask(
+            plant.data, "SELECT alarm, step FROM alarm_history WHERE alarm LIKE '%:stands' AND step = 'active'", 9
+        )["rows"]
+        assert row == ["pump_335.running:stands", "active"], "steps are told without a server, too"
