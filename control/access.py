@@ -22,7 +22,7 @@ from control.sign_in import SignIn
 from control.tokens import DAYS, Token, Tokens
 from control.view_store import ViewStore
 from ledger.entry import JSON
-from twin.errors import BadRequest, NotFound, NotPermitted
+from twin.errors import BadRequest, Conflict, NotFound, NotPermitted
 from twin.role import Act, Role
 
 TOKENS_EVERY_S = 30.0
@@ -59,6 +59,8 @@ class Access:
     ) -> Account:
         """Another password or `disabled` ends its sessions at once; another role counts at once."""
         _no_program(caller)
+        if (role is not None and role is not Role.ADMIN) or disabled:
+            self._keep_an_admin(caller, name)
 
         def work() -> Account:
             return self._accounts.change(name, role=role, disabled=disabled, password=password)
@@ -76,14 +78,25 @@ class Access:
         self._record("account changed", caller, name, **said)
         return changed
 
+    def _keep_an_admin(self, caller: Caller, name: str) -> None:
+        """Who owns the data folder can always make another one; who has signed in cannot.
+
+        Raises:
+            Conflict: nobody else could administer.
+        """
+        admins = {a.name for a in self._accounts.all() if a.role is Role.ADMIN and not a.disabled}
+        if caller.account and admins == {name}:
+            raise Conflict(f"{name} is the only admin", "make another account an admin first")
+
     async def remove(self, caller: Caller, name: str) -> None:
         """With its sessions, tokens and views.
 
         Raises:
-            NotFound.
+            NotFound. Conflict: it is the only admin.
         """
         _no_program(caller)
         self._account(name)
+        self._keep_an_admin(caller, name)
         await asyncio.to_thread(self._views.forget_account, name)  # first: a kill in between leaves nobody's views
         self._accounts.remove(name)
         self._end(lambda s: s.caller.account and s.caller.name == name)

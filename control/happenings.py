@@ -25,10 +25,19 @@ WHERE list_contains($kinds, kind) AND time >= make_timestamp_ns($start) AND time
   AND entry < $before
 GROUP BY entry ORDER BY entry DESC LIMIT $most
 """
+_SILENCES = (
+    (Step.SHELVED, Step.UNSHELVED), (Step.SUPPRESSED, Step.UNSUPPRESSED), (Step.DESIGNED_OUT, Step.DESIGNED_IN),
+    (Step.REMOVED, Step.RETURNED),
+)  # fmt: skip
+_SILENT = " OR ".join(
+    f"coalesce(arg_max(action, entry) FILTER (action IN ('{out}', '{back}')) = '{out}', FALSE)"
+    for out, back in _SILENCES
+)
 _ALARMS = f"""
 SELECT subject, any_value(twin), any_value(point), arg_max(detail, entry), epoch_ns(max(time) FILTER (action = 'active')),
   arg_max_null(value, entry) FILTER (action = 'active'),
-  coalesce(max(entry) FILTER (action = '{Step.ACKNOWLEDGED}'), -1) > max(entry) FILTER (action = '{Step.ACTIVE}')
+  coalesce(max(entry) FILTER (action = '{Step.ACKNOWLEDGED}'), -1) > max(entry) FILTER (action = '{Step.ACTIVE}'),
+  {_SILENT}
 FROM audit WHERE kind = 'alarm' AND subject <> '' AND time <= make_timestamp_ns($at)
 GROUP BY subject HAVING arg_max(action, entry) FILTER (action IN {_ENDS}) = '{Step.ACTIVE}'
 ORDER BY 5 DESC LIMIT {OPEN_MAX}
@@ -73,7 +82,10 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class ActiveThen:
-    """An alarm that was active at a moment. `value`: None where it came with none, as by a quality that is bad."""
+    """An alarm that was active at a moment. `value`: None where it came with none, as by a quality that is bad.
+
+    `silent`: shelved, suppressed or out of service: nobody was told of it.
+    """
 
     alarm: str
     twin: str
@@ -82,6 +94,7 @@ class ActiveThen:
     since: int
     value: float | None
     acked: bool
+    silent: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,13 @@ _RAW = (
     "WHERE series = (SELECT id FROM series WHERE name = $name) AND t BETWEEN $start AND $end "
     "AND source_time <= $end AND (source_time >= $start OR noticed)"
 )
+# What was in force when the span began: history keeps changes only.
+_HELD = (
+    "SELECT t, v, q FROM (SELECT CASE WHEN noticed THEN greatest(source_time, received_time) ELSE source_time END t, "
+    "CASE WHEN isnan(value) THEN NULL ELSE value END v, quality q FROM readings "
+    "WHERE series = (SELECT id FROM series WHERE name = $name) AND source_time < $start) "
+    "WHERE t < $start ORDER BY t DESC LIMIT 1"
+)
 # Of every window its extremes, and its last reading with the worst quality.
 _TIER = (
     "SELECT unnest([start, start, coalesce(newest.time, start)]) t, unnest([low, high, newest.value]) v, "
@@ -39,11 +46,15 @@ _DECIMATED = (
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """(time, value, quality) oldest first. `tier`: what they were read from; `whole`: they are all the readings there are."""
+    """(time, value, quality) oldest first. `tier`: what they were read from; `whole`: they are all the readings there are.
+
+    `held`: the newest raw reading from before, which holds until the first of them.
+    """
 
     rows: list[tuple[int, float | None, int]]
     tier: str
     whole: bool
+    held: tuple[int, float | None, int] | None = None
 
 
 def read(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: int) -> Drawn:
@@ -58,7 +69,9 @@ def read(con: duckdb.DuckDBPyConnection, name: str, start: int, end: int, most: 
     values = {"name": name, "start": start, "end": end, "most": most, "width": width}
     found = con.execute(_DECIMATED % rows, values).fetchall()
     told = [(int(t), v, int(q)) for t, v, q in found if t is not None and q is not None]
-    return Drawn(told, RAW if tier is None else tier.name, tier is None and count <= most)
+    before = one(con, _HELD, {"name": name, "start": start})
+    held = None if before is None else (int(before[0]), before[1], int(before[2]))
+    return Drawn(told, RAW if tier is None else tier.name, tier is None and count <= most, held)
 
 
 def choose(raw_rows: int, raw_kept: bool, span_ns: int, most: int) -> Tier | None:

@@ -63,7 +63,12 @@ async def trend(parts: Parts, call: Call) -> wire.Trend:
         [q for _, _, q in drawn.rows],
         drawn.tier,
         drawn.whole,
+        None if drawn.held is None else _held(*drawn.held),
     )
+
+
+def _held(time_ns: int, value: float | None, quality: int) -> wire.HeldReading:
+    return wire.HeldReading(time_ns / 1e6, value if is_good(quality) else None, quality)
 
 
 async def export_history(parts: Parts, call: Call) -> StreamingResponse:

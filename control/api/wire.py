@@ -428,11 +428,19 @@ class QueryResult(msgspec.Struct, frozen=True):
     elapsed_ms: float
 
 
+class HeldReading(msgspec.Struct, frozen=True):
+    """A reading from before a span, in force when it begins. `value` is null when its quality is not good."""
+
+    time: float
+    value: float | None
+    quality: int
+
+
 class Trend(msgspec.Struct, frozen=True):
     """GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good).
 
     `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each
-    stretch has its lowest, highest and worst.
+    stretch has its lowest, highest and worst. Each holds until the next, and `held` until the first.
     """
 
     point: str
@@ -442,6 +450,7 @@ class Trend(msgspec.Struct, frozen=True):
     quality: list[int]
     tier: str
     whole: bool
+    held: HeldReading | None = None
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ class PastAlarm(msgspec.Struct, frozen=True):
     """An alarm that was active then. `since`: when it came.
 
     `acked`: somebody had acknowledged that it came, or the plant asks nobody to. `value`: null where it came with none.
+    `silent`: it was shelved, suppressed or out of service: nobody was told of it.
     """
 
     alarm: str
@@ -20,6 +21,7 @@ class PastAlarm(msgspec.Struct, frozen=True):
     since: float
     value: float | None
     acked: bool
+    silent: bool
 
 
 class PastCommand(msgspec.Struct, frozen=True):

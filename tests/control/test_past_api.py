@@ -71,6 +71,19 @@ def test_the_plant_is_as_it_was_with_its_alarms_and_commands(works: CommandSite)
     assert "tank.level" not in values(works, client.get("/state", known="-1h"))
 
 
+def test_an_alarm_that_was_shelved_then_was_told_to_nobody(works: CommandSite) -> None:
+    client = works.client
+    works.show({"tank.level": 9.0})
+    until(lambda: client.get("/alarms", state="active")["total"], lambda total: total == 1, 10)
+    body = {"alarms": ["tank.level:high"], "reason": "the sensor is cleaned", "for_s": 600}
+    assert client.post("/alarms/shelve", body)["done"] == 1
+    until(lambda: [a["silent"] for a in client.get("/state")["alarms"]], lambda found: found == [True], 10)
+    client.post("/alarms/unshelve", {"alarms": ["tank.level:high"]})
+    until(lambda: [a["silent"] for a in client.get("/state")["alarms"]], lambda found: found == [False], 10)
+    works.show({"tank.level": 3.0})
+    until(lambda: client.get("/state")["alarms"], lambda found: found == [], 10)
+
+
 def open_now(client: Client) -> list[str]:
     return [c["id"] for c in client.get("/state")["commands"]]
 

@@ -157,6 +157,19 @@ def test_a_trend_of_many_readings_keeps_extremes_and_bad_quality(store: Store) -
     assert (len(few.rows), few.whole) == (100, True)
 
 
+def test_a_trend_has_what_was_in_force_when_it_began(store: Store) -> None:
+    history = History(store, NAMES, lambda _: None)
+    codes = np.array([0, 0, quality.BAD_TIMEOUT], np.uint32)
+    history.record(Readings.of(np.zeros(3, np.int32), np.array([1.0, 2.0, 9.0]), 30, codes, np.array([10, 20, 30])))
+    history.close()
+    assert store.trend("a.x", 10, 99, 600).held is None, "nothing is older than the first"
+    assert store.trend("a.x", 20, 25, 600).held == (10, 1.0, 0)
+    between = store.trend("a.x", 21, 25, 600)
+    assert (between.rows, between.held) == ([], (20, 2.0, 0)), "nothing changed: it held"
+    held = store.trend("a.x", 40, 50, 600).held
+    assert held is not None and held[2] == quality.BAD_TIMEOUT
+
+
 def test_a_trend_of_years_keeps_its_extremes(store: Store) -> None:
     history = History(store, NAMES, lambda _: None)
     hour_ns, count = 3600 * 10**9, 24 * 366 * 3

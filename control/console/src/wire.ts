@@ -333,7 +333,14 @@ export interface QueryResult {
   elapsed_ms: number;
 }
 
-/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each stretch has its lowest, highest and worst. */
+/** A reading from before a span, in force when it begins. `value` is null when its quality is not good. */
+export interface HeldReading {
+  time: number;
+  value: number | null;
+  quality: number;
+}
+
+/** GET /api/v1/history: one point's readings, oldest first; a null value is a gap (quality not good). `tier` is what they were read from: raw, 1s, 1min or 1h; `whole`: they are all the readings of that time, else each stretch has its lowest, highest and worst. Each holds until the next, and `held` until the first. */
 export interface Trend {
   point: string;
   unit: string;
@@ -342,6 +349,7 @@ export interface Trend {
   quality: number[];
   tier: string;
   whole: boolean;
+  held?: HeldReading | null;
 }
 
 /** `levels` are those of `recorded`, `checkpointed`, `witnessed` and `anchored` that it has reached, each for itself. */
@@ -1626,7 +1634,7 @@ export interface HandoverNote {
   text: string;
 }
 
-/** An alarm that was active then. `since`: when it came. `acked`: somebody had acknowledged that it came, or the plant asks nobody to. `value`: null where it came with none. */
+/** An alarm that was active then. `since`: when it came. `acked`: somebody had acknowledged that it came, or the plant asks nobody to. `value`: null where it came with none. `silent`: it was shelved, suppressed or out of service: nobody was told of it. */
 export interface PastAlarm {
   alarm: string;
   twin: string;
@@ -1635,6 +1643,7 @@ export interface PastAlarm {
   since: number;
   value: number | null;
   acked: boolean;
+  silent: boolean;
 }
 
 /** A command that was not over then, and how far it was. */

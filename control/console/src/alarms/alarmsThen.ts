@@ -9,10 +9,11 @@ export interface WorstAlarm {
   unacknowledged: boolean;
 }
 
-/** `wholeOf`: twin -> the twin that it is part of, as it is today. */
+/** Of those that people were told of. `wholeOf`: twin -> the twin that it is part of, as it is today. */
 export function worstThen(alarms: readonly PastAlarm[], wholeOf: ReadonlyMap<string, string>): Map<string, WorstAlarm> {
   const found = new Map<string, WorstAlarm>();
-  for (const { twin: own, priority, acked } of alarms) {
+  for (const { twin: own, priority, acked, silent } of alarms) {
+    if (silent) continue;
     const seen = new Set<string>();
     for (let twin: string | undefined = own; twin !== undefined && !seen.has(twin); twin = wholeOf.get(twin)) {
       seen.add(twin);

@@ -11,7 +11,7 @@ export interface Reading {
 }
 
 export class Series {
-  /** Seconds since 1970, as uPlot wants them. */
+  /** Seconds since 1970, as uPlot wants them. The first may be from before the time asked for: what was in force then. */
   time: number[] = [];
   /** null is a gap: quality not good. */
   value: (number | null)[] = [];
@@ -21,9 +21,10 @@ export class Series {
   tier = "raw";
 
   load(trend: Trend): void {
-    this.time = trend.time.map((t) => t / 1000);
-    this.value = trend.value.slice();
-    this.quality = trend.quality.slice();
+    const held = trend.held ? [trend.held] : [];
+    this.time = [...held.map((h) => h.time), ...trend.time].map((t) => t / 1000);
+    this.value = [...held.map((h) => h.value), ...trend.value];
+    this.quality = [...held.map((h) => h.quality), ...trend.quality];
     this.whole = trend.whole;
     this.tier = trend.tier;
   }

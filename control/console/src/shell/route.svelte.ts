@@ -16,12 +16,21 @@ export const VIEWS = [
 ] as const;
 export type View = (typeof VIEWS)[number]["view"];
 
+/** What they show moves on by itself: they write the address, and read it when they open. */
+const READS_ONCE = new Set<View>(["travel"]);
+
 class Route {
   view = $state<View>("plant");
   query = $state.raw(new URLSearchParams());
+  /** Grows when somebody goes to another address of a view that reads its own only once. */
+  visits = $state(0);
 
   constructor() {
-    window.addEventListener("hashchange", () => this.read());
+    window.addEventListener("hashchange", () => {
+      const before = this.view;
+      this.read();
+      if (this.view === before && READS_ONCE.has(before)) this.visits += 1;
+    });
     this.read();
   }
 

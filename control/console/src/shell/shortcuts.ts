@@ -35,7 +35,7 @@ export function keysOf(view: View): readonly KeyRow[] {
 const DIALOG = '[role="dialog"], :popover-open';
 /** What keeps keys from the view under it. A stop that was given only reports: nobody is kept from the plant by it. */
 const OPEN = '[role="dialog"]:not([data-at="given"]), :popover-open';
-const FIELDS = "input:not([type=range]), textarea, select";
+const FIELDS = "input:not([type=range], [type=checkbox], [type=radio]), textarea, select";
 
 /** Whether a key is meant for a field, for what lies open, or with a modifier for the browser. */
 export function isTaken(event: KeyboardEvent): boolean {

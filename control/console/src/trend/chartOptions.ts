@@ -21,18 +21,24 @@ export interface Plotted {
 }
 
 /** Cells that only another line's time asks for are no gaps: uPlot draws on over them. */
-export function dataOf(lines: readonly Plotted[]): uPlot.AlignedData {
+export function dataOf(lines: readonly Plotted[], until: number): uPlot.AlignedData {
   const tables = lines.flatMap((line): uPlot.AlignedData[] => [
-    [line.series.time, line.series.value],
+    held(line.series, until),
     ...(line.yesterday ? [[line.yesterday.time, line.yesterday.value] as uPlot.AlignedData] : []),
     ...(line.band ? [[line.band.time, line.band.low, line.band.middle, line.band.high] as uPlot.AlignedData] : []),
   ]);
   return tables.length === 1 ? tables[0]! : uPlot.join(tables);
 }
 
+/** History has changes: the last one holds until `until`, in seconds. */
+function held({ time, value }: Series, until: number): uPlot.AlignedData {
+  const last = time.at(-1);
+  return last === undefined || last >= until ? [time, value] : [[...time, until], [...value, value.at(-1) ?? null]];
+}
+
 /** What makes a chart another one: its series, not their values. */
 export function shapeOf(lines: readonly Plotted[]): string {
-  return lines.map((l) => `${l.point.name} ${l.place} ${l.yesterday !== null} ${l.band !== null}`).join();
+  return lines.map((l) => `${l.point.name} ${l.place} ${l.yesterday !== null} ${l.band !== null} ${l.series.whole}`).join();
 }
 
 export function seriesAndBands(lines: readonly Plotted[]): { series: uPlot.Series[]; bands: uPlot.Band[] } {
@@ -43,7 +49,8 @@ export function seriesAndBands(lines: readonly Plotted[]): { series: uPlot.Serie
   lines.forEach((line, n) => {
     const scale = `y${scales.indexOf(scaleOf(line.point))}`;
     const stroke = seriesColour(line.place);
-    const steps = isStates(line.point) && uPlot.paths.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
+    // All readings: each holds until the next. Of extremes of stretches nobody knows when they were.
+    const steps = (isStates(line.point) || line.series.whole) && uPlot.paths.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
     series.push({ scale, stroke, width: 1.6, dash: [...DASHES[n]!], spanGaps: false, points, ...steps });
     if (line.yesterday) series.push({ scale, stroke: colour("line-strong"), width: 1.2, spanGaps: false, points, ...steps });
     if (line.band) {
