@@ -37,10 +37,15 @@ export function happenings(
   const sent = commands
     .filter((c) => twins.has(twinOf(c.point)))
     .map((c): Happening => ({
-      id: `command-${c.id}`, time: c.transitions[0]?.time ?? 0, sign: "command", twin: twinOf(c.point),
+      id: `command-${c.id}`, time: effectOf(c), sign: "command", twin: twinOf(c.point),
       words: `${c.point} = ${c.value}`, detail: `${c.status}, ${c.author}`,
     }));
   return [...alarms, ...sent].filter((h) => h.time >= from && h.time <= to).toSorted((a, b) => a.time - b.time);
+}
+
+/** When it went to the device, what was given long before that included; of one that never went, when it was given. */
+function effectOf({ transitions }: CommandRecord): number {
+  return (transitions.find((t) => t.status === "SENT") ?? transitions[0])?.time ?? 0;
 }
 
 function twinOf(point: string): string {
