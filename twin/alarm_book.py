@@ -67,6 +67,7 @@ class AlarmBook:
             if d.condition.ahead:
                 self._ahead[d.condition.ahead].append(row)
         self._shelved = {row for row, s in self.retained.items() if s.until is not None}
+        self._doubted: set[int] = set()  # suppressed by design, and whether the design still says so cannot be told
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ class AlarmBook:
         ]
         for rows in self._watch.values():
             self._hear(rows, columns, now, unsure)
-        return [*unsure, *self._looked(self.conditions.all(columns, now), columns, now)]
+        return [*unsure, *self._looked(self.conditions.all(columns, now), columns, now), *self._let_go(now)]
 
     def changed(self, ids: NDArray[np.int32], columns: Columns, now: int) -> list[Change]:
         """Points have changed, in value or quality. What suppresses by design is judged first."""
@@ -118,7 +119,7 @@ class AlarmBook:
             within = ids[ids < len(self._watched)]
             for point in within[self._watched[within]].tolist():
                 self._hear(self._watch[point], columns, now, found)
-        return found + self._looked(self.conditions.changed(ids, columns, now), columns, now)
+        return [*found, *self._looked(self.conditions.changed(ids, columns, now), columns, now), *self._let_go(now)]
 
     def predicted(self, truths: Mapping[str, bool | None], columns: Columns, now: int) -> list[Change]:
         """By limit of the look-ahead whether it is predicted to be passed; None, or left out: nobody can tell."""
@@ -127,7 +128,8 @@ class AlarmBook:
         ]
         if not rows:
             return []
-        return self._looked(self.conditions.look(np.array(rows, np.int32), columns, now), columns, now)
+        looked = self._looked(self.conditions.look(np.array(rows, np.int32), columns, now), columns, now)
+        return [*looked, *self._let_go(now)]
 
     def tick(self, columns: Columns, now: int) -> list[Change]:
         """What time alone brings: delays that end, points that grow old, shelves that end."""
@@ -136,7 +138,7 @@ class AlarmBook:
             for row in sorted(self._shelved)
             if overdue(self._states[row], now)
         ]
-        return [*ended, *self._looked(self.conditions.due(columns, now), columns, now)]
+        return [*ended, *self._looked(self.conditions.due(columns, now), columns, now), *self._let_go(now)]
 
     def say(self, row: int, said: Said) -> list[Change]:
         """A person takes a step.
@@ -159,12 +161,26 @@ class AlarmBook:
                 if self.conditions.give(row, truth):
                     rows.append(row)
                 continue
-            # What cannot be told suppresses nothing.
+            if truth is None:
+                if self._states[row].designed:
+                    self._doubted.add(row)
+                continue
+            self._doubted.discard(row)
             said = Said(Step.DESIGNED_OUT if truth else Step.DESIGNED_IN, now, reason=expression.text)
             if may(self._states[row], self.plan.definitions[row].terms, said):
                 found.append(self._put(row, said))
         if rows:
             found += self._looked(self.conditions.look(np.array(rows, np.int32), columns, now), columns, now)
+
+    def _let_go(self, now: int) -> list[Change]:
+        """What cannot be told keeps nothing silent that can: when a link takes both, what was silent stays so."""
+        rows = [row for row in sorted(self._doubted) if not self.conditions.is_blind(row)]
+        self._doubted.difference_update(rows)
+        return [self._put(row, Said(Step.DESIGNED_IN, now, reason=self._unsaid(row))) for row in rows]
+
+    def _unsaid(self, row: int) -> str:
+        expression = self.plan.definitions[row].suppress_when
+        return f"whether {expression.text} cannot be told" if expression else ""
 
     def _looked(self, look: Look, columns: Columns, now: int) -> list[Change]:
         if not len(look):

@@ -71,6 +71,9 @@ class Conditions:
         blind: NDArray[np.bool_] = self._found["known"] == 0
         return blind
 
+    def is_blind(self, row: int) -> bool:
+        return int(self._found["known"].item(row)) == 0
+
     @property
     def active(self) -> NDArray[np.bool_]:
         """Shape (A,)."""

@@ -33,9 +33,11 @@ LEVEL = Definition("tank.level:high", "high", "tank.level", "tank", Priority.LOW
 class Desk:
     """The book and its columns; time in seconds."""
 
-    def __init__(self, *definitions: Definition, states: dict[str, State] | None = None) -> None:
+    def __init__(
+        self, *definitions: Definition, states: dict[str, State] | None = None, code: int = quality.GOOD
+    ) -> None:
         self.columns = Columns.empty(3)
-        self.columns.quality[:] = 0
+        self.columns.quality[:] = code
         self.columns.value[:] = 0.0
         self.book = AlarmBook(AlarmPlan(definitions), {p.name: p.id for p in POINTS}, 3, 0, states or {})
         self.begun = self.book.begin(self.columns, 0)
@@ -115,9 +117,35 @@ def test_a_flow_that_is_missing_is_no_alarm_of_a_pump_that_stands() -> None:
     assert desk.say(2, running=1) == ["pump designed_in rings"]
     assert desk.say(3, flow=5) == ["pump cleared"]
     assert desk.say(4, flow=0, running=0) == ["pump designed_out", "pump active"]
-    assert desk.say(5, code=quality.BAD, running=0) == [
-        "pump designed_in rings"
-    ]  # what cannot be told suppresses nothing
+    # What cannot be told keeps nothing silent that can.
+    assert desk.say(5, code=quality.BAD, running=0) == ["pump designed_in rings"]
+
+
+def test_a_link_that_takes_an_alarm_and_what_suppresses_it_brings_nothing_back() -> None:
+    names = {p.name: p for p in POINTS}
+    low = replace(
+        FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names)
+    )
+    desk = Desk(low)
+    assert desk.say(1, code=quality.BAD, flow=0, running=0) == ["pump unsure"]
+    assert desk.say(2, running=0) == []  # it still stands
+    assert desk.say(3, code=quality.BAD, running=0) == []
+    assert desk.say(4, flow=0) == ["pump sure", "pump designed_in rings"]  # no flow, and nobody knows why
+    assert desk.say(5, running=0) == ["pump designed_out"]
+    assert desk.say(6, code=quality.BAD, flow=0, running=0) == ["pump unsure"]
+    assert desk.say(7, flow=0, running=1) == ["pump designed_in rings", "pump sure"]
+
+
+def test_a_start_that_knows_nothing_yet_brings_back_nothing_that_was_suppressed() -> None:
+    names = {p.name: p for p in POINTS}
+    low = replace(
+        FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names)
+    )
+    kept = State(active=True, acked=False, designed=True, occurrence=1)
+    desk = Desk(low, states={low.id: kept}, code=quality.BAD)
+    assert desk.words(desk.begun) == ["pump unsure"]
+    assert desk.say(1, running=0) == []
+    assert desk.say(2, flow=0) == ["pump sure"]
 
 
 def test_an_expression_is_an_alarm_as_soon_as_a_point_of_it_changes() -> None:
