@@ -135,7 +135,9 @@ FORGED: list[tuple[str, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("algorithm", "claims"), FORGED, ids=[f"{n}-{a}-{'-'.join(c)}" for n, (a, c) in enumerate(FORGED)])
+@pytest.mark.parametrize(
+    ("algorithm", "claims"), FORGED, ids=[f"{n}-{a}-{'-'.join(c)}" for n, (a, c) in enumerate(FORGED)]
+)
 def test_an_id_token_that_does_not_hold_signs_nobody_in(
     works_id: Provider, browser: Browser, algorithm: str, claims: dict[str, Any]
 ) -> None:

@@ -5,72 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 from typer.testing import CliRunner
 
 from control.cli import app
 from control.client import Client
 from ledger.bundle import verify_bundle
-from tests.plant.site import Site, live, site, until
+from tests.plant import chromium
+from tests.plant.site import Site, until
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
-PICTURES = os.environ.get("TWINLOOP_PICTURES")
-"""Folder for screenshots: `make pictures` writes those of the README and the guides."""
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-if chromium is None and os.environ.get("CI"):
-    raise RuntimeError("chromium is missing: .ci/run installs it")
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("site")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def signed_in(plant: tuple[Site, Client]) -> Iterator[tuple[Page, list[str]]]:
-    """One page, signed in by the printed link, and everything the browser complained about."""
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            complaints.append(message.text)
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(plant[0].login)
-        yield page, complaints
-        browser.close()
-
-
-@pytest.fixture
-def page(signed_in: tuple[Page, list[str]]) -> Page:
-    return signed_in[0]
-
-
-def picture(page: Page, name: str) -> None:
-    if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+pytestmark = chromium.NEEDED
 
 
 def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> None:
@@ -82,7 +29,7 @@ def test_the_plant_is_shown_with_every_point_live_and_its_age(page: Page) -> Non
     for device in ("scada", "plc", "pressures"):
         expect(page.get_by_test_id(f"link-{device}")).to_have_attribute("data-state", "online")
     page.wait_for_timeout(2_000)
-    picture(page, "plant")
+    chromium.picture(page, "plant")
 
 
 def test_a_trend_draws_history_and_goes_on(page: Page) -> None:
@@ -147,7 +94,7 @@ def test_a_selected_command_goes_on_when_operated_and_approved_by_another_person
 
     expect(sue.get_by_test_id("to-approve")).to_contain_text("1 to approve")
     sue.get_by_test_id("tab-commands").click()
-    picture(sue, "approve")
+    chromium.picture(sue, "approve")
     sue.get_by_test_id("approval-reason").fill("fine by me")
     sue.get_by_test_id("approve").click()
     row = page.get_by_test_id("command-row").filter(has_text="quieter at night")
@@ -155,7 +102,7 @@ def test_a_selected_command_goes_on_when_operated_and_approved_by_another_person
     row.get_by_test_id("command-record").click()
     approved = page.get_by_test_id("step").filter(has_text="fine by me")
     expect(approved).to_contain_text("sue")
-    picture(page, "commands")
+    chromium.picture(page, "commands")
     row.get_by_test_id("command-record").click()
     sue.context.close()
 
@@ -171,7 +118,7 @@ def test_a_predicted_command_has_its_risk_in_words_and_as_a_fan(page: Page) -> N
     expect(page.get_by_test_id("prediction").locator("canvas")).to_be_visible()
     expect(page.get_by_test_id("score")).to_contain_text("Not compared yet")
     page.get_by_test_id("prediction").scroll_into_view_if_needed()
-    picture(page, "record")
+    chromium.picture(page, "record")
     row.get_by_test_id("command-record").click()
 
 
@@ -180,7 +127,7 @@ def test_the_emergency_stop_says_what_it_sets_and_sets_it_once_confirmed_by_keyb
     page.keyboard.press("Enter")
     panel = page.get_by_test_id("stop-panel")
     expect(panel).to_contain_text("pump_335.status = off")
-    picture(page, "stop")
+    chromium.picture(page, "stop")
     expect(page.get_by_test_id("stop-confirm")).to_be_enabled()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -206,7 +153,7 @@ def test_a_whatif_draws_a_fan_and_its_difference(page: Page) -> None:
     page.get_by_test_id("whatif-overlay").check()
     expect(page.get_by_test_id("whatif-risk-chart").locator("canvas")).to_be_visible()
     page.wait_for_timeout(500)
-    picture(page, "whatif")
+    chromium.picture(page, "whatif")
 
 
 def test_the_best_of_a_whatif_is_prepared_as_a_command_and_sent_only_after_review(page: Page) -> None:
@@ -232,7 +179,7 @@ def test_the_look_ahead_shows_what_is_coming_since_the_pumps_stopped_and_can_be_
     alarm.locator("button").first.click()
     expect(page.get_by_test_id("ahead-record")).to_contain_text("forecast")
     page.wait_for_timeout(500)
-    picture(page, "ahead")
+    chromium.picture(page, "ahead")
     alarm.get_by_test_id("shelve").click()
     expect(page.get_by_test_id("shelf")).to_contain_text("tank_1.level<1 by operator until")
     expect(alarm).to_have_count(0)
@@ -288,7 +235,7 @@ def test_a_proof_is_recomputed_in_the_browser_and_says_what_only_others_can(page
         expect(proof.locator(f'[data-step="{step}"]')).to_have_attribute("data-state", "ok")
     for step in ("Witness", "Anchor"):
         expect(proof.locator(f'[data-step="{step}"]')).to_have_attribute("data-state", "unchecked")
-    picture(page, "audit")
+    chromium.picture(page, "audit")
     with page.expect_download() as download:
         proof.get_by_test_id("audit-proof").click()
     bundle = json.loads(download.value.path().read_text())
@@ -332,7 +279,7 @@ def test_the_record_of_a_command_is_proved_where_it_is_shown(page: Page) -> None
     expect(proof).to_have_attribute("data-verdict", "verified", timeout=15_000)
     expect(proof.locator('[data-step="As shown"]')).to_contain_text("every step")
     proof.scroll_into_view_if_needed()
-    picture(page, "proof")
+    chromium.picture(page, "proof")
     row.get_by_test_id("command-record").click()
 
 
@@ -350,7 +297,7 @@ def test_a_paused_server_is_stale_within_three_seconds_and_commands_are_locked(
         expect(page.get_by_test_id("stale-bar")).to_be_visible(timeout=3_000)
         expect(page.get_by_test_id("stale-bar")).to_contain_text("STALE")
         expect(page.get_by_test_id("command-review")).to_be_disabled()
-        picture(page, "stale")
+        chromium.picture(page, "stale")
         page.get_by_test_id("stop").click()
         expect(page.get_by_test_id("stop-blind")).to_contain_text("sent blind")
         expect(page.get_by_test_id("stop-confirm")).to_be_enabled()

@@ -8,17 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.plant import chromium
 from tests.plant.alarm_hall import CELLS_ALL, COLD, HOT, TANK, Hall, alarm_hall, cell
 from tests.plant.site import until
-from tests.plant.test_console import FLAGS, chromium, picture
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
-SIZE = {"width": 1280, "height": 720}
+pytestmark = chromium.NEEDED
 DARK = os.environ.get("TWINLOOP_DARK")
 
 
@@ -29,22 +25,13 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
 def complaints() -> list[str]:
     return []
 
 
 def opened(hall: Hall, browser: Browser, account: str, complaints: list[str]) -> Page:
-    page = browser.new_context(viewport=SIZE, color_scheme="dark" if DARK else "light").new_page()  # type: ignore[arg-type]
-    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page = browser.new_context(viewport=chromium.SIZE, color_scheme="dark" if DARK else "light").new_page()
+    chromium.hear(page, complaints)
     page.goto(hall.client.url + hall.client.post("/login-link", {"account": account})["path"])
     expect(page.get_by_test_id("who")).to_contain_text(account)
     return page
@@ -82,7 +69,7 @@ def test_an_alarm_that_comes_is_shown_acknowledged_with_a_reason_goes_and_is_his
     expect(banner).to_have_attribute("data-alarm", "tank.level:rising")
     banner.get_by_test_id("banner-acknowledge").click()
     expect(page.get_by_test_id("banner-calm")).to_contain_text("2 open, all acknowledged")
-    picture(page, "alarm-detail")
+    chromium.picture(page, "alarm-detail")
 
     hall.show({"tank.level": 3.0})
     expect(row).to_have_count(0)
@@ -207,7 +194,7 @@ def test_a_flood_of_a_thousand_alarms_in_ten_seconds_stays_usable(page: Page, ha
     page.get_by_test_id("filter-text").fill("")
     page.get_by_test_id("filter-priority").select_option("high")
     page.get_by_test_id("filter-priority").select_option("")
-    picture(page, "alarms")
+    chromium.picture(page, "alarms")
     ended()
     until(hall.open, lambda n: n == CELLS_ALL)
     table = page.get_by_test_id("alarm-table")
@@ -246,7 +233,7 @@ def test_the_performance_page_shows_the_flood_and_its_figures(page: Page) -> Non
         page.get_by_role("button", name="Figures as CSV").click()
     assert "per 10 min" in Path(saved.value.path()).read_text()
     page.wait_for_timeout(300)
-    picture(page, "alarm-performance")
+    chromium.picture(page, "alarm-performance")
 
 
 def test_what_came_while_the_page_was_away_is_there_once_it_is_back(page: Page, hall: Hall) -> None:

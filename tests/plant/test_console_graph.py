@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("site")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def signed_in(plant: tuple[Site, Client]) -> Iterator[tuple[Page, list[str]]]:
-    complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(plant[0].login)
-        expect(page.get_by_test_id("live-count")).to_be_visible(timeout=15_000)
-        yield page, complaints
-        browser.close()
-
-
-@pytest.fixture
-def page(signed_in: tuple[Page, list[str]]) -> Page:
-    return signed_in[0]
+pytestmark = chromium.NEEDED
 
 
 def opened(page: Page, twin: str, state: str) -> None:
@@ -70,7 +35,7 @@ def test_neighbours_upstream_and_downstream_are_marked_and_a_path_is_told(page: 
     expect(page.get_by_test_id("graph-said")).to_contain_text("twins within 2 hops both ways")
     expect(page.locator('[data-testid="node-tank_1"]')).to_have_attribute("data-marked", "true")
     page.wait_for_timeout(300)
-    picture(page, "graph")
+    chromium.picture(page, "graph")
     marked = page.locator('[data-marked="true"]').count()
     page.get_by_test_id("graph-way").select_option("down")
     assert "way=down" in page.url

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+pytestmark = chromium.NEEDED
 
 COURSES_AT_ONCE = 4
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("site")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def page(plant: tuple[Site, Client]) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.goto(plant[0].login)
-        expect(page.get_by_test_id("live-count")).to_be_visible(timeout=15_000)
-        yield page
-        browser.close()
 
 
 def at(page: Page, address: str) -> None:
@@ -120,7 +94,7 @@ def test_who_may_not_simulate_is_told_so(page: Page, plant: tuple[Site, Client])
     vera.get_by_test_id("tab-whatif").click()
     expect(vera.get_by_test_id("whatif-run")).to_be_disabled()
     expect(vera.get_by_test_id("whatif-hindrance")).to_contain_text("The role viewer may not simulate.")
-    picture(vera, "whatif-viewer")
+    chromium.picture(vera, "whatif-viewer")
     vera.context.close()
 
 
@@ -128,4 +102,4 @@ def test_a_week_of_trends_says_which_days(page: Page) -> None:
     at(page, "#/trends?points=tank_1.level,pump_335.running&range=604800")
     expect(page.get_by_test_id("trend-chart-tank_1.level").locator("canvas")).to_be_visible(timeout=15_000)
     page.wait_for_timeout(500)
-    picture(page, "trends-week")
+    chromium.picture(page, "trends-week")

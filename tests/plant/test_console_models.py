@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from control.client import Client
 from protocols.catalog import PROTOCOLS
+from tests.plant import chromium
 from tests.plant.site import site, until
-from tests.plant.test_console import FLAGS, chromium, picture
 from tests.plant.test_learned import first_model, pumping, row, write_plant
 from twin.plantfile import load_plant
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+pytestmark = chromium.NEEDED
 
 
 NOISE = 1.0  # L/s: without it a forecast has no band
@@ -65,14 +62,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, s
 
 
 @pytest.fixture(scope="module")
-def page(client: tuple[Client, str]) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.goto(client[1])
-        expect(page.get_by_test_id("who")).to_be_visible(timeout=15_000)
-        yield page
-        browser.close()
+def page(client: tuple[Client, str], browser: Browser) -> Page:
+    page = browser.new_page(viewport=chromium.SIZE)
+    page.goto(client[1])
+    expect(page.get_by_test_id("who")).to_be_visible(timeout=15_000)
+    return page
 
 
 def test_a_model_in_service_shows_its_state_champion_and_forecasts_against_what_came(
@@ -88,7 +82,7 @@ def test_a_model_in_service_shows_its_state_champion_and_forecasts_against_what_
     expect(page.get_by_test_id("model-chart")).to_contain_text("pump_3.flow", timeout=15_000)
     expect(page.get_by_test_id("model-calibration").locator("tbody tr")).to_have_count(2)
     expect(page.get_by_test_id("trend-fared")).to_contain_text("inside its band")
-    picture(page, "models")
+    chromium.picture(page, "models")
 
 
 def test_a_viewer_cannot_train_and_is_told_why(page: Page) -> None:

@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+pytestmark = chromium.NEEDED
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("operations")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        for name, role in (("ada", "admin"), ("sue", "supervisor"), ("olga", "operator")):
-            client.post("/accounts", {"name": name, "password": "eleven pumps", "role": role})
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield found
-        found.close()
-
-
-def signed_in(browser: Browser, client: Client, name: str) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
-    page.goto(client.url + client.post("/login-link", {"account": name})["path"])
-    expect(page.get_by_test_id("who")).to_contain_text(name, timeout=15_000)
-    return page
+def plant(plant: tuple[Site, Client]) -> tuple[Site, Client]:
+    for name, role in (("ada", "admin"), ("sue", "supervisor"), ("olga", "operator")):
+        plant[1].post("/accounts", {"name": name, "password": "eleven pumps", "role": role})
+    return plant
 
 
 @pytest.fixture(scope="module")
 def ada(browser: Browser, plant: tuple[Site, Client]) -> Page:
-    return signed_in(browser, plant[1], "ada")
+    return chromium.signed_in_as(browser, plant[1], "ada")
 
 
 @pytest.fixture(scope="module")
 def olga(browser: Browser, plant: tuple[Site, Client]) -> Page:
-    return signed_in(browser, plant[1], "olga")
+    return chromium.signed_in_as(browser, plant[1], "olga")
 
 
 def test_links_queues_and_health_are_seen(ada: Page, olga: Page, plant: tuple[Site, Client]) -> None:
@@ -68,7 +44,7 @@ def test_links_queues_and_health_are_seen(ada: Page, olga: Page, plant: tuple[Si
     expect(ada.get_by_test_id("operations-clients")).to_contain_text("2 WebSockets open")
     expect(ada.get_by_test_id("operations-ledger")).to_contain_text("checkpointed")
     expect(ada.get_by_test_id("operations-queues")).to_contain_text("readings for history")
-    picture(ada, "operations")
+    chromium.picture(ada, "operations")
 
 
 def test_a_back_up_is_made_while_the_server_runs(ada: Page, olga: Page, tmp_path: Path) -> None:

@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site, until
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("site")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def signed_in(plant: tuple[Site, Client]) -> Iterator[tuple[Page, list[str]]]:
-    complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(plant[0].login)
-        expect(page.get_by_test_id("live-count")).to_be_visible(timeout=15_000)
-        yield page, complaints
-        browser.close()
-
-
-@pytest.fixture
-def page(signed_in: tuple[Page, list[str]]) -> Page:
-    return signed_in[0]
+pytestmark = chromium.NEEDED
 
 
 def level(page: Page, number: int) -> None:
@@ -60,7 +25,7 @@ def test_the_whole_plant_is_told_by_figures_with_normal_ranges_limits_and_alarms
     expect(page.get_by_test_id("area-station")).to_contain_text("Discharge")
     expect(page.get_by_test_id("area-kind:Tank").get_by_test_id("alarm-counts")).to_have_attribute("data-active", "0")
     page.wait_for_timeout(2_500)
-    picture(page, "overview")
+    chromium.picture(page, "overview")
 
 
 def test_an_alarm_is_counted_where_it_is(page: Page, plant: tuple[Site, Client]) -> None:
@@ -85,7 +50,7 @@ def test_the_keyboard_goes_down_to_an_address_and_up_again(page: Page) -> None:
     expect(page.get_by_test_id("level-alarms")).to_contain_text("lolo 1 m")
     page.wait_for_timeout(300)
     expect(page.get_by_test_id("to-support")).to_be_focused()
-    picture(page, "overview-twin")
+    chromium.picture(page, "overview-twin")
     page.keyboard.press("Enter")
     level(page, 4)
     expect(page.get_by_test_id("level-support")).to_contain_text("ns=2;s=tank_1.level")

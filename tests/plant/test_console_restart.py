@@ -7,29 +7,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from scenarios import water
+from tests.plant import chromium
 from tests.plant.site import live, site, until
-from tests.plant.test_console import FLAGS, chromium
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(180),
-]
+pytestmark = chromium.NEEDED
 
 
 def test_values_stand_under_their_names_after_a_restart_with_another_order_of_points(tmp_path: Path) -> None:
     """Ids of points are of one life of the server: by the old ones every value would stand under another name."""
     plant = tmp_path / "plant"
     shutil.copytree(water.__path__[0], plant)
-    with site(tmp_path) as made, sync_playwright() as playwright:
+    with site(tmp_path) as made, chromium.launched() as browser:
         made.start_fleet(speed=60)
         client = made.start_server(str(plant))
         until(lambda: live(client), lambda n: n[0] == n[1])
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        page = browser.new_context(viewport=chromium.SIZE).new_page()
         page.goto(made.login)
         page.goto(f"{client.url}/#/plant?twin=tank_2")
         level = page.get_by_test_id("point-value-tank_2.level")
@@ -61,4 +56,3 @@ def test_values_stand_under_their_names_after_a_restart_with_another_order_of_po
         made.start_server(str(plant), urlsplit(client.url).port or 0)
         expect(page.get_by_test_id("signed-out")).to_be_visible(timeout=20_000)
         expect(level).to_have_count(0)
-        browser.close()

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site, until
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("site")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
+pytestmark = chromium.NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +24,6 @@ def stopped(plant: tuple[Site, Client]) -> dict[str, Any]:
     record = client.post("/commands", asked)
     until(lambda: client.get("/points/pump_335.running")["value"], lambda running: running == 0.0, 20)
     return until(lambda: client.get(f"/commands/{record['id']}"), lambda c: c["status"] == "CONFIRMED", 20)
-
-
-@pytest.fixture(scope="module")
-def signed_in(plant: tuple[Site, Client]) -> Iterator[tuple[Page, list[str]]]:
-    complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(plant[0].login)
-        expect(page.get_by_test_id("live-count")).to_be_visible(timeout=15_000)
-        yield page, complaints
-        browser.close()
-
-
-@pytest.fixture
-def page(signed_in: tuple[Page, list[str]]) -> Page:
-    return signed_in[0]
 
 
 def asked_at(command: dict[str, Any]) -> float:
@@ -103,7 +70,7 @@ def test_a_step_goes_to_the_command_and_tells_who_did_what_and_what_became_of_it
     expect(detail).to_contain_text("less water")
     expect(page.get_by_test_id("past-bar")).to_have_attribute("data-at", moment(asked_at(stopped)))
     page.wait_for_timeout(300)
-    picture(page, "travel")
+    chromium.picture(page, "travel")
 
 
 def test_it_plays_and_as_it_was_known_then_is_another_question(page: Page, stopped: dict[str, Any]) -> None:
@@ -132,7 +99,7 @@ def test_two_moments_are_held_against_each_other(page: Page, stopped: dict[str, 
     expect(page.get_by_test_id("difference-between")).to_contain_text("pump_335.status = 0: CONFIRMED")
     page.get_by_test_id("difference-filter").fill("")
     page.wait_for_timeout(300)
-    picture(page, "difference")
+    chromium.picture(page, "difference")
     with page.expect_download() as download:
         page.get_by_test_id("difference-csv").click()
     text = download.value.path().read_text()

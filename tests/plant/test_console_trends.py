@@ -4,46 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from control.client import Client
-from tests.plant.site import Site, live, site, until
-from tests.plant.test_console import FLAGS, chromium, picture
+from tests.plant import chromium
+from tests.plant.site import Site, until
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+pytestmark = chromium.NEEDED
 POINTS = "tank_1.level,tank_2.level,pump_335.flow"
-
-
-@pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Client]]:
-    with site(tmp_path_factory.mktemp("trends")) as running:
-        running.start_fleet(speed=60)
-        client = running.start_server()
-        until(lambda: live(client), lambda found: found[0] == found[1])
-        yield running, client
-        client.close()
-
-
-@pytest.fixture(scope="module")
-def page(plant: tuple[Site, Client]) -> Iterator[Page]:
-    complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(plant[0].login)
-        expect(page.get_by_test_id("who")).to_be_visible(timeout=15_000)
-        yield page
-        browser.close()
-    assert complaints == []
 
 
 def show(page: Page, words: str) -> None:
@@ -117,7 +87,7 @@ def test_the_look_ahead_continues_a_trend_as_a_band(page: Page, plant: tuple[Sit
     expect(page.get_by_test_id("trend-fared").first).to_contain_text("forecast", timeout=15_000)
     page.wait_for_timeout(3_000)
     point_at(page, "pump_335.flow", 0.9)
-    picture(page, "trends")
+    chromium.picture(page, "trends")
 
 
 def test_what_is_shown_is_given_as_a_table_a_spreadsheet_and_a_picture(page: Page, tmp_path: Path) -> None:
@@ -135,3 +105,7 @@ def test_what_is_shown_is_given_as_a_table_a_spreadsheet_and_a_picture(page: Pag
     page.get_by_test_id("trend-as-table").check()
     expect(page.get_by_test_id("trend-table").locator("tbody tr")).to_have_count(24)
     expect(page.get_by_test_id("trend-table")).to_contain_text("tank_2.level, m")
+
+
+def test_the_browser_never_complained(signed_in: tuple[Page, list[str]]) -> None:
+    assert signed_in[1] == []

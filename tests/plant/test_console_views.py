@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from control.client import Client
+from tests.plant import chromium
 from tests.plant.site import site
-from tests.plant.test_console import FLAGS, chromium
 
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(120),
-]
+pytestmark = chromium.NEEDED
 DEAD = {"scada": "opc.tcp://127.0.0.1:9/x", "plc": "modbus://127.0.0.1:9/1", "pressures": "mqtt://127.0.0.1:9"}
 GROUND = "getComputedStyle(document.body).backgroundColor"
 
@@ -28,23 +25,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield found
-        found.close()
-
-
-def signed_in(browser: Browser, client: Client, name: str) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="light").new_page()
-    page.goto(client.url + client.post("/login-link", {"account": name})["path"])
-    expect(page.get_by_test_id("who")).to_contain_text(name, timeout=15_000)
-    return page
-
-
-@pytest.fixture(scope="module")
 def sue(browser: Browser, client: Client) -> Page:
-    return signed_in(browser, client, "sue")
+    return chromium.signed_in_as(browser, client, "sue")
 
 
 def test_what_is_shown_is_saved_for_all_by_a_supervisor_and_opened_by_key(
@@ -57,7 +39,7 @@ def test_what_is_shown_is_saved_for_all_by_a_supervisor_and_opened_by_key(
     sue.get_by_test_id("views-shared").check()
     sue.get_by_test_id("views-save").click()
     expect(sue.get_by_test_id("saved-view")).to_contain_text("tank 1, an hour")
-    olga = signed_in(browser, client, "olga")
+    olga = chromium.signed_in_as(browser, client, "olga")
     olga.keyboard.press("v")
     expect(olga.get_by_test_id("views-shared")).to_be_disabled()
     expect(olga.get_by_test_id("view-delete")).to_be_disabled()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from control import certs
 from control.accounts import Accounts
@@ -18,13 +16,10 @@ from control.client import Client
 from control.demo import server_words
 from protocols.pki import Pki
 from tests.peers.oidc_provider import CLIENT, SECRET, Provider, provider
+from tests.plant import chromium
 from tests.plant.site import site
 from twin.role import Role
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
 PASSWORD = "eleven pumps"
 SETTINGS = """
 [oidc]
@@ -36,13 +31,7 @@ redirect = "https://localhost:{port}/login/oidc/done"
 [oidc.roles]
 "plant-operators" = "operator"
 """
-chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-if chromium is None and os.environ.get("CI"):
-    raise RuntimeError("chromium is missing: .ci/run installs it")
-pytestmark = [
-    pytest.mark.skipif(chromium is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+pytestmark = chromium.NEEDED
 Served = tuple[str, Client, Provider]
 
 
@@ -66,14 +55,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield f"https://localhost:{port}", client, works_id
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=chromium, args=FLAGS.split())
-        yield made
-        made.close()
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A browser that nobody has signed in with; it fails the test when the page broke its own policy."""
@@ -83,7 +64,7 @@ def page(browser: Browser) -> Iterator[Page]:
         if "Content Security Policy" in message.text or "Trusted" in message.text:
             complaints.append(message.text)
 
-    context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 720})
+    context = browser.new_context(ignore_https_errors=True, viewport=chromium.SIZE)
     made = context.new_page()
     made.on("console", hear)
     made.on("pageerror", lambda error: complaints.append(str(error)))
