@@ -47,6 +47,11 @@ class AlarmReader:
         rows = self._db.execute(sql, (start, end, STATISTICS_MAX)).fetchall()
         return [Happening(t, a, Priority(p), Step(s), bool(r)) for t, a, p, s, r in reversed(rows)]
 
+    def watches(self, start: int, end: int) -> list[tuple[int, int]]:
+        """When servers watched between the two, in order of time."""
+        sql = "SELECT begun, ended FROM watches WHERE ended > ? AND begun < ? ORDER BY begun"
+        return list(self._db.execute(sql, (start, end)))
+
 
 def _where(wanted: Wanted) -> tuple[str, list[object]]:
     parts: list[str] = ["TRUE"]

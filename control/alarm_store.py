@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
   id TEXT PRIMARY KEY, rule TEXT NOT NULL, n INTEGER NOT NULL, time INTEGER NOT NULL, state TEXT NOT NULL,
   attempts INTEGER NOT NULL, next_at INTEGER NOT NULL, detail TEXT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS deliveries_waiting ON deliveries (rule, next_at) WHERE state = 'waiting';
+CREATE TABLE IF NOT EXISTS watches (begun INTEGER PRIMARY KEY, ended INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS deliveries_time ON deliveries (time);
 """
 
@@ -168,8 +169,15 @@ class AlarmStore:
             "DELETE FROM steps WHERE n IN (SELECT n FROM steps WHERE time < ? AND entry IS NOT NULL LIMIT ?)",
             (before, PRUNED_MAX),
         )
+        self._db.execute("DELETE FROM watches WHERE ended < ?", (before,))
         self._db.execute("DELETE FROM deliveries WHERE time < ? AND state <> 'waiting'", (before,))
         return done.rowcount
+
+    def watched(self, begun: int, until: int) -> None:
+        """A server that began to watch then still did."""
+        self._db.execute(
+            "INSERT INTO watches VALUES (?,?) ON CONFLICT (begun) DO UPDATE SET ended = excluded.ended", (begun, until)
+        )
 
     # --- what the ledger has to hear ---------------------------------------------------------------------------------
 

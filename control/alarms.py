@@ -41,6 +41,7 @@ EVENT_MAX = 100  # steps of one event: 60 kB, so that a flood of 20,000 stays fa
 RETRY_S = 1.0
 QUEUE_MAX = 200_000  # steps that wait for a disk: every alarm of the largest plant once; the oldest go first
 PRUNE_EVERY_S = 3600.0
+WATCH_EVERY_S = 60.0  # so much of a watch may be missing from the figures after a crash
 VERB_MAX = 5_000  # alarms of one call: a whole flood
 DAY_NS = 86_400 * 1_000_000_000
 T = TypeVar("T")
@@ -80,7 +81,8 @@ class Alarms:
     ) -> None:  # fmt: skip
         self._live, self._store, self._clock, self._ahead = live, store, clock, ahead
         self.plan: AlarmPlan = live.plant.alarms
-        begun = clock()
+        begun = self._begun = clock()
+        store.watched(begun, begun)
         kept = store.states()
         own = {d.point: live.plant.point(d.point) for d in self.plan.definitions}
         self.unit_of = {name: point.unit for name, point in own.items()}
@@ -163,12 +165,13 @@ class Alarms:
 
     async def statistics(self, start: int, end: int) -> Statistics:
         found = await self._read(self._reader.happenings, start, end)
+        watches = [*await self._read(self._reader.watches, start, end), (self._begun, self._clock())]
         active = [
             (self.plan.definitions[row].id, s.active_at or start)
             for row, s in self.book.retained.items()
             if s.active and s.told
         ]
-        return await asyncio.to_thread(statistics, found, start, end, self.plan.settings.operators, active)
+        return await asyncio.to_thread(statistics, found, start, end, self.plan.settings.operators, active, watches)
 
     async def rename(self, person: str, name: str) -> None:
         """An erased person: in what stands, in what waits for the disk, and on it."""
@@ -206,6 +209,7 @@ class Alarms:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._audit.run())
                 tasks.create_task(self._prune_for_ever())
+                tasks.create_task(self._watch_for_ever())
                 tasks.create_task(self._tick_for_ever())
                 while True:
                     await self._wake.wait()
@@ -220,6 +224,7 @@ class Alarms:
                     self._save(batch)
                     for _ in batch:
                         self._queue.popleft()
+                self._store.watched(self._begun, self._clock())
             except sqlite3.Error as error:
                 log.error("%d steps of alarms were not kept: %s", len(self._queue), error)
 
@@ -231,6 +236,12 @@ class Alarms:
             if self._flood.over(now) is not None:
                 self._tell_flood(now)
             await asyncio.sleep(TICK_S)
+
+    async def _watch_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            with suppress(sqlite3.Error):  # a failing disk is told with the next step
+                await self.on_disk(self._store.watched, self._begun, self._clock())
 
     async def _prune_for_ever(self) -> None:
         while True:

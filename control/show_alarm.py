@@ -68,7 +68,7 @@ def statistics(found: Mapping[str, Any]) -> None:
     """Figures and lists of EEMUA 191 and ISA-18.2."""
     show.out.print(
         f"{show.moment(found['start'])} … {show.moment(found['end'])}, {found['operators']} operators: "
-        f"{found['count']} alarms, [bold]{found['level']}[/bold]"
+        f"{found['count']} alarms, [bold]{found['level']}[/bold]; watched {_part(found)}"
     )
     ack = "nobody acknowledged" if found["to_ack_s"] is None else f"{found['to_ack_s']:.0f} s to acknowledge (median)"
     show.out.print(
@@ -108,6 +108,12 @@ def rules(found: Mapping[str, Any]) -> None:
             ],
             "",
         )
+
+
+def _part(found: Mapping[str, Any]) -> str:
+    """How much of the span a server watched."""
+    watched = min(1.0, found["watched_s"] * 1000 / (found["end"] - found["start"]))
+    return f"{found['watched_s'] / 3600:.1f} h of it" if watched < 0.995 else "all of it"
 
 
 def _actors(title: str, found: Sequence[Mapping[str, Any]], more: str = "") -> None:

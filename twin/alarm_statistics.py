@@ -74,22 +74,25 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Figures of [start, end), ns since 1970 UTC. Rates are per operator.
+    """Figures of [start, end), ns since 1970 UTC. Rates are per operator and of the time that was watched.
 
     Attributes:
+        watched_s: how long a server watched within the span.
         by_priority: how many rang. shares: each one's part.
-        mean_10min, most_10min: alarms in ten minutes; per_hour, per_day follow from the mean.
+        mean_10min: alarms in ten minutes, of ten watched minutes at least; per_hour, per_day follow from it.
+        most_10min: in any ten minutes, wherever they begin.
         over_10min: part of ten-minute spans with more than FLOOD_BEGINS.
         in_flood: part of the time.
         to_ack_s: median from coming to acknowledgement; None: nobody acknowledged any.
         top, top_share: bad actors, and their part of all.
         chattering: at least CHATTER_COUNT times within a minute; fleeting: over within FLEETING_NS.
-        per_window: how many rang in each ten minutes from start on.
+        per_window: how many rang in each ten minutes from start on; None where nobody watched.
     """
 
     start: int
     end: int
     operators: int
+    watched_s: float
     count: int
     by_priority: Mapping[Priority, int]
     shares: Mapping[Priority, float]
@@ -107,42 +110,69 @@ class Statistics:
     chattering: tuple[Actor, ...]
     fleeting: tuple[Actor, ...]
     standing: tuple[Standing, ...]
-    per_window: tuple[int, ...]
+    per_window: tuple[int | None, ...]
 
 
 def statistics(
-    steps: Sequence[Happening], start: int, end: int, operators: int, active: Iterable[tuple[str, int]]
-) -> Statistics:
+    steps: Sequence[Happening], start: int, end: int, operators: int, active: Iterable[tuple[str, int]],
+    watches: Iterable[tuple[int, int]],
+) -> Statistics:  # fmt: skip
     """
     Args:
         steps: of the span, in order of time.
         active: (alarm, since) of those that are active at `end` and told.
+        watches: when a server watched; they may lap over.
     """
     rung = [s for s in steps if s.rings and s.priority is not Priority.JOURNAL and start <= s.time < end]
     times = np.array([s.time for s in rung], np.int64)
     windows = max(1, -(-(end - start) // WINDOW_NS))
     per_window = np.bincount((times - start) // WINDOW_NS, minlength=windows)[:windows]
-    whole = max(end - start, 1) / WINDOW_NS
-    mean = len(rung) / whole / operators
-    most = float(per_window.max()) / operators
+    spans = _union(watches, start, end)
+    seen = _seen(spans, start, windows) | (per_window > 0)
+    watched = max(sum(b - a for a, b in spans), min(end - start, WINDOW_NS))
+    mean = len(rung) / (max(watched, WINDOW_NS) / WINDOW_NS) / operators
+    within = np.arange(1, len(times) + 1) - np.searchsorted(times, times - WINDOW_NS, "right")
+    most = float(within.max(initial=0)) / operators
+    over = float(np.mean(per_window[seen] > FLOOD_BEGINS * operators)) if seen.any() else 0.0
     found = floods(times, operators, end)
-    flooded = sum((f.end or end) - f.start for f in found) / max(end - start, 1)
+    flooded = min(1.0, sum((f.end or end) - f.start for f in found) / max(watched, 1))
     counts = Counter(s.alarm for s in rung)
     top = tuple(_actors(counts.most_common(TOP), len(rung)))
     by_priority: Counter[Priority] = Counter(s.priority for s in rung)
     count = max(len(rung), 1)
     return Statistics(
-        start, end, operators, len(rung),
+        start, end, operators, sum(b - a for a, b in spans) / NS, len(rung),
         {p: by_priority[p] for p in PRIORITIES if p is not Priority.JOURNAL},
         {p: by_priority[p] / count for p in SHARES},
         mean, mean * 6, mean * 144, most,
-        float(np.mean(per_window > FLOOD_BEGINS * operators)), flooded, tuple(found), level(mean, most, flooded),
+        over, flooded, tuple(found), level(mean, most, flooded),
         _to_ack_s(steps), top, sum(a.share for a in top),
         tuple(_actors(_chattering(rung).most_common(LISTED_MAX), len(rung))),
         tuple(_actors(_fleeting(steps).most_common(LISTED_MAX), len(rung))),
         tuple(sorted((Standing(a, t) for a, t in active if end - t >= STANDING_NS), key=lambda s: s.since)[:LISTED_MAX]),
-        tuple(per_window.tolist()),
+        tuple(n if told else None for n, told in zip(per_window.tolist(), seen.tolist(), strict=True)),
     )  # fmt: skip
+
+
+def _union(spans: Iterable[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """Within [start, end), in order, none over another."""
+    found: list[tuple[int, int]] = []
+    for a, b in sorted((max(a, start), min(b, end)) for a, b in spans):
+        if a >= b:
+            continue
+        if found and a <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], b))
+        else:
+            found.append((a, b))
+    return found
+
+
+def _seen(spans: Iterable[tuple[int, int]], start: int, windows: int) -> NDArray[np.bool_]:
+    """Windows in which somebody watched at all."""
+    seen = np.zeros(windows, np.bool_)
+    for a, b in spans:
+        seen[(a - start) // WINDOW_NS : -(-(b - start) // WINDOW_NS)] = True
+    return seen
 
 
 def level(mean: float, most: float, flooded: float) -> str:

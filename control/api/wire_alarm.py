@@ -210,12 +210,14 @@ class AlarmPriorityShare(msgspec.Struct, frozen=True):
 class AlarmStatistics(msgspec.Struct, frozen=True):
     """GET /api/v1/alarms/statistics: figures of EEMUA 191 and ISA-18.2 over [start, end), per operator.
 
-    `level`: predictive, robust, stable, reactive or overloaded. `per_window`: how many rang in each ten minutes.
+    `watched_s`: how long a server watched within it; rates are of that time, of ten minutes at least. `level`: predictive,
+    robust, stable, reactive or overloaded. `per_window`: how many rang in each ten minutes, null where nobody watched.
     """
 
     start: float
     end: float
     operators: int
+    watched_s: float
     count: int
     priorities: list[AlarmPriorityShare]
     mean_10min: float
@@ -232,7 +234,7 @@ class AlarmStatistics(msgspec.Struct, frozen=True):
     chattering: list[AlarmActor]
     fleeting: list[AlarmActor]
     standing: list[AlarmStanding]
-    per_window: list[int]
+    per_window: list[int | None]
 
 
 class AlarmDelivery(msgspec.Struct, frozen=True):

@@ -299,6 +299,7 @@ def test_figures_rollup_and_metrics(works: CommandSite) -> None:
     come(works)
     found = works.client.get("/alarms/statistics", **{"from": "-1h"})
     assert found["count"] >= 1 and found["top"][0]["alarm"] in (LEVEL, SPEED)
+    assert 0 < found["watched_s"] < 3600 and found["mean_10min"] <= found["count"]  # the server began just now
     assert {p["priority"]: p["configured"] for p in found["priorities"]} == {"high": 1, "medium": 0, "low": 1}
     up = {r["twin"]: r for r in works.client.get("/alarms/rollup")}
     assert (up["tank"]["low"], up["tank"]["unacked"], up["tank"]["worst"]) == (1, 1, "unacked_active")

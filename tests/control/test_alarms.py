@@ -156,6 +156,21 @@ async def test_everything_stands_after_a_restart_as_it_did_and_what_was_active_i
     assert problems(tmp_path) == []
 
 
+async def test_rates_are_of_the_time_in_which_a_server_ran(tmp_path: Path) -> None:
+    begun = time.time_ns()
+    async with alarm_site(tmp_path, plant(2)) as site:
+        site.say(11.0, 0)
+        await until(site.words, lambda w: w == ["t0 active"])
+    stopped = time.time_ns()
+    await asyncio.sleep(1.0)
+    again = time.time_ns()
+    async with alarm_site(tmp_path, plant(2)) as site:
+        found = await site.alarms.statistics(begun - HOUR, time.time_ns())
+        ran_s = (stopped - begun + time.time_ns() - again) / 1e9
+        assert 0 < found.watched_s < ran_s and found.mean_10min == 1.0
+        assert found.per_window[0] is None and found.count == 1
+
+
 async def test_an_alarm_that_the_plant_no_longer_has_is_gone_and_says_so(tmp_path: Path) -> None:
     async with alarm_site(tmp_path, plant(2)) as site:
         site.say(11.0, 1)

@@ -123,9 +123,7 @@ def test_a_flow_that_is_missing_is_no_alarm_of_a_pump_that_stands() -> None:
 
 def test_a_link_that_takes_an_alarm_and_what_suppresses_it_brings_nothing_back() -> None:
     names = {p.name: p for p in POINTS}
-    low = replace(
-        FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names)
-    )
+    low = replace(FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names))
     desk = Desk(low)
     assert desk.say(1, code=quality.BAD, flow=0, running=0) == ["pump unsure"]
     assert desk.say(2, running=0) == []  # it still stands
@@ -138,9 +136,7 @@ def test_a_link_that_takes_an_alarm_and_what_suppresses_it_brings_nothing_back()
 
 def test_a_start_that_knows_nothing_yet_brings_back_nothing_that_was_suppressed() -> None:
     names = {p.name: p for p in POINTS}
-    low = replace(
-        FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names)
-    )
+    low = replace(FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names))
     kept = State(active=True, acked=False, designed=True, occurrence=1)
     desk = Desk(low, states={low.id: kept}, code=quality.BAD)
     assert desk.words(desk.begun) == ["pump unsure"]

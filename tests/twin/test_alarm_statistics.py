@@ -21,7 +21,7 @@ def rang(
 
 
 def test_rates_are_per_operator_and_of_the_whole_span() -> None:
-    found = statistics(rang(*range(0, 3600, 300)), 0, HOUR, 1, ())
+    found = statistics(rang(*range(0, 3600, 300)), 0, HOUR, 1, (), [(0, HOUR)])
     assert (found.count, found.mean_10min, found.per_hour, found.per_day, found.most_10min) == (
         12,
         2.0,
@@ -30,8 +30,27 @@ def test_rates_are_per_operator_and_of_the_whole_span() -> None:
         2.0,
     )
     assert found.per_window == (2, 2, 2, 2, 2, 2) and found.level == "robust"
-    shared = statistics(rang(*range(0, 3600, 300)), 0, HOUR, 2, ())
+    shared = statistics(rang(*range(0, 3600, 300)), 0, HOUR, 2, (), [(0, HOUR)])
     assert (shared.mean_10min, shared.level) == (1.0, "predictive")
+
+
+def test_rates_are_of_the_time_that_somebody_watched() -> None:
+    watches = [(HOUR, 2 * HOUR), (HOUR + 600 * NS, 2 * HOUR), (4 * HOUR, 9 * HOUR)]  # 1 h, again, and half an hour
+    found = statistics(rang(*range(3600, 7200, 300)), 0, 4 * HOUR + 1800 * NS, 1, (), watches)
+    assert (found.watched_s, found.mean_10min) == (5400, 12 / 9)
+    assert found.per_window == (*[None] * 6, *[2] * 6, *[None] * 12, 0, 0, 0)
+
+
+def test_an_alarm_in_the_first_seconds_is_not_hundreds_an_hour() -> None:
+    found = statistics(rang(3599), 0, HOUR, 1, (), [(3595 * NS, HOUR)])
+    assert (found.mean_10min, found.per_hour) == (1.0, 6.0)
+    assert statistics([], 0, HOUR, 1, (), ()).mean_10min == 0.0  # nobody watched at all
+
+
+@given(st.lists(st.integers(0, 3599), min_size=1, max_size=60))
+def test_the_most_in_ten_minutes_is_of_any_ten_minutes(seconds: list[int]) -> None:
+    found = statistics(rang(*sorted(seconds)), 0, HOUR, 1, (), [(0, HOUR)])
+    assert found.most_10min == max(sum(t - 600 < other <= t for other in seconds) for t in seconds)
 
 
 def test_a_flood_begins_with_the_eleventh_and_ends_when_fewer_than_five_are_left() -> None:
@@ -73,7 +92,7 @@ def test_bad_actors_chattering_fleeting_and_standing_alarms_are_named() -> None:
     ]
     steps.sort(key=lambda s: s.time)
     day = 86_400 * NS
-    found = statistics(steps, 0, 2 * day, 1, [("old", 0), ("young", 2 * day - HOUR)])
+    found = statistics(steps, 0, 2 * day, 1, [("old", 0), ("young", 2 * day - HOUR)], [(0, 2 * day)])
     assert [(a.alarm, a.count) for a in found.top] == [("chatters", 3), ("often", 3), ("short", 1), ("long", 1)]
     assert found.top_share == pytest.approx(1.0)
     assert [a.alarm for a in found.chattering] == ["chatters"]
@@ -84,13 +103,13 @@ def test_bad_actors_chattering_fleeting_and_standing_alarms_are_named() -> None:
 def test_the_time_to_acknowledge_is_the_median_of_those_that_were() -> None:
     steps = [*rang(0, alarm="a"), *rang(0, alarm="b"), *rang(0, alarm="c")]
     steps += [*rang(10, alarm="a", step=Step.ACKNOWLEDGED), *rang(30, alarm="b", step=Step.ACKNOWLEDGED)]
-    assert statistics(steps, 0, HOUR, 1, ()).to_ack_s == 20.0
-    assert statistics(rang(1), 0, HOUR, 1, ()).to_ack_s is None
+    assert statistics(steps, 0, HOUR, 1, (), [(0, HOUR)]).to_ack_s == 20.0
+    assert statistics(rang(1), 0, HOUR, 1, (), [(0, HOUR)]).to_ack_s is None
 
 
 def test_what_rang_for_nobody_counts_nowhere() -> None:
     silent = [Happening(1, "a", Priority.LOW, Step.ACTIVE, rings=False)]
-    assert statistics([*silent, *rang(2, priority=Priority.JOURNAL)], 0, HOUR, 1, ()).count == 0
+    assert statistics([*silent, *rang(2, priority=Priority.JOURNAL)], 0, HOUR, 1, (), [(0, HOUR)]).count == 0
 
 
 @pytest.mark.parametrize(

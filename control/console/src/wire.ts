@@ -1360,11 +1360,12 @@ export interface AlarmPriorityShare {
   wanted_share: number;
 }
 
-/** GET /api/v1/alarms/statistics: figures of EEMUA 191 and ISA-18.2 over [start, end), per operator. `level`: predictive, robust, stable, reactive or overloaded. `per_window`: how many rang in each ten minutes. */
+/** GET /api/v1/alarms/statistics: figures of EEMUA 191 and ISA-18.2 over [start, end), per operator. `watched_s`: how long a server watched within it; rates are of that time, of ten minutes at least. `level`: predictive, robust, stable, reactive or overloaded. `per_window`: how many rang in each ten minutes, null where nobody watched. */
 export interface AlarmStatistics {
   start: number;
   end: number;
   operators: number;
+  watched_s: number;
   count: number;
   priorities: AlarmPriorityShare[];
   mean_10min: number;
@@ -1381,7 +1382,7 @@ export interface AlarmStatistics {
   chattering: AlarmActor[];
   fleeting: AlarmActor[];
   standing: AlarmStanding[];
-  per_window: number[];
+  per_window: (number | null)[];
 }
 
 /** What a rule owes, or did. `state`: waiting, done, dead (given up), limited (too many). `detail`: why, or what. */

@@ -3,7 +3,7 @@ import { floodSpans, rates, statisticsCsv, tiles } from "./alarmFigures";
 import type { AlarmStatistics } from "../wire";
 
 const FOUND: AlarmStatistics = {
-  start: 0, end: 1_200_000, operators: 1, count: 14, mean_10min: 7, per_hour: 42, per_day: 1008, most_10min: 13, over_10min: 0.5,
+  start: 0, end: 1_200_000, operators: 1, watched_s: 1200, count: 14, mean_10min: 7, per_hour: 42, per_day: 1008, most_10min: 13, over_10min: 0.5,
   in_flood: 0.25, level: "stable", to_ack_s: 90, top_share: 1,
   priorities: [{ priority: "high", configured: 1, configured_share: 0.5, rang: 14, rang_share: 1, wanted_share: 0.05 }],
   floods: [{ start: 300_000, end: null, count: 13 }], top: [{ alarm: "=a,b", count: 14, share: 1 }], chattering: [], fleeting: [],
@@ -20,6 +20,7 @@ describe("figures of the alarm system", () => {
 
   it("are drawn in the middle of their ten minutes, with the flood that goes on", () => {
     expect(rates(FOUND)).toEqual([[300, 900], [1, 13]]);
+    expect(rates({ ...FOUND, per_window: [null, 13] })[1]).toEqual([null, 13]);
     expect(floodSpans(FOUND)).toEqual([[300, 1200]]);
   });
 
@@ -27,6 +28,7 @@ describe("figures of the alarm system", () => {
     const lines = statisticsCsv(FOUND).split("\r\n");
     expect(lines).toContain(`top,"'=a,b",14,1`);
     expect(lines).toContain("per 10 min,1970-01-01T00:10:00.000Z,13,");
+    expect(statisticsCsv({ ...FOUND, per_window: [null, 13] })).toContain("per 10 min,1970-01-01T00:00:00.000Z,not watched,");
     expect(lines).toContain("flood,1970-01-01T00:05:00.000Z,goes on,13");
   });
 });

@@ -33,9 +33,14 @@ export function tiles(s: AlarmStatistics): Tile[] {
   ];
 }
 
-/** Columns of uPlot: start of each ten minutes in s, and how many rang. The last stretch may be shorter. */
-export function rates(s: AlarmStatistics): [number[], number[]] {
+/** Columns of uPlot: middle of each ten minutes in s, and how many rang; null where nobody watched. The last may be shorter. */
+export function rates(s: AlarmStatistics): [number[], (number | null)[]] {
   return [s.per_window.map((_, i) => (s.start + (i + 0.5) * WINDOW_MS) / 1000), [...s.per_window]];
+}
+
+/** How much of the span a server watched; "" for all of it. */
+export function watchedWords(s: AlarmStatistics): string {
+  return s.watched_s * 1000 >= 0.995 * (s.end - s.start) ? "" : `a server watched ${duration(s.watched_s * 1000)} of it, and rates are of that time`;
 }
 
 /** Stretches of flood in s; one that goes on lasts until the end. */
@@ -49,6 +54,7 @@ export function statisticsCsv(s: AlarmStatistics): string {
     ["span", "from", time(s.start), ""],
     ["span", "to", time(s.end), ""],
     ["figure", "operators", s.operators, ""],
+    ["figure", "s watched", s.watched_s, ""],
     ["figure", "alarms that rang", s.count, ""],
     ["figure", "level", s.level, ""],
     ["figure", "mean in 10 min", s.mean_10min, 1],
@@ -64,7 +70,7 @@ export function statisticsCsv(s: AlarmStatistics): string {
     ...(["top", "chattering", "fleeting"] as const).flatMap((list) => s[list].map((a) => [list, a.alarm, a.count, a.share])),
     ...s.standing.map((a) => ["standing", a.alarm, time(a.since), ""]),
     ...s.floods.map((f) => ["flood", time(f.start), f.end === null ? "goes on" : time(f.end), f.count]),
-    ...s.per_window.map((count, i) => ["per 10 min", time(s.start + i * WINDOW_MS), count, ""]),
+    ...s.per_window.map((count, i) => ["per 10 min", time(s.start + i * WINDOW_MS), count ?? "not watched", ""]),
   ];
   return csv(["list", "name", "value", "share_or_target"], rows);
 }
