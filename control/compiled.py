@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from twin.plant import Plant
 
-FOLDERS = ("twin", "protocols", "sim")
+FOLDERS = ("twin", "ledger", "protocols", "sim")
 ROOT = Path(__file__).parent.parent
 
 

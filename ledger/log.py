@@ -18,16 +18,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ledger import files, keys
+from ledger import bulk, files, keys
+from ledger.bulk import Packed
 from ledger.errors import LogClosed, LogDamaged, LogFailed, NoteError, NotFound
-from ledger.frames import HEADER, Fault, batches, frames, parse, prefixed, skip, whole
+from ledger.frames import HEADER, Fault, batches, parse, skip, whole
 from ledger.merkle import EMPTY_ROOT, HASH_BYTES, KEPT_LEVEL, Tree, leaf_hashes
 from ledger.note import Checkpoint, Signer, Verifier
 from ledger.reader import read_checkpoint
 from ledger.receipts import read_receipts
 from ledger.resume import BLOCK, STRIDE, Block, Resume
 from ledger.tile_store import TileStore
-from ledger.tiles import HEIGHT, LENGTH, LENGTH_BYTES, WIDTH, Tile
+from ledger.tiles import HEIGHT, LENGTH_BYTES, WIDTH, Tile
 from ledger.witnessing import read_witnessed
 
 ORIGIN = "twinloop.local/ledger"  # name your own: an auditor tells logs apart by it
@@ -56,7 +57,7 @@ class Log:
         self._signer = signer
         self._lock_descriptor = lock
         self._descriptor = descriptor
-        self._tree = Tree(again=lambda start, stop: leaf_hashes(self.payloads(start, stop)))
+        self._tree = Tree(again=lambda start, stop: leaf_hashes(self.payloads(start, stop)), pairs=bulk.pairs)
         self._tiles = TileStore(directory)
         self._resume = Resume(directory, signer)
         self._offsets = array("Q", [0])  # where the frame of every STRIDE-th entry begins
@@ -118,22 +119,21 @@ class Log:
 
         Raises EntryTooLarge before anything is written, LogFailed when the disk refuses (then every later append too).
         """
-        return self.append_frames(frames(payloads), leaf_hashes(payloads))
+        return self.append_packed(bulk.pack(payloads))
 
-    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range:
-        """The same for entries that are frames already, with the leaf hash of each."""
-        data = b"".join(framed)
+    def append_packed(self, packed: Packed) -> range:
+        """The same for entries that are framed and hashed already."""
         with self._appending:
             self._refuse_if_ended()
             try:
-                files.write_all(self._descriptor, data)
+                files.write_all(self._descriptor, packed.data)
                 os.fdatasync(self._descriptor)
             except OSError as error:
                 # After a failed fsync the kernel may drop the pages and report success next time: never retry.
                 self._state = f"{self.directory / files.LOG}: the disk refused a write ({error})"
                 raise LogFailed(f"{self._state}; free or replace the disk and start again") from error
             first = self._tree.size
-            self._add(data, map(len, framed), leaves)
+            self._add(packed.data, packed.lengths, packed.leaves)
             self._tree.forget(self._signed.size // WIDTH * WIDTH)  # tiles of the others are still to be made
             return range(first, self._tree.size)
 
@@ -213,7 +213,7 @@ class Log:
         if self._state is not None:
             raise LogFailed(f"{self._state} earlier; free or replace the disk and start again")
 
-    def _add(self, data: bytes, lengths: Iterable[int], leaves: Sequence[bytes]) -> None:
+    def _add(self, data: bytes, lengths: Iterable[int], leaves: bytes) -> None:
         begin, size = self._end, self._tree.size
         ends = list(accumulate(lengths, initial=begin))
         fresh, view = begin, memoryview(data)
@@ -244,7 +244,7 @@ class Log:
                     torn = found
                     break
                 lengths = [HEADER.size + len(payload) for payload in found.payloads]
-                self._add(found.data, lengths, leaf_hashes(found.payloads))
+                self._add(found.data, lengths, b"".join(leaf_hashes(found.payloads)))
                 self._tree.forget(self._tree.size)
         self._compare(signed, torn)
         if torn is not None:
@@ -302,7 +302,7 @@ class Log:
         if tile.level is not None:
             return self._tree.nodes(tile.level * HEIGHT, tile.start, tile.start + tile.width)
         data = self._stretch(tile.start, tile.start + tile.width)[1]
-        return prefixed(data, tile.width, LENGTH.pack)  # as `bundle` makes it, at a third of the cost
+        return bulk.bundle(data, tile.width)
 
     def _tile_bytes(self, tile: Tile) -> int:
         """How long a full tile is."""

@@ -58,33 +58,36 @@ class Frontier:
 class Tree:
     """A growing list with the hashes of its complete subtrees: any past root, any proof. 64 bytes a leaf, after
     `forget` 4: where a hash below KEPT_LEVEL is asked for, `again` gives the leaf hashes from a start up to a stop.
+    `pairs` does what `hashed_pairs` does.
 
     One thread extends and forgets; others may ask meanwhile, since what is below `size` never changes.
     """
 
     def __init__(
-        self, leaves: Iterable[bytes] = (), again: Callable[[int, int], Sequence[bytes]] | None = None
-    ) -> None:
+        self, leaves: Iterable[bytes] = (), again: Callable[[int, int], Sequence[bytes]] | None = None,
+        pairs: Callable[[bytes], bytes] | None = None,
+    ) -> None:  # fmt: skip
         self.size = 0
         self._again = again
+        self._pairs = pairs or hashed_pairs
         self._low = _Low(0, [bytearray() for _ in range(KEPT_LEVEL)])
         self._last: tuple[int, list[bytes]] = -1, []  # the forgotten block that was asked for last
         self._high = [bytearray()]  # [h] holds the roots of subtrees of 2**(KEPT_LEVEL + h) leaves
-        self.extend(list(leaves))
+        self.extend(b"".join(leaves))
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash."""
-        self.extend((leaf,))
+        self.extend(leaf)
 
-    def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaf hashes; many at once cost half of one by one, for each level is hashed in one go."""
+    def extend(self, leaves: bytes) -> None:
+        """Add leaf hashes, one after the other; many at once cost less, for each level is hashed in one go."""
         low = self._low
-        low.levels[0] += b"".join(leaves)
+        low.levels[0] += leaves
         for level, (below, above) in enumerate(pairwise([*low.levels, self._high[0]]), 1):
             gone = low.first >> level if level == KEPT_LEVEL else 0  # `above` begins at leaf 0, `below` does not
-            above.extend(_hashed_pairs(below, len(above) // HASH_BYTES - gone))
+            above += self._pairs(_unpaired(below, len(above) // HASH_BYTES - gone))
         self._extend_high()
-        self.size += len(leaves)  # last: what others may ask for is there
+        self.size += len(leaves) // HASH_BYTES  # last: what others may ask for is there
 
     def extend_forgotten(self, nodes: bytes) -> None:
         """Add leaves of which only the hashes at KEPT_LEVEL are known, to a tree of which nothing else is kept."""
@@ -124,7 +127,7 @@ class Tree:
         assert self._again is not None
         levels = [b"".join(self._again(start, stop))]
         for _ in range(highest):
-            levels.append(_hashed_pairs(levels[-1]))
+            levels.append(self._pairs(levels[-1]))
         return levels
 
     def _extend_high(self) -> None:
@@ -134,7 +137,7 @@ class Tree:
                 self._high.append(bytearray())
             if level + 1 == len(self._high):
                 return
-            self._high[level + 1] += _hashed_pairs(below, len(self._high[level + 1]) // HASH_BYTES)
+            self._high[level + 1] += self._pairs(_unpaired(below, len(self._high[level + 1]) // HASH_BYTES))
 
     def leaf(self, index: int) -> bytes:
         return self._node(0, index)
@@ -204,12 +207,16 @@ class _Low:
     levels: list[bytearray]
 
 
-def _hashed_pairs(nodes: bytes | bytearray, done: int = 0) -> bytes:
-    """The hashes of the pairs from number `done` on, one after the other."""
-    fresh = bytes(nodes[done * PAIR_BYTES : len(nodes) // PAIR_BYTES * PAIR_BYTES])
+def hashed_pairs(nodes: bytes) -> bytes:
+    """The hashes of nodes two by two, one after the other."""
     return b"".join(
-        [_sha256(b"\x01" + fresh[at : at + PAIR_BYTES]).digest() for at in range(0, len(fresh), PAIR_BYTES)]
+        [_sha256(b"\x01" + nodes[at : at + PAIR_BYTES]).digest() for at in range(0, len(nodes), PAIR_BYTES)]
     )
+
+
+def _unpaired(nodes: bytearray, done: int) -> bytes:
+    """The whole pairs from number `done` on."""
+    return bytes(nodes[done * PAIR_BYTES : len(nodes) // PAIR_BYTES * PAIR_BYTES])
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:

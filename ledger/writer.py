@@ -6,14 +6,13 @@ Must not know what an entry says, nor how the log lays out its bytes.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
-from itertools import accumulate
 from types import TracebackType
 from typing import Protocol, Self
 
+from ledger.bulk import Packed, pack
 from ledger.errors import LedgerBusy, LedgerError, LogClosed, LogFailed
-from ledger.frames import frames
-from ledger.merkle import leaf_hashes
 from ledger.note import Checkpoint
 from ledger.tickets import Progress, Ticket
 
@@ -28,8 +27,30 @@ class Appendable(Protocol):
 
     @property
     def size(self) -> int: ...
-    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range: ...
+    def append_packed(self, packed: Packed) -> range: ...
     def checkpoint(self) -> Checkpoint: ...
+
+
+class _Batch:
+    """What goes into one flush: of what was handed over, together or one by one."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self._data: list[bytes] = []
+        self._lengths: list[int] = []
+        self._leaves: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def add(self, packed: Packed) -> None:
+        self.size_bytes += len(packed.data)
+        self._data.append(packed.data)
+        self._lengths += packed.lengths
+        self._leaves.append(packed.leaves)
+
+    def packed(self) -> Packed:
+        return Packed(b"".join(self._data), self._lengths, b"".join(self._leaves))
 
 
 class LogWriter:
@@ -41,8 +62,8 @@ class LogWriter:
         self._log = log
         self._queue_max = queue_max
         self._checkpoint_every_s = checkpoint_every_s
-        self._queue: list[bytes] = []  # frames
-        self._leaves: list[bytes] = []  # and the leaf hash of each
+        self._queue: deque[_Batch] = deque()
+        self._queued = 0  # entries
         self._queue_bytes = 0
         self._taken = log.size  # entries of the log and of the queue: the next one's index
         self._progress = Progress(log.size)
@@ -61,7 +82,7 @@ class LogWriter:
     @property
     def waiting(self) -> int:
         """How many entries are not yet handed to the disk."""
-        return len(self._queue)
+        return self._queued
 
     @property
     def failure(self) -> LedgerError | None:
@@ -88,8 +109,7 @@ class LogWriter:
 
     def _put(self, payloads: Sequence[bytes], wait_s: float) -> int:
         """The index that the first of them will have: nobody else appends to this log."""
-        framed, leaves = frames(payloads), leaf_hashes(payloads)  # on the caller's thread, while the disk works
-        size_bytes = sum(map(len, framed))
+        packed = pack(payloads)  # on the caller's thread, while the disk works
         with self._lock:
             if self._is_full():
                 self._changed.wait_for(lambda: not self._is_full() or self._ended is not None, wait_s)
@@ -98,14 +118,17 @@ class LogWriter:
             if self._closing:
                 raise LogClosed("the ledger's writer is closed; nothing was recorded")
             if self._is_full():
-                raise LedgerBusy(f"{len(self._queue):,} entries wait for the disk; nothing was recorded, submit again")
+                raise LedgerBusy(f"{self._queued:,} entries wait for the disk; nothing was recorded, submit again")
             if not self._queue:
                 self._changed.notify_all()
-            self._queue += framed
-            self._leaves += leaves
-            self._queue_bytes += size_bytes
+            if payloads:
+                if not self._queue or self._queue[-1].size_bytes >= BATCH_BYTES_MAX:
+                    self._queue.append(_Batch())
+                self._queue[-1].add(packed)
+            self._queued += len(payloads)
+            self._queue_bytes += len(packed.data)
             first = self._taken
-            self._taken = first + len(framed)
+            self._taken = first + len(payloads)
             return first
 
     def close(self) -> None:
@@ -123,7 +146,7 @@ class LogWriter:
         self.close()
 
     def _is_full(self) -> bool:
-        return len(self._queue) >= self._queue_max or self._queue_bytes >= QUEUE_BYTES_MAX
+        return self._queued >= self._queue_max or self._queue_bytes >= QUEUE_BYTES_MAX
 
     def _run(self) -> None:
         ended: LedgerError = LogFailed("the ledger's writer ended unexpectedly; restart the server")
@@ -135,14 +158,15 @@ class LogWriter:
         finally:  # whatever happened, nobody waits for ever
             with self._lock:
                 self._ended = ended
-                self._queue, self._leaves, self._queue_bytes = [], [], 0
+                self._queue.clear()
+                self._queued = self._queue_bytes = 0
                 self._changed.notify_all()
             self._progress.end(ended)
             self._over.set()
 
     def _work(self) -> None:
-        while (batch := self._next_batch())[0]:
-            indexes = self._log.append_frames(*batch)
+        while batch := self._next_batch():
+            indexes = self._log.append_packed(batch.packed())
             if indexes.start != self._progress.durable:
                 raise LogFailed(f"entry {indexes.start} is not from here: only its writer may append to an open log")
             self._progress.advance(indexes.stop)
@@ -168,18 +192,16 @@ class LogWriter:
             self._grown.clear()
             self._log.checkpoint()
 
-    def _next_batch(self) -> tuple[list[bytes], list[bytes]]:
-        """What goes into one flush; nothing when the writer is closing. Raises why nothing can be signed."""
+    def _next_batch(self) -> _Batch | None:
+        """What goes into one flush; None when the writer is closing. Raises why nothing can be signed."""
         with self._lock:
             self._changed.wait_for(lambda: self._queue or self._closing or self._unsigned is not None)
             if self._unsigned is not None:
                 raise self._unsigned
-            fits = len(self._queue)
-            if self._queue_bytes > BATCH_BYTES_MAX:
-                ends = accumulate(map(len, self._queue))
-                fits = next(number for number, end in enumerate(ends, 1) if end >= BATCH_BYTES_MAX)
-            framed, self._queue = self._queue[:fits], self._queue[fits:]
-            leaves, self._leaves = self._leaves[:fits], self._leaves[fits:]
-            self._queue_bytes = sum(map(len, self._queue))
+            if not self._queue:
+                return None
+            batch = self._queue.popleft()
+            self._queued -= len(batch)
+            self._queue_bytes -= batch.size_bytes
             self._changed.notify_all()
-        return framed, leaves
+        return batch

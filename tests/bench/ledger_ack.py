@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from queue import SimpleQueue
 
+from ledger.bulk import Packed
 from ledger.log import Log
 from ledger.tickets import Ticket
 from ledger.writer import LogWriter
@@ -33,9 +34,9 @@ class TimedLog:
         self.size, self.checkpoint = log.size, log.checkpoint
         self._log = log
 
-    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range:
+    def append_packed(self, packed: Packed) -> range:
         begun = time.perf_counter()
-        indexes = self._log.append_frames(framed, leaves)
+        indexes = self._log.append_packed(packed)
         self.flush_ms.append((time.perf_counter() - begun) * 1e3)
         return indexes
 

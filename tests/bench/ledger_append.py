@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from ledger.bulk import Packed
 from ledger.log import Log
 from ledger.note import Checkpoint
 from ledger.tickets import Ticket
@@ -39,9 +40,9 @@ class GroupSizes:
     def size(self) -> int:
         return self._log.size
 
-    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range:
-        self.sizes.append(len(framed))
-        return self._log.append_frames(framed, leaves)
+    def append_packed(self, packed: Packed) -> range:
+        self.sizes.append(len(packed))
+        return self._log.append_packed(packed)
 
     def checkpoint(self) -> Checkpoint:
         return self._log.checkpoint()

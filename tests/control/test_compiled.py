@@ -10,9 +10,13 @@ from control import compiled
 
 
 def test_the_hot_loops_are_among_what_is_compiled() -> None:
-    assert {"twin.scatter", "protocols.scan", "protocols.opcua.binary", "protocols.mqtt.frames"} <= set(
-        compiled.modules()
-    )
+    assert {
+        "twin.scatter",
+        "ledger.machine",
+        "protocols.scan",
+        "protocols.opcua.binary",
+        "protocols.mqtt.frames",
+    } <= set(compiled.modules())
 
 
 def test_only_a_cold_start_says_that_it_compiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

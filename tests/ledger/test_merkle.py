@@ -220,7 +220,7 @@ def test_a_tree_that_forgot_and_asks_again_answers_as_one_that_kept_all(count: i
     for step in (1, 7, 40):
         tree = Tree(again=again)
         for start in range(0, count, step):
-            tree.extend(given[start : start + step])
+            tree.extend(b"".join(given[start : start + step]))
             tree.forget(start)
         tree.forget(count)
         assert all(tree.root(size) == kept.root(size) for size in range(count + 1))
@@ -239,6 +239,6 @@ def test_a_tree_goes_on_from_the_hashes_above_sixteen_leaves(known: int) -> None
     tree = Tree(again=lambda start, stop: given[start:stop])
     tree.extend_forgotten(kept.nodes(4, 0, known // 16))
     assert (tree.size, tree.root()) == (known, kept.root(known))
-    tree.extend(given[known:])
+    tree.extend(b"".join(given[known:]))
     assert tree.root() == kept.root()
     assert all(tree.inclusion_proof(n) == kept.inclusion_proof(n) for n in range(300))

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ledger.bulk import Packed
 from ledger.entry import Entry, encode
 from ledger.errors import EntryError, EntryTooLarge, LedgerBusy, LogClosed, LogFailed
+from ledger.frames import whole
 from ledger.log import Log
 from ledger.note import Checkpoint
 from ledger.tickets import Ticket
@@ -33,14 +35,15 @@ class HeldLog:
         self.checkpoints = 0
         self.size = 0
 
-    def append_frames(self, framed: list[bytes], leaves: list[bytes]) -> range:
+    def append_packed(self, packed: Packed) -> range:
         self.entered.release()
         assert self.go.acquire(timeout=WAIT_S)
         if self.failure is not None:
             raise self.failure
-        self.batches.append(framed)
-        self.size += len(framed)
-        return range(self.size - len(leaves), self.size)
+        batch, _ = whole(packed.data)
+        self.batches.append(batch)
+        self.size += len(batch)
+        return range(self.size - len(batch), self.size)
 
     def checkpoint(self) -> Checkpoint:
         self.checkpoints += 1
