@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import struct
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -101,7 +102,13 @@ def test_what_is_shown_is_given_as_a_table_a_spreadsheet_and_a_picture(page: Pag
     with page.expect_download() as drawn:
         page.get_by_test_id("trend-png").click()
     drawn.value.save_as(tmp_path / "t.png")
-    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", (tmp_path / "t.png").read_bytes()[16:24])
+    charts = (
+        page.get_by_test_id("trend-charts").locator("canvas").evaluate_all("all => all.map(c => [c.width, c.height])")
+    )
+    assert len(charts) == 2
+    assert width >= max(w for w, _ in charts)
+    assert height > sum(h for _, h in charts) + 100, "legends, title and key stand around the charts"
     page.get_by_test_id("trend-as-table").check()
     expect(page.get_by_test_id("trend-table").locator("tbody tr")).to_have_count(24)
     expect(page.get_by_test_id("trend-table")).to_contain_text("tank_2.level, m")

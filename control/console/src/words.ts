@@ -23,6 +23,14 @@ export function dateTime(ms: number, now: number = Date.now()): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${wallTime(ms)}`;
 }
 
+/** The zone of the browser's times: `UTC+01:00 (Europe/Berlin)`. */
+export function zoneWords(ms: number): string {
+  const east = -new Date(ms).getTimezoneOffset();
+  const offset = east === 0 ? "UTC" : `UTC${east < 0 ? "−" : "+"}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  return zone && zone !== "UTC" ? `${offset} (${zone})` : offset;
+}
+
 /** The moment that a command waits for, on the plant's own clock or on the wall's. */
 export function timeWords(moment: { at?: number | string | null; at_plant_s?: number | null }): string {
   if (typeof moment.at_plant_s === "number") return `${plantTime(moment.at_plant_s)} of the plant's clock`;

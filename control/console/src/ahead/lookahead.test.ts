@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import {
-  becameWords, countdown, endWords, limitWords, nothingWords, pointWords, quietWords, readLimit, stateWords,
+  becameWords, countdown, endWords, foretoldWords, heldWords, limitWords, nothingWords, pointWords, quietWords, readLimit, stateWords,
 } from "./lookahead";
-import type { LimitSkill, LookaheadState, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit } from "../wire";
+import type { LimitSkill, LookaheadState, LookaheadSummary, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit } from "../wire";
 
 const said: SaidOfLimit = {
   probability: 0.83, low: 0.75, high: 0.89, early_s: 49_920, at_s: 50_160, late_s: 50_400, made_at: 0, clock_s: 47_640,
@@ -24,7 +24,7 @@ test("a limit is a line in the chart of its point", () => {
 
 test("without a forecast of now it says since when and why", () => {
   const state = { state: "stale", why: "tank_1.level is bad" } as LookaheadState;
-  expect(stateWords(state, "14:32:00")).toBe("No forecast since 14:32:00: tank_1.level is bad");
+  expect(stateWords(state, "14:32:00")).toBe("No forecast since 14:32:00 wall time: tank_1.level is bad");
   expect(stateWords({ ...state, state: "waiting", why: "" }, "")).toContain("is being made");
   expect(stateWords({ ...state, state: "off" }, "")).toContain("does not look ahead");
 });
@@ -70,4 +70,21 @@ test("a forecast that is no better than no change is called that", () => {
   expect(limitWords({ ...none, count: 26, passed: 2, brier: 0.011, skill: 0.85 })).toBe(
     "26 probabilities, of which 2 came true: Brier score 0.011, 85 % nearer than without a forecast.",
   );
+});
+
+test("the figures say of how many forecasts they are, those up to a command included", () => {
+  const none = { waiting: 12, scored: 0, censored: 0, unscored: 0 } as LookaheadSummary;
+  expect(heldWords(none)).toBe("No forecast has met its future yet; 12 wait for what comes.");
+  expect(heldWords({ ...none, censored: 7 })).toBe(
+    "The figures are of 7 forecasts held against what came: 7 as far as a command or another change that the forecast could not know of. 12 wait for what comes.",
+  );
+  expect(heldWords({ ...none, waiting: 1, scored: 1, unscored: 2 })).toBe(
+    "The figures are of 1 forecast held against what came: 1 over the whole horizon. 1 waits for what comes. 2 could not be compared with anything.",
+  );
+});
+
+test("an alarm that stands for a prediction says how likely and when, on which clock, and not when there is no forecast of now", () => {
+  expect(foretoldWords("t<1", said, 47_640, false)).toBe("t<1 is likely to be passed: 83 %, in 42 min ± 4 min, plant time.");
+  expect(foretoldWords("t<1", said, 47_640, true)).toContain("no forecast of now");
+  expect(foretoldWords("t<1", undefined, 47_640, false)).toBe("t<1 is not predicted now.");
 });

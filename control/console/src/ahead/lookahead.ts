@@ -1,6 +1,6 @@
 // Predicted alarms and the track record in words; must not know how they are fetched or drawn.
 import type {
-  AlarmSkill, LimitSkill, LookaheadState, PassedAgain, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit,
+  AlarmSkill, LimitSkill, LookaheadState, LookaheadSummary, PassedAgain, PointSkill, PredictedAlarm, QuietLimit, SaidOfLimit,
 } from "../wire";
 import { minutes, percent, plantTime, quantity } from "../words";
 
@@ -15,6 +15,13 @@ export function readLimit(text: string): LimitLine | null {
   const found = /^(.+?)[<>](.+)$/.exec(text);
   const value = Number(found?.[2]);
   return found && Number.isFinite(value) ? { name: text, point: found[1]!, value } : null;
+}
+
+/** What an alarm that stands for a prediction says of it; `said` is left out when it is predicted no more. */
+export function foretoldWords(limit: string, said: SaidOfLimit | undefined, clockS: number, stale: boolean): string {
+  if (said === undefined) return `${limit} is not predicted now.`;
+  if (stale) return `${limit} was likely to be passed (${percent(said.probability)}) when last said; there is no forecast of now.`;
+  return `${limit} is likely to be passed: ${percent(said.probability)}, ${countdown(said, clockS)}, plant time.`;
 }
 
 /** How long until it is expected, on the plant's clock: `in 42 min ± 4 min`. */
@@ -39,9 +46,9 @@ export function stateWords(state: LookaheadState, since: string): string {
     case "waiting":
       return state.why ? `No forecast yet: ${state.why}` : "The first forecast is being made.";
     case "stale":
-      return `No forecast since ${since}${state.why ? `: ${state.why}` : "."}`;
+      return `No forecast since ${since} wall time${state.why ? `: ${state.why}` : "."}`;
     default:
-      return `Forecast of ${since}, as if nobody commanded anything.`;
+      return `Forecast of ${since} wall time, as if nobody commanded anything.`;
   }
 }
 
@@ -106,9 +113,22 @@ function skillWords(skill: number | null): string {
   return `${percent(skill)} nearer than without a forecast`;
 }
 
+/** Of which forecasts the figures below are. */
+export function heldWords(s: LookaheadSummary): string {
+  const held = s.scored + s.censored;
+  const wait = `${s.waiting} ${s.waiting === 1 ? "waits" : "wait"} for what comes.`;
+  if (held === 0) return `No forecast has met its future yet; ${wait}`;
+  const parts = [
+    ...(s.scored > 0 ? [`${s.scored} over the whole horizon`] : []),
+    ...(s.censored > 0 ? [`${s.censored} as far as a command or another change that the forecast could not know of`] : []),
+  ];
+  const left = s.unscored > 0 ? ` ${s.unscored} could not be compared with anything.` : "";
+  return `The figures are of ${held} ${held === 1 ? "forecast" : "forecasts"} held against what came: ${parts.join(", ")}. ${wait}${left}`;
+}
+
 export function pointWords(p: PointSkill): string {
   const w = p.whole;
-  return `${percent(w.coverage_50 ?? NaN)} of readings in the 50 % band, ${percent(w.coverage_90 ?? NaN)} in the 90 % band; off by ${quantity(w.crps ?? NaN)} ${p.unit} (CRPS), ${skillWords(w.skill)}`;
+  return `${percent(w.coverage_50 ?? NaN)} of ${w.readings} readings in the 50 % band, ${percent(w.coverage_90 ?? NaN)} in the 90 % band; off by ${quantity(w.crps ?? NaN)} ${p.unit} (CRPS), ${skillWords(w.skill)}`;
 }
 
 export function limitWords(x: LimitSkill): string {

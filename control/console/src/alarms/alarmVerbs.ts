@@ -51,6 +51,17 @@ export function verbHindrance(who: Who | null, verb: Verb, chosen: readonly Alar
   return verbRow(verb).reasoned && reason.trim() === "" ? "Say why first: it is kept with the alarm." : "";
 }
 
+/** Why some of the verbs that are offered cannot be done now, in one line; `hindrance` as verbHindrance has it. */
+export function whyNotWords(who: Who | null, offered: readonly Row[], hindrance: (verb: Verb) => string): string {
+  const labels = new Map<string, string[]>();
+  for (const { verb, label } of offered) {
+    const denied = who !== null && alarmHindrance(who, verb as Verb) !== "";
+    const why = denied ? `not for the role ${who.role}` : hindrance(verb as Verb);
+    if (why !== "") labels.set(why, [...(labels.get(why) ?? []), label]);
+  }
+  return [...labels].map(([why, of]) => `${of.join(", ")}: ${why.charAt(0).toLowerCase()}${why.slice(1).replace(/\.$/, "")}.`).join(" ");
+}
+
 /** Alarms as they were when they were looked at: only that coming is acknowledged or confirmed. */
 export function asked(verb: Verb, chosen: readonly AlarmRecord[], reason: string): AlarmVerb {
   const body: AlarmVerb = { alarms: chosen.map((a) => a.id), reason };

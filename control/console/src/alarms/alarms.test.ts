@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { added, AlarmBook, byUrgency, countsOf, mostUrgent, RECENT_MOST, total } from "./alarms";
+import { added, AlarmBook, byUrgency, countsOf, mostUrgent, predictedOf, RECENT_MOST, total } from "./alarms";
 import { countUp, rollUp } from "./alarmTree";
 import { alarm, change, list } from "./alarmSpecimen";
 import { subtree, wholes } from "../plant/partOf";
@@ -101,5 +101,12 @@ describe("what matters most", () => {
     expect(counts.get("pump")).toEqual(countsOf([alarm("x", { active: false, latched: true, acked: true })]));
     expect(["site", "hall"].map((t) => [total(counts.get(t)!.active), counts.get(t)!.silent])).toEqual([[1, 1], [1, 1]]);
     expect(added(counts.get("site")!, counts.get("pump")!)).toMatchObject({ silent: 1, open: 2 });
+  });
+});
+
+describe("an alarm of what is predicted", () => {
+  it("is known by its condition, and one of what is has none", () => {
+    expect(predictedOf(alarm("t", { condition: "predicted t.level<1" }))).toBe("t.level<1");
+    expect(predictedOf(alarm("t"))).toBe("");
   });
 });

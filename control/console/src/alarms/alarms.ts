@@ -75,6 +75,11 @@ function stepOf({ n, time, step, rings, by, reason, alarm: a }: AlarmChange): Al
   };
 }
 
+/** The limit of the look-ahead that it stands for; "" when it is of what is, not of what is predicted. */
+export function predictedOf({ condition }: { condition: string }): string {
+  return condition.startsWith("predicted ") ? condition.slice("predicted ".length) : "";
+}
+
 /** Whether somebody has to do something about it. */
 export function owed(a: AlarmRecord): boolean {
   return a.active || a.latched || !(a.acked && a.confirmed);

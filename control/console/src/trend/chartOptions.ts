@@ -20,6 +20,11 @@ export interface Plotted {
   band: Band | null;
 }
 
+/** A line as it is now; one that goes on keeps its series and fills it. */
+export function plottedOf({ point, series, yesterday, band }: Omit<Plotted, "place">, place: number): Plotted {
+  return { point, place, series, yesterday, band };
+}
+
 /** Cells that only another line's time asks for are no gaps: uPlot draws on over them. */
 export function dataOf(lines: readonly Plotted[], until: number): uPlot.AlignedData {
   const tables = lines.flatMap((line): uPlot.AlignedData[] => [
