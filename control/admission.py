@@ -6,6 +6,7 @@ import math
 
 from control.command import Command, Priority, Status, Terms, Transition
 from control.request import Request, body
+from control.texts import check_texts
 from twin.errors import BadRequest, Expired, OutOfRange, Refused
 from twin.points import Point
 from twin.policy import Policy
@@ -67,6 +68,7 @@ def _check_emergency(request: Request) -> None:
 def _check_words(request: Request) -> None:
     if not 0 < len(request.key) <= KEY_MAX:
         raise BadRequest(f"the key has {len(request.key)} characters", f"give 1 … {KEY_MAX}")
+    check_texts({"key": request.key, "reason": request.reason})
     if len(request.reason) > REASON_MAX:
         raise BadRequest(f"the reason has {len(request.reason)} characters", f"at most {REASON_MAX}")
 

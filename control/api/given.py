@@ -1,4 +1,4 @@
-"""What anybody may send, whatever it means: every name once; pure.
+"""What anybody may send, whatever it means: every name once, and texts that people can read; pure.
 
 msgspec takes the last of two fields of one name: one reader approves `"value": 1`, another carries out `"value": 9`.
 """
@@ -6,13 +6,18 @@ msgspec takes the last of two fields of one name: one reader approves `"value": 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
 
+from control.texts import check_texts
 from ledger.strict_json import once
 from twin.errors import BadRequest
+
+_HINTS = re.compile(rb"\\u00[0189]|\\u007f|\\[bfr]|\x7f|\xc2[\x80-\x9f]", re.IGNORECASE)
+"""How each control character (control/texts.py) looks in UTF-8 JSON, among others: JSON has no bare ones below U+0020."""
 
 _read_json = json.JSONDecoder(object_pairs_hook=once).decode
 
@@ -21,9 +26,11 @@ def check_json(raw: bytes) -> None:
     """`raw` is JSON that msgspec has read: 4 µs for a command, some 50 ms for a megabyte.
 
     Raises:
-        BadRequest: a name stands twice in an object; the message names it.
+        BadRequest: a name stands twice in an object, or a text has control characters; the message names it.
     """
-    _once(lambda: _read_json(raw.decode()))
+    given = _once(lambda: _read_json(raw.decode()))
+    if _HINTS.search(raw):
+        check_texts(given)
 
 
 def check_msgpack(raw: bytes) -> None:

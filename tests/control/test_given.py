@@ -1,4 +1,4 @@
-"""What anybody may send: names once; without a server, and over HTTP and WebSocket."""
+"""What anybody may send: names once, texts that people can read; without a server, and over HTTP and WebSocket."""
 
 from __future__ import annotations
 
@@ -93,3 +93,38 @@ async def test_a_name_that_stands_twice_in_a_message_is_refused_by_name(tmp_path
 def test_what_no_reader_can_be_sure_of_is_refused() -> None:
     with pytest.raises(BadRequest, match="'a' stands twice"):
         check_json(b'{"a": 1, "a": 1}')
+
+
+CONTROLS = ("\x00", "\x08", "\x1b", "\x7f", "\x85", "\x9f", "over\rwritten")
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+@pytest.mark.parametrize("escaped", [True, False])
+async def test_a_text_with_control_characters_is_refused_by_field(
+    http: httpx.AsyncClient, text: str, escaped: bool
+) -> None:
+    body = {"alarms": [{"reason": f"because {text}"}], "ok": "fine"}
+    raw = json.dumps(body).encode() if escaped else msgspec.json.encode(body)
+    answer = await http.post("/x", content=raw)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert answer.json()["message"].startswith("alarms[0].reason has the control character U+00")
+
+
+async def test_a_name_with_control_characters_is_refused_where_its_object_stands(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/x", json={"values": {"tank\x00": 1}})
+    assert answer.json()["message"] == "a name in values has the control character U+0000"
+
+
+async def test_lines_tabs_and_other_scripts_are_texts_and_passwords_are_nobodys(http: httpx.AsyncClient) -> None:
+    body = {"text": "one\ntwo\r\n\tthree \u200f\u2028 日本 \U0001f600", "password": "bell \x07"}
+    assert (await http.post("/x", json=body)).json()["body"] == body
+
+
+async def test_a_call_with_control_characters_is_answered_and_the_socket_stays(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, server.client() as client:
+        await client.until("snapshot")
+        await client.say(t="call", ref=7, verb="acknowledge_alarms", body={"alarms": ["a"], "reason": "\x1b[2J"})
+        said = await client.until("error")
+        assert (said["ref"], said["message"]) == (7, "reason has the control character U+001B")
+        await client.say(t="ping")
+        await client.until("heartbeat")
