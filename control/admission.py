@@ -6,11 +6,13 @@ import math
 
 from control.command import Command, Priority, Status, Terms, Transition
 from control.request import Request, body
+from control.texts import check_texts
 from twin.errors import BadRequest, Expired, OutOfRange, Refused
 from twin.points import Point
 from twin.policy import Policy
 from twin.setpoint import complaint
 
+WAITING_MIN_S = 0.1  # the ledger and the queue are written before the device: some ms, on a busy disk more
 DEADLINE_MAX_S = 24 * 3600.0
 WAIT_MAX_S = 30 * 86_400.0  # a schedule further away belongs into a calendar
 KEY_MAX = 200  # characters
@@ -67,6 +69,7 @@ def _check_emergency(request: Request) -> None:
 def _check_words(request: Request) -> None:
     if not 0 < len(request.key) <= KEY_MAX:
         raise BadRequest(f"the key has {len(request.key)} characters", f"give 1 … {KEY_MAX}")
+    check_texts({"key": request.key, "reason": request.reason})
     if len(request.reason) > REASON_MAX:
         raise BadRequest(f"the reason has {len(request.reason)} characters", f"at most {REASON_MAX}")
 
@@ -80,11 +83,15 @@ def _check_value(point: Point, value: float) -> None:
     raise (OutOfRange if math.isfinite(value) else BadRequest)(*wrong)
 
 
+def _check_waiting(name: str, said_s: float, most_s: float) -> None:
+    if not WAITING_MIN_S <= said_s <= most_s:
+        why = ": nothing is recorded and sent in less" if 0 < said_s < WAITING_MIN_S else ""
+        raise BadRequest(f"{name} {said_s:g}", f"give {WAITING_MIN_S:g} … {most_s:g} seconds{why}")
+
+
 def _check_times(request: Request, now: int) -> None:
-    if not 0 < request.deadline_s <= DEADLINE_MAX_S:
-        raise BadRequest(f"deadline_s {request.deadline_s:g}", f"give a number in (0, {DEADLINE_MAX_S:g}]")
-    if not 0 < request.wait_s <= WAIT_MAX_S:
-        raise BadRequest(f"wait_s {request.wait_s:g}", f"give a number in (0, {WAIT_MAX_S:g}]")
+    _check_waiting("deadline_s", request.deadline_s, DEADLINE_MAX_S)
+    _check_waiting("wait_s", request.wait_s, WAIT_MAX_S)
     if request.latest is not None and request.latest <= now:
         raise Expired(
             f"the deadline passed {(now - request.latest) / 1e9:.1f} s ago", "send it again if it still makes sense"

@@ -14,6 +14,7 @@ from control.client import Client
 from control.places import data_folder
 from control.tokens import DAYS, DAYS_MAX
 from twin.errors import BadRequest
+from twin.lists import listed
 from twin.role import Act, Role
 
 session_app = typer.Typer(no_args_is_help=True, help="Who is signed in.")
@@ -73,7 +74,7 @@ def add(
     json_: Json = False,
 ) -> None:
     """Make a token and print its secret, which is shown this once."""
-    rights = [word.strip() for word in may.split(",") if word.strip()]
+    rights = listed(may)
     body = {
         "name": name, "may": rights, "points": points or [], "days": days, "account": account, "role": role,
     }  # fmt: skip

@@ -32,6 +32,7 @@ from control.cli_learn import (
 )
 from control.places import DATA_ROOT
 from twin.errors import BadRequest
+from twin.lists import listed
 
 federate_app = typer.Typer(
     no_args_is_help=True, help="Train one model on the data of several sites; no data leave their site."
@@ -86,7 +87,7 @@ def federate_serve(
         raise BadRequest(f"--sites {sites} with --sites-min {sites_min}", "as many or more are awaited")
     wanted = learning.options(TASK, set_ or ())
     plan = Plan(
-        _names(columns), tuple(u.strip() for u in units.split(",")) if units else (), wanted, rounds, steps, clip, noise,
+        tuple(listed(columns)), tuple(u.strip() for u in units.split(",")) if units else (), wanted, rounds, steps, clip, noise,
         windows_max, cast(Any, scaling), seed, not open_, sites_min,
     )  # fmt: skip
     folder = state or DATA_ROOT / "federation"
@@ -195,10 +196,6 @@ def _kept(own: Any, given: Any, where: Any, out: Path | None, scope: str, url: s
 
 def _progress(share: float, words: str) -> None:
     show.err.print(f"{share:4.0%}  {words}", markup=False)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _word(better: bool) -> str:

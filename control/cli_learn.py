@@ -17,6 +17,7 @@ import typer
 from control import show
 from control.places import MODELS, data_folder
 from twin.errors import BadRequest
+from twin.lists import listed
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 TaskArgument = Annotated[str, typer.Argument(help="forecast, anomaly, rul or dynamics.")]
@@ -223,10 +224,12 @@ def material_of(
 
     learning.task(task)
     time_, device, columns, leave, label = roles
-    wanted = _names(columns)
+    wanted = tuple(listed(columns))
     if files is not None:
         return learning.material(
-            task, learning.Files(files, Roles(time_, device, wanted, _names(leave)), label, test, truth), _left_out
+            task,
+            learning.Files(files, Roles(time_, device, wanted, tuple(listed(leave))), label, test, truth),
+            _left_out,
         )
     if time_ or device or leave or test or truth:
         raise BadRequest("--time, --device, --leave, --test and --truth are of files", "name a file, or leave them out")
@@ -242,10 +245,6 @@ def material_of(
 
 def _left_out(words: str) -> None:
     show.err.print(words, markup=False)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _seeds(text: str) -> list[int]:

@@ -29,6 +29,7 @@ from ml.tables import Roles
 from ml.training import Course
 from ml.trial import Trial
 from twin.errors import BadRequest, Conflict, NotFound, Unavailable, WrongUnit
+from twin.lists import listed
 from twin.nearest import nearest
 
 TRUE, FALSE = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
@@ -272,7 +273,7 @@ def _value(word: str, text: str, kind: Any) -> Any:
     try:
         if typing.get_origin(inner) is tuple:
             each = typing.get_args(inner)[0]
-            return tuple(_one(t.strip(), each) for t in text.split(",") if t.strip())
+            return tuple(_one(word, each) for word in listed(text))
         return _one(text, inner)
     except ValueError:
         raise BadRequest(f"--set {word}: not of type {_type_name(kind)}", "see --options") from None

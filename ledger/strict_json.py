@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import accumulate
 from typing import Any
 
@@ -27,5 +28,6 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For `json.loads`: a name that stands twice is one thing to one reader and another to the next. Raises ValueError."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the name {str(twice)[:80]!r} stands twice in one object")
     return found

@@ -27,6 +27,7 @@ from twin.alarm import PRIORITIES, RANK, SHARES
 from twin.alarm_statistics import priority_check
 from twin.alarms import State, Step
 from twin.errors import BadRequest
+from twin.lists import listed
 from twin.role import Act
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _wanted(parts: Parts, call: Call) -> Wanted:
 
 def _words(call: Call, key: str, known: Sequence[str]) -> frozenset[str]:
     """A list with commas."""
-    found = frozenset(w.strip() for w in call.query.get(key, "").split(",") if w.strip())
+    found = frozenset(listed(call.query.get(key, "")))
     if wrong := sorted(found - set(map(str, known))):
         raise BadRequest(f"{key}={wrong[0]!r}", f"one of {', '.join(map(str, known))}")
     return found

@@ -16,6 +16,7 @@ from control.api.verbs import VERB_OF_NAME
 from control.errors import INTERNAL, codes
 from control.identity import Caller
 from control.permissions import permit
+from control.texts import check_texts
 from twin.errors import BadRequest, LimitExceeded, TwinloopError
 from twin.nearest import nearest
 
@@ -79,6 +80,7 @@ class Calls:
                 raise BadRequest("the body of a call is no map", "send its fields by name")
             caller = self._parts.identity.now(self._caller)  # the role may have been taken away since the ticket
             permit(caller, verb.act)
+            check_texts(asked.body)
             await permit_scope(self._parts, caller, verb.name, asked.body)
             return wire.Answer(asked.ref, await verb.handler(self._parts, caller, typed(verb, asked.body)))
         except Exception as error:  # the edge, as in http.py: every type has its code, and the client goes on

@@ -46,6 +46,7 @@ from control.prediction import unpredicted
 from control.request import Request
 from twin.controls import Stop
 from twin.errors import BadRequest, NotFound, TwinloopError
+from twin.lists import listed
 from twin.nearest import nearest
 from twin.policy import Preflight
 from twin.role import Act
@@ -216,7 +217,7 @@ def _wanted(asked: CommandsWanted) -> Wanted:
         raise BadRequest(f"limit={asked.limit}", f"give a number in 1 … {PAGE_MAX}")
     if asked.cursor and not (asked.cursor.isascii() and asked.cursor.isdigit() and len(asked.cursor) < 19):
         raise BadRequest(f"cursor={asked.cursor[:40]!r}", "give `next` of the page before")
-    words = [w.strip().upper() for w in asked.status.split(",") if w.strip()]
+    words = [word.upper() for word in listed(asked.status)]
     unknown = [w for w in words if w not in set(Status)]
     if unknown:
         raise BadRequest(f"status={unknown[0][:40]!r}", f"one of {', '.join(Status)}")

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from control.api import exporting, wire
 from control.api.route import API, TIME_MS_MAX, Route
 from twin import arrow_stream, parquet
+from twin.lists import listed
 from twin.quality import is_good
 from twin.role import Act
 
@@ -78,7 +79,7 @@ async def export_history(parts: Parts, call: Call) -> StreamingResponse:
         call.query.get("tier", parquet.RAW),
         max(0, start or 0),
         int(TIME_MS_MAX * 1e6) if end is None else end,
-        tuple(p for p in call.query.get("points", "").split(",") if p),
+        tuple(listed(call.query.get("points", ""))),
     )
     exporting.begin()
     stream = _stream(parts, asked)

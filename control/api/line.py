@@ -10,6 +10,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from control.api import wire
+from control.api.given import check_msgpack
 from control.api.problem import error_body
 from control.errors import codes
 from twin.errors import BadRequest
@@ -82,9 +83,11 @@ class Line:
         if len(data) > MESSAGE_MAX:
             raise BadRequest(f"a message of {len(data)} bytes", f"at most {MESSAGE_MAX}")
         try:
-            return _decoder.decode(data)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            message = _decoder.decode(data)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
             raise BadRequest(f"not a message of {wire.SUBPROTOCOL}: {error}", "see docs/wire.md") from None
+        check_msgpack(data)
+        return message
 
     async def farewell(self, error: Exception) -> None:
         """Say what is wrong, then close with the error's code: also to who takes nothing now (outlet.py)."""

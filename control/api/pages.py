@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from control.api import asyncapi, openapi
 from control.api.edge import answer_error, credentials, peer_of
+from control.api.given import check_query
 from control.api.guard import Site
 from control.api.part import Parts
 from control.api.session_routes import OIDC_PATH, cookie, flow_cookie, flow_cookie_name
@@ -63,6 +64,7 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         try:
+            check_query(request.query_params.multi_items())
             _, session = self._parts.sign_in.by_link(
                 request.query_params.get("token", ""), _origin(request, "login link")
             )
@@ -80,6 +82,7 @@ class Pages:
     async def oidc_done(self, request: Request) -> Response:
         browser = request.cookies.get(flow_cookie_name(self._site.secure), "")
         try:
+            check_query(request.query_params.multi_items())
             _, session = await self._door().end(dict(request.query_params), browser, _origin(request, ""))
         except TwinloopError as error:
             return _back(error)

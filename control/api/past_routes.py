@@ -16,6 +16,7 @@ from control.api.sent_columns import wire_columns
 from control.branches import instant
 from twin.columns import NEVER
 from twin.errors import BadRequest, LimitExceeded
+from twin.lists import listed
 
 if TYPE_CHECKING:
     from control.api.part import Parts
@@ -52,7 +53,7 @@ def _state(parts: Parts, at: int, known: int) -> wire.PlantState:
 async def happened(parts: Parts, call: Call) -> wire.Happenings:
     start, end = call.span(parts.clock(), "-1h", "now")
     assert start is not None and end is not None
-    kinds = [k for k in call.query.get("kind", "").split(",") if k] or list(happenings.KINDS)
+    kinds = listed(call.query.get("kind", "")) or list(happenings.KINDS)
     if wrong := sorted(set(kinds) - set(happenings.KINDS)):
         raise BadRequest(f"kind={wrong[0]!r}", f"one of {', '.join(happenings.KINDS)}")
     limit = int(call.number("limit", 200, 1, HAPPENINGS_MAX))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from control.api.given import check_json
 from control.api.part import Parts
 from control.identity import Caller
 from twin.errors import BadRequest
@@ -124,16 +125,21 @@ class Route:
 def parse_body(route: Route, raw: bytes) -> Any:
     """
     Raises:
-        BadRequest: not JSON, or not of the route's type; the message names the field.
+        BadRequest: not JSON, not of the route's type, or not what anybody may send; the message names the field.
     """
     if route.raw:
         return raw
     if route.takes is None:
         return None
+    raw = raw or b"{}"
     try:
-        return msgspec.json.decode(raw or b"{}", type=route.takes)
+        body = msgspec.json.decode(raw, type=route.takes)
     except msgspec.ValidationError as error:
         wanted = "JSON object" if route.takes.__name__ == "dict" else route.takes.__name__
         raise BadRequest(f"the body is not a {wanted}: {error}", "/openapi.json and docs/wire.md say what is") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None
+    except RecursionError:
+        raise BadRequest("the body nests too deep", "docs/wire.md says what is taken") from None
+    check_json(raw)
+    return body

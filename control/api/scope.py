@@ -11,6 +11,7 @@ from typing import Any
 from control.api.part import Parts
 from control.identity import Caller
 from control.permissions import permit_points
+from twin.lists import listed
 
 Given = Mapping[str, Any]
 
@@ -24,7 +25,7 @@ def _submitted(given: Given) -> Iterable[str] | None:
 
 
 def _listed(given: Given) -> Iterable[str] | None:
-    return [p for p in str(given.get("points", "")).split(",") if p] or None
+    return listed(str(given.get("points", ""))) or None
 
 
 def _members(given: Given) -> Iterable[str] | None:

@@ -327,7 +327,7 @@ class Model:
             point=point,
             value=near + self._numbers / 1000,
             priority=chance.choices(list(Priority), (1, 2, 8, 3, 2))[0],
-            deadline_s=chance.choice([0.05, 1.0, 5.0, 100.0]),
+            deadline_s=chance.choice([0.1, 1.0, 5.0, 100.0]),
             latest=self.now + int(chance.uniform(0.1, 20) * SECOND) if chance.random() < 0.1 else None,
             select=policy.select and chance.random() < 0.95,
             revision=self.yard.revisions[point] if chance.random() < 0.1 else None,

@@ -129,6 +129,8 @@ TABLE = (
     Bad("a word that is no value", "bad_request", body("pump.status", "up")),
     Bad("a key without end", "bad_request", {**body("pump.status", 0), "key": "k" * 201}),
     Bad("a deadline that is none", "bad_request", body("pump.status", 0, deadline_s=0), faces=("http", "ws")),
+    Bad("a deadline that nothing meets", "bad_request", body("pump.status", 0, deadline_s=0.001), faces=("http", "ws")),
+    Bad("a wait that is none", "bad_request", body("pump.status", 0, wait_s=0.001), faces=("http", "ws")),
     Bad("a deadline that has passed", "expired", body("pump.status", 0, latest="2020-01-01T00:00:00Z")),
     Bad("a moment that is none", "bad_request", body("pump.status", 0, at="tomorrow")),
     Bad("a moment that moves", "bad_request", body("pump.status", 0, at="+30m"), faces=("http", "ws")),
