@@ -5,7 +5,7 @@ BIN := .venv/bin
 SETUP := .venv/.setup
 COMPILED := .venv/.compiled
 CONSOLE := control/api/static/index.html
-COMPILED_SOURCES := $(shell grep -rl --include=*.py @njit twin protocols sim) $(wildcard sim/spec.py sim/kernel/*.py sim/components/*.py)
+COMPILED_SOURCES := $(shell grep -rl --include=*.py @njit twin ledger protocols sim) $(wildcard sim/spec.py sim/kernel/*.py sim/components/*.py)
 CONSOLE_SOURCES := $(shell find control/console -type f -not -path '*/node_modules/*' 2>/dev/null)
 
 # Tests start hundreds of processes: without bytecode each would parse this whole tree again, a second of a core.
