@@ -2,7 +2,7 @@
 // figures.
 import * as api from "../api";
 import { CourseQueue } from "./courseQueue";
-import { asNow, type Limit, limitsOf } from "./overview";
+import { asNow, type Limit, limitsOf, type Standing, standingOf } from "./overview";
 import { session } from "../live/session.svelte";
 import type { AlarmRecord, ErrorBody } from "../wire";
 
@@ -33,6 +33,11 @@ export class Overview {
   readonly silent = $derived.by<ReadonlySet<string>>(() => {
     void session.alarms.news;
     return new Set([...session.alarms.book.rows.values()].filter((a) => !a.told).map((a) => a.id));
+  });
+  /** Point -> the highest of its alarms that are active. */
+  readonly standing = $derived.by<ReadonlyMap<string, Standing>>(() => {
+    void session.alarms.news;
+    return standingOf(session.alarms.book.rows.values());
   });
   private readonly queue = new CourseQueue(AT_ONCE, PAUSE_MS);
   private stopped = false;

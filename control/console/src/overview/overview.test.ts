@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { alarm } from "../alarms/alarmSpecimen";
 import { countUp } from "../alarms/alarmTree";
-import { above, areasOf, asNow, blindOfArea, countsOfArea, type Figure, figuresOfTwin, levelOf, limitsOf, passed, placeOf, placeOn, scaleOf, wordsOf } from "./overview";
+import { above, areasOf, asNow, blindOfArea, countsOfArea, type Figure, figuresOfTwin, levelOf, limitsOf, passed, placeOf, placeOn, scaleOf, standingOf, wordsOf } from "./overview";
 import { wholes } from "../plant/partOf";
 import type { AlarmRecord, PlantInfo, PointInfo, TwinInfo } from "../wire";
 
@@ -81,4 +82,14 @@ test("the level is in the address, and each has one above it", () => {
   const up = [deepest, above(deepest), above(above(deepest)), above(above(above(deepest)))];
   expect(up.map(levelOf)).toEqual([4, 3, 2, 1]);
   expect(up.map((p) => Object.keys(wordsOf(p)).length)).toEqual([3, 2, 1, 0]);
+});
+
+test("a value's mark follows the highest active alarm of its point, and none that is silent, over or only predicted", () => {
+  const of = (id: string, more: object): ReturnType<typeof alarm> => alarm(id, { point: "t.level", ...more });
+  const medium = of("a", { priority: "medium", condition: "hihi 9.6" });
+  expect(standingOf([of("b", { priority: "low" }), medium]).get("t.level")).toEqual({ priority: "medium", unacknowledged: true });
+  expect(standingOf([{ ...medium, acked: true }, of("c", { priority: "medium" })]).get("t.level")?.unacknowledged).toBe(true);
+  expect(standingOf([
+    { ...medium, told: false }, { ...medium, active: false }, { ...medium, priority: "journal" }, of("d", { condition: "predicted t.level<1" }),
+  ]).size).toBe(0);
 });

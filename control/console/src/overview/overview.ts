@@ -1,5 +1,5 @@
 // Areas and figures of the overview (ISA-101, levels 1 to 4) and where an analog bar's parts lie; must not know components.
-import { type AlarmCounts, added, countsOf } from "../alarms/alarms";
+import { type AlarmCounts, added, countsOf, predictedOf, rank } from "../alarms/alarms";
 import { isLarge } from "../plant/drawing";
 import { partsOf } from "../plant/partOf";
 import type { AlarmRecord, KpiInfo, PlantInfo, PointInfo, TwinInfo } from "../wire";
@@ -114,6 +114,25 @@ export const conditionWords = (a: AlarmRecord): string => (LIMIT.test(a.conditio
 export function passed(value: number, limits: readonly Limit[], silent: ReadonlySet<string>): Limit["word"] | "" {
   const over = limits.filter((l) => !silent.has(l.alarm)).filter((l) => (l.word.startsWith("hi") ? value > l.value : value < l.value)).map((l) => l.word);
   return over.find((w) => w === "hihi" || w === "lolo") ?? over[0] ?? "";
+}
+
+/** What the mark of a value says of an alarm: as the alarm's own sign does. */
+export interface Standing {
+  priority: string;
+  unacknowledged: boolean;
+}
+
+/** Of each point the highest alarm that is active and told. One of a prediction says nothing of the value that is. */
+export function standingOf(alarms: Iterable<AlarmRecord>): Map<string, Standing> {
+  const found = new Map<string, Standing>();
+  for (const a of alarms) {
+    if (!a.active || !a.told || a.priority === "journal" || predictedOf(a) !== "") continue;
+    const so = found.get(a.point);
+    const higher = rank(a.priority) - rank(so?.priority ?? "");
+    if (higher > 0) found.set(a.point, { priority: a.priority, unacknowledged: !a.acked });
+    else if (higher === 0 && so && !a.acked) so.unacknowledged = true;
+  }
+  return found;
 }
 
 export interface Scale {

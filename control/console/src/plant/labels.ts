@@ -12,8 +12,9 @@ export interface Spot {
 
 /** Half the size of a large mark, with some air. */
 const REACH = 19;
-const APART = 36;
-const LETTER = 6.9;
+const APART = 42;
+/** Of the widest font that a browser may take, and bold. */
+const LETTER = 7.7;
 const LINE = 15;
 const SIDES: Side[] = ["right", "left", "below", "above"];
 

@@ -45,3 +45,12 @@ test("labels of a crowded row never lie on one another", () => {
   expect(crowded.size).toBeGreaterThan(2);
   expect(crowded.size).toBeLessThan(8);
 });
+
+test("labels of two marks do not face each other where they would touch in a wide font", () => {
+  const facing = (apart: number): string => {
+    const found = sides([{ id: "a", x: 60, y: 100, letters: 7, lines: 2 }, { id: "b", x: 60 + apart, y: 104, letters: 8, lines: 2 }], [], 60 + apart + 30, 300);
+    return `${found.get("a")} ${found.get("b")}`;
+  };
+  expect(facing(153)).toBe("right below");
+  expect(facing(180)).toBe("right left");
+});
