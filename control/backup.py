@@ -96,6 +96,11 @@ class Backups:
     def running(self) -> bool:
         return self._last is not None and self._last.state == "running"
 
+    @property
+    def newest(self) -> Progress | None:
+        """None before the first since the server started."""
+        return self._last
+
     def last(self) -> Progress:
         """
         Raises:

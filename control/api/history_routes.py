@@ -132,14 +132,14 @@ def _take(parts: Parts, body: bytes, dry_run: bool) -> wire.ImportedRows:
 
 async def start_backup(parts: Parts, call: Call) -> wire.BackupRun:
     asked: wire.BackupRequest = call.body
-    return _run(await asyncio.to_thread(parts.backups.start, str(Path(asked.folder))))
+    return backup_run(await asyncio.to_thread(parts.backups.start, str(Path(asked.folder))))
 
 
 async def backup(parts: Parts, _: Call) -> wire.BackupRun:
-    return _run(parts.backups.last())
+    return backup_run(parts.backups.last())
 
 
-def _run(progress: Progress) -> wire.BackupRun:
+def backup_run(progress: Progress) -> wire.BackupRun:
     return wire.BackupRun(
         progress.folder, progress.state, progress.copied_bytes, progress.total_bytes, progress.entries, progress.error
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from control.api import wire_operations as wire
+from control.api.history_routes import backup_run
 from control.api.route import API, Call, Route
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ async def operations(parts: Parts, _: Call) -> wire.OperationsInfo:
         sizes,
         free_bytes,
         [wire.TierInfo(*t) for t in at_work.tiers()],
+        None if parts.backups.newest is None else backup_run(parts.backups.newest),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from control.api import wire
 from control.api.part import Parts
 from control.api.route import API, Call, Reply, Route
@@ -10,6 +12,7 @@ from control.identity import TICKET_S, Caller
 from control.oidc import FLOW_S
 from control.permissions import acts_of, permit_invitation
 from control.sessions import Origin
+from twin.errors import Denied
 from twin.role import RIGHTS
 
 COOKIE = "twinloop_session"
@@ -43,9 +46,18 @@ def origin_of(call: Call, by: str) -> Origin:
     return Origin(by, call.peer, call.headers.get("user-agent", ""))
 
 
-async def ways(parts: Parts, _: Call) -> SignInWays:
-    door = parts.oidc
-    return SignInWays(True, "", "") if door is None else SignInWays(True, door.settings.name, OIDC_PATH)
+async def ways(parts: Parts, call: Call) -> SignInWays:
+    door, known = parts.oidc, _is_signed_in(parts, call)
+    return SignInWays(True, "", "", known) if door is None else SignInWays(True, door.settings.name, OIDC_PATH, known)
+
+
+def _is_signed_in(parts: Parts, call: Call) -> bool:
+    """A page asks before it asks for anything: a 401 would stand in the browser's own console as an error."""
+    for secret in call.secrets:
+        with suppress(Denied):
+            parts.identity.caller(None, secret)
+            return True
+    return False
 
 
 async def sign_in(parts: Parts, call: Call) -> Reply:
@@ -104,7 +116,7 @@ SESSION_ROUTES: tuple[Route, ...] = (
         "GET",
         f"{API}/sign-in",
         ways,
-        "How somebody may sign in here",
+        "How somebody may sign in here, and whether the caller is signed in",
         SignInWays,
         act=None,
     ),

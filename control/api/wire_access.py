@@ -6,11 +6,15 @@ import msgspec
 
 
 class SignInWays(msgspec.Struct, frozen=True):
-    """GET /api/v1/sign-in, for who is not signed in. `provider` is what a button says, "" without one; `path` begins it."""
+    """GET /api/v1/sign-in, for who is not signed in, too. `provider` is what a button says, "" without one; `path` begins it.
+
+    `signed_in`: whether the caller is already.
+    """
 
     password: bool
     provider: str
     path: str
+    signed_in: bool
 
 
 class AccountRecord(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from control.api.wire import BackupRun
+
 
 class QueueInfo(msgspec.Struct, frozen=True):
     """Something bounded that waits. `lost`: how many did not fit since the start."""
@@ -26,7 +28,8 @@ class OperationsInfo(msgspec.Struct, frozen=True):
 
     `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start;
     `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over
-    10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left.
+    10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left; `backup`: the newest one since
+    the start.
     """
 
     version: str
@@ -41,3 +44,4 @@ class OperationsInfo(msgspec.Struct, frozen=True):
     sizes: dict[str, int]
     free_bytes: int
     tiers: list[TierInfo]
+    backup: BackupRun | None

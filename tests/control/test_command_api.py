@@ -65,9 +65,13 @@ def test_a_wrong_password_signs_nobody_in_and_a_session_that_ended_is_over(works
     assert "HttpOnly" in answer.headers["set-cookie"]
     bearer = {"Authorization": f"Bearer {answer.json()['secret']}"}
     url = f"{works.client.url}/api/v1/session"
+    ways = f"{works.client.url}/api/v1/sign-in"
     assert httpx.get(url, headers=bearer, trust_env=False).json()["name"] == "anna"
+    assert httpx.get(ways, headers=bearer, trust_env=False).json()["signed_in"]
+    assert not httpx.get(ways, trust_env=False).json()["signed_in"]
     assert httpx.delete(url, headers=bearer, trust_env=False).status_code == 200
     assert httpx.get(url, headers=bearer, trust_env=False).status_code == 401
+    assert not httpx.get(ways, headers=bearer, trust_env=False).json()["signed_in"]
 
 
 def test_a_link_for_an_account_signs_a_browser_in_as_that_person(works: CommandSite, people: dict[str, Client]) -> None:

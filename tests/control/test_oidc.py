@@ -96,6 +96,7 @@ def test_the_page_where_one_signs_in_knows_the_provider(browser: Browser) -> Non
         "password": True,
         "provider": "Works ID",
         "path": "/login/oidc",
+        "signed_in": False,
     }
 
 

@@ -84,7 +84,6 @@ export const onAlarms = (verb: string, body: AlarmVerb | AlarmShelfRequest): Pro
 export const alarmExport = (query: Record<string, string>): string => `${PREFIX}/alarms/export?${words(query)}`;
 
 export const operations = (): Promise<OperationsInfo> => call("GET", "/operations");
-export const backup = (): Promise<BackupRun> => call("GET", "/backup");
 export const startBackup = (folder: string): Promise<BackupRun> => call("POST", "/backup", { folder });
 export const sessions = (all: boolean): Promise<SessionRecord[]> => call("GET", `/sessions?all=${all}`);
 export const endSession = (id: string): Promise<unknown> => call("DELETE", `/sessions/${part(id)}`);

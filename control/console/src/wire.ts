@@ -460,11 +460,12 @@ export interface ErrorBody {
   command?: string;
 }
 
-/** GET /api/v1/sign-in, for who is not signed in. `provider` is what a button says, "" without one; `path` begins it. */
+/** GET /api/v1/sign-in, for who is not signed in, too. `provider` is what a button says, "" without one; `path` begins it. `signed_in`: whether the caller is already. */
 export interface SignInWays {
   password: boolean;
   provider: string;
   path: string;
+  signed_in: boolean;
 }
 
 /** An account, without anything of its password. */
@@ -1573,7 +1574,7 @@ export interface TierInfo {
   kept_s: number | null;
 }
 
-/** GET /api/v1/operations. `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start; `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over 10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left. */
+/** GET /api/v1/operations. `fault`: why /readyz would say no, "" while all is well; `counts`: readings and what became of them since the start; `clients`: WebSockets open now; `loop_worst_s`: the longest that the event loop was away, `loop_stalls`: how often over 10 ms; `sizes`: bytes of the parts of the data folder; `free_bytes`: what its disk has left; `backup`: the newest one since the start. */
 export interface OperationsInfo {
   version: string;
   started: number;
@@ -1587,6 +1588,7 @@ export interface OperationsInfo {
   sizes: Record<string, number>;
   free_bytes: number;
   tiers: TierInfo[];
+  backup: BackupRun | null;
 }
 
 /** `address` is what stands behind the console's own address, `#/trends?…`; `shared`: everybody sees it. */

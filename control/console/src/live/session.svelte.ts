@@ -127,6 +127,11 @@ export class Session {
 
   private async loadPlant(): Promise<void> {
     try {
+      // Who is not signed in is asked to, without a 401 that the browser would print as an error.
+      if (!(await api.signInWays()).signed_in) {
+        this.phase = "signed-out";
+        return;
+      }
       const plant = await api.plant();
       this.table = new PointTable(plant.points);
       this.plant = plant;

@@ -12,15 +12,10 @@ export class Operating {
   async load(): Promise<void> {
     try {
       [this.info, this.audit] = await Promise.all([api.operations(), api.audit(1, {})]);
+      this.backup = this.info.backup;
       this.problem = null;
     } catch (error) {
       this.problem = session.notice(error);
-    }
-    try {
-      this.backup = await api.backup();
-    } catch (error) {
-      // None was made since the server started: that is no problem.
-      if (!(error instanceof api.ApiError && error.status === 404)) this.problem = session.notice(error);
     }
   }
 
