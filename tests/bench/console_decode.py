@@ -8,24 +8,20 @@ detail says how busy the page's main thread was, and how its heap went: after a 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import CDPSession, Page
 
 from control.client import Client
 from tests.bench import line
 from tests.bench.ws_fanout import started
+from tests.plant import chromium
 
 POINTS, PER_S = 10_000, 10
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
-)
 WARM_S, EVERY_S = 15.0, 30.0
 BAR_MS, BAR_BUSY = 1.0, 0.3
 COPY = """bytes => {
@@ -33,12 +29,6 @@ COPY = """bytes => {
   for (let n = 0; n < 1000; n++) { from[n] = n; into.set(from); }
   return (performance.now() - begun) / 1000;
 }"""
-
-
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert found is not None, "Debian's chromium is not installed"
-    return found
 
 
 def cost(page: Page) -> dict[str, Any]:
@@ -88,19 +78,17 @@ def follow(page: Page, duration_s: float) -> dict[str, float]:
 
 def main() -> None:
     duration_s = float(os.environ.get("TWINLOOP_BENCH_S", "300"))
-    with tempfile.TemporaryDirectory(prefix="twinloop-bench-") as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(prefix="twinloop-bench-") as folder, chromium.launched() as browser:
         process, url = started("tests.control.live_server", folder, str(POINTS), str(POINTS), str(PER_S))
         try:
             with Client(Path(folder) / "data") as http:
                 login = http.post("/login-link")["path"]
-            browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS.split())
-            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            page = browser.new_page(viewport=chromium.SIZE)
             page.goto(url + login)
             page.get_by_test_id("live-count").wait_for()
             page.wait_for_timeout(WARM_S * 1e3)
             found = follow(page, duration_s)
             floor = float(page.evaluate(COPY, round(found["frame_bytes"])))
-            browser.close()
         finally:
             process.communicate()
     detail: dict[str, object] = {

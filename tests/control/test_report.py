@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,6 +15,7 @@ from control.report import page, plain, write
 from ml.training import Course
 from ml.trial import KEPT_MAX, Seed, Trial, kept
 from tests.ml.stand_in import StandInOptions, a_walk, evaluate
+from tests.plant import chromium
 
 
 def a_trial() -> Trial:
@@ -94,18 +93,12 @@ def test_axes_have_round_numbers_within() -> None:
     assert around([float("nan")]) == pytest.approx((-0.04, 1.04)) and around([5.0])[0] < 5.0 < around([5.0])[1]
 
 
+@chromium.INSTALLED
 def test_a_browser_shows_it_without_a_network_or_a_word_of_complaint(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
     write(tmp_path / "report.html", a_trial())
     assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
     said: list[str] = []
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium)
+    with chromium.launched() as browser:
         tab = browser.new_page(viewport={"width": 500, "height": 900})
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -114,5 +107,4 @@ def test_a_browser_shows_it_without_a_network_or_a_word_of_complaint(tmp_path: P
         assert tab.locator("svg").count() == 7 and tab.locator("circle").first.is_visible()
         assert tab.evaluate("getComputedStyle(document.querySelector('svg circle.dot')).fill") == "rgb(31, 95, 159)"
         assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        browser.close()
     assert said == []

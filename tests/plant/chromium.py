@@ -17,10 +17,9 @@ from control.client import Client
 PATH = shutil.which("chromium") or shutil.which("chromium-browser")
 if PATH is None and os.environ.get("CI"):
     raise RuntimeError("chromium is missing: .ci/run installs it")
-NEEDED = [
-    pytest.mark.skipif(PATH is None, reason="Debian's chromium is not installed"),
-    pytest.mark.timeout(170),
-]
+INSTALLED = pytest.mark.skipif(PATH is None, reason="Debian's chromium is not installed")
+"""Mark of a single test that uses it."""
+NEEDED = [INSTALLED, pytest.mark.timeout(170)]
 """`pytestmark` of a module whose tests use it."""
 PICTURES = os.environ.get("TWINLOOP_PICTURES")
 """Folder for screenshots: `make pictures` writes those of the README and the guides."""
