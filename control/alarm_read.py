@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,27 @@ import msgspec
 from control.alarm_store import COLUMNS, Taken, Wanted, taken_of
 from twin.alarm import Priority
 from twin.alarm_statistics import Happening
-from twin.alarms import Step
+from twin.alarms import State, Step
 
 STATISTICS_MAX = 500_000  # steps of one span: a second to read
+
+
+STANDING = """
+SELECT a.id, coalesce(s.point, ''), coalesce(s.twin, ''), coalesce(s.priority, ''), a.body FROM alarms a LEFT JOIN
+  (SELECT alarm, max(n), point, twin, priority FROM steps GROUP BY alarm) s ON s.alarm = a.id ORDER BY a.id
+"""
+"""SQLite takes columns beside max() from the row that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an alarm stands; `point`, `twin` and `priority` as in its newest step, "" where that is no longer kept."""
+
+    id: str
+    point: str
+    twin: str
+    priority: str
+    state: State
 
 
 class AlarmReader:
@@ -37,6 +56,11 @@ class AlarmReader:
         where, values = _where(wanted)
         sql = f"SELECT {', '.join(COLUMNS)} FROM steps WHERE {where} ORDER BY n DESC LIMIT ?"
         return [taken_of(row) for row in self._db.execute(sql, (*values, wanted.limit))]
+
+    def standing(self) -> list[Standing]:
+        """Every alarm that ever took a step, in order of its id, as it was left."""
+        rows = self._db.execute(STANDING)
+        return [Standing(i, p, t, y, msgspec.json.decode(body, type=State)) for i, p, t, y, body in rows]
 
     def happenings(self, start: int, end: int) -> list[Happening]:
         """In order of time; at most STATISTICS_MAX, the newest."""

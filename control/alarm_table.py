@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
+from control.alarm_read import Standing
 from control.alarm_record import condition_words, word
 from control.alarm_store import Taken
 from twin.alarm import AlarmPlan
@@ -34,6 +35,29 @@ def alarm_table(plan: AlarmPlan, found: tuple[Sequence[State], Sequence[bool]]) 
         "priority": [d.priority.value for d in definitions],
         "condition": [condition_words(d.condition) for d in definitions],
         "message": [d.message for d in definitions],
+    }
+    return _table(texts, standing, blind)
+
+
+def left_table(found: Sequence[Standing]) -> pa.Table:
+    """The same of alarms as a server left them, without the plant: NULL where only that could tell."""
+    unknown = [None] * len(found)
+    texts: dict[str, Sequence[str | None]] = {
+        "id": [s.id for s in found],
+        "row": [s.id.rpartition(":")[2] for s in found],
+        "point": [s.point or s.id.rpartition(":")[0] for s in found],
+        "twin": [s.twin or s.id.partition(".")[0] for s in found],
+        "priority": [s.priority or None for s in found],
+        "condition": unknown,
+        "message": unknown,
+    }
+    return _table(texts, [s.state for s in found], unknown)
+
+
+def _table(
+    texts: Mapping[str, Sequence[str | None]], standing: Sequence[State], blind: Sequence[bool | None]
+) -> pa.Table:
+    said = {
         "state": [word(s) for s in standing],
         "acked_by": [s.acked_by for s in standing],
         "comment": [s.comment for s in standing],
@@ -42,7 +66,7 @@ def alarm_table(plan: AlarmPlan, found: tuple[Sequence[State], Sequence[bool]]) 
     times = {"active_at": "active_at", "cleared_at": "cleared_at", "acked_at": "acked_at", "shelved_until": "until"}
     return pa.table(
         {
-            **{name: pa.array(column, pa.string()) for name, column in texts.items()},
+            **{name: pa.array(column, pa.string()) for name, column in {**texts, **said}.items()},
             **{name: pa.array([getattr(s, name) for s in standing], pa.bool_()) for name in flags},
             "blind": pa.array(blind, pa.bool_()),
             **{name: pa.array([getattr(s, key) for s in standing], MOMENT) for name, key in times.items()},

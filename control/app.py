@@ -32,6 +32,7 @@ from control.api.http import application
 from control.api.intake import Intake
 from control.api.outlet import Outlet
 from control.api.part import Parts, PlantShown
+from control.api.redirect import Redirect
 from control.api.wire import FRAME_MAX, PONG_S
 from control.api.wire_whatif import WhatIfRequest
 from control.api.ws import Console
@@ -101,13 +102,19 @@ class Config:
     tls: Pair | None = None
     names: tuple[str, ...] = ()
     plain: bool = False
+    redirect: int | None = None
 
 
 def _check_reach(config: Config) -> None:
     """
     Raises:
-        BadRequest: other machines would reach it in the open, where anybody on the way reads sessions and passwords.
+        BadRequest: other machines would reach it in the open, where anybody on the way reads sessions and passwords;
+            or there is nothing to send them on to.
     """
+    if config.redirect is not None and config.tls is None:
+        raise BadRequest(
+            "a port that sends on to HTTPS, and there is no TLS", "give --tls, or leave out --redirect-http"
+        )
     if config.tls is None and not config.plain and not _loopback(config.host):
         raise BadRequest(
             f"{config.host} can be reached from other machines, and there is no TLS",
@@ -157,7 +164,9 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
         secured = None if config.tls is None else server_context(config.tls)
         site = _site(config, port, settings)
         console = Console(server.parts, site)
-        web = _web(server, site, secured, console)
+        webs = [(_web(server, site, secured, console), listener)]
+        if config.redirect is not None:
+            webs.append((_redirecting(site, port), closing.enter_context(_listen(config.host, config.redirect))))
         served = await server.northbound.start()
         epoch = server.parts.live.feed.epoch
         await asyncio.to_thread(plant_record.record, books.evidence, config.plant, books.plant)
@@ -167,15 +176,16 @@ async def serve(config: Config, ready: Ready, stop: asyncio.Event) -> None:
             running = [tasks.create_task(part) for part in parts]
             if config.tls is not None and secured is not None:
                 running.append(tasks.create_task(keep_up(config.tls, secured)))
-            serving = tasks.create_task(web.serve(sockets=[listener]))
+            serving = [tasks.create_task(web.serve(sockets=[taken])) for web, taken in webs]
             url = f"{'http' if secured is None else 'https'}://{_reachable(host)}:{port}"
             _write_server_file(config.data, url, config.tls)
             closing.enter_context(lasting())
             ready(url, f"{url}/login?token={server.parts.identity.login_link()}", served)
             await stop.wait()
-            web.should_exit = True
+            for web, _ in webs:
+                web.should_exit = True
             await asyncio.to_thread(server.parts.questions.close)  # before clients' time is over: they last up to 20 s
-            await serving
+            await asyncio.gather(*serving)
             for task in running:
                 task.cancel()
         books.evidence.record("server.stop", {"epoch": epoch})
@@ -383,6 +393,15 @@ def _web(server: _Server, site: Site, secured: ssl.SSLContext | None, console: C
         ssl_context_factory=None if secured is None else lambda *_: secured, proxy_headers=False,
         ws=Outlet, ws_per_message_deflate=False, ws_max_size=FRAME_MAX, ws_ping_timeout=PONG_S,
         server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
+    )  # fmt: skip
+    return _Web(config)
+
+
+def _redirecting(site: Site, port: int) -> _Web:
+    """Sends browsers that came in the open on to `port`."""
+    config = uvicorn.Config(
+        Redirect(site.hosts, port), log_config=None, access_log=False, lifespan="off", http=Intake, ws="none",
+        proxy_headers=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN_S,
     )  # fmt: skip
     return _Web(config)
 

@@ -139,6 +139,10 @@ def up(
     plain_http: Annotated[
         bool, typer.Option("--plain-http", help="Let other machines come without TLS: a proxy must do it.")
     ] = False,
+    redirect_http: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of plain HTTP that sends browsers on to HTTPS, such as 80."),
+    ] = None,
     log_level: LogLevel = "info",
     log_file: LogFile = None,
     log_form: LogForm = "auto",
@@ -152,7 +156,7 @@ def up(
     config = server.Config(
         folder, data or DATA_ROOT / folder.resolve().name, host, port, endpoints(endpoint or []), workers,
         endpoints(serve or []), _pair(data or DATA_ROOT / folder.resolve().name, tls, tls_cert, tls_key),
-        tuple(name or ()), plain_http,
+        tuple(name or ()), plain_http, redirect_http,
     )  # fmt: skip
 
     async def run() -> None:

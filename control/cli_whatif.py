@@ -38,7 +38,7 @@ whatif_app = typer.Typer(
 Scenarios = Annotated[list[str], typer.Argument(help="Such as 'pump_335.status=off for 4h'.")]
 Ranges = Annotated[list[str], typer.Argument(help="Such as 'filler.mtbf.mean=20..40'.")]
 Horizon = Annotated[str, typer.Option(help="How far to look, such as 4h or 90m.")]
-Limit = Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3'.")]
+Limit = Annotated[list[str] | None, typer.Option(help="Such as 'tank_1.level<3': one point and a number in its unit.")]
 Goal = Annotated[str, typer.Option(help="What is better: 'max tank_1.level.min' or 'min energy_kwh'.")]
 Replications = Annotated[int, typer.Option(help="Paired replications.")]
 Confidence = Annotated[float, typer.Option(help="Of every interval.")]
@@ -122,7 +122,7 @@ def tornado(
 @whatif_app.command("optimise")
 def optimise(
     ranges: Annotated[
-        list[str], typer.Argument(help="'crew.size=1..3': whole numbers; 'pump_10.speed=60.0..100': any between.")
+        list[str], typer.Argument(help="'crew.size=1..3': whole numbers; 'pump_335.speed=60.0..100': any between.")
     ],
     goal: Goal,
     limit: Limit = None,

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from control.alarm_audit import Row as AlarmRow
 from control.alarm_audit import check_alarm_steps, read_alarm_steps
-from control.alarm_read import AlarmReader
+from control.alarm_read import AlarmReader, Standing
 from control.alarm_store import Taken, Wanted
-from control.alarm_table import HISTORY_MAX, NAMED, step_table
+from control.alarm_table import HISTORY_MAX, NAMED, left_table, step_table
 from control.api.wire import as_json
 from control.audit_index import NO_PERSONS, PERSONS, VIEW, AuditIndex, attach, names_audit
 from control.client import running
@@ -67,7 +67,7 @@ T = TypeVar("T")
 
 def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch: str = "") -> dict[str, Any]:
     """The running server's answer; without one, what the files tell: history, dead letters, last values, the audit,
-    steps of alarms.
+    alarms as they were left, and their steps.
 
     Raises:
         Unavailable: no server, and no history file.
@@ -87,22 +87,24 @@ def ask(data: Path, sql: str, limit: int, at: str = "", known: str = "", branch:
             attach(store.cursor(), data / INDEX)
             rows[PERSONS], queries = persons, Queries(store, views=VIEW, empty={PERSONS: NO_PERSONS})
         if NAMED in sql.casefold() and (data / ALARMS_FILE).exists():
-            rows["alarm_history"] = step_table(_steps(data / ALARMS_FILE))
+            standing, steps = _alarms(data / ALARMS_FILE)
+            rows |= {"alarms": left_table(standing), "alarm_history": step_table(steps)}
         answer = queries.run(rows, sql, limit, recorded.resolve)
     # The same words as from the server.
     found = msgspec.json.decode(msgspec.json.encode(dataclasses.asdict(answer), enc_hook=as_json))
     return found
 
 
-def _steps(path: Path) -> list[Taken]:
-    """
+def _alarms(path: Path) -> tuple[list[Standing], list[Taken]]:
+    """How each was left, and their newest steps.
+
     Raises:
         Unavailable: they cannot be read.
     """
     try:
         with contextlib.closing(AlarmReader(sqlite_read.connect(path))) as reader:
-            return reader.steps(Wanted(limit=HISTORY_MAX))
-    except sqlite3.Error as error:
+            return reader.standing(), reader.steps(Wanted(limit=HISTORY_MAX))
+    except (sqlite3.Error, msgspec.MsgspecError) as error:
         raise Unavailable(f"{path} cannot be read: {error}", "restore it from a copy") from error
 
 

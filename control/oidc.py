@@ -31,7 +31,7 @@ ALGORITHMS = ("RS256", "PS256", "ES256")
 KEYS_MAX = 50  # of a provider; those in use and some before and after a change
 RSA_BITS_MIN = 2048
 LEEWAY_S = 60  # between its clock and ours
-ID_TOKEN_MAX = 16_384  # characters
+TOKEN_MAX = 16_384  # characters
 FLOW_S = 600.0  # to sign in there, with a second factor
 FLOWS_MAX, FLOWS_EACH_MAX = 500, 20  # begun and not ended; of one address
 FAILED = "signing in did not work"
@@ -170,21 +170,26 @@ def claims_of(settings: Oidc, token: str, keys: KeySet, nonce: str, now_s: int) 
         UnknownKey: its key id is none of these.
         Denied: anything is not as it must be; the hint says what, for the log.
     """
-    if len(token) > ID_TOKEN_MAX:
-        raise Denied(FAILED, f"the ID token has {len(token)} characters")
+    claims = signed_claims(token, keys)
+    if wrong := _wrong(settings, claims, nonce, now_s):
+        raise Denied(FAILED, wrong)
+    return claims
+
+
+def signed_claims(token: str, keys: KeySet) -> Mapping[str, Any]:
+    """What a token says that the provider has signed, be it true of anything or not. Raises as `claims_of`."""
+    if len(token) > TOKEN_MAX:
+        raise Denied(FAILED, f"the token has {len(token)} characters")
     try:
         header = jwt_header(token)
         algorithm, identity = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS:
-            raise Denied(FAILED, f"the ID token is signed with {str(algorithm)[:20]!r}")
+            raise Denied(FAILED, f"the token is signed with {str(algorithm)[:20]!r}")
         if identity is not None and identity not in {k.kid for k in keys.keys}:
             raise UnknownKey(str(identity)[:80])
-        claims = jwt.decode(token, keys, list(ALGORITHMS)).claims
+        return jwt.decode(token, keys, list(ALGORITHMS)).claims
     except (JoseError, ValueError, TypeError) as error:
-        raise Denied(FAILED, f"the ID token does not hold: {error}") from None
-    if wrong := _wrong(settings, claims, nonce, now_s):
-        raise Denied(FAILED, wrong)
-    return claims
+        raise Denied(FAILED, f"the token does not hold: {error}") from None
 
 
 def jwt_header(token: str) -> Mapping[str, Any]:
@@ -201,7 +206,7 @@ def _wrong(settings: Oidc, claims: Mapping[str, Any], nonce: str, now_s: int) ->
     audience = claims.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
     until, since, begins = (
-        _number(claims.get(key, usual)) for key, usual in (("exp", None), ("iat", None), ("nbf", 0))
+        number_of(claims.get(key, usual)) for key, usual in (("exp", None), ("iat", None), ("nbf", 0))
     )
     checks = (
         (claims.get("iss") in (settings.issuer, f"{settings.issuer}/"), "it is another issuer's"),
@@ -217,7 +222,7 @@ def _wrong(settings: Oidc, claims: Mapping[str, Any], nonce: str, now_s: int) ->
     return "; ".join(words for holds, words in checks if not holds)
 
 
-def _number(value: object) -> float:
+def number_of(value: object) -> float:
     """NaN, which no comparison holds for, where it is none."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 

@@ -6,25 +6,27 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 from joserfc.jwk import KeySet
 
 from control import oidc
-from control.evidence import Evidence
+from control.evidence import ACCESS, Evidence
 from control.identity import Caller, Identity
+from control.oidc_logout import Logout, Used, logout_of
 from control.sessions import Origin
 from control.settings import Oidc
 from control.sign_in import Refusals
 from protocols.link import Clock
-from twin.errors import Denied, Unavailable
+from twin.errors import BadRequest, Denied, Unavailable
 
 ASK_S = 10.0  # for any answer of the provider
 ANSWER_MAX = 262_144  # bytes
 CONFIGURED_S = 3600.0  # how long its configuration is believed
 KEYS_EVERY_S = 30.0  # at most so often its keys are asked for, however many tokens name unknown ones
+Read = TypeVar("Read")
 log = logging.getLogger("twinloop.oidc")
 
 
@@ -52,18 +54,31 @@ class Provider:
             return self._endpoints
 
     async def claims(self, token: str, nonce: str) -> Mapping[str, Any]:
-        """
+        """Of an ID token.
+
         Raises:
             Denied, Unavailable.
         """
         now_s = self.clock() // 1_000_000_000
+        return await self._by_its_keys(lambda keys: oidc.claims_of(self.settings, token, keys, nonce, now_s))
+
+    async def logout(self, token: str, used: Used) -> Logout:
+        """Whom a logout token is about.
+
+        Raises:
+            Denied, Unavailable.
+        """
+        now_s = self.clock() // 1_000_000_000
+        return await self._by_its_keys(lambda keys: logout_of(self.settings, token, keys, used, now_s))
+
+    async def _by_its_keys(self, read: Callable[[KeySet], Read]) -> Read:
         try:
-            return oidc.claims_of(self.settings, token, await self._known_keys(False), nonce, now_s)
+            return read(await self._known_keys(False))
         except oidc.UnknownKey:
             try:
-                return oidc.claims_of(self.settings, token, await self._known_keys(True), nonce, now_s)
+                return read(await self._known_keys(True))
             except oidc.UnknownKey as error:
-                raise Denied(oidc.FAILED, f"the ID token is signed with the unknown key {error}") from None
+                raise Denied(oidc.FAILED, f"the token is signed with the unknown key {error}") from None
 
     async def _known_keys(self, anew: bool) -> KeySet:
         endpoints = await self.endpoints()
@@ -142,6 +157,7 @@ class OidcDoor:
         self._identity, self._evidence, self._refusals, self._clock = identity, evidence, refusals, clock
         self._provider = Provider(settings, clock)
         self._flows = oidc.Flows(new_secret)
+        self._used = Used()
 
     async def begin(self, peer: str) -> tuple[str, str]:
         """Where to send the browser, and what it must show when it comes back.
@@ -160,7 +176,7 @@ class OidcDoor:
             Denied: in the same words whatever was wrong; the log says what. Unavailable: the provider does not answer.
         """
         try:
-            caller, token = await self._known(answer, browser)
+            caller, made = await self._known(answer, browser, origin)
         except Denied as error:
             self._refusals.note("", self.settings.name, origin.peer)
             log.warning("signing in by %s is refused: %s", self.settings.issuer, error.hint)
@@ -168,7 +184,6 @@ class OidcDoor:
         except Unavailable as error:
             log.warning("signing in by %s does not work: %s", self.settings.issuer, error.message)
             raise
-        made = Origin(self.settings.name, origin.peer, origin.agent, token)
         secret = self._identity.session_of(caller, made, self.settings.session_s)
         self._evidence.record(
             "login",
@@ -176,14 +191,38 @@ class OidcDoor:
         )
         return caller, secret
 
-    async def _known(self, answer: Mapping[str, str], browser: str) -> tuple[Caller, str]:
+    async def _known(self, answer: Mapping[str, str], browser: str, origin: Origin) -> tuple[Caller, Origin]:
         flow = self._flows.end(answer.get("state", ""), browser, self._clock())
         if "error" in answer:
             raise Denied(oidc.FAILED, f"the provider says {answer['error'][:80]!r}")
         if answer.get("iss", self.settings.issuer) not in (self.settings.issuer, f"{self.settings.issuer}/"):
             raise Denied(oidc.FAILED, "the answer is another provider's")
         token = await self._provider.token(answer.get("code", ""), flow.verifier)
-        return oidc.caller_of(self.settings, await self._provider.claims(token, flow.nonce)), token
+        claims = await self._provider.claims(token, flow.nonce)
+        sid = claims.get("sid", "")
+        made = Origin(
+            self.settings.name, origin.peer, origin.agent, token, claims["sub"], sid if isinstance(sid, str) else ""
+        )
+        return oidc.caller_of(self.settings, claims), made
+
+    async def log_out(self, token: str, peer: str) -> int:
+        """Ends the sessions that the provider has ended there (OpenID Connect Back-Channel Logout 1.0). How many.
+
+        Raises:
+            BadRequest: the token does not hold; the log says why. Unavailable: the provider's keys cannot be had.
+        """
+        try:
+            about = await self._provider.logout(token, self._used)
+        except Denied as error:
+            log.warning("a logout token from %s is refused: %s", peer, error.hint)
+            raise BadRequest("the logout token does not hold", "the server's log says why") from None
+        ended = self._identity.sessions.end(lambda s: about.ends(s.origin))
+        for session in ended:
+            name = session.caller.name
+            self._evidence.record(
+                ACCESS, {"what": "signed out by the provider", "by": name, "user": name, "session": session.id}
+            )
+        return len(ended)
 
     async def farewell(self, hint: str) -> str:
         """Where to sign out of the provider, too; "" when that is not known."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ AGENT_MAX = 200  # characters
 class Origin:
     """How somebody came in: `by` is a word such as password, `agent` what the program calls itself.
 
-    `hint` is what a provider of identities wants to see again when the session ends.
+    `hint` is what a provider of identities wants to see again when the session ends; `subject` is whom it calls the person,
+    `sid` what it calls its own session ("" where it does not say).
     """
 
     by: str
     peer: str = ""
     agent: str = ""
     hint: str = ""
+    subject: str = ""
+    sid: str = ""
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class Sessions:
         secret, now = self._new_secret(), self._clock()
         name = hash_of(secret)
         life_ns = int(min(self.life_s, self.life_s if life_s is None else life_s) * 1e9)
-        origin = Origin(origin.by, origin.peer, origin.agent[:AGENT_MAX], origin.hint)
+        origin = replace(origin, agent=origin.agent[:AGENT_MAX])
         self._held[name] = Session(name[:ID_LENGTH], caller, origin, now, now, now + life_ns)
         return secret
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.errors import BadRequest
+from twin.limit_form import limit_fix, rewritten
 from twin.when import parse_duration_s
 
 WORDS: Mapping[str, float] = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0, "open": 1.0, "closed": 0.0}
@@ -167,13 +168,16 @@ def parse_limit(text: str) -> Limit:
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
-        raise BadRequest(f"limit {text!r} is not understood", "write point<value or point>value: tank_1.level<3")
-    return Limit(match["point"], match["sign"], _limit_value(match["value"], f"limit {text!r}"))
+        raise BadRequest(f"limit {text!r} is not understood", limit_fix(text))
+    return Limit(match["point"], match["sign"], _limit_value(match["value"], text))
 
 
-def _limit_value(text: str, place: str) -> float:
+def _limit_value(text: str, limit: str) -> float:
     word = WORDS.get(text.lower())
-    return _number(text, place) if word is None else word
+    try:
+        return _number(text, f"limit {limit!r}") if word is None else word
+    except BadRequest as error:
+        raise BadRequest(error.message, rewritten(limit) or error.hint) from None
 
 
 def state_of(value: Value, states: Sequence[str]) -> Value:

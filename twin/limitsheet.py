@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from twin.limit_form import limit_fix
 from twin.nearest import nearest
 from twin.points import Point
 from twin.sheet import Sheet
@@ -21,8 +22,7 @@ def check_limits(sheet: Sheet, points: Mapping[str, Point], table: str, index: i
     for text in limits:
         form = _LIMIT.fullmatch(text)
         if form is None:
-            fix = "write point<value or point>value, in the point's unit: tank_1.level<3"
-            sheet.mistake(table, index, "limits", f"limit {text!r} is not understood", fix)
+            sheet.mistake(table, index, "limits", f"limit {text!r} is not understood", limit_fix(text))
             continue
         name = form["point"]
         same = name, form["sign"], f"{float(form['value']):g}"  # a limit is called by six digits

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from starlette.concurrency import iterate_in_threadpool
 from starlette.responses import StreamingResponse
 
 from control.api import exporting, wire
@@ -106,9 +108,14 @@ def _stream(parts: Parts, asked: parquet.Asked) -> Generator[bytes, None, None]:
         exporting.end()
 
 
-def _rest(first: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from stream
+async def _rest(first: bytes, stream: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    try:
+        yield first
+        async for part in iterate_in_threadpool(stream):
+            yield part
+    finally:
+        with contextlib.suppress(ValueError):  # a thread is at it still, and is the last that holds it
+            stream.close()
 
 
 async def import_rows(parts: Parts, call: Call) -> wire.ImportedRows:

@@ -25,6 +25,7 @@ from control.api.part import Parts
 from control.api.route import API, BODY_MAX, Call, Reply, Route, parse_body
 from control.api.routes import ROUTES
 from control.api.scope import permit_scope
+from control.api.streamed import Streamed
 from control.api.ws import Console
 from control.identity import Caller
 from control.permissions import permit
@@ -72,7 +73,11 @@ def endpoint_of(parts: Parts, route: Route, site: Site, callers: Buckets) -> Cal
                 caller, request.path_params, dict(request.query_params), body, request.headers,
                 str(request.base_url).rstrip("/"), peer_of(request), tuple(s for s in secrets if s), site.secure,
             )  # fmt: skip
-            return _response(route, await route.handler(parts, call))
+            answer = _response(route, await route.handler(parts, call))
+            if isinstance(answer, StreamingResponse) and route.act is not None:
+                act = route.act
+                return Streamed(answer, lambda: permit(parts.identity.now(caller), act))
+            return answer
         except ClientDisconnect:  # it went while it sent the body: nobody is there to hear an answer
             return Response(status_code=GONE)
         except Exception as error:  # the edge: every type has its code, and one caller's error stops nobody else

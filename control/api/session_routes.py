@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from urllib.parse import parse_qsl
 
 from control.api import wire
 from control.api.part import Parts
@@ -12,12 +13,14 @@ from control.identity import TICKET_S, Caller
 from control.oidc import FLOW_S
 from control.permissions import acts_of, permit_invitation
 from control.sessions import Origin
-from twin.errors import Denied
+from twin.errors import BadRequest, Denied, NotFound
 from twin.role import RIGHTS
 
 COOKIE = "twinloop_session"
 FLOW_COOKIE = "twinloop_sign_in"
 OIDC_PATH = "/login/oidc"
+FORM = "application/x-www-form-urlencoded"
+LOGOUT_MAX = 20_000  # bytes: one token
 
 
 def cookie_name(secure: bool) -> str:
@@ -85,6 +88,18 @@ async def sign_out(parts: Parts, call: Call) -> Reply:
     return Reply(SignedOut(after), headers={"set-cookie": gone})
 
 
+async def provider_logout(parts: Parts, call: Call) -> None:
+    """By a provider's server, without a session: the token itself says that it may."""
+    if parts.oidc is None:
+        raise NotFound("there is no provider to sign in by", "docs/security.md says how to name one")
+    kind = call.headers.get("content-type", "").partition(";")[0].strip().lower()
+    given = parse_qsl(call.body.decode("ascii", "replace"), keep_blank_values=True)
+    tokens = [value for name, value in given if name == "logout_token"]
+    if kind != FORM or len(tokens) != 1:
+        raise BadRequest("no logout_token", f"send one as {FORM}")
+    await parts.oidc.log_out(tokens[0], call.peer)
+
+
 async def login_link(parts: Parts, call: Call) -> dict[str, str]:
     permit_invitation(call.caller)
     asked: wire.LoginLinkRequest = call.body
@@ -122,6 +137,17 @@ SESSION_ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{API}/session", who, "Who is signed in, and what the role may do", wire.Who),
     Route("DELETE", f"{API}/session", sign_out, "Sign out", SignedOut),
+    Route(
+        "POST",
+        f"{API}/oidc/logout",
+        provider_logout,
+        "A provider of identities ends sessions (OpenID Connect Back-Channel Logout)",
+        None,
+        bytes,
+        raw=True,
+        body_max=LOGOUT_MAX,
+        act=None,
+    ),
     Route("POST", f"{API}/ticket", ticket, "A one-time ticket for the WebSocket", wire.Ticket),
     Route("POST", f"{API}/login-link", login_link, "A new one-time login link", dict, wire.LoginLinkRequest),
 )

@@ -102,6 +102,7 @@ OF_ROUTE: Mapping[str, frozenset[Role] | None] = {
     "DELETE /api/v1/session": EVERYBODY,
     "GET /api/v1/session": EVERYBODY,
     "POST /api/v1/session": None,
+    "POST /api/v1/oidc/logout": None,
     "DELETE /api/v1/sessions": EVERYBODY,
     "GET /api/v1/sessions": EVERYBODY,
     "DELETE /api/v1/sessions/{id}": EVERYBODY,

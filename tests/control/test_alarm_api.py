@@ -362,4 +362,13 @@ def test_states_survive_sigkill_and_the_audit_fits(works: CommandSite, people: d
         assert client.get(f"/alarms/{SPEED}")["alarm"]["state"] == "out_of_service"
         wanted = client.get("/alarms/history", limit=1)[0]["n"]
         until(lambda: client.get("/audit", kind="alarm", last=1)["entries"][0]["body"]["n"], lambda n: n >= wanted, 20)
+        sql = (
+            "SELECT id, row, point, twin, priority, state, acked_by, acked, latched, occurrence, value FROM alarms "
+            f"WHERE id IN ('{LEVEL}', '{SPEED}') ORDER BY id"
+        )
+        told = client.post("/query", {"sql": sql})["rows"]
         assert offline.verify(works.site.data)["problems"] == []
+    works.site.kill_server()
+    assert offline.ask(works.site.data, sql, 10)["rows"] == told and len(told) == 2
+    unknown = offline.ask(works.site.data, f"SELECT condition, message, blind FROM alarms WHERE id = '{LEVEL}'", 10)
+    assert unknown["rows"] == [[None, None, None]]

@@ -23,6 +23,7 @@ from control import certs
 from control.accounts import Accounts
 from control.api.guard import HSTS
 from control.api.intake import HEAD_MAX, Intake
+from control.api.redirect import Redirect
 from control.api.route import BODY_MAX
 from control.api.wire import FRAME_MAX, SUBPROTOCOL
 from control.api.ws import STRANGERS_EACH_MAX
@@ -53,8 +54,8 @@ open_to = "signed-in"
 class Door:
     """A server with TLS whose devices are all dead."""
 
-    def __init__(self, made: Site, client: Client) -> None:
-        self.site, self.client = made, client
+    def __init__(self, made: Site, client: Client, plain_port: int) -> None:
+        self.site, self.client, self.plain_port = made, client, plain_port
         self.port = int(client.url.rpartition(":")[2])
         self.token = (made.data / TOKEN_FILE).read_text()
         self.context = ssl.create_default_context()
@@ -89,10 +90,13 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         Accounts(made.data, time.time_ns).add("anna", PASSWORD, Role.OPERATOR)
         dead = {"scada": "opc.tcp://127.0.0.1:9/x", "plc": "modbus://127.0.0.1:9/1", "pressures": "mqtt://127.0.0.1:9"}
         log = made.data / "server.log"
-        made.server = made._child([*server_words(made.data, 0, dead), "--tls", "--log-file", str(log)])
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            plain = free.getsockname()[1]
+        words = [*server_words(made.data, 0, dead), "--tls", "--log-file", str(log), "--redirect-http", str(plain)]
+        made.server = made._child(words)
         made.login = made.server.first_line()["login"]
         with Client(made.data) as client:
-            yield Door(made, client)
+            yield Door(made, client, plain)
 
 
 def test_tls_has_its_cookie_and_says_that_it_stays(door: Door) -> None:
@@ -111,6 +115,42 @@ def test_tls_has_its_cookie_and_says_that_it_stays(door: Door) -> None:
 
 def test_plain_http_on_the_port_of_tls_gets_nothing(door: Door) -> None:
     assert b"HTTP" not in door.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", plain=True)
+
+
+def test_plain_http_on_a_port_of_its_own_is_sent_on_to_tls_by_the_servers_own_name_only(door: Door) -> None:
+    url = f"http://localhost:{door.plain_port}"
+    answer = httpx.get(f"{url}/login?token=a%2Fb", trust_env=False)
+    to = f"https://localhost:{door.port}/login?token=a%2Fb"
+    assert (answer.status_code, answer.headers["location"]) == (308, to)
+    assert "strict-transport-security" not in answer.headers  # which a browser would pass over here
+    page = httpx.get(f"{url}/healthz", verify=door.context, follow_redirects=True, trust_env=False)
+    assert (page.status_code, page.text) == (200, "ok\n")
+    assert httpx.post(f"{url}/api/v1/session", json={"password": PASSWORD}, trust_env=False).status_code == 403
+    for host in ("evil.example", f"evil.example:{door.port}", "", "localhost@evil.example"):
+        answer = httpx.get(url, headers={"Host": host}, trust_env=False)
+        assert (answer.status_code, "location" in answer.headers) == (403, False)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "to"),
+    [
+        ("twin.local", 443, "twin.local"),
+        ("twin.local:80", 443, "twin.local"),
+        ("[::1]:8080", 8443, "[::1]:8443"),
+        ("[::1]", 8443, "[::1]:8443"),
+        ("behind.local", 8443, ""),
+        ("", 8443, ""),
+    ],
+)
+def test_a_browser_is_sent_on_to_the_name_by_which_it_called(host: str, port: int, to: str) -> None:
+    hosts = {"twin.local", f"twin.local:{port}", f"[::1]:{port}", "behind.local"}
+    assert Redirect(hosts, port)._host(host) == to
+
+
+async def test_there_is_nothing_to_send_on_to_without_tls(tmp_path: Path) -> None:
+    config = Config(tmp_path, tmp_path / "data", "127.0.0.1", 0, {}, 1, redirect=0)
+    with pytest.raises(BadRequest, match="there is no TLS"):
+        await serve(config, lambda *_: None, asyncio.Event())
 
 
 def test_the_command_line_believes_this_very_certificate_only(door: Door, tmp_path: Path) -> None:

@@ -9,10 +9,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import msgpack
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
+from control.api.wire import SUBPROTOCOL
 from control.client import Client
 from control.oidc import FLOW_S, FLOWS_EACH_MAX, Flows
+from control.oidc_logout import AGE_S, Logout, Used
+from control.sessions import Origin
 from control.settings import read_settings
 from tests.peers.oidc_provider import CLIENT, SECRET, Provider, provider
 from tests.plant.site import Site, site, until
@@ -200,6 +207,100 @@ def test_a_provider_may_change_its_keys_and_cannot_be_made_to_be_asked_for_them_
         assert outcomes == [""] * 5
     else:
         assert until(browser.sign_in, lambda said: said == "") == ""
+
+
+def log_out(browser: Browser, token: str) -> httpx.Response:
+    """As the provider's server does."""
+    url = f"{browser.http.base_url}/api/v1/oidc/logout"
+    return httpx.post(url, data={"logout_token": token}, trust_env=False)
+
+
+def test_who_signs_out_at_the_provider_is_out_here_sockets_too(
+    running: tuple[Site, Client, Provider], works_id: Provider, browser: Browser
+) -> None:
+    works_id.claims = {"sid": "one"}
+    assert browser.sign_in() == ""
+    works_id.claims = {"sid": "two"}
+    other, stranger = Browser(running[1].url), Browser(running[1].url)
+    assert other.sign_in() == ""
+    works_id.claims, works_id.user = {"sub": "another"}, "otto"
+    assert stranger.sign_in() == ""
+    ticket = browser.http.post("/api/v1/ticket").json()["ticket"]
+    with connect(f"{running[1].url.replace('http', 'ws', 1)}/ws", subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
+        socket.recv(10)
+        for said in ({"t": "auth", "ticket": ticket}, {"t": "sub", "from": None}):
+            socket.send(msgpack.packb(said))
+            socket.recv(10)
+        assert log_out(stranger, works_id.logout_token(sub=None, sid="one")).status_code == 200
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                socket.recv(10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 4401
+    assert browser.http.get("/api/v1/session").status_code == 401
+    assert other.who()["name"] == "oidc:anna", "only the session that was named"
+    assert log_out(stranger, works_id.logout_token()).status_code == 200
+    assert other.http.get("/api/v1/session").status_code == 401
+    assert stranger.who()["name"] == "oidc:otto", "only the person who was named"
+    entries = running[1].get("/audit", kind="access", last=50)["entries"]
+    told = [e["body"]["user"] for e in entries if e["body"]["what"] == "signed out by the provider"]
+    assert set(told) == {"oidc:anna"} and len(told) >= 2
+
+
+NO_LOGOUT: list[tuple[str, dict[str, Any]]] = [
+    ("RS256", {"iss": "http://127.0.0.1:9"}), ("RS256", {"aud": "another-client"}), ("RS256", {"aud": None}),
+    ("RS256", {"iat": int(time.time()) - 3600}), ("RS256", {"iat": int(time.time()) + 3600}), ("RS256", {"iat": None}),
+    ("RS256", {"exp": int(time.time()) - 3600}), ("RS256", {"events": None}), ("RS256", {"events": {"x": {}}}),
+    ("RS256", {"events": {"http://schemas.openid.net/event/backchannel-logout": True}}), ("RS256", {"nonce": "n"}),
+    ("RS256", {"jti": None}), ("RS256", {"sub": None}), ("RS256", {"sub": 7}), ("RS256", {"sid": ["one"]}),
+    ("none", {}), ("HS256", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "claims"), NO_LOGOUT, ids=[f"{n}-{a}-{'-'.join(c)}" for n, (a, c) in enumerate(NO_LOGOUT)]
+)
+def test_a_logout_token_that_does_not_hold_signs_nobody_out(
+    works_id: Provider, browser: Browser, algorithm: str, claims: dict[str, Any]
+) -> None:
+    if algorithm == "RS256":
+        algorithm = works_id.algorithm
+    assert browser.sign_in() == ""
+    works_id.algorithm = algorithm
+    answer = log_out(browser, works_id.logout_token(**claims))
+    assert (answer.status_code, answer.json()["message"]) == (400, "the logout token does not hold")
+    assert browser.who()["name"] == "oidc:anna"
+
+
+def test_a_logout_token_is_good_once_and_an_id_token_is_none(works_id: Provider, browser: Browser) -> None:
+    token = works_id.logout_token(sid="nobodys")
+    assert [log_out(browser, token).status_code for _ in range(2)] == [200, 400]
+    assert log_out(browser, works_id._id_token("n")).status_code == 400
+
+
+def test_what_is_no_form_with_one_logout_token_is_refused(works_id: Provider, browser: Browser) -> None:
+    token = works_id.logout_token()
+    path = "/api/v1/oidc/logout"
+    assert browser.http.post(path).status_code == 400
+    assert browser.http.post(path, json={"logout_token": token}).status_code == 400
+    assert browser.http.post(path, data={"logout_token": [token, token]}).status_code == 400
+    assert browser.http.post(path, data={"logout_token": "x" * 30_000}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("subject", "sid", "own", "ends"),
+    [
+        ("anna", "", "", True), ("anna", "", "s1", True), ("anna", "s1", "s1", True), ("anna", "s2", "s1", False),
+        ("anna", "s1", "", True), ("", "s1", "s1", True), ("", "s1", "", False), ("otto", "s1", "s1", False),
+    ],
+)  # fmt: skip
+def test_a_session_ends_when_it_may_be_the_one_that_is_meant(subject: str, sid: str, own: str, ends: bool) -> None:
+    assert Logout(subject, sid).ends(Origin("Works ID", subject="anna", sid=own)) is ends
+    assert not Logout(subject, sid).ends(Origin("password")), "sessions of accounts are none of the provider's"
+
+
+def test_used_tokens_are_forgotten_once_they_are_too_old() -> None:
+    used = Used()
+    assert [used.use("a", 0), used.use("a", AGE_S), used.use("a", 10 * AGE_S)] == [True, False, True]
 
 
 def test_flows_are_few_and_do_not_last() -> None:

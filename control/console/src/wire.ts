@@ -1152,7 +1152,7 @@ export interface TornadoRequest {
   branch?: string;
 }
 
-/** POST /api/v1/whatif/optimise: which values, each within its range, serve the goal best from now on. `ranges` are texts: `crew.size=1..3` are whole numbers, `pump_10.speed=60.0..100` any between. A trial of `replications` in which a limit is passed more often than `risk` is not taken. The winner is then compared with the plant left as it is, on chance that the search never saw. */
+/** POST /api/v1/whatif/optimise: which values, each within its range, serve the goal best from now on. `ranges` are texts: `crew.size=1..3` are whole numbers, `pump_335.speed=60.0..100` any between. A trial of `replications` in which a limit is passed more often than `risk` is not taken. The winner is then compared with the plant left as it is, on chance that the search never saw. */
 export interface OptimiseRequest {
   kind: "optimise";
   ranges: string[];
