@@ -9,6 +9,8 @@ import { stepOf } from "../whatif/whatif";
 import type { CommandCheck, CommandRecord, CommandRequest, ErrorBody, PointInfo } from "../wire";
 
 export const PRIORITIES = ["safety", "operator", "schedule", "optimiser"] as const;
+/** As the server takes it. */
+const DEADLINE_LEAST_S = 0.1;
 const DEADLINE_MOST_S = 3_600;
 const WAIT_S = 86_400;
 
@@ -36,7 +38,9 @@ export class CommandDraft {
   readonly point: PointInfo | undefined = $derived(session.pointOfName.get(this.name));
   private readonly number = $derived(this.value.trim() === "" ? NaN : Number(this.value));
   readonly mistake = $derived(!this.point ? "" : this.value.trim() === "" ? "Choose a value." : valueMistake(this.point, this.number));
-  readonly deadlineMistake = $derived(this.deadlineS > 0 && this.deadlineS <= DEADLINE_MOST_S ? "" : `1 … ${DEADLINE_MOST_S} s`);
+  readonly deadlineMistake = $derived(
+    this.deadlineS >= DEADLINE_LEAST_S && this.deadlineS <= DEADLINE_MOST_S ? "" : `${DEADLINE_LEAST_S} … ${DEADLINE_MOST_S} s`,
+  );
   readonly ready = $derived(this.point !== undefined && this.mistake === "" && this.deadlineMistake === "");
 
   constructor(name = "") {
