@@ -46,6 +46,8 @@ def comparison(result: Mapping[str, Any]) -> None:
             rows,
             "no figures",
         )
+        if rows and all(map(_has_no_effect, outcome["differences"].values())):
+            out.print("it changes none of these figures: what it sets stands so already, or they do not depend on it")
         for base, risk in zip(baseline["limits"], outcome["limits"], strict=True):
             end, before = risk["probability"][-1], base["probability"][-1]
             out.print(
@@ -127,7 +129,14 @@ def _spread(difference: Mapping[str, Any]) -> str:
 
 
 def _verdict(difference: Mapping[str, Any]) -> str:
-    return "" if difference["resolved"] else "not resolved"
+    """What cannot be said of it. Runs share their chance: what nothing depends on differs by nothing at all."""
+    if difference["resolved"]:
+        return ""
+    return "no effect" if _has_no_effect(difference) else "not resolved"
+
+
+def _has_no_effect(difference: Mapping[str, Any]) -> bool:
+    return bool(difference["mean"] == 0.0 and difference["half_width"] == 0.0)
 
 
 def _from(result: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { examples, lines, stepText, valueMistake } from "./scenario";
-import { differenceRows, isGone, LOST, lostRun, OVERDUE, outputsOf, readResult, riskTimes, scenariosOf, stepOf } from "./whatif";
+import { differenceRows, hasNoEffect, isGone, LOST, lostRun, OVERDUE, outputsOf, readResult, riskTimes, scenariosOf, stepOf, verdict } from "./whatif";
 import type { CommandRequest, PointInfo, WhatIfPlan, WhatIfRun } from "../wire";
 
 const fan = [0.05, 0.25, 0.5, 0.75, 0.95].map((q) => [q, q]);
@@ -30,6 +30,12 @@ test("a result of sim/result.py is read into rows with units", () => {
   expect(outputsOf(read)).toEqual(["tank_1.level"]);
   const rows = differenceRows(read, scenariosOf(read)[0]!);
   expect(rows).toMatchObject([{ name: "tank_1.level.min", unit: "m", baseline: 4, scenario: 3 }]);
+});
+
+test("what differs by nothing at all has no effect, what the runs cannot tell is not resolved", () => {
+  const told = (mean: number, half_width: number | null, resolved: boolean): string => verdict({ mean, half_width, resolved });
+  expect([told(0, 0, false), told(0, 0.1, false), told(0.2, null, false), told(1, 0.1, true)]).toEqual(["no effect", "not resolved", "not resolved", ""]);
+  expect(hasNoEffect({ mean: 0, half_width: null })).toBe(false);
 });
 
 test("a result of another form is refused, not half drawn", () => {

@@ -84,6 +84,17 @@ export function differenceRows(result: Result, scenario: Outcome): DifferenceRow
   }));
 }
 
+/** Of a difference over paired runs: what cannot be said of it; "" where it can. Runs share their chance, so that what nothing
+ * depends on differs by nothing at all. */
+export function verdict(d: { resolved: boolean; mean: number; half_width: number | null }): string {
+  if (d.resolved) return "";
+  return hasNoEffect(d) ? "no effect" : "not resolved";
+}
+
+export function hasNoEffect(d: { mean: number; half_width: number | null }): boolean {
+  return d.mean === 0 && d.half_width === 0;
+}
+
 /** Hours at which a risk is told: at most `most` of the sample times, the last one always. */
 export function riskTimes(result: Result, most: number): number[] {
   const last = result.times_s.length - 1;
