@@ -13,7 +13,8 @@ def compared(mean: float, half_width: float | None, resolved: bool) -> dict[str,
     figure = {"mean": 4.0}
     difference = {"mean": mean, "half_width": half_width, "resolved": resolved, "p_greater": 0.5}
     return {
-        "horizon_s": 3600.0, "replications": 8, "stopped": "", "confidence": 0.95, "clock_s": 0.0, "wall_s": 1.0, "backend": "kernel", "why": "",
+        "horizon_s": 3600.0, "replications": 8, "stopped": "", "confidence": 0.95,
+        "clock_s": 0.0, "wall_s": 1.0, "backend": "kernel", "why": "",
         "outcomes": [
             {"name": "baseline", "kpis": {"level": figure}, "differences": {}, "limits": []},
             {"name": "pump off", "kpis": {"level": figure}, "differences": {"level": difference}, "limits": []},
