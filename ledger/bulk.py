@@ -79,3 +79,13 @@ def bundle(framed: bytes, count: int) -> bytes:
         if length >= 0:
             return out[:length].tobytes()
     return prefixed(framed, count, LENGTH.pack)
+
+
+def _agrees() -> bool:
+    """Whether machine code makes here what hashlib and zlib do: whoever writes evidence does not take that on trust."""
+    probe = [bytes([number]) * (1 + 40 * number) for number in range(FEW)]
+    return pack(probe) == _one_by_one(probe)
+
+
+if not _agrees():
+    _AT = None

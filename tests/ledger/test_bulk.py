@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
+import sys
 from zlib import crc32
 
 import pytest
@@ -72,3 +74,10 @@ def test_without_machine_code_the_bytes_are_the_same(monkeypatch: pytest.MonkeyP
     quick = bulk.pack(payloads), bulk.pairs(nodes), bulk.bundle(b"".join(frames(payloads)), 256)
     monkeypatch.setattr(bulk, "_AT", None)
     assert quick == (bulk.pack(payloads), bulk.pairs(nodes), bulk.bundle(b"".join(frames(payloads)), 256))
+
+
+def test_machine_code_that_hashes_otherwise_is_not_used() -> None:
+    script = "from ledger import machine; pack = machine.pack; machine.pack = lambda *given: (pack(*given), given[-1].fill(0)); "
+    script += "from ledger import bulk; print(bulk._AT)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
