@@ -8,8 +8,9 @@ from typing import Any
 
 from twin.errors import BadRequest
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)")
-"""Unicode's Cc but tab and the ends of lines: a lone CR overwrites what stands before it on a terminal."""
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+"""Unicode's Cc but tab and the ends of lines: a lone CR overwrites what stands before it on a terminal. And what turns the
+direction of a text by force (UAX 9, 2.1 … 2.4): it reads otherwise than it is kept. Letters that go right to left need none."""
 SECRETS = frozenset({"password", "old", "new"})
 """Nobody reads them, and one that was set elsewhere must still fit."""
 

@@ -21,6 +21,7 @@ from twin.errors import NotFound
 from twin.expression import Expression
 from twin.nearest import nearest
 
+NS = 1_000_000_000
 STEP_OF: Mapping[int, Step] = {
     kernel.ACTIVATED: Step.ACTIVE, kernel.CLEARED: Step.CLEARED, kernel.UNSURE: Step.UNSURE, kernel.SURE: Step.SURE,
 }  # fmt: skip
@@ -68,6 +69,9 @@ class AlarmBook:
                 self._ahead[d.condition.ahead].append(row)
         self._shelved = {row for row, s in self.retained.items() if s.until is not None}
         self._doubted: set[int] = set()  # suppressed by design, and whether the design still says so cannot be told
+        self._ending: dict[
+            int, tuple[int, str]
+        ] = {}  # suppressed by design no more, once the on-delay is over: when, why
 
     # --- what callers ask --------------------------------------------------------------------------------------------
 
@@ -96,7 +100,8 @@ class AlarmBook:
     def next_time(self) -> int | None:
         """When something happens by time alone."""
         shelves = [t for row in self._shelved if (t := self._states[row].until) is not None]
-        times = [t for t in (self.conditions.next_time(), *shelves) if t is not None]
+        ending = [due for due, _ in self._ending.values()]
+        times = [t for t in (self.conditions.next_time(), *shelves, *ending) if t is not None]
         return min(times, default=None)
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -161,22 +166,45 @@ class AlarmBook:
                 if self.conditions.give(row, truth):
                     rows.append(row)
                 continue
+            designed = self._states[row].designed
             if truth is None:
-                if self._states[row].designed:
+                if designed and row not in self._ending:
                     self._doubted.add(row)
                 continue
             self._doubted.discard(row)
-            said = Said(Step.DESIGNED_OUT if truth else Step.DESIGNED_IN, now, reason=expression.text)
-            if may(self._states[row], self.plan.definitions[row].terms, said):
-                found.append(self._put(row, said))
+            if truth:
+                self._ending.pop(row, None)
+                if not designed:
+                    found.append(self._put(row, Said(Step.DESIGNED_OUT, now, reason=expression.text)))
+            elif designed and row not in self._ending:
+                found += self._end(row, expression.text, now)
         if rows:
             found += self._looked(self.conditions.look(np.array(rows, np.int32), columns, now), columns, now)
 
+    def _end(self, row: int, reason: str, now: int) -> list[Change]:
+        """What suppressed it by design does no more. Its on-delay begins anew: a pump that starts has no flow yet."""
+        delay = int(self.plan.definitions[row].on_delay_s * NS)
+        if delay and (self.conditions.is_beyond(row) or self._states[row].active):
+            self._ending[row] = now + delay, reason
+            return []
+        return [self._put(row, Said(Step.DESIGNED_IN, now, reason=reason))]
+
+    def _ended(self, now: int) -> list[Change]:
+        """Suppressions whose on-delay is over while the condition holds, or of which the alarm is over."""
+        over: list[int] = []
+        for row, (due, _) in self._ending.items():
+            beyond, blind = self.conditions.is_beyond(row), self.conditions.is_blind(row)
+            if (beyond and not blind and due <= now) or not (beyond or self._states[row].active):
+                over.append(row)
+        return [self._put(row, Said(Step.DESIGNED_IN, now, reason=self._ending.pop(row)[1])) for row in sorted(over)]
+
     def _let_go(self, now: int) -> list[Change]:
         """What cannot be told keeps nothing silent that can: when a link takes both, what was silent stays so."""
-        rows = [row for row in sorted(self._doubted) if not self.conditions.is_blind(row)]
-        self._doubted.difference_update(rows)
-        return [self._put(row, Said(Step.DESIGNED_IN, now, reason=self._unsaid(row))) for row in rows]
+        found: list[Change] = []
+        for row in [row for row in sorted(self._doubted) if not self.conditions.is_blind(row)]:
+            self._doubted.discard(row)
+            found += self._end(row, self._unsaid(row), now)
+        return found + self._ended(now)
 
     def _unsaid(self, row: int) -> str:
         expression = self.plan.definitions[row].suppress_when

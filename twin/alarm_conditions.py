@@ -74,6 +74,10 @@ class Conditions:
     def is_blind(self, row: int) -> bool:
         return int(self._found["known"].item(row)) == 0
 
+    def is_beyond(self, row: int) -> bool:
+        """Whether it holds, or did when it was last told; delays aside."""
+        return int(self._found["beyond"].item(row)) == 1
+
     @property
     def active(self) -> NDArray[np.bool_]:
         """Shape (A,)."""

@@ -106,7 +106,10 @@ def calls(con: duckdb.DuckDBPyConnection, sql: str) -> list[Call]:
             uses what queries may not.
     """
     [(text,)] = con.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchall()
-    tree: dict[str, Any] = json.loads(text)
+    try:
+        tree: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise BadRequest("the statement nests too deep", "write it in fewer levels: WITH gives each a name") from None
     if tree["error"]:
         raise BadRequest(tree["error_message"], "write one SELECT")
     found = {call.key: call for call in map(_call, _used(tree, sql))}

@@ -5,6 +5,7 @@ Must not know threads, queues or the plant file.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,13 +24,13 @@ from twin.errors import NotFound, Unavailable
 from twin.keyframes import ALWAYS, Interval
 from twin.readings import Readings
 
-# What does not fit in memory goes to disk, up to 4 GB: a query must not fill the disk that history needs.
+# What does not fit in memory goes to disk, up to 2 GB: a query must not fill the disk that history needs.
 # A gigabyte sorts and aggregates tens of millions of readings and leaves the rest of a small machine alone.
 CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": "1GB",
-    "max_temp_directory_size": "4GB",
+    "max_temp_directory_size": "2GB",
     "threads": "2",
 }
 
@@ -249,6 +250,9 @@ def _open(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         ) from error
     try:
         if not read_only:
+            shutil.rmtree(
+                f"{path}.tmp", ignore_errors=True
+            )  # what queries of a killed process left: the file is ours now
             history_schema.bring_up(con, str(path))
         elif history_schema.require_known(con, str(path)) < history_schema.SCHEMA_VERSION:
             con.close()

@@ -13,13 +13,29 @@ from typing import Any
 import msgpack
 
 from control.texts import check_texts
-from ledger.strict_json import once
+from ledger.strict_json import NESTING_MAX, bounded, once
 from twin.errors import BadRequest
 
-_HINTS = re.compile(rb"\\u00[0189]|\\u007f|\\[bfr]|\x7f|\xc2[\x80-\x9f]", re.IGNORECASE)
+_HINTS = re.compile(
+    rb"\\u00[0189]|\\u007f|\\u20[26]|\\[bfr]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]",
+    re.IGNORECASE,
+)
 """How each control character (control/texts.py) looks in UTF-8 JSON, among others: JSON has no bare ones below U+0020."""
 
 _read_json = json.JSONDecoder(object_pairs_hook=once).decode
+
+
+def check_depth(raw: bytes) -> None:
+    """Before anything is read: an EVM in the same process raises Python's own limit.
+
+    Raises:
+        BadRequest: it nests deeper than anything that is taken.
+    """
+    if raw.count(b"[") + raw.count(b"{") > NESTING_MAX:
+        try:
+            bounded(raw.decode("utf-8", "replace"))
+        except ValueError:
+            raise BadRequest("the body nests too deep", "docs/wire.md says what is taken") from None
 
 
 def check_json(raw: bytes) -> None:

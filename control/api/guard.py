@@ -160,7 +160,10 @@ def check_origin(connection: HTTPConnection, site: Site) -> None:
     Raises:
         Forbidden: the Host header is not one of ours, or the request comes from another site's page.
     """
-    host = connection.headers.get("host", "")
+    said_hosts = connection.headers.getlist("host")
+    if len(said_hosts) > 1:
+        raise Forbidden("more than one Host header", "send one")
+    host = said_hosts[0] if said_hosts else ""
     if host not in site.hosts:
         raise Forbidden(f"unknown host {host[:200]!r}", f"open one of {', '.join(sorted(site.hosts))}")
     origin = connection.headers.get("origin")

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from control.api.given import check_json
+from control.api.given import check_depth, check_json
 from control.api.part import Parts
 from control.identity import Caller
 from twin.errors import BadRequest
@@ -132,6 +132,7 @@ def parse_body(route: Route, raw: bytes) -> Any:
     if route.takes is None:
         return None
     raw = raw or b"{}"
+    check_depth(raw)
     try:
         body = msgspec.json.decode(raw, type=route.takes)
     except msgspec.ValidationError as error:
@@ -139,7 +140,5 @@ def parse_body(route: Route, raw: bytes) -> Any:
         raise BadRequest(f"the body is not a {wanted}: {error}", "/openapi.json and docs/wire.md say what is") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is not JSON: {error}", "send application/json") from None
-    except RecursionError:
-        raise BadRequest("the body nests too deep", "docs/wire.md says what is taken") from None
     check_json(raw)
     return body

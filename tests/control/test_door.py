@@ -241,6 +241,11 @@ def test_a_large_head_is_refused_and_a_long_address_too(door: Door) -> None:
     assert door.raw(unfinished).startswith(b"HTTP/1.1 431")
 
 
+def test_a_request_that_names_two_hosts_is_refused(door: Door) -> None:
+    host = f"Host: localhost:{door.port}\r\n".encode()
+    assert b" 403 " in door.raw(b"GET /api/v1/plant HTTP/1.1\r\n" + host + b"Host: evil.example\r\n\r\n")[:20]
+
+
 async def test_a_head_that_does_not_end_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 

@@ -110,6 +110,16 @@ async def test_a_text_with_control_characters_is_refused_by_field(
     assert answer.json()["message"].startswith("alarms[0].reason has the control character U+00")
 
 
+@pytest.mark.parametrize("escaped", [True, False])
+async def test_a_text_that_turns_its_direction_by_force_is_refused(http: httpx.AsyncClient, escaped: bool) -> None:
+    for text in ("x\u202etxt", "a\u2066b"):
+        raw = json.dumps({"reason": text}).encode() if escaped else msgspec.json.encode({"reason": text})
+        assert (
+            (await http.post("/x", content=raw)).json()["message"].startswith("reason has the control character U+20")
+        )
+    assert (await http.post("/x", json={"reason": "נבדק، تم"})).status_code == 200
+
+
 async def test_a_name_with_control_characters_is_refused_where_its_object_stands(http: httpx.AsyncClient) -> None:
     answer = await http.post("/x", json={"values": {"tank\x00": 1}})
     assert answer.json()["message"] == "a name in values has the control character U+0000"

@@ -134,6 +134,31 @@ def test_a_link_that_takes_an_alarm_and_what_suppresses_it_brings_nothing_back()
     assert desk.say(7, flow=0, running=1) == ["pump designed_in rings", "pump sure"]
 
 
+@pytest.mark.parametrize("off_delay_s", [0.0, 5.0])
+def test_a_pump_that_starts_has_its_on_delay_to_bring_its_flow(off_delay_s: float) -> None:
+    names = {p.name: p for p in POINTS}
+    low = replace(
+        FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names),
+        on_delay_s=15.0, off_delay_s=off_delay_s,
+    )  # fmt: skip
+    desk = Desk(low)
+    assert desk.words(desk.begun) == ["pump designed_out"]
+    assert desk.wait(15) == ["pump active"]
+    assert desk.say(20, running=1) == []  # not told yet: the delay begins anew
+    assert desk.say(21, flow=5) + desk.wait(27) == ["pump cleared", "pump designed_in"]
+    assert desk.say(30, flow=0, running=0) == ["pump designed_out"]
+    assert desk.wait(45) == ["pump active"]
+    assert desk.say(50, running=1) == [] and desk.book.next_time() == 65 * S
+    assert desk.wait(64.9) == [] and desk.wait(65) == ["pump designed_in rings"]  # it brings none
+    assert desk.say(66, running=0) == ["pump designed_out"]
+    assert desk.say(67, running=1) == [] and desk.say(68, running=0) == []
+    assert desk.wait(90) == []  # it stood again before the delay was over
+    assert desk.say(91, running=1) == []
+    assert desk.say(92, code=quality.BAD, flow=0, running=1) == ["pump unsure"]
+    assert desk.wait(120) == []  # nobody can tell
+    assert desk.say(121, flow=0) == ["pump sure", "pump designed_in rings"]
+
+
 def test_a_start_that_knows_nothing_yet_brings_back_nothing_that_was_suppressed() -> None:
     names = {p.name: p for p in POINTS}
     low = replace(FLOW, condition=Condition(Kind.LIMIT, "lo", -1, 1.0), suppress_when=parse("not pump.running", names))

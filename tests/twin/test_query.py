@@ -206,6 +206,26 @@ def test_a_query_beyond_its_limits_is_stopped_and_says_which(desk: Desk, sql: st
     assert desk.ask("SELECT value FROM points WHERE name = 'tank.level'") == [(1.0,)]
 
 
+def test_a_statement_that_nests_without_end_is_refused(desk: Desk) -> None:
+    deep = "SELECT * FROM points"
+    for _ in range(400):
+        deep = f"SELECT * FROM ({deep})"
+    with pytest.raises(BadRequest, match=r"nests too deep|depth"):
+        desk.ask(deep)
+    with pytest.raises(BadRequest, match=r"nests too deep|depth"):
+        desk.ask("SELECT " + "abs(" * 900 + "1" + ")" * 900)
+
+
+def test_what_a_killed_server_left_on_disk_of_its_queries_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "h.duckdb"
+    Store(path).close()
+    left = tmp_path / "h.duckdb.tmp"
+    left.mkdir()
+    (left / "duckdb_temp_storage-0.tmp").write_bytes(b"x")
+    with Store(path):
+        assert not left.exists()
+
+
 def test_nested_values_and_large_sums_are_answered_as_they_are(desk: Desk) -> None:
     assert desk.ask("SELECT {'a': 1, 'b': [1.5, NULL]}, [1, 2], sum(range) FROM range(3)") == [
         ({"a": 1, "b": [1.5, None]}, [1, 2], 3)
