@@ -74,9 +74,15 @@ class NodeServer:
 
     async def kill(self) -> None:
         """As a power failure: no farewell to anybody."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        await _killed(self._process)
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """`wait` would wait for its pipes, too, and a child of its own may hold them."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    while process.returncode is None:
+        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -97,6 +103,4 @@ async def node_server(**options: object) -> AsyncIterator[NodeServer]:
         server = NodeServer(found["endpoint"], found["port"], process.pid, process)
         yield server
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await _killed(process)
