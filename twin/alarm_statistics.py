@@ -82,7 +82,7 @@ class Statistics:
         mean_10min: alarms in ten minutes, of ten watched minutes at least; per_hour, per_day follow from it.
         most_10min: in any ten minutes, wherever they begin.
         over_10min: part of ten-minute spans with more than FLOOD_BEGINS.
-        in_flood: part of the time.
+        in_flood: part of the watched time.
         to_ack_s: median from coming to acknowledgement; None: nobody acknowledged any.
         top, top_share: bad actors, and their part of all.
         chattering: at least CHATTER_COUNT times within a minute; fleeting: over within FLEETING_NS.
@@ -129,7 +129,7 @@ def statistics(
     per_window = np.bincount((times - start) // WINDOW_NS, minlength=windows)[:windows]
     spans = _union(watches, start, end)
     seen = _seen(spans, start, windows) | (per_window > 0)
-    watched = max(sum(b - a for a, b in spans), min(end - start, WINDOW_NS))
+    watched = sum(b - a for a, b in spans)
     mean = len(rung) / (max(watched, WINDOW_NS) / WINDOW_NS) / operators
     within = np.arange(1, len(times) + 1) - np.searchsorted(times, times - WINDOW_NS, "right")
     most = float(within.max(initial=0)) / operators
@@ -141,7 +141,7 @@ def statistics(
     by_priority: Counter[Priority] = Counter(s.priority for s in rung)
     count = max(len(rung), 1)
     return Statistics(
-        start, end, operators, sum(b - a for a, b in spans) / NS, len(rung),
+        start, end, operators, watched / NS, len(rung),
         {p: by_priority[p] for p in PRIORITIES if p is not Priority.JOURNAL},
         {p: by_priority[p] / count for p in SHARES},
         mean, mean * 6, mean * 144, most,

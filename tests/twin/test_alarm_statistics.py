@@ -45,6 +45,8 @@ def test_an_alarm_in_the_first_seconds_is_not_hundreds_an_hour() -> None:
     found = statistics(rang(3599), 0, HOUR, 1, (), [(3595 * NS, HOUR)])
     assert (found.mean_10min, found.per_hour) == (1.0, 6.0)
     assert statistics([], 0, HOUR, 1, (), ()).mean_10min == 0.0  # nobody watched at all
+    flood = statistics(rang(*range(3540, 3560)), 0, HOUR, 1, (), [(3500 * NS, HOUR)])
+    assert flood.in_flood == 0.5  # it began with the eleventh, at 3,550 s
 
 
 @given(st.lists(st.integers(0, 3599), min_size=1, max_size=60))
