@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,16 @@ def test_a_query_beyond_its_limits_is_stopped_and_says_which(desk: Desk, sql: st
     assert desk.ask("SELECT value FROM points WHERE name = 'tank.level'") == [(1.0,)]
 
 
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """As in a server: py-evm, which other tests import, raises the limit of the process."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_depth")
 def test_a_statement_that_nests_without_end_is_refused(desk: Desk) -> None:
     deep = "SELECT * FROM points"
     for _ in range(400):
