@@ -178,7 +178,7 @@ class Operator:
         chosen = register < CHOSEN
         classes = {"emergency": 0 if chosen else 1, "safety": 3, "operator": 20, "schedule": 3, "optimiser": 3}
         priority = self.chance.choices(list(classes), list(classes.values()))
-        deadline_s = self.chance.choice([0.02, 0.5, 3.0])
+        deadline_s = self.chance.choice([0.1, 0.5, 3.0])
         self.asked[key] = {
             "key": key, "point": name, "value": next(self.values[name]), "priority": priority[0],
             "deadline_s": deadline_s, "select": chosen,
