@@ -73,7 +73,8 @@ def test_two_alarms_with_one_limit_are_two_marks_of_the_overview(browser: Browse
 
     page.route("**/api/v1/alarms?*", twice)
     page.goto(client.url + client.post("/login-link")["path"])
-    page.get_by_test_id("area-kind:Tank").click(timeout=15_000)
-    expect(page.get_by_text("L2 Area")).to_be_visible()
+    page.get_by_test_id("tab-overview").click(timeout=15_000)
+    page.get_by_test_id("area-kind:Tank").click()
+    expect(page.get_by_test_id("overview")).to_have_attribute("data-level", "2")
     assert complaints == []
     page.close()
