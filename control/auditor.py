@@ -22,7 +22,6 @@ from ledger.tickets import Ticket
 
 BATCH = 500  # transitions handed to the ledger at once
 RETRY_S = 1.0
-ENDED_MAX = 10_000  # 1 MB: more than end between two commits
 EVERY_S = 0.05  # transitions of so long become entries together: one flush of the ledger for all
 OnDisk = Callable[..., Awaitable[Any]]
 log = logging.getLogger("twinloop.commands")
@@ -36,9 +35,6 @@ class Auditor:
         self._evidence, self._store, self._device_of = evidence, store, device_of
         self._waiting: deque[tuple[Record, int]] = deque()
         self._taken: dict[str, int] = {}  # of open ones: how many steps were taken
-        self._ended: dict[
-            str, int
-        ] = {}  # the same of the newest ENDED_MAX that are over: one that is kept again has no new step
         self._marks: list[Mark] = []
         self._wake = asyncio.Event()
         self._failure: BaseException | None = None
@@ -47,13 +43,10 @@ class Auditor:
         """These are durable now."""
         for record in records:
             steps = len(told(record))
-            for n in range(self._taken.get(record.id, self._ended.get(record.id, 0)), steps):
+            for n in range(self._taken.get(record.id, 0), steps):
                 self._waiting.append((record, n))
             if record.final:
                 self._taken.pop(record.id, None)
-                self._ended[record.id] = steps
-                if len(self._ended) > ENDED_MAX:
-                    del self._ended[next(iter(self._ended))]
             else:
                 self._taken[record.id] = steps
         self._wake.set()
